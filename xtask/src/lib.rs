@@ -1,1 +1,14 @@
-//! x
+//! The project's own commands, as a library that its tests use too.
+//!
+//! [`controlplane`] starts a real Kubernetes control plane (etcd, kube-apiserver, kube-controller-manager) on loopback;
+//! [`process`] keeps its programs from outliving whoever started them. [`demo`], [`generate`] and [`test`] are the
+//! commands of the same names. Nothing here knows the operator's code: it is driven as the program that a user runs.
+
+pub mod controlplane;
+pub mod error;
+pub mod interrupt;
+pub mod kubectl;
+pub mod process;
+pub mod workspace;
+
+pub use error::{Error, Result};

@@ -1,1 +1,36 @@
-fn main(){}
+//! `cargo xtask <command>`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use xtask::{Error, controlplane, interrupt};
+
+/// The project's own commands.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Start only a Kubernetes control plane, print its kubeconfig's path, stay until interrupted.
+    Controlplane,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = interrupt::catch().and_then(|()| match arguments.command {
+        Verb::Controlplane => controlplane::run(),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if !matches!(error, Error::Exit { .. }) {
+                eprintln!("error: {error}");
+            }
+            error.exit_code()
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! A real Kubernetes control plane on loopback, for tests and the demo: etcd, kube-apiserver, kube-controller-manager.
+
+pub(crate) mod binaries;
+mod certificates;
+mod probe;
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::error::{Doing, Error, Result};
+use crate::interrupt;
+use crate::process::{Launch, Process};
+use binaries::{API_SERVER, CONTROLLERS, ETCD};
+use certificates::{Authority, Identity};
+use probe::Probe;
+
+/// How long each part may take to get ready; far more than it takes, for busy machines.
+const LIMIT: Duration = Duration::from_mins(2);
+
+/// How often a part is asked whether it is ready.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How often another port is tried when somebody else took the one that was free a moment ago.
+const ATTEMPTS: usize = 5;
+
+/// The controllers that a cluster without nodes has work for.
+const CONTROLLER_NAMES: &str = "clusterrole-aggregation-controller,deployment-controller,\
+    garbage-collector-controller,namespace-controller,replicaset-controller,\
+    resourcequota-controller,root-ca-certificate-publisher-controller,serviceaccount-controller,\
+    serviceaccount-token-controller,validatingadmissionpolicy-status-controller";
+
+/// A running control plane, with RBAC on and the admission plugins at their defaults. It has no nodes, so pods stay
+/// pending. Several can run at once. It ends when dropped, and also when its process dies in any way.
+#[derive(Debug)]
+pub struct ControlPlane {
+    // Dropped in this order: who needs somebody ends before that one.
+    controllers: Process,
+    api_server: Process,
+    etcd: Process,
+    folder: TempDir,
+    kubeconfig: PathBuf,
+    url: String,
+}
+
+impl ControlPlane {
+    /// Starts one, building its programs first if need be. When this returns, `/readyz` is ok and objects of every
+    /// built-in kind, pods included, can be made in the namespace `default`.
+    pub fn start() -> Result<Self> {
+        let programs = binaries::ready(&[&ETCD, &API_SERVER, &CONTROLLERS])?;
+        let mut attempt = 1;
+        loop {
+            match Self::start_once(&programs) {
+                Err(Failure::PortTaken) if attempt < ATTEMPTS => attempt += 1,
+                Err(Failure::PortTaken) => {
+                    return Err(Error::Failed(format!("{ATTEMPTS} free ports in turn were taken by others")));
+                }
+                Err(Failure::Other(error)) => return Err(error),
+                Ok(started) => return Ok(started),
+            }
+        }
+    }
+
+    /// A kubeconfig whose user may do everything.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// The API server's address, like `https://127.0.0.1:36443`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The folder of everything that belongs to it, logs included (`etcd.log`, `kube-apiserver.log`,
+    /// `kube-controller-manager.log`). It vanishes with the control plane.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Fails, with the end of its log, when one of the three has ended.
+    pub fn expect_running(&mut self) -> Result<()> {
+        [&mut self.etcd, &mut self.api_server, &mut self.controllers]
+            .into_iter()
+            .try_for_each(Process::expect_running)
+    }
+
+    fn start_once(programs: &Path) -> Result<Self, Failure> {
+        let folder =
+            tempfile::Builder::new().prefix("controlplane-").tempdir().doing(|| "make a temporary folder")?;
+        let authority = Authority::new()?;
+        let port = free_port()?;
+        let url = format!("https://127.0.0.1:{port}");
+        let setup = Setup { programs, folder: folder.path(), authority: &authority, url: &url };
+
+        let admin = authority.client("admin", Some("system:masters"))?;
+        let kubeconfig = setup.kubeconfig("admin", &admin)?;
+        let mut etcd = setup.etcd()?;
+        until("listens", &mut etcd, || Ok(folder.path().join(ETCD_SOCKET).exists()))?;
+
+        let mut api_server = setup.api_server(port)?;
+        let probe = Probe::new(port, &authority, &admin)?;
+        let ready = until("is ready", &mut api_server, || probe.is_ok("/readyz"));
+        if ready.is_err() && api_server.log().contains("address already in use") {
+            return Err(Failure::PortTaken);
+        }
+        ready?;
+
+        let mut controllers = setup.controllers()?;
+        let account = "/api/v1/namespaces/default/serviceaccounts/default";
+        until("has made the first service account", &mut controllers, || probe.is_ok(account))?;
+        Ok(Self { controllers, api_server, etcd, folder, kubeconfig, url })
+    }
+}
+
+/// Runs `cargo xtask controlplane`: one control plane, until interrupted.
+pub fn run() -> Result<()> {
+    let mut control_plane = ControlPlane::start()?;
+    println!("{}", control_plane.kubeconfig().display());
+    eprintln!("export KUBECONFIG={}", control_plane.kubeconfig().display());
+    eprintln!("The control plane runs at {} until it is interrupted (Ctrl-C).", control_plane.url());
+    loop {
+        control_plane.expect_running()?;
+        match interrupt::pause(Duration::from_secs(1)) {
+            Err(Error::Interrupted) => return Ok(()),
+            other => other?,
+        }
+    }
+}
+
+/// A port of 127.0.0.1 that nobody has now; somebody may take it before it is used.
+pub fn free_port() -> Result<u16> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.port())
+        .doing(|| "find a free port")
+}
+
+/// Where etcd listens, in the control plane's folder, which only its owner can enter. Unlike a port, nobody takes it.
+const ETCD_SOCKET: &str = "etcd.sock";
+
+enum Failure {
+    PortTaken,
+    Other(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// What the three parts are started from.
+struct Setup<'a> {
+    programs: &'a Path,
+    folder: &'a Path,
+    authority: &'a Authority,
+    url: &'a str,
+}
+
+impl Setup<'_> {
+    fn etcd(&self) -> Result<Process> {
+        let socket = format!("unix://{}", self.path(ETCD_SOCKET));
+        let peer = "unix://peer"; // a socket too, in the working directory; nobody ever connects
+        self.launch(
+            ETCD.name,
+            &[
+                ("data-dir", &self.path("etcd")),
+                ("listen-client-urls", &socket),
+                ("advertise-client-urls", &socket),
+                ("listen-peer-urls", peer),
+                ("initial-advertise-peer-urls", peer),
+                ("initial-cluster", &format!("default={peer}")),
+                // Nothing has to survive a power cut, and a lone member need not wait long for other candidates.
+                ("unsafe-no-fsync", "true"),
+                ("heartbeat-interval", "50"),
+                ("election-timeout", "250"),
+                ("log-level", "warn"),
+            ],
+        )
+    }
+
+    fn api_server(&self, port: u16) -> Result<Process> {
+        let server = self.authority.server()?;
+        let tokens = certificates::new_key()?;
+        self.write("ca.crt", &self.authority.certificate().pem())?;
+        self.write("server.crt", &server.certificate.pem())?;
+        self.write("server.key", &server.key.serialize_pem())?;
+        self.write("tokens.key", &tokens.serialize_pem())?;
+        self.write("tokens.pub", &tokens.public_key_pem())?;
+        self.launch(
+            API_SERVER.name,
+            &[
+                ("etcd-servers", &format!("unix://{}", self.path(ETCD_SOCKET))),
+                ("bind-address", "127.0.0.1"),
+                ("advertise-address", "127.0.0.1"),
+                ("endpoint-reconciler-type", "none"), // it would refuse a loopback address
+                ("secure-port", &port.to_string()),
+                ("tls-cert-file", &self.path("server.crt")),
+                ("tls-private-key-file", &self.path("server.key")),
+                ("client-ca-file", &self.path("ca.crt")),
+                ("authorization-mode", "Node,RBAC"),
+                ("service-account-issuer", "https://kubernetes.default.svc"),
+                ("service-account-key-file", &self.path("tokens.pub")),
+                ("service-account-signing-key-file", &self.path("tokens.key")),
+                ("service-cluster-ip-range", "10.0.0.0/24"),
+            ],
+        )
+    }
+
+    fn controllers(&self) -> Result<Process> {
+        let identity = self.authority.client("system:kube-controller-manager", None)?;
+        let kubeconfig = self.kubeconfig("kube-controller-manager", &identity)?;
+        self.launch(
+            CONTROLLERS.name,
+            &[
+                ("kubeconfig", &kubeconfig.display().to_string()),
+                ("controllers", CONTROLLER_NAMES),
+                ("use-service-account-credentials", "true"), // its own user has few rights, as in any cluster
+                ("service-account-private-key-file", &self.path("tokens.key")),
+                ("root-ca-file", &self.path("ca.crt")),
+                ("leader-elect", "false"),
+                ("secure-port", "0"), // serves nothing
+            ],
+        )
+    }
+
+    fn launch(&self, name: &str, flags: &[(&str, &str)]) -> Result<Process> {
+        let mut command = Command::new(self.programs.join(name));
+        command.args(flags.iter().map(|(flag, value)| format!("--{flag}={value}"))).current_dir(self.folder);
+        // Whichever ends last leaves nothing of the folder, also when nobody is left to drop it.
+        Launch::new(name, command).log(self.folder.join(format!("{name}.log"))).scratch(self.folder).start()
+    }
+
+    fn kubeconfig(&self, user: &str, identity: &Identity) -> Result<PathBuf> {
+        let encode = |pem: String| BASE64_STANDARD.encode(pem);
+        let text = json!({ // JSON is YAML too
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "controlplane",
+            "clusters": [{"name": "controlplane", "cluster": {
+                "server": self.url,
+                "certificate-authority-data": encode(self.authority.certificate().pem()),
+            }}],
+            "users": [{"name": user, "user": {
+                "client-certificate-data": encode(identity.certificate.pem()),
+                "client-key-data": encode(identity.key.serialize_pem()),
+            }}],
+            "contexts": [{"name": "controlplane", "context": {"cluster": "controlplane", "user": user}}],
+        });
+        let name = format!("{user}.kubeconfig");
+        self.write(&name, &format!("{text:#}\n"))?;
+        Ok(self.folder.join(name))
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.folder.join(name);
+        fs::write(&path, text).doing(|| format!("write {}", path.display()))
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.join(name).display().to_string()
+    }
+}
+
+/// Waits until `done`, and fails as soon as the part that it depends on has ended.
+fn until(what: &str, part: &mut Process, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
+    let found = interrupt::wait_for(LIMIT, LOOK, || {
+        part.expect_running()?;
+        Ok(done()?.then_some(()))
+    })?;
+    found.ok_or_else(|| part.failure(&format!("is running, but after {} s not yet {what}", LIMIT.as_secs())))
+}

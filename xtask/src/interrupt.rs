@@ -1,0 +1,65 @@
+//! Waiting that ends when the user interrupts, so that everything started is ended in order.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use crate::error::{Doing, Error, Result};
+
+static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// How often a wait looks whether it was interrupted.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// From now on the first SIGINT or SIGTERM makes every wait of this module return [`Error::Interrupted`]; a second one
+/// ends the process at once. For programs: in a library's user (a test) signals keep the meaning they have.
+pub fn catch() -> Result<()> {
+    for signal in [SIGINT, SIGTERM] {
+        // The order matters: the shutdown looks at the flag before this signal sets it.
+        flag::register_conditional_shutdown(signal, 130, Arc::clone(&INTERRUPTED))
+            .and_then(|_| flag::register(signal, Arc::clone(&INTERRUPTED)))
+            .doing(|| "listen for signals")?;
+    }
+    Ok(())
+}
+
+/// Fails once the process was interrupted.
+pub fn check() -> Result<()> {
+    if INTERRUPTED.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+}
+
+/// Sleeps for `time`, or until interrupted.
+pub fn pause(time: Duration) -> Result<()> {
+    let end = Instant::now() + time;
+    loop {
+        check()?;
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        sleep(left.min(GLANCE));
+    }
+}
+
+/// Looks every `every` until `look` finds something; `None` when it has not within `limit`.
+pub fn wait_for<T>(
+    limit: Duration,
+    every: Duration,
+    mut look: impl FnMut() -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    let end = Instant::now() + limit;
+    loop {
+        check()?;
+        if let Some(found) = look()? {
+            return Ok(Some(found));
+        }
+        if Instant::now() >= end {
+            return Ok(None);
+        }
+        pause(every)?;
+    }
+}

@@ -1,0 +1,58 @@
+//! kubectl as a program: the user's if it is recent, else built like the control plane.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde::Deserialize;
+
+use crate::controlplane::binaries::{self, ASSETS, KUBECTL};
+use crate::error::Result;
+
+/// The oldest kubectl 1.x that is taken from the user's `PATH`. What the project asks of it is older than this; it is
+/// the age up to which surprises seem unlikely.
+const OLDEST_MINOR: u32 = 28;
+
+/// The path of a kubectl: from `KUBEBUILDER_ASSETS` or `PATH`, else built.
+pub fn kubectl() -> Result<PathBuf> {
+    let assets = env::var_os(ASSETS).map(|folder| PathBuf::from(folder).join(KUBECTL.name));
+    let path = env::var_os("PATH").unwrap_or_default();
+    let on_path = env::split_paths(&path).map(|folder| folder.join(KUBECTL.name)).find(|file| file.is_file());
+    if let Some(found) = assets.into_iter().chain(on_path).find(|file| is_recent(file.clone())) {
+        return Ok(found);
+    }
+    Ok(binaries::built(&[&KUBECTL])?.join(KUBECTL.name))
+}
+
+fn is_recent(kubectl: PathBuf) -> bool {
+    let output = Command::new(kubectl).args(["version", "--client", "--output=json"]).output();
+    output.is_ok_and(|output| minor(&output.stdout).is_some_and(|minor| minor >= OLDEST_MINOR))
+}
+
+/// The minor version in the answer of `kubectl version --client --output=json`. Some vendors' builds say `32+`.
+fn minor(answer: &[u8]) -> Option<u32> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Answer {
+        client_version: Version,
+    }
+    #[derive(Deserialize)]
+    struct Version {
+        minor: String,
+    }
+    let answer: Answer = serde_json::from_slice(answer).ok()?;
+    answer.client_version.minor.trim_end_matches('+').parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_understood_and_doubt_means_no() {
+        assert_eq!(minor(br#"{"clientVersion": {"major": "1", "minor": "36"}}"#), Some(36));
+        assert_eq!(minor(br#"{"clientVersion": {"major": "1", "minor": "27+"}}"#), Some(27));
+        assert_eq!(minor(b"Client Version: v1.30.0"), None);
+        assert!(!is_recent("/nonexistent/kubectl".into()));
+    }
+}
