@@ -4,8 +4,9 @@ pub(crate) mod binaries;
 mod certificates;
 mod probe;
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -18,9 +19,12 @@ use tempfile::TempDir;
 use crate::error::{Doing, Error, Result};
 use crate::interrupt;
 use crate::process::{Launch, Process};
-use binaries::{API_SERVER, CONTROLLERS, ETCD};
+use binaries::{API_SERVER, CONTROLLERS, ETCD, Program};
 use certificates::{Authority, Identity};
 use probe::Probe;
+
+/// What a control plane consists of.
+const PROGRAMS: [&Program; 3] = [&ETCD, &API_SERVER, &CONTROLLERS];
 
 /// How long each part may take to get ready; far more than it takes, for busy machines.
 const LIMIT: Duration = Duration::from_mins(2);
@@ -54,7 +58,7 @@ impl ControlPlane {
     /// Starts one, building its programs first if need be. When this returns, `/readyz` is ok and objects of every
     /// built-in kind, pods included, can be made in the namespace `default`.
     pub fn start() -> Result<Self> {
-        let programs = binaries::ready(&[&ETCD, &API_SERVER, &CONTROLLERS])?;
+        let programs = binaries::ready(&PROGRAMS)?;
         let mut attempt = 1;
         loop {
             match Self::start_once(&programs) {
@@ -92,8 +96,12 @@ impl ControlPlane {
     }
 
     fn start_once(programs: &Path) -> Result<Self, Failure> {
-        let folder =
-            tempfile::Builder::new().prefix("controlplane-").tempdir().doing(|| "make a temporary folder")?;
+        // Private: keys and etcd's socket are in it.
+        let folder = tempfile::Builder::new()
+            .prefix("controlplane-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir()
+            .doing(|| "make a temporary folder")?;
         let authority = Authority::new()?;
         let port = free_port()?;
         let url = format!("https://127.0.0.1:{port}");
@@ -132,6 +140,11 @@ pub fn run() -> Result<()> {
             other => other?,
         }
     }
+}
+
+/// Makes sure that a control plane can be started without building anything.
+pub fn build() -> Result<()> {
+    binaries::ready(&PROGRAMS).map(drop)
 }
 
 /// A port of 127.0.0.1 that nobody has now; somebody may take it before it is used.

@@ -6,9 +6,11 @@
 
 pub mod controlplane;
 pub mod error;
+pub mod generate;
 pub mod interrupt;
 pub mod kubectl;
 pub mod process;
+pub mod test;
 pub mod workspace;
 
 pub use error::{Error, Result};

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{Error, controlplane, interrupt};
+use xtask::{Error, controlplane, generate, interrupt, test};
 
 /// The project's own commands.
 #[derive(Debug, Parser)]
@@ -17,12 +17,22 @@ struct Arguments {
 enum Verb {
     /// Start only a Kubernetes control plane, print its kubeconfig's path, stay until interrupted.
     Controlplane,
+    /// Rewrite everything that is generated.
+    Generate {
+        /// Write nothing; show what would change and fail if something would.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Run every check and test of the project; what CI runs.
+    Test,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = interrupt::catch().and_then(|()| match arguments.command {
         Verb::Controlplane => controlplane::run(),
+        Verb::Generate { check } => generate::run(check),
+        Verb::Test => test::run(),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,12 +1,16 @@
 //! Where things are in this workspace, and cargo as a program to run in it.
 
 use std::env;
+use std::ffi::OsStr;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::error::{Doing, Error, Result};
+use crate::process::Launch;
 
 /// The folder of the workspace's `Cargo.toml`.
 pub fn root() -> &'static Path {
@@ -45,4 +49,19 @@ pub fn binary(name: &str) -> Result<PathBuf> {
     }
     let metadata: Metadata = serde_json::from_slice(&output.stdout).doing(|| "understand cargo metadata")?;
     Ok(metadata.target_directory.join("debug").join(name))
+}
+
+/// Runs a program that shows its own progress and errors, and fails with its exit code.
+pub fn run(command: Command) -> Result<()> {
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
+    let arguments = command.get_args().map(OsStr::to_string_lossy);
+    let shown: Vec<_> = iter::once(program.to_string_lossy()).chain(arguments).collect();
+    let shown = shown.join(" ");
+    // It may be in the middle of writing: enough time to end well, short enough to be waited for.
+    let status = Launch::new(&*shown, command).grace(Duration::from_secs(5)).start()?.wait()?;
+    if status.success() {
+        return Ok(());
+    }
+    let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+    Err(Error::Exit { program: shown, code })
 }

@@ -1,0 +1,45 @@
+//! `cargo xtask test`: everything that has to be true before a change goes in, in the order of the quickest no.
+
+use std::time::Instant;
+
+use crate::controlplane;
+use crate::error::Result;
+use crate::{generate, workspace};
+
+/// One step: what it is called, and what it does.
+type Step = (&'static str, fn() -> Result<()>);
+
+/// The steps. Build and tests name the same targets, so that nothing is compiled twice; the generated files are
+/// checked with the operator that the tests ran.
+const STEPS: &[Step] = &[
+    ("cargo fmt --all --check", || cargo(&["fmt", "--all", "--check"])),
+    ("cargo clippy --workspace --all-targets -- -D warnings", || {
+        cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+    }),
+    ("cargo test --workspace --no-run", || cargo(&["test", "--workspace", "--no-run"])),
+    ("control plane", controlplane::build),
+    ("cargo test --workspace", || cargo(&["test", "--workspace"])),
+    ("generate --check", || generate::with_built_operator(true)),
+];
+
+/// Runs the command: all steps, until one fails. What the steps print is passed on as it is.
+pub fn run() -> Result<()> {
+    let started = Instant::now();
+    for (number, (name, step)) in STEPS.iter().enumerate() {
+        let position = format!("[{}/{}] {name}", number + 1, STEPS.len());
+        eprintln!("{position}");
+        let begun = Instant::now();
+        let done = step();
+        let verdict = if done.is_ok() { "ok" } else { "FAILED" };
+        eprintln!("{position}: {verdict}, {:.1} s", begun.elapsed().as_secs_f64());
+        done?;
+    }
+    eprintln!("everything passed, {:.1} s", started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn cargo(arguments: &[&str]) -> Result<()> {
+    let mut command = workspace::cargo();
+    command.args(arguments);
+    workspace::run(command)
+}
