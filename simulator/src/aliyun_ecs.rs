@@ -1,0 +1,345 @@
+//! Alibaba Cloud ECS, API version 2014-05-26: image components, their tags and resource groups, behind the RPC gateway.
+//!
+//! Sources: the page of `CreateImageComponent`, the reference pages of `DescribeImageComponents`, `DeleteImageComponent`
+//! and `TagResources`, and what the official SDKs send. Not documented, and chosen here: how long a `ClientToken` is
+//! remembered ([`Settings::client_token_seconds`]), the HTTP status of `Throttling` ([`Settings::throttling_status`]),
+//! codes for wrong paging parameters, and the grammar of single commands (see `content`).
+
+mod content;
+mod create;
+mod describe;
+mod gateway;
+mod modify;
+mod parameters;
+mod signature_v1;
+mod signature_v3;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::faults::Identity;
+use crate::flow::{Flow, FlowLimit};
+use crate::server::{Context, Service, Shared};
+use crate::shelf::{AdminRefusal, AdminRequest, Shelf};
+use crate::wire::{Answer, Refusal, Request, for_ledger};
+use gateway::{Call, Nonces};
+use parameters::Parameters;
+
+/// What of Alibaba Cloud ECS can be chosen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Settings {
+    /// Calls per action, account, region and minute; empty: no limits.
+    pub flow_limits: Vec<FlowLimit>,
+    /// HTTP status of `Throttling`: 400 has been seen, 429 and 503 are possible.
+    pub throttling_status: u16,
+    /// Value of the header `x-acs-retry-after` of a throttled answer; none: no header.
+    pub retry_after: Option<u64>,
+    /// Most image components of one account in one region; none: no quota.
+    pub component_quota: Option<usize>,
+    /// Whether the caller may create the service-linked role that the first component needs.
+    pub service_linked_role: bool,
+    /// Resource groups that exist; the first is the account's default.
+    pub resource_groups: Vec<String>,
+    /// Regions that exist.
+    pub regions: Vec<String>,
+    /// How long a `ClientToken` is remembered.
+    pub client_token_seconds: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        const REGIONS: [&str; 12] = [
+            "cn-hangzhou",
+            "cn-shanghai",
+            "cn-qingdao",
+            "cn-beijing",
+            "cn-zhangjiakou",
+            "cn-huhehaote",
+            "cn-shenzhen",
+            "cn-chengdu",
+            "cn-hongkong",
+            "ap-southeast-1",
+            "eu-central-1",
+            "us-west-1",
+        ];
+        Self {
+            flow_limits: vec![FlowLimit {
+                action: "CreateImageComponent".into(),
+                requests: 1000,
+                period_seconds: 60,
+            }],
+            throttling_status: 400,
+            retry_after: None,
+            component_quota: None,
+            service_linked_role: true,
+            resource_groups: ["rg-acfmdefault0001", "rg-bp67acfmxazb4p01", "rg-bp67acfmxazb4p02"]
+                .map(Into::into)
+                .into(),
+            regions: REGIONS.map(Into::into).into(),
+            client_token_seconds: 24 * 3600,
+        }
+    }
+}
+
+/// An image component as the vendor keeps it. What a seed leaves out is chosen as the vendor would.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Component {
+    /// `ic-…`.
+    pub id: String,
+    /// Whose it is.
+    pub account: String,
+    /// Where it is.
+    pub region: String,
+    /// Its name; the id when none was given.
+    pub name: String,
+    /// `major.minor.patch`, unique for the name.
+    pub version: String,
+    /// Free text.
+    pub description: Option<String>,
+    /// Commands or YAML.
+    pub content: String,
+    /// `Linux` or `Windows`.
+    pub system_type: String,
+    /// `Build` or `Test`.
+    pub component_type: String,
+    /// `SELF` or `ALIYUN`.
+    pub owner: String,
+    /// The resource group that it is in.
+    pub resource_group_id: String,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// When it was made.
+    pub creation_time: Timestamp,
+    /// Whether a pipeline or template uses it, so that it cannot be deleted.
+    pub in_use: bool,
+}
+
+/// The service.
+#[derive(Default)]
+pub(crate) struct AliyunEcs(Mutex<State>);
+
+/// What the vendor keeps.
+#[derive(Default)]
+struct State {
+    components: Shelf<Component>,
+    /// By account, region, action and token.
+    tokens: HashMap<(String, String, String, String), Replay>,
+    nonces: Nonces,
+    flow: Flow,
+}
+
+/// The result of an earlier call with a `ClientToken`.
+struct Replay {
+    parameters: Parameters,
+    id: String,
+    at: Timestamp,
+}
+
+impl AliyunEcs {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self, request: &Request, context: &mut Context<'_>) -> Result<Map<String, Value>, Refusal> {
+        let call = Call::read(request);
+        gateway::check_api(request, &call)?;
+        let mut state = self.state();
+        let account = gateway::authenticate(request, &call, context, &mut state.nonces)?;
+        let parameters = call.parameters;
+        let region = parameters.required("RegionId")?.to_owned();
+        let settings = &context.settings.aliyun_ecs;
+        if !settings.regions.contains(&region) {
+            return Err(Refusal::new(
+                404,
+                "InvalidRegionId.NotFound",
+                "The RegionId provided does not exist in our records.",
+            ));
+        }
+        if !state.flow.admit(&settings.flow_limits, &account, &region, &call.action, context.now) {
+            return Err(self.throttled(&context.settings));
+        }
+        let place = Place { account, region };
+        match call.action.as_str() {
+            "CreateImageComponent" => create::create(&mut state, &place, &parameters, context),
+            "DescribeImageComponents" => describe::describe(&state, &place, &parameters, context),
+            "DeleteImageComponent" => modify::delete(&mut state, &place, &parameters, context),
+            "TagResources" => modify::tag(&mut state, &place, &parameters, context),
+            "UntagResources" => modify::untag(&mut state, &place, &parameters, context),
+            "JoinResourceGroup" => modify::join_resource_group(&mut state, &place, &parameters, context),
+            _ => Err(gateway::unknown_action()),
+        }
+    }
+}
+
+/// The actions that exist.
+const ACTIONS: [&str; 6] = [
+    "CreateImageComponent",
+    "DescribeImageComponents",
+    "DeleteImageComponent",
+    "TagResources",
+    "UntagResources",
+    "JoinResourceGroup",
+];
+
+/// Whose things a call is about, and where.
+struct Place {
+    account: String,
+    region: String,
+}
+
+impl Place {
+    /// Whether the caller owns the component and asked in its region.
+    fn holds(&self, component: &Component) -> bool {
+        component.account == self.account && component.region == self.region && component.owner == "SELF"
+    }
+}
+
+impl Service for AliyunEcs {
+    fn name(&self) -> &'static str {
+        "aliyun-ecs"
+    }
+
+    fn identify(&self, request: &Request) -> Identity {
+        let call = Call::read(request);
+        let parameters = for_ledger(call.parameters.iter());
+        Identity { action: call.action, access_key: call.access_key, parameters }
+    }
+
+    fn serve(&self, request: &Request, context: &mut Context<'_>) -> Answer {
+        match self.run(request, context) {
+            Ok(mut body) => {
+                body.insert("RequestId".into(), context.request_id.clone().into());
+                Answer::json(200, &body.into()).with_header("x-acs-request-id", &context.request_id)
+            }
+            Err(refusal) => self.refuse(request, context, refusal),
+        }
+    }
+
+    fn refuse(&self, request: &Request, context: &Context<'_>, refusal: Refusal) -> Answer {
+        let Refusal { status, code, message } = refusal;
+        let recommend = format!(
+            "https://api.aliyun.com/troubleshoot?q={code}&product=Ecs&requestId={}",
+            context.request_id
+        );
+        let body = json!({
+            "RequestId": context.request_id,
+            "HostId": request.header("host").unwrap_or_default(),
+            "Code": code,
+            "Message": message,
+            "Recommend": recommend,
+        });
+        let answer = Answer::json(status, &body).with_header("x-acs-request-id", &context.request_id);
+        let answer = match context.settings.aliyun_ecs.retry_after {
+            Some(value) if code.starts_with("Throttling") => {
+                answer.with_header("x-acs-retry-after", value.to_string())
+            }
+            _ => answer,
+        };
+        answer.with_code(code)
+    }
+
+    fn throttled(&self, settings: &crate::Settings) -> Refusal {
+        Refusal::new(
+            settings.aliyun_ecs.throttling_status,
+            "Throttling",
+            "Request was denied due to request throttling.",
+        )
+    }
+
+    fn broken(&self) -> Refusal {
+        Refusal::new(500, "InternalError", "The request processing has failed due to some unknown error.")
+    }
+
+    fn administer(&self, request: &AdminRequest, shared: &Shared) -> Result<Value, AdminRefusal> {
+        match request.collection.as_str() {
+            "image-components" => {
+                self.state().components.administer(request, |component| complete(component, shared))
+            }
+            other => Err(AdminRefusal::NotFound(other.into())),
+        }
+    }
+
+    fn reset(&self) {
+        *self.state() = State::default();
+    }
+}
+
+/// Gives a seeded component what the vendor would have given it, and tells its id.
+fn complete(component: &mut Component, shared: &Shared) -> String {
+    let settings = shared.settings();
+    let or = |value: &mut String, default: &str| {
+        if value.is_empty() {
+            default.clone_into(value);
+        }
+    };
+    let id = format!("ic-{}", shared.ids.alphanumeric(20));
+    or(&mut component.id, &id);
+    let account = settings.access_keys.first().map(|key| key.account.clone()).unwrap_or_default();
+    or(&mut component.account, &account);
+    or(&mut component.region, "cn-hangzhou");
+    let name = component.id.clone();
+    or(&mut component.name, &name);
+    or(&mut component.version, "1.0.0");
+    or(&mut component.content, "RUN true");
+    or(&mut component.system_type, "Linux");
+    or(&mut component.component_type, "Build");
+    or(&mut component.owner, "SELF");
+    or(
+        &mut component.resource_group_id,
+        settings.aliyun_ecs.resource_groups.first().map_or("", String::as_str),
+    );
+    if component.creation_time == Timestamp::UNIX_EPOCH {
+        component.creation_time = shared.clock.now();
+    }
+    component.id.clone()
+}
+
+/// What a test may do behind the vendor's back; none of it is in the ledger.
+pub struct Inventory<'a> {
+    service: &'a AliyunEcs,
+    shared: &'a Shared,
+}
+
+impl<'a> Inventory<'a> {
+    pub(crate) fn new(service: &'a AliyunEcs, shared: &'a Shared) -> Self {
+        Self { service, shared }
+    }
+
+    /// All components, oldest first.
+    pub fn components(&self) -> Vec<Component> {
+        self.service.state().components.values().cloned().collect()
+    }
+
+    /// The component with this id.
+    pub fn get(&self, id: &str) -> Option<Component> {
+        self.service.state().components.get(id).cloned()
+    }
+
+    /// How many components there are.
+    pub fn count(&self) -> usize {
+        self.service.state().components.len()
+    }
+
+    /// Adds a component and tells its id; empty fields are filled as the vendor would.
+    pub fn seed(&self, mut component: Component) -> String {
+        let id = complete(&mut component, self.shared);
+        self.service.state().components.insert(id.clone(), component);
+        id
+    }
+
+    /// Takes a component away.
+    pub fn remove(&self, id: &str) -> Option<Component> {
+        self.service.state().components.remove(id)
+    }
+
+    /// Changes a component; false when it does not exist.
+    pub fn modify(&self, id: &str, change: impl FnOnce(&mut Component)) -> bool {
+        self.service.state().components.get_mut(id).map(change).is_some()
+    }
+}

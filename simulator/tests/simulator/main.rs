@@ -1,0 +1,9 @@
+//! The simulator from outside: over the wire, as a vendor's clients see it.
+
+mod admin;
+mod aliyun_ecs;
+mod aliyun_ecs_codes;
+mod faults;
+mod program;
+mod recorded;
+mod support;

@@ -1,0 +1,226 @@
+//! A client that sends exactly the bytes it is told to, and signers written for these tests alone.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use vendor_simulator::{Options, Simulator};
+
+pub(crate) async fn start() -> Simulator {
+    vendor_simulator::start(Options::default()).await.expect("free ports on loopback")
+}
+
+/// An answer as it came.
+#[derive(Debug, Default)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+    /// Whether the body is as long as its head says.
+    pub(crate) complete: bool,
+}
+
+impl Reply {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// `status code` of an error in the style of Alibaba Cloud, `status` of a success.
+    pub(crate) fn verdict(&self) -> String {
+        match serde_json::from_slice::<Value>(&self.body) {
+            Ok(Value::Object(body)) if body.contains_key("Code") => {
+                format!("{} {}", self.status, body["Code"].as_str().unwrap_or_default())
+            }
+            _ => self.status.to_string(),
+        }
+    }
+}
+
+/// Sends the bytes on a connection of its own and reads to its end; none when it ends without an answer.
+pub(crate) async fn send(address: SocketAddr, request: &[u8]) -> Option<Reply> {
+    let mut stream = TcpStream::connect(address).await.expect("the simulator listens");
+    stream.write_all(request).await.expect("the simulator reads");
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes).await {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+        Err(error) => panic!("{error}"),
+    }
+    parse(&bytes)
+}
+
+fn parse(bytes: &[u8]) -> Option<Reply> {
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let mut lines = head.split("\r\n");
+    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+    let headers: Vec<(String, String)> = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    let body = bytes[end + 4..].to_vec();
+    let mut reply = Reply { status, headers, body, complete: true };
+    let length = reply.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0_usize);
+    reply.complete = reply.body.len() == length;
+    Some(reply)
+}
+
+/// A raw HTTP/1.1 request; its connection ends with the answer.
+pub(crate) fn raw(method: &str, target: &str, headers: &[(String, String)], body: &[u8]) -> Vec<u8> {
+    let mut lines = vec![format!("{method} {target} HTTP/1.1")];
+    lines.extend(headers.iter().map(|(name, value)| format!("{name}: {value}")));
+    lines.push(format!("content-length: {}\r\nconnection: close\r\n\r\n", body.len()));
+    [lines.join("\r\n").as_bytes(), body].concat()
+}
+
+/// RFC 3986, byte by byte.
+pub(crate) fn encode(text: &str) -> String {
+    let encoded: Vec<String> = text
+        .bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect();
+    encoded.concat()
+}
+
+/// `a=b&c=d`, encoded, in the order given.
+pub(crate) fn query(parameters: &[(String, String)]) -> String {
+    let pairs: Vec<String> =
+        parameters.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+    pairs.join("&")
+}
+
+pub(crate) fn owned(parameters: &[(&str, &str)]) -> Vec<(String, String)> {
+    parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+pub(crate) fn sha256(data: &[u8]) -> String {
+    hex::encode(Sha256::digest(data))
+}
+
+pub(crate) fn hmac_sha256(key: &[u8], data: &[u8]) -> Vec<u8> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+    mac.update(data);
+    mac.finalize().into_bytes().to_vec()
+}
+
+/// A text that no other call uses.
+pub(crate) fn nonce() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    format!("nonce-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A call of Alibaba Cloud's RPC gateway that can be bent before it is signed and sent.
+#[derive(Clone)]
+pub(crate) struct Rpc {
+    pub(crate) method: String,
+    pub(crate) query: Vec<(String, String)>,
+    /// A form body, if it is not empty.
+    pub(crate) form: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) key: String,
+    pub(crate) secret: String,
+}
+
+impl Rpc {
+    /// Parameters go into the form; the region is added unless it is given.
+    pub(crate) fn new(action: &str, parameters: &[(&str, &str)]) -> Self {
+        let mut form = owned(parameters);
+        if !form.iter().any(|(name, _)| name == "RegionId") {
+            form.push(("RegionId".into(), "cn-hangzhou".into()));
+        }
+        let headers = [
+            ("host", "ecs.cn-hangzhou.aliyuncs.com".to_owned()),
+            ("x-acs-action", action.to_owned()),
+            ("x-acs-version", "2014-05-26".to_owned()),
+            ("x-acs-date", Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+            ("x-acs-signature-nonce", nonce()),
+        ];
+        Self {
+            method: "POST".into(),
+            query: Vec::new(),
+            form,
+            headers: headers.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+            key: "simulator".into(),
+            secret: "simulator-secret".into(),
+        }
+    }
+
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.retain(|(key, _)| key != name);
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.headers.retain(|(key, _)| key != name);
+        self
+    }
+
+    pub(crate) fn key(mut self, key: &str, secret: &str) -> Self {
+        (self.key, self.secret) = (key.into(), secret.into());
+        self
+    }
+
+    /// The bytes of the call, with an ACS3-HMAC-SHA256 signature over all headers but those named.
+    pub(crate) fn bytes(&self, unsigned: &[&str]) -> Vec<u8> {
+        let body = query(&self.form).into_bytes();
+        let mut headers = self.headers.clone();
+        headers.push(("x-acs-content-sha256".into(), sha256(&body)));
+        if !body.is_empty() {
+            headers.push(("content-type".into(), "application/x-www-form-urlencoded".into()));
+        }
+        headers.sort();
+        let signed: Vec<&(String, String)> =
+            headers.iter().filter(|(name, _)| !unsigned.contains(&name.as_str())).collect();
+        let names: Vec<&str> = signed.iter().map(|(name, _)| name.as_str()).collect();
+        let lines: Vec<String> = signed.iter().map(|(name, value)| format!("{name}:{value}")).collect();
+        let mut sorted = self.query.clone();
+        sorted.sort();
+        let canonical = format!(
+            "{}\n/\n{}\n{}\n\n{}\n{}",
+            self.method,
+            query(&sorted),
+            lines.join("\n"),
+            names.join(";"),
+            sha256(&body)
+        );
+        let to_sign = format!("ACS3-HMAC-SHA256\n{}", sha256(canonical.as_bytes()));
+        let signature = hex::encode(hmac_sha256(self.secret.as_bytes(), to_sign.as_bytes()));
+        let authorization = format!(
+            "ACS3-HMAC-SHA256 Credential={},SignedHeaders={},Signature={signature}",
+            self.key,
+            names.join(";")
+        );
+        headers.push(("Authorization".into(), authorization));
+        let target = if self.query.is_empty() { "/".to_owned() } else { format!("/?{}", query(&self.query)) };
+        raw(&self.method, &target, &headers, &body)
+    }
+
+    pub(crate) async fn send(&self, simulator: &Simulator) -> Option<Reply> {
+        send(simulator.addresses().aliyun_ecs, &self.bytes(&[])).await
+    }
+}
+
+/// Sends a well-formed call of Alibaba Cloud ECS and returns its answer.
+pub(crate) async fn ecs(simulator: &Simulator, action: &str, parameters: &[(&str, &str)]) -> Reply {
+    Rpc::new(action, parameters).send(simulator).await.expect("an answer")
+}
