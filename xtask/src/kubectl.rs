@@ -1,17 +1,62 @@
 //! kubectl as a program: the user's if it is recent, else built like the control plane.
 
 use std::env;
-use std::path::PathBuf;
-use std::process::Command;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
 use crate::controlplane::binaries::{self, ASSETS, KUBECTL};
-use crate::error::Result;
+use crate::error::{Doing, Error, Result};
+use crate::interrupt;
 
 /// The oldest kubectl 1.x that is taken from the user's `PATH`. What the project asks of it is older than this; it is
 /// the age up to which surprises seem unlikely.
 const OLDEST_MINOR: u32 = 28;
+
+/// A kubectl that talks to one cluster.
+#[derive(Clone, Debug)]
+pub struct Kubectl {
+    program: PathBuf,
+    kubeconfig: PathBuf,
+}
+
+impl Kubectl {
+    /// The kubectl of [`kubectl`], for the cluster of this kubeconfig.
+    pub fn new(kubeconfig: impl Into<PathBuf>) -> Result<Self> {
+        Ok(Self { program: kubectl()?, kubeconfig: kubeconfig.into() })
+    }
+
+    /// The program itself.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// The kubeconfig that it reads.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// Runs it and returns what it prints; fails with what it says is wrong.
+    pub fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<String> {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).env("KUBECONFIG", &self.kubeconfig);
+        output(&mut command)
+    }
+}
+
+/// What a kubectl command prints. One that failed since the user interrupted everything is an interruption.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let output = command.stdin(Stdio::null()).output().doing(|| "run kubectl")?;
+    if output.status.success() {
+        return String::from_utf8(output.stdout).doing(|| "read what kubectl prints");
+    }
+    interrupt::check()?;
+    let arguments: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
+    let reason = String::from_utf8_lossy(&output.stderr);
+    Err(Error::Failed(format!("`kubectl {}` failed: {}", arguments.join(" "), reason.trim())))
+}
 
 /// The path of a kubectl: from `KUBEBUILDER_ASSETS` or `PATH`, else built.
 pub fn kubectl() -> Result<PathBuf> {

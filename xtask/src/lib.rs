@@ -5,6 +5,7 @@
 //! commands of the same names. Nothing here knows the operator's code: it is driven as the program that a user runs.
 
 pub mod controlplane;
+pub mod demo;
 pub mod error;
 pub mod generate;
 pub mod interrupt;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{Error, controlplane, generate, interrupt, test};
+use xtask::{Error, controlplane, demo, generate, interrupt, test};
 
 /// The project's own commands.
 #[derive(Debug, Parser)]
@@ -17,6 +17,8 @@ struct Arguments {
 enum Verb {
     /// Start only a Kubernetes control plane, print its kubeconfig's path, stay until interrupted.
     Controlplane,
+    /// Start everything (control plane, simulated vendors, operator) and show one sample of every kind becoming Ready.
+    Demo(demo::Options),
     /// Rewrite everything that is generated.
     Generate {
         /// Write nothing; show what would change and fail if something would.
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = interrupt::catch().and_then(|()| match arguments.command {
         Verb::Controlplane => controlplane::run(),
+        Verb::Demo(options) => demo::run(&options),
         Verb::Generate { check } => generate::run(check),
         Verb::Test => test::run(),
     });

@@ -138,6 +138,11 @@ impl Process {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
+    /// Where the log is, for people; empty if there is none.
+    pub fn log_path(&self) -> String {
+        self.log.as_deref().map(|log| log.display().to_string()).unwrap_or_default()
+    }
+
     fn end(&mut self) -> std::io::Result<ExitStatus> {
         drop(self.supervisor.stdin.take()); // this closes the pipe
         self.supervisor.wait()
