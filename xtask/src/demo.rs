@@ -45,7 +45,8 @@ pub fn run(options: &Options) -> Result<()> {
     workspace::run(build)?;
     let folder = tempfile::Builder::new().prefix("demo-").tempdir().doing(|| "make a temporary folder")?;
     let played = play(options, folder.path());
-    if played.as_ref().is_err_and(|error| !matches!(error, Error::Interrupted)) {
+    let has_logs = folder.path().join(services::OPERATOR_LOG).exists();
+    if has_logs && played.as_ref().is_err_and(|error| !matches!(error, Error::Interrupted)) {
         eprintln!("The logs stay in {}", folder.keep().display());
     }
     played
@@ -160,7 +161,7 @@ fn hints(cluster: &Cluster, ports: &Ports, objects: &[Value]) -> String {
         built if cluster::is_on_path(built) => "kubectl".to_owned(),
         built => built.display().to_string(),
     };
-    let sample = objects.iter().find(|object| object["spec"]["forProvider"].is_object());
+    let sample = objects.iter().find(|object| cluster::is_image(object));
     let kind = sample.and_then(|sample| sample["kind"].as_str()).unwrap_or("imagecomponent").to_lowercase();
     let name = sample.and_then(|sample| sample["metadata"]["name"].as_str()).unwrap_or("hello");
     let lines = [

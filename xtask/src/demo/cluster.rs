@@ -95,10 +95,8 @@ impl Cluster {
 
     /// What `kubectl describe` says about an object.
     pub(super) fn describe(&self, object: &Value) -> Result<String> {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let metadata = &object["metadata"];
-        let namespace = format!("--namespace={}", text(&metadata["namespace"]));
-        self.kubectl.run(["describe", &text(&object["kind"]), &text(&metadata["name"]), &namespace])
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+        self.kubectl.run(["describe", &reference(object), &format!("--namespace={namespace}")])
     }
 
     /// Takes the samples out of a user's cluster while the operator can still let go of them, and says what stays.
@@ -109,8 +107,19 @@ impl Cluster {
         println!(
             "Deleting the samples; the namespace {NAMESPACE} and the CRDs stay (kubectl delete -f crds/)"
         );
+        // The images first: to let go of them the operator needs their account and its Secret.
         let delete = ["delete", "--ignore-not-found", "--timeout=60s"];
-        if let Err(error) = self.with_file(&delete, samples.as_os_str()) {
+        let namespace = format!("--namespace={NAMESPACE}");
+        let deleted = self.objects(samples).and_then(|objects| {
+            let images: Vec<String> =
+                objects.iter().filter(|object| is_image(object)).map(reference).collect();
+            if !images.is_empty() {
+                let images = images.iter().map(String::as_str);
+                self.kubectl.run(delete.into_iter().chain([namespace.as_str()]).chain(images))?;
+            }
+            self.with_file(&delete, samples.as_os_str())
+        });
+        if let Err(error) = deleted {
             eprintln!("warning: {error}");
         }
     }
@@ -118,6 +127,17 @@ impl Cluster {
     fn with_file(&self, arguments: &[&str], file: &OsStr) -> Result<String> {
         self.kubectl.run(arguments.iter().map(OsStr::new).chain([OsStr::new("--filename"), file]))
     }
+}
+
+/// Whether one of the operator's objects is an image, not an account.
+pub(super) fn is_image(object: &Value) -> bool {
+    object["spec"]["forProvider"].is_object()
+}
+
+/// The object as kubectl takes it, like `ImageComponent/hello`.
+fn reference(object: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    format!("{}/{}", text(&object["kind"]), text(&object["metadata"]["name"]))
 }
 
 /// Whether a shell finds this very file when asked for its name.

@@ -19,6 +19,9 @@ pub(super) const OPERATOR: &str = "cloud-image-operator";
 /// The simulator's package and binary.
 pub(super) const SIMULATOR: &str = "vendor-simulator";
 
+/// The name of the operator's log file.
+pub(super) const OPERATOR_LOG: &str = "operator.log";
+
 /// The simulator's services, by the flags that give their addresses, with the ports that the samples name.
 const SERVICES: [(&str, u16); 5] =
     [("admin", 8800), ("volcengine", 8801), ("aliyun-ecs", 8802), ("batchcompute", 8803), ("zstack", 8804)];
@@ -114,10 +117,7 @@ pub(super) fn operator(ports: &Ports, cluster: &Cluster, folder: &Path) -> Resul
         command.arg(format!("--namespace={NAMESPACE}")); // what else is there is not the demo's business
     }
     // It writes down what is in flight when it is asked to end, within 10 s.
-    Launch::new("the operator", command)
-        .log(folder.join("operator.log"))
-        .grace(Duration::from_secs(12))
-        .start()
+    Launch::new("the operator", command).log(folder.join(OPERATOR_LOG)).grace(Duration::from_secs(12)).start()
 }
 
 /// Copies `samples/` into `folder`, aimed at the simulator, and returns the folder of the copies.
