@@ -162,7 +162,7 @@ impl AliyunEcs {
             ));
         }
         if !state.flow.admit(&settings.flow_limits, &account, &region, &call.action, context.now) {
-            return Err(self.throttled(&context.settings));
+            return Err(self.throttled(&context.settings, None));
         }
         let place = Place { account, region };
         match call.action.as_str() {
@@ -244,12 +244,9 @@ impl Service for AliyunEcs {
         answer.with_code(code)
     }
 
-    fn throttled(&self, settings: &crate::Settings) -> Refusal {
-        Refusal::new(
-            settings.aliyun_ecs.throttling_status,
-            "Throttling",
-            "Request was denied due to request throttling.",
-        )
+    fn throttled(&self, settings: &crate::Settings, status: Option<u16>) -> Refusal {
+        let status = status.unwrap_or(settings.aliyun_ecs.throttling_status);
+        Refusal::new(status, "Throttling", "Request was denied due to request throttling.")
     }
 
     fn broken(&self) -> Refusal {

@@ -17,10 +17,13 @@ mod faults;
 mod flow;
 mod ids;
 mod ledger;
+mod paging;
 mod server;
 mod settings;
 mod shelf;
+pub mod volcengine;
 mod wire;
+mod work;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -36,12 +39,15 @@ pub use flow::FlowLimit;
 pub use ledger::{Call, Change, Effect, Ledger};
 use server::{Service, Shared};
 pub use settings::{AccessKey, Settings};
+pub use work::{Outcome, Stage, Work};
 
 /// Where the services listen; by default each on a free port of 127.0.0.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The admin API.
     pub admin: SocketAddr,
+    /// Volcengine: ACEP and ECS.
+    pub volcengine: SocketAddr,
     /// Alibaba Cloud ECS.
     pub aliyun_ecs: SocketAddr,
 }
@@ -49,7 +55,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self { admin: free, aliyun_ecs: free }
+        Self { admin: free, volcengine: free, aliyun_ecs: free }
     }
 }
 
@@ -59,16 +65,22 @@ pub type Addresses = Options;
 /// The services and what they share.
 pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
+    volcengine: Arc<volcengine::Volcengine>,
     aliyun_ecs: Arc<aliyun_ecs::AliyunEcs>,
 }
 
 impl Core {
     fn new() -> Self {
-        Self { shared: Arc::new(Shared::new(Settings::default())), aliyun_ecs: Arc::default() }
+        Self {
+            shared: Arc::new(Shared::new(Settings::default())),
+            volcengine: Arc::default(),
+            aliyun_ecs: Arc::default(),
+        }
     }
 
-    pub(crate) fn services(&self) -> [Arc<dyn Service>; 1] {
-        [Arc::clone(&self.aliyun_ecs) as Arc<dyn Service>]
+    /// In the order of their addresses.
+    pub(crate) fn services(&self) -> [Arc<dyn Service>; 2] {
+        [self.volcengine.clone(), self.aliyun_ecs.clone()]
     }
 
     pub(crate) fn reset(&self) {
@@ -100,15 +112,15 @@ pub async fn start(options: Options) -> io::Result<Simulator> {
     let (listener, admin) = bind(options.admin).await?;
     servers.spawn(admin::listen(listener, Arc::clone(&core)));
 
-    let wanted = [options.aliyun_ecs];
+    let wanted = [options.volcengine, options.aliyun_ecs];
     let mut bound = wanted;
     for ((service, address), bound) in core.services().into_iter().zip(wanted).zip(&mut bound) {
         let listener;
         (listener, *bound) = bind(address).await?;
         servers.spawn(server::listen(listener, service, Arc::clone(&core.shared)));
     }
-    let [aliyun_ecs] = bound;
-    Ok(Simulator { core, addresses: Addresses { admin, aliyun_ecs }, _servers: servers })
+    let [volcengine, aliyun_ecs] = bound;
+    Ok(Simulator { core, addresses: Addresses { admin, volcengine, aliyun_ecs }, _servers: servers })
 }
 
 async fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
@@ -174,6 +186,11 @@ impl Simulator {
     /// Forgets everything: things, ledger, faults, clock changes and settings.
     pub fn reset(&self) {
         self.core.reset();
+    }
+
+    /// The images and tasks of Volcengine, to seed, look at and remove.
+    pub fn volcengine(&self) -> volcengine::Inventory<'_> {
+        volcengine::Inventory::new(&self.core.volcengine, &self.core.shared)
     }
 
     /// The image components of Alibaba Cloud ECS, to seed, look at and remove.

@@ -57,11 +57,11 @@ async fn run(arguments: Arguments) -> Result<(), String> {
     }
     // Before the servers start, so that a signal right after the first answer already ends the program well.
     let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
-    let simulator = vendor_simulator::start(Options { admin, aliyun_ecs })
+    let simulator = vendor_simulator::start(Options { admin, volcengine, aliyun_ecs })
         .await
         .map_err(|e| format!("cannot listen: {e}"))?;
     let addresses = simulator.addresses();
-    tracing::info!(admin = %addresses.admin, aliyun_ecs = %addresses.aliyun_ecs, "listening");
+    tracing::info!(admin = %addresses.admin, volcengine = %addresses.volcengine, aliyun_ecs = %addresses.aliyun_ecs, "listening");
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

@@ -73,11 +73,16 @@ pub(crate) trait Service: Send + Sync + 'static {
     /// The vendor's envelope around an error.
     fn refuse(&self, request: &Request, context: &Context<'_>, refusal: Refusal) -> Answer;
 
-    /// What the vendor says to a caller that is too fast; the status is replaced by the fault's.
-    fn throttled(&self, settings: &Settings) -> Refusal;
+    /// What the vendor says to a caller that is too fast, under this HTTP status or its own.
+    fn throttled(&self, settings: &Settings, status: Option<u16>) -> Refusal;
 
     /// What the vendor says when it is broken.
     fn broken(&self) -> Refusal;
+
+    /// An id for one request, as the vendor writes them.
+    fn request_id(&self, shared: &Shared) -> String {
+        shared.ids.dashed_uuid()
+    }
 
     /// Lets the admin API look at and change what the service keeps.
     fn administer(&self, request: &AdminRequest, shared: &Shared) -> Result<Value, AdminRefusal>;
@@ -220,7 +225,7 @@ fn decide(request: &Request, service: &dyn Service, shared: &Shared) -> (Deliver
         now: reading.world,
         gateway: shifted(reading.gateway, decision.conditions.skew_seconds),
         conditions: decision.conditions,
-        request_id: shared.ids.dashed_uuid(),
+        request_id: service.request_id(shared),
         sequence: shared.book.begin(),
         service: service.name(),
         action: identity.action,
@@ -268,13 +273,13 @@ fn deliver(
     let mut answer = if acts { service.serve(request, context) } else { Answer::default() };
     let Some(fault) = fault else { return (Delivery::Whole(answer), Duration::ZERO) };
     let refuse = |refusal| Delivery::Whole(service.refuse(request, context, refusal));
-    let throttled = service.throttled(&context.settings);
+    let throttled = |status| service.throttled(&context.settings, Some(status));
     let mut delay = Duration::ZERO;
     let delivery = match fault {
         Fault::AnswerLost | Fault::ConnectionClosed => Delivery::Closed,
         Fault::Hang { .. } => Delivery::Never,
-        Fault::TooManyRequests => refuse(Refusal { status: 429, ..throttled }),
-        Fault::Throttle => refuse(Refusal { status: 400, ..throttled }),
+        Fault::TooManyRequests => refuse(throttled(429)),
+        Fault::Throttle => refuse(throttled(400)),
         Fault::InternalError { .. } => refuse(service.broken()),
         Fault::VendorError { status, code, message, .. } => refuse(Refusal { status, code, message }),
         Fault::BadGateway { .. } => Delivery::Whole(Answer::text(502, "text/html", BAD_GATEWAY)),

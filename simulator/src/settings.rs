@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::aliyun_ecs;
+use crate::{aliyun_ecs, volcengine};
 
 /// All settings, with the values that they start with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,6 +15,8 @@ pub struct Settings {
     pub seed: u64,
     /// Who may call the vendors that use access keys.
     pub access_keys: Vec<AccessKey>,
+    /// Volcengine: ACEP and ECS.
+    pub volcengine: volcengine::Settings,
     /// Alibaba Cloud ECS.
     pub aliyun_ecs: aliyun_ecs::Settings,
 }
@@ -25,6 +27,7 @@ impl Default for Settings {
             latency_millis: 0,
             seed: 1,
             access_keys: vec![AccessKey::new("simulator", "simulator-secret")],
+            volcengine: volcengine::Settings::default(),
             aliyun_ecs: aliyun_ecs::Settings::default(),
         }
     }

@@ -1,11 +1,10 @@
 //! `DescribeImageComponents`: filters and pages; what does not exist is not there, and no error.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
 use super::parameters::{Parameters, Tag};
 use super::{Component, Place, State};
+use crate::paging::{ascending, page, read_token};
 use crate::server::Context;
 use crate::wire::Refusal;
 
@@ -25,8 +24,10 @@ pub(super) fn describe(
             .ok_or_else(|| invalid("MaxResults", "must be between 1 and 500"))?,
     };
     let after = match parameters.get("NextToken").filter(|text| !text.is_empty()) {
-        None => 0,
-        Some(token) => read_token(token).ok_or_else(|| invalid("NextToken", "is not one that was given"))?,
+        None => None,
+        Some(token) => {
+            Some(read_token(token).ok_or_else(|| invalid("NextToken", "is not one that was given"))?)
+        }
     };
     let matching: Vec<(u64, &Component)> = state
         .components
@@ -34,34 +35,19 @@ pub(super) fn describe(
         .filter(|(_, component)| component.creation_time <= context.shown_until())
         .filter(|(_, component)| filter.matches(component, place))
         .collect();
-    let mut rest = matching.iter().filter(|(position, _)| *position > after);
-    let page: Vec<_> = rest.by_ref().take(page_size).collect();
-    let next = match (page.last(), rest.next()) {
-        (Some((position, _)), Some(_)) => write_token(*position),
-        _ => String::new(),
-    };
-    let set: Vec<Value> = page.iter().map(|(_, component)| shown(component)).collect();
+    let total = matching.len();
+    let (rows, next) = page(matching, after, page_size, ascending);
+    let set: Vec<Value> = rows.into_iter().map(shown).collect();
     Ok(Map::from_iter([
         ("ImageComponent".to_owned(), json!({ "ImageComponentSet": set })),
         ("NextToken".to_owned(), next.into()),
         ("MaxResults".to_owned(), page_size.into()),
-        ("TotalCount".to_owned(), matching.len().into()),
+        ("TotalCount".to_owned(), total.into()),
     ]))
 }
 
 fn invalid(name: &str, what: &str) -> Refusal {
     Refusal::new(400, format!("InvalidParameter.{name}"), format!("The specified {name} {what}."))
-}
-
-const TOKEN_PREFIX: &[u8] = b"page-";
-
-fn write_token(position: u64) -> String {
-    URL_SAFE_NO_PAD.encode([TOKEN_PREFIX, position.to_string().as_bytes()].concat())
-}
-
-fn read_token(token: &str) -> Option<u64> {
-    let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
-    std::str::from_utf8(bytes.strip_prefix(TOKEN_PREFIX)?).ok()?.parse().ok()
 }
 
 struct Filter<'a> {

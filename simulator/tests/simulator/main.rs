@@ -7,3 +7,5 @@ mod faults;
 mod program;
 mod recorded;
 mod support;
+mod volcengine;
+mod volcengine_codes;

@@ -111,3 +111,57 @@ async fn alibaba_vectors_of_the_official_signer_are_accepted() {
         assert_eq!(reply.status, 200, "{name}: {}", reply.text());
     }
 }
+
+#[tokio::test]
+async fn volcengine_requests_of_the_official_sdk_are_accepted() {
+    for (name, expected, change) in [
+        ("volc-acep-BuildAOSPImage-tos", "200", ("vendor.img", "vendor.imh")),
+        ("volc-acep-ListAOSPImage", "200", ("img-159", "img-150")),
+        ("volc-acep-UpdateAOSPImage", "400 21342", ("img-158", "img-159")),
+        ("volc-acep-DeleteAOSPImage", "200", ("img-159", "img-150")),
+        ("volc-acep-error", "200", ("img-158", "img-150")),
+        ("volc-ecs-DescribeTasks", "200", ("TaskIds.2=t-2", "TaskIds.2=t-3")),
+        ("volc-ecs-ExportImage", "400 InvalidTOSPrefix.Malformed", ("image-1", "image-2")),
+    ] {
+        let simulator = at("2026-11-21T20:24:05Z", "AKLTexample", "SKexample").await;
+        let address = simulator.addresses().volcengine;
+        for request in recording(name) {
+            let changed = send(address, &tampered(&request, change.0, change.1)).await.unwrap();
+            assert_eq!(changed.verdict(), "401 SignatureDoesNotMatch", "{name}");
+            // There is no nonce: the same bytes are accepted again.
+            for _ in 0..2 {
+                let reply = send(address, &request).await.unwrap();
+                assert_eq!(reply.verdict(), expected, "{name}: {}", reply.text());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn volcengine_vectors_of_the_official_signer_are_accepted() {
+    for (name, expected) in [
+        ("volc-acep-build-json-minimal-headers", "200"),
+        ("volc-acep-list-nonascii", "200"),
+        ("volc-ecs-export-get", "400 InvalidTOSPrefix.Malformed"),
+    ] {
+        let vector = vector(name);
+        let input = &vector["input"];
+        let simulator =
+            at("2026-11-21T08:30:00Z", text(&input["access_key"]), text(&input["secret_key"])).await;
+        let query: Vec<String> = input["query"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|pair| format!("{}={}", encode(text(&pair[0])), encode(text(&pair[1]))))
+            .collect();
+        let target = format!("/?{}", query.join("&"));
+        let request =
+            raw(text(&input["method"]), &target, &headers(&vector), text(&input["body"]).as_bytes());
+        let address = simulator.addresses().volcengine;
+        let changed =
+            send(address, &tampered(&request, "20261121T083000Z", "20261121T083001Z")).await.unwrap();
+        assert_eq!(changed.verdict(), "401 SignatureDoesNotMatch", "{name}");
+        let reply = send(address, &request).await.unwrap();
+        assert_eq!(reply.verdict(), expected, "{name}: {}", reply.text());
+    }
+}
