@@ -1,1 +1,16 @@
-//! x
+//! Cloud images, declarative: a Kubernetes operator for Volcengine, Alibaba Cloud and ZStack.
+//!
+//! A map of the crate. A user writes an image object (`vendors/<vendor>/<api>.rs`, sharing `image`) that names an
+//! `account`. `kinds` lists the kinds; `engine` runs the same controller for each, which decides purely
+//! (`engine::progress`), writes its intent down before it creates anything (`engine::journal`), and speaks to the vendor
+//! through the kind (`engine::external`). Every request to a vendor leaves through `wire`. `run` puts it together.
+
+pub mod account;
+pub mod engine;
+pub mod image;
+pub mod kinds;
+pub mod period;
+pub mod run;
+pub mod serve;
+pub mod vendors;
+pub mod wire;

@@ -1,1 +1,89 @@
-fn main(){}
+//! `cloud-image-operator`: arguments, logging and signals; everything else is in the library.
+
+use clap::{Parser, Subcommand};
+use cloud_image_operator::{
+    kinds,
+    run::{self, LogFormat, Options},
+};
+use std::{io::Write, process::ExitCode};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// Kubernetes operator that makes cloud images declarative on Volcengine, Alibaba Cloud and ZStack.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the operator, with the kubeconfig or in-cluster.
+    Run(Options),
+    /// Print every CRD as YAML.
+    Crds,
+    /// Print the README's table of kinds.
+    #[command(hide = true)]
+    Kinds,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Run(options) => operate(options),
+        Command::Crds => print_crds(),
+        Command::Kinds => output(&kinds::table()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_crds() -> Result<(), Box<dyn std::error::Error>> {
+    let mut documents = String::new();
+    for crd in kinds::crds() {
+        documents += "---\n";
+        documents += &serde_saphyr::to_string(&crd)?;
+    }
+    output(&documents)
+}
+
+/// A reader that has seen enough and closes the pipe is no error.
+fn output(text: &str) -> Result<(), Box<dyn std::error::Error>> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+#[tokio::main]
+async fn operate(options: Options) -> Result<(), Box<dyn std::error::Error>> {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,kube_client=error,kube_runtime=error"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match options.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    // reqwest is built without a provider of its own, so that there is one in the program.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::debug!("a TLS provider was installed before");
+    }
+    let stop = CancellationToken::new();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let told = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("told to stop: no new work is taken");
+        told.cancel();
+    });
+    Ok(run::run(options, stop).await?)
+}

@@ -1,0 +1,323 @@
+//! CloudAccount and ClusterCloudAccount: who calls a vendor, and where.
+
+use crate::period::Period;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, Time};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// An account at one vendor, for the images of its own namespace.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "cloudimages.dev",
+    version = "v1alpha1",
+    kind = "CloudAccount",
+    plural = "cloudaccounts",
+    shortname = "cacct",
+    namespaced,
+    status = "AccountStatus",
+    category = "cloudimages",
+    doc = "An account at one cloud vendor, for the images of its own namespace: which vendor, which region, and the Secret with the credentials.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status",
+        description = "Whether images can use the account"
+    ),
+    printcolumn(
+        name = "Images",
+        type_ = "integer",
+        json_path = ".status.images",
+        description = "How many objects use the account"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].message",
+        priority = 1
+    )
+)]
+pub struct CloudAccountSpec {
+    /// Which vendor, and how to reach it.
+    #[serde(flatten)]
+    pub vendor: AccountVendor,
+}
+
+/// An account at one vendor, for the images of the namespaces that it allows.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "cloudimages.dev",
+    version = "v1alpha1",
+    kind = "ClusterCloudAccount",
+    plural = "clustercloudaccounts",
+    shortname = "ccacct",
+    status = "AccountStatus",
+    category = "cloudimages",
+    doc = "An account at one cloud vendor that the images of several namespaces may use; allowedNamespaces says of which.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].status",
+        description = "Whether images can use the account"
+    ),
+    printcolumn(
+        name = "Images",
+        type_ = "integer",
+        json_path = ".status.images",
+        description = "How many objects use the account"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].message",
+        priority = 1
+    )
+)]
+#[x_kube(
+    validation = Rule::new("!has(self.aliyun) || has(self.aliyun.credentialsSecretRef.namespace)").message("a ClusterCloudAccount needs credentialsSecretRef.namespace: it has no namespace of its own"),
+    validation = Rule::new("!has(self.volcengine) || has(self.volcengine.credentialsSecretRef.namespace)").message("a ClusterCloudAccount needs credentialsSecretRef.namespace: it has no namespace of its own"),
+    validation = Rule::new("!has(self.zstack) || has(self.zstack.credentialsSecretRef.namespace)").message("a ClusterCloudAccount needs credentialsSecretRef.namespace: it has no namespace of its own"),
+)]
+pub struct ClusterCloudAccountSpec {
+    /// Which vendor, and how to reach it.
+    #[serde(flatten)]
+    pub vendor: AccountVendor,
+    /// The namespaces whose images may use this account. Without it: none.
+    /// Example: `{names: [images]}` or `{selector: {matchLabels: {team: base}}}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_namespaces: Option<AllowedNamespaces>,
+}
+
+/// Which namespaces may use a cluster account: those that are named, and those that the selector selects.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AllowedNamespaces {
+    /// Namespaces by name, at most 256. Example: `[images, base]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
+    pub names: Vec<String>,
+    /// Namespaces by their labels. Example: `{matchLabels: {team: base}}`. `{}` selects every namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<LabelSelector>,
+}
+
+/// Exactly one vendor, and the limits to keep.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("[has(self.volcengine), has(self.aliyun), has(self.zstack)].filter(x, x).size() == 1")
+        .message("an account needs exactly one of volcengine, aliyun and zstack"),
+    validation = Rule::new("has(self.volcengine) == has(oldSelf.volcengine) && has(self.aliyun) == has(oldSelf.aliyun) && has(self.zstack) == has(oldSelf.zstack)")
+        .message("an account stays with its vendor: make a new account")
+)]
+pub struct AccountVendor {
+    /// An account at Volcengine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volcengine: Option<VolcengineAccount>,
+    /// An account at Alibaba Cloud.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aliyun: Option<AliyunAccount>,
+    /// An account at a ZStack Cloud.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zstack: Option<ZstackAccount>,
+    /// How many calls the operator may make, by the vendor's action; for each region. Default: what the vendors
+    /// publish. Example: `[{action: CreateImageComponent, requests: 500, period: 60s}]`. At most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["action"]))]
+    pub limits: Vec<ActionLimit>,
+}
+
+/// The most calls of one action in one period.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ActionLimit {
+    /// The vendor's name of the call, 1 to 64 characters. Example: `CreateImageComponent`.
+    #[schemars(length(min = 1, max = 64))]
+    pub action: String,
+    /// How many calls, 1 to 1000000. Example: `1000`.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub requests: u32,
+    /// In which time, as a duration, `1s` to `24h`. Example: `60s`.
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('24h')").message("limits[].period must be between 1s and 24h"))]
+    pub period: Period,
+}
+
+/// Which Secret holds the credentials.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretRef {
+    /// Name of the Secret, 1 to 253 characters. Example: `aliyun`.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Namespace of the Secret, for a ClusterCloudAccount only; a CloudAccount uses its own. Example: `images`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: Option<String>,
+}
+
+/// Where one API of a vendor is reached.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoint {
+    /// Base address instead of the vendor's own, at most 512 characters. `http`, and hosts outside the vendor's
+    /// domain, work only if the operator was started with a matching `--allow-endpoint`.
+    /// Example: `https://ecs.cn-hangzhou.aliyuncs.com`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512), regex(pattern = r"^https?://"))]
+    pub endpoint: Option<String>,
+}
+
+/// An account at Alibaba Cloud.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AliyunAccount {
+    /// The region of images that name none, 1 to 64 characters; cannot be changed. Example: `cn-hangzhou`.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9-]+$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("regionId cannot be changed: images were made there; make a new account"))]
+    pub region_id: String,
+    /// The Secret with the keys `accessKeyId`, `accessKeySecret` and, for STS, `securityToken`.
+    pub credentials_secret_ref: SecretRef,
+    /// The ECS API, for ImageComponent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ecs: Option<Endpoint>,
+    /// The BatchCompute API, for BatchComputeImage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_compute: Option<Endpoint>,
+}
+
+/// An account at Volcengine.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VolcengineAccount {
+    /// The region, 1 to 64 characters; cannot be changed. Example: `cn-beijing`.
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9-]+$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("region cannot be changed: images were made there; make a new account"))]
+    pub region: String,
+    /// The Secret with the keys `accessKeyId`, `accessKeySecret` and, for STS, `securityToken`.
+    pub credentials_secret_ref: SecretRef,
+    /// The cloud phone API (ACEP), for AospImage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acep: Option<AcepApi>,
+    /// The ECS API, for ImageExport.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ecs: Option<Endpoint>,
+}
+
+/// How the cloud phone API is called.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AcepApi {
+    /// The cloud phone product whose images are listed, 1 to 64 characters; an AospImage may name its own.
+    /// Example: `"1749281594201"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub product_id: Option<String>,
+    /// The region in the signature, 1 to 64 characters. Default: `cn-north-1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9-]+$"))]
+    pub region: Option<String>,
+    /// Base address instead of `https://open.volcengineapi.com`, at most 512 characters; see `ecs.endpoint`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512), regex(pattern = r"^https?://"))]
+    pub endpoint: Option<String>,
+    /// The service name in the signature. Volcengine's own clients use both; `acep` unless the gateway refuses it.
+    #[serde(default)]
+    pub service_name: AcepServiceName,
+}
+
+/// The service name that ACEP requests are signed with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "the two spellings of the vendor")]
+pub enum AcepServiceName {
+    /// As the generated SDKs sign.
+    #[default]
+    acep,
+    /// As the product's own client signs.
+    ACEP,
+}
+
+/// An account at a ZStack Cloud.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ZstackAccount {
+    /// Base address of the management node, at most 512 characters. The path `/zstack` is added unless there is a path.
+    /// ZStack is on premises, so the operator must be started with a matching `--allow-endpoint`.
+    /// Example: `http://10.0.0.2:8080`.
+    #[schemars(length(max = 512), regex(pattern = r"^https?://"))]
+    pub endpoint: String,
+    /// The Secret with the keys `accountName` and `password`, or `accessKeyId` and `accessKeySecret`.
+    pub credentials_secret_ref: SecretRef,
+    /// The time zone of the management node, as an IANA name of at most 64 characters: access keys are checked against
+    /// its wall clock, and its dates have no zone. Default: `UTC`. Example: `Asia/Shanghai`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub time_zone: Option<String>,
+    /// PEM certificates to trust besides the system's, at most 64 KiB, for `https` with a private CA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 65536))]
+    pub ca_bundle: Option<String>,
+}
+
+/// Whether an account can be used, and by how many.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountStatus {
+    /// The generation of `spec` that this status speaks of; -1 until the operator has seen the object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// How many image objects name this account. It cannot be deleted before this is 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<i64>,
+    /// The credentials in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<CredentialsStatus>,
+    /// `Ready`: images can use the account. `Reconciling`: it waits for something that the message names.
+    /// `Stalled`: a person must change the spec.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// Which version of the Secret is in use; never what is in it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialsStatus {
+    /// The Secret, as `namespace/name`.
+    pub secret: String,
+    /// The Secret's resourceVersion.
+    pub resource_version: String,
+    /// Since when this version is in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+}
+
+impl AccountVendor {
+    /// Which Secret the account names; `None` where no vendor is given, which admission refuses.
+    pub fn secret_ref(&self) -> Option<&SecretRef> {
+        let volcengine = self.volcengine.as_ref().map(|account| &account.credentials_secret_ref);
+        let aliyun = self.aliyun.as_ref().map(|account| &account.credentials_secret_ref);
+        let zstack = self.zstack.as_ref().map(|account| &account.credentials_secret_ref);
+        volcengine.or(aliyun).or(zstack)
+    }
+
+    /// Certificates to trust besides the system's.
+    pub fn ca_bundle(&self) -> Option<&str> {
+        self.zstack.as_ref().and_then(|account| account.ca_bundle.as_deref())
+    }
+}

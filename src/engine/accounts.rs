@@ -1,0 +1,548 @@
+//! From an accountRef to a connection: which account, may this namespace use it, which credentials; made once for each
+//! version of account and Secret, and shared by all objects of the account.
+
+use super::{
+    carpool::Carpool,
+    external::{Connect, External, Material, Unusable},
+    limits::Limits,
+    pace,
+    progress::{Handle, Observation},
+    secrets::{NamespaceLabels, SecretKey, SecretVersion, Secrets},
+    telemetry::Telemetry,
+};
+use crate::{
+    account::{AccountStatus, AccountVendor, AllowedNamespaces, CloudAccount, ClusterCloudAccount},
+    image::{AccountKind, AccountRef, FIELD_MANAGER, FINALIZER},
+    wire::{Http, endpoint::Endpoints},
+};
+use k8s_openapi::NamespaceResourceScope;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{Patch, PatchParams},
+    core::{Selector, SelectorExt},
+    runtime::reflector::{ObjectRef, Store},
+};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
+    fmt::{self, Debug},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::broadcast;
+
+/// Names one account of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AccountKey {
+    /// Which of the two kinds.
+    pub kind: AccountKind,
+    /// `None` for a cluster account.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+impl AccountKey {
+    /// The account that an image in `namespace` means.
+    pub fn of(reference: &AccountRef, namespace: &str) -> Self {
+        let namespace = (reference.kind == AccountKind::CloudAccount).then(|| namespace.to_owned());
+        Self { kind: reference.kind, namespace, name: reference.name.clone() }
+    }
+}
+
+impl fmt::Display for AccountKey {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(out, "CloudAccount {namespace}/{}", self.name),
+            None => write!(out, "ClusterCloudAccount {}", self.name),
+        }
+    }
+}
+
+/// What the engine must know of the vendors without naming one.
+#[derive(Clone, Copy, Debug)]
+pub struct Vendors {
+    /// Whether a connection could be made.
+    pub check: fn(&AccountVendor, Material) -> Result<(), Unusable>,
+    /// The limits that the account's vendor publishes: action, requests, period.
+    pub published_limits: fn(&AccountVendor) -> &'static [(&'static str, u32, Duration)],
+}
+
+/// The two account kinds, seen alike.
+pub trait Account:
+    Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
+{
+    /// The vendor's part of the spec.
+    fn vendor(&self) -> &AccountVendor;
+    /// The status as stored.
+    fn status(&self) -> Option<&AccountStatus>;
+    /// Its name in the cluster.
+    fn key(&self) -> AccountKey;
+    /// An API for it.
+    fn api(&self, client: &Client) -> Api<Self>;
+    /// Which namespaces may use it; `None`: its own.
+    fn allowed(&self) -> Option<AllowedNamespaces>;
+}
+
+impl Account for CloudAccount {
+    fn vendor(&self) -> &AccountVendor {
+        &self.spec.vendor
+    }
+    fn status(&self) -> Option<&AccountStatus> {
+        self.status.as_ref()
+    }
+    fn key(&self) -> AccountKey {
+        AccountKey { kind: AccountKind::CloudAccount, namespace: self.namespace(), name: self.name_any() }
+    }
+    fn api(&self, client: &Client) -> Api<Self> {
+        namespaced(client, self)
+    }
+    fn allowed(&self) -> Option<AllowedNamespaces> {
+        None
+    }
+}
+
+impl Account for ClusterCloudAccount {
+    fn vendor(&self) -> &AccountVendor {
+        &self.spec.vendor
+    }
+    fn status(&self) -> Option<&AccountStatus> {
+        self.status.as_ref()
+    }
+    fn key(&self) -> AccountKey {
+        AccountKey { kind: AccountKind::ClusterCloudAccount, namespace: None, name: self.name_any() }
+    }
+    fn api(&self, client: &Client) -> Api<Self> {
+        Api::all(client.clone())
+    }
+    fn allowed(&self) -> Option<AllowedNamespaces> {
+        Some(self.spec.allowed_namespaces.clone().unwrap_or_default())
+    }
+}
+
+fn namespaced<K>(client: &Client, object: &K) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    Api::namespaced(client.clone(), &object.namespace().unwrap_or_default())
+}
+
+/// One account at one version of its spec and Secret.
+pub struct Connection {
+    /// Differs from that of every earlier connection.
+    pub epoch: u64,
+    /// Shifts the account's beat.
+    pub seed: u64,
+    /// The version of the Secret.
+    pub secret: SecretVersion,
+    account: AccountVendor,
+    material: Material,
+    fingerprint: Fingerprint,
+    made: Mutex<HashMap<(TypeId, String), Arc<dyn Any + Send + Sync>>>,
+}
+
+/// What a connection was made from: the account's uid and generation, the Secret and its version.
+type Fingerprint = (Option<String>, Option<i64>, SecretKey, String);
+
+impl Debug for Connection {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Connection")
+            .field("epoch", &self.epoch)
+            .field("fingerprint", &self.fingerprint)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// The vendor client, made at first use.
+    pub fn client<C: Connect>(&self) -> Result<C, Unusable> {
+        self.once(String::new(), || C::connect(&self.account, self.material.clone()))
+    }
+
+    /// Where objects of one kind and lane share their looks.
+    pub fn observers<K: External>(&self, client: &K::Client, lane: &str) -> Carpool<Handle, Observation> {
+        let made = self.once::<KindPool<K>, std::convert::Infallible>(lane.to_owned(), || {
+            let (client, lane) = (client.clone(), lane.to_owned());
+            let pool = Carpool::start(K::BATCH, pace::CAR_WINDOW, move |handles: Vec<Handle>| {
+                let (client, lane) = (client.clone(), lane.clone());
+                async move { K::observe(&client, &lane, &handles).await }
+            });
+            Ok(KindPool(pool, std::marker::PhantomData))
+        });
+        match made {
+            Ok(KindPool(pool, _)) => pool,
+        }
+    }
+
+    /// What paces its calls.
+    pub fn limits(&self) -> &Limits {
+        &self.material.limits
+    }
+
+    fn once<T: Clone + Send + Sync + 'static, E>(
+        &self,
+        lane: String,
+        make: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut all = lock(&self.made);
+        let key = (TypeId::of::<T>(), lane);
+        if let Some(made) = all.get(&key).and_then(|made| made.downcast_ref::<T>()) {
+            return Ok(made.clone());
+        }
+        let made = make()?;
+        all.insert(key, Arc::new(made.clone()));
+        Ok(made)
+    }
+}
+
+struct KindPool<K>(Carpool<Handle, Observation>, std::marker::PhantomData<fn() -> K>);
+impl<K> Clone for KindPool<K> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), std::marker::PhantomData)
+    }
+}
+
+/// Answers how many objects of one kind name an account, and names one of them.
+pub trait Users: Send + Sync {
+    /// Count, and an example as `Kind namespace/name`.
+    fn of(&self, account: &AccountKey) -> (usize, Option<String>);
+}
+
+/// Every account of the cluster, and the connections to them.
+pub struct Accounts {
+    client: Client,
+    vendors: Vendors,
+    endpoints: Arc<Endpoints>,
+    telemetry: Telemetry,
+    namespaced: Vec<(Option<String>, Store<CloudAccount>)>,
+    cluster: Store<ClusterCloudAccount>,
+    secrets: Secrets,
+    labels: NamespaceLabels,
+    connections: Mutex<HashMap<AccountKey, Arc<Connection>>>,
+    limits: Mutex<HashMap<AccountKey, (AccountVendor, Arc<Limits>)>>,
+    holding: tokio::sync::Mutex<()>,
+    users: RwLock<Vec<Box<dyn Users>>>,
+    epochs: AtomicU64,
+    changes: broadcast::Sender<AccountKey>,
+    usage: broadcast::Sender<AccountKey>,
+}
+
+impl Accounts {
+    /// The stores must be fed by running watches; those of `namespaced` go by the namespace that they cover, or `None`
+    /// for all.
+    pub fn new(
+        client: Client,
+        vendors: Vendors,
+        endpoints: Endpoints,
+        telemetry: Telemetry,
+        namespaced: Vec<(Option<String>, Store<CloudAccount>)>,
+        cluster: Store<ClusterCloudAccount>,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|this: &Weak<Self>| {
+            let this = this.clone();
+            let secrets = Secrets::new(client.clone(), move |key| {
+                if let Some(accounts) = this.upgrade() {
+                    accounts.secret_changed(key);
+                }
+            });
+            Self {
+                client,
+                vendors,
+                endpoints: Arc::new(endpoints),
+                telemetry,
+                namespaced,
+                cluster,
+                secrets,
+                labels: NamespaceLabels::default(),
+                connections: Mutex::default(),
+                limits: Mutex::default(),
+                holding: tokio::sync::Mutex::default(),
+                users: RwLock::default(),
+                epochs: AtomicU64::new(1),
+                changes: broadcast::channel(256).0,
+                usage: broadcast::channel(4096).0,
+            }
+        })
+    }
+
+    /// The connection for an image in `namespace`. With `ending`, for an image that is being deleted: then an account
+    /// that is going, or a Secret that is gone already, does not matter as long as the operator knows the credentials.
+    pub async fn connect(
+        &self,
+        reference: &AccountRef,
+        namespace: &str,
+        ending: bool,
+    ) -> Result<Arc<Connection>, Unusable> {
+        let key = AccountKey::of(reference, namespace);
+        match reference.kind {
+            AccountKind::CloudAccount => {
+                let covers = |of: &Option<String>| of.as_deref().is_none_or(|of| of == namespace);
+                let Some((_, store)) = self.namespaced.iter().find(|(of, _)| covers(of)) else {
+                    return Err(Unusable::new(
+                        "AccountNotFound",
+                        format!("the operator does not watch namespace {namespace}"),
+                    ));
+                };
+                self.connect_to(store, &key, namespace, ending).await
+            }
+            AccountKind::ClusterCloudAccount => self.connect_to(&self.cluster, &key, namespace, ending).await,
+        }
+    }
+
+    async fn connect_to<A: Account>(
+        &self,
+        store: &Store<A>,
+        key: &AccountKey,
+        namespace: &str,
+        ending: bool,
+    ) -> Result<Arc<Connection>, Unusable> {
+        if store.wait_until_ready().await.is_err() {
+            return Err(Unusable::new(
+                "AccountsNotRead",
+                "the accounts could not be read from the API server yet",
+            ));
+        }
+        let mut object = ObjectRef::<A>::new(&key.name);
+        object.namespace.clone_from(&key.namespace);
+        let Some(account) = store.get(&object) else {
+            let create = "create it, or correct spec.accountRef";
+            return Err(Unusable::new("AccountNotFound", format!("{key} does not exist; {create}")));
+        };
+        if !ending {
+            self.admit(&*account, namespace).await?;
+            if account.meta().deletion_timestamp.is_some() {
+                return Err(Unusable::new(
+                    "AccountDeleting",
+                    format!("{key} is being deleted; use another account"),
+                ));
+            }
+            self.hold(&*account).await?;
+        }
+        match self.open(&*account).await {
+            Err(unusable) if ending => lock(&self.connections).get(key).cloned().ok_or(unusable),
+            done => done,
+        }
+    }
+
+    /// Whether images of `namespace` may use the account.
+    async fn admit<A: Account>(&self, account: &A, namespace: &str) -> Result<(), Unusable> {
+        let Some(allowed) = account.allowed() else { return Ok(()) };
+        if allowed.names.iter().any(|name| name == namespace) {
+            return Ok(());
+        }
+        let not_read = |why: String| Unusable::new("NamespaceNotAllowed", why);
+        if let Some(selector) = allowed.selector {
+            let selector = Selector::try_from(selector).map_err(|error| {
+                not_read(format!("{}: allowedNamespaces.selector cannot be used: {error}", account.key()))
+            })?;
+            let labels = self.labels.get(&self.client, namespace).await.map_err(|error| {
+                not_read(format!("the labels of namespace {namespace} cannot be read: {error}"))
+            })?;
+            if selector.matches(&labels) {
+                return Ok(());
+            }
+        }
+        Err(Unusable::new(
+            "NamespaceNotAllowed",
+            format!(
+                "{} does not allow namespace {namespace}; add it to its allowedNamespaces, or use another account",
+                account.key()
+            ),
+        ))
+    }
+
+    /// An account that an image uses must not vanish before it.
+    async fn hold<A: Account>(&self, account: &A) -> Result<(), Unusable> {
+        if account.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+            return Ok(());
+        }
+        // One at a time: the first puts the finalizer on, the others find it when they read again.
+        let _one = self.holding.lock().await;
+        let failed = |error: kube::Error| {
+            Unusable::new(
+                "AccountNotHeld",
+                format!("{} cannot be kept from vanishing: {error}", account.key()),
+            )
+        };
+        let api = account.api(&self.client);
+        let newest = api.get_metadata(&account.name_any()).await.map_err(failed)?;
+        if newest.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+            return Ok(());
+        }
+        self.set_finalizers(
+            account,
+            newest.resource_version(),
+            [newest.finalizers(), &[FINALIZER.into()]].concat(),
+        )
+        .await
+        .map_err(failed)
+    }
+
+    async fn set_finalizers<A: Account>(
+        &self,
+        account: &A,
+        version: Option<String>,
+        finalizers: Vec<String>,
+    ) -> Result<(), kube::Error> {
+        let patch = json!({ "metadata": { "uid": account.uid(), "resourceVersion": version, "finalizers": finalizers } });
+        account.api(&self.client).patch(&account.name_any(), &params(), &Patch::Merge(patch)).await.map(drop)
+    }
+
+    /// Lets an account go that nobody uses any more.
+    pub async fn release<A: Account>(&self, account: &A) -> Result<(), kube::Error> {
+        if account.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+            let others =
+                account.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
+            self.set_finalizers(account, account.resource_version(), others).await?;
+        }
+        lock(&self.connections).remove(&account.key());
+        lock(&self.limits).remove(&account.key());
+        Ok(())
+    }
+
+    /// The connection to an account with the credentials that it has now.
+    pub async fn open<A: Account>(&self, account: &A) -> Result<Arc<Connection>, Unusable> {
+        let key = account.key();
+        let vendor = account.vendor();
+        let Some(secret_key) = secret_key(account) else {
+            return Err(Unusable::new(
+                "InvalidAccount",
+                format!("{key} names no vendor or no Secret; correct its spec"),
+            ));
+        };
+        let secret = self
+            .secrets
+            .get(&secret_key)
+            .await
+            .map_err(|unusable| Unusable::new(unusable.reason, format!("{key}: {}", unusable.message)))?;
+        let fingerprint =
+            (account.uid(), account.meta().generation, secret_key, secret.resource_version.clone());
+        if let Some(connection) =
+            lock(&self.connections).get(&key).filter(|connection| connection.fingerprint == fingerprint)
+        {
+            return Ok(connection.clone());
+        }
+        let http = Http::new(pace::REQUEST_TIMEOUT, pace::CONNECT_TIMEOUT, vendor.ca_bundle())
+            .map_err(|error| Unusable::new("InvalidAccount", format!("{key}: {error}")))?;
+        let material = Material {
+            secret: secret.credentials.clone(),
+            http,
+            limits: self.limits(&key, vendor),
+            telemetry: self.telemetry.clone(),
+            endpoints: self.endpoints.clone(),
+        };
+        (self.vendors.check)(vendor, material.clone())
+            .map_err(|unusable| Unusable::new(unusable.reason, format!("{key}: {}", unusable.message)))?;
+        let connection = Arc::new(Connection {
+            epoch: self.epochs.fetch_add(1, Ordering::Relaxed),
+            seed: pace::seed(&key.to_string()),
+            secret,
+            account: vendor.clone(),
+            material,
+            fingerprint,
+            made: Mutex::default(),
+        });
+        let mut connections = lock(&self.connections);
+        // Many objects may have come here at once: they share the connection of the first.
+        let current = connections.entry(key).and_modify(|current| {
+            if current.fingerprint != connection.fingerprint {
+                *current = connection.clone();
+            }
+        });
+        Ok(current.or_insert(connection).clone())
+    }
+
+    /// The limits stay over a new Secret, so that a rotation does not reset what the vendor counts.
+    fn limits(&self, key: &AccountKey, vendor: &AccountVendor) -> Arc<Limits> {
+        let mut all = lock(&self.limits);
+        match all.get(key) {
+            Some((of, limits)) if of.limits == vendor.limits => limits.clone(),
+            _ => {
+                let limits =
+                    Arc::new(Limits::new((self.vendors.published_limits)(vendor), vendor.limits.clone()));
+                all.insert(key.clone(), (vendor.clone(), limits.clone()));
+                limits
+            }
+        }
+    }
+
+    /// How many objects name the account, and one of them.
+    pub fn users(&self, account: &AccountKey) -> (usize, Option<String>) {
+        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
+        users
+            .iter()
+            .map(|users| users.of(account))
+            .fold((0, None), |(count, example), (more, other)| (count + more, example.or(other)))
+    }
+
+    /// Adds a kind whose objects use accounts.
+    pub fn add_users(&self, users: Box<dyn Users>) {
+        self.users.write().unwrap_or_else(PoisonError::into_inner).push(users);
+    }
+
+    /// Accounts whose spec or Secret changed.
+    pub fn changes(&self) -> broadcast::Receiver<AccountKey> {
+        self.changes.subscribe()
+    }
+
+    /// Accounts whose number of users may have changed.
+    pub fn usage(&self) -> broadcast::Receiver<AccountKey> {
+        self.usage.subscribe()
+    }
+
+    /// The watch has seen an account.
+    pub fn account_changed(&self, account: AccountKey) {
+        // Without receivers nobody waits.
+        let _ = self.changes.send(account);
+    }
+
+    /// A watch has seen an image come or go.
+    pub fn usage_changed(&self, account: AccountKey) {
+        let _ = self.usage.send(account);
+    }
+
+    fn secret_changed(&self, secret: &SecretKey) {
+        for key in
+            self.keys().into_iter().filter(|(_, needs)| needs.as_ref() == Some(secret)).map(|(key, _)| key)
+        {
+            self.account_changed(key.clone());
+            self.usage_changed(key);
+        }
+    }
+
+    /// Ends watches on Secrets that no account names any more.
+    pub fn forget_unused_secrets(&self) {
+        let keys = self.keys();
+        self.secrets.retain(|secret| keys.iter().any(|(_, needs)| needs.as_ref() == Some(secret)));
+    }
+
+    fn keys(&self) -> Vec<(AccountKey, Option<SecretKey>)> {
+        let namespaced = self
+            .namespaced
+            .iter()
+            .flat_map(|(_, store)| store.state())
+            .map(|account| (account.key(), secret_key(&*account)));
+        let cluster = self.cluster.state().into_iter().map(|account| (account.key(), secret_key(&*account)));
+        namespaced.chain(cluster).collect()
+    }
+}
+
+/// Where an account's Secret is: a namespaced account can only name one beside it.
+pub fn secret_key<A: Account>(account: &A) -> Option<SecretKey> {
+    let reference = account.vendor().secret_ref()?;
+    let namespace = account.namespace().or_else(|| reference.namespace.clone())?;
+    Some((namespace, reference.name.clone()))
+}
+
+fn params() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

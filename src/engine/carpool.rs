@@ -1,0 +1,130 @@
+//! Many callers ask about one thing each; one call to the vendor answers them all.
+
+use crate::wire::CallError;
+use std::{collections::HashMap, future::Future, hash::Hash, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout_at},
+};
+
+type Rider<T, A> = (T, oneshot::Sender<Result<Option<A>, CallError>>);
+
+/// A place to ask about a `T` and get an `A`. Cheap to clone; ends when the last clone is dropped.
+#[derive(Debug)]
+pub struct Carpool<T, A> {
+    seats: mpsc::UnboundedSender<Rider<T, A>>,
+}
+
+impl<T, A> Clone for Carpool<T, A> {
+    fn clone(&self) -> Self {
+        Self { seats: self.seats.clone() }
+    }
+}
+
+impl<T, A> Carpool<T, A>
+where
+    T: Clone + Eq + Hash + Send + Sync + 'static,
+    A: Clone + Send + Sync + 'static,
+{
+    /// `drive` asks the vendor about up to `batch` things at once. A car leaves when it is full, or when `window` has
+    /// passed since the first rider got in.
+    pub fn start<F, D>(batch: usize, window: Duration, drive: F) -> Self
+    where
+        F: Fn(Vec<T>) -> D + Send + 'static,
+        D: Future<Output = Result<HashMap<T, A>, CallError>> + Send + 'static,
+    {
+        let (seats, mut queue) = mpsc::unbounded_channel::<Rider<T, A>>();
+        tokio::spawn(async move {
+            while let Some(first) = queue.recv().await {
+                let leaves = Instant::now() + window;
+                let mut riders = vec![first];
+                while riders.len() < batch {
+                    match timeout_at(leaves, queue.recv()).await {
+                        Ok(Some(rider)) => riders.push(rider),
+                        Ok(None) | Err(_) => break,
+                    }
+                }
+                let call = drive(riders.iter().map(|(thing, _)| thing.clone()).collect());
+                tokio::spawn(async move {
+                    let answers = call.await;
+                    for (thing, reply) in riders {
+                        // A rider that has gone away meanwhile does not mind.
+                        let _ = reply
+                            .send(answers.as_ref().map(|all| all.get(&thing).cloned()).map_err(Clone::clone));
+                    }
+                });
+            }
+        });
+        Self { seats }
+    }
+
+    /// Reads like a call for one. `None`: the answer says nothing about this thing.
+    pub async fn ask(&self, thing: T) -> Result<Option<A>, CallError> {
+        let (reply, answer) = oneshot::channel();
+        let stopped = || CallError::NotSent("the connection was replaced meanwhile".into());
+        self.seats.send((thing, reply)).map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::pace;
+    use futures::future::join_all;
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    fn pool(calls: &Arc<AtomicUsize>) -> Carpool<u32, u32> {
+        let calls = calls.clone();
+        Carpool::start(20, pace::CAR_WINDOW, move |things: Vec<u32>| {
+            calls.fetch_add(1, Ordering::SeqCst);
+            async move {
+                Ok(things.into_iter().filter(|thing| *thing != 13).map(|thing| (thing, thing * 2)).collect())
+            }
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_hundred_share_ten_calls_and_each_gets_its_own_answer() {
+        let calls = Arc::default();
+        let pool = pool(&calls);
+        let answers = join_all((0..200).map(|thing| pool.ask(thing))).await;
+        for (thing, answer) in (0..).zip(answers) {
+            assert_eq!(answer, Ok((thing != 13).then_some(thing * 2)));
+        }
+        assert_eq!(calls.load(Ordering::SeqCst), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_call_fails_every_rider() {
+        let pool = Carpool::<u32, u32>::start(5, pace::CAR_WINDOW, |_| async {
+            Err(CallError::NotSent("no".into()))
+        });
+        for answer in join_all((0..3).map(|thing| pool.ask(thing))).await {
+            assert_eq!(answer, Err(CallError::NotSent("no".into())));
+        }
+    }
+
+    /// What a shared beat saves, against timers of each object's own.
+    #[tokio::test(start_paused = true)]
+    async fn objects_that_wait_on_the_beat_share_calls() {
+        let calls = Arc::default();
+        let pool = pool(&calls);
+        let start = Instant::now();
+        join_all((0..200u32).map(|thing| {
+            let pool = pool.clone();
+            async move {
+                tokio::time::sleep(Duration::from_millis(u64::from(thing) * 7919 % 15_000)).await;
+                while start.elapsed() < Duration::from_secs(600) {
+                    let _ = pool.ask(thing).await;
+                    tokio::time::sleep(pace::to_next_beat(start.elapsed(), pace::BEAT, 0)).await;
+                }
+            }
+        }))
+        .await;
+        assert!(calls.load(Ordering::SeqCst) < 10 * 40 + 150, "{}", calls.load(Ordering::SeqCst));
+    }
+}

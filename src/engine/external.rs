@@ -1,0 +1,196 @@
+//! The one trait that an image kind implements, and what it owes the engine.
+
+use super::{
+    journal::Permit,
+    limits::Limits,
+    progress::{Comparison, Deletion, Handle, Observation, Product, Recovered},
+    telemetry::Telemetry,
+};
+use crate::{
+    account::AccountVendor,
+    image::{ImageSpec, ImageStatus},
+    wire::{CallError, Http, endpoint::Endpoints},
+};
+use jiff::Timestamp;
+use kube::{CustomResourceExt, Resource, core::NamespaceResourceScope};
+use serde::{Serialize, de::DeserializeOwned};
+use std::{collections::HashMap, fmt::Debug, future::Future, sync::Arc, time::Duration};
+
+/// A connection to one vendor with one account's credentials; cheap to clone.
+pub trait Connect: Clone + Send + Sync + 'static {
+    /// Makes the connection, or says what is missing in words a user can act on. Calls nobody.
+    fn connect(account: &AccountVendor, material: Material) -> Result<Self, Unusable>;
+}
+
+/// What a connection is made from, besides the account's spec.
+#[derive(Clone, Debug)]
+pub struct Material {
+    /// The Secret's keys and values.
+    pub secret: Arc<Credentials>,
+    /// How requests leave the operator.
+    pub http: Http,
+    /// What paces them.
+    pub limits: Arc<Limits>,
+    /// What counts them.
+    pub telemetry: Telemetry,
+    /// Which addresses besides the vendors' own may be called.
+    pub endpoints: Arc<Endpoints>,
+}
+
+/// Why an account cannot be used: a CamelCase reason and a sentence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Unusable {
+    /// For conditions and metrics.
+    pub reason: &'static str,
+    /// Names what is missing and where to put it.
+    pub message: String,
+}
+
+impl Unusable {
+    /// `reason` in CamelCase, `message` for people.
+    pub fn new(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+/// The keys of a Secret. Never printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// `namespace/name` of the Secret, for messages.
+    pub source: String,
+    /// Key to text.
+    pub keys: HashMap<String, String>,
+}
+
+impl Credentials {
+    /// The value of a key, or what to add to which Secret.
+    pub fn get(&self, key: &str) -> Result<&str, Unusable> {
+        self.optional(key).ok_or_else(|| {
+            Unusable::new(
+                "SecretKeyMissing",
+                format!("Secret {} has no key {key:?}, or it is empty; add it", self.source),
+            )
+        })
+    }
+
+    /// The value of a key that need not be there.
+    pub fn optional(&self, key: &str) -> Option<&str> {
+        self.keys.get(key).map(|value| value.trim()).filter(|value| !value.is_empty())
+    }
+}
+
+impl Debug for Credentials {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Credentials({})", self.source)
+    }
+}
+
+/// An image kind, implemented on its CRD type.
+///
+/// The engine decides what to do and when; an implementation only translates between one object and one vendor API.
+/// It keeps no state, writes nothing to Kubernetes, and returns as soon as the vendor has answered.
+pub trait External:
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+    + CustomResourceExt
+    + Clone
+    + Debug
+    + Serialize
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+    /// The vendor connection that the kind uses.
+    type Client: Connect;
+    /// How the kind finds an existing image, for `import.match`.
+    type Match: Clone + Debug + Send + Sync;
+
+    /// The vendor's name of the creating call, as it stands in `status.operation.action`.
+    const ACTION: &'static str;
+    /// How many handles one `observe` may carry.
+    const BATCH: usize;
+    /// How long to wait after a lost answer before looking for its effect: longer than the request timeout, and than
+    /// the vendor's lists may lag behind.
+    const SETTLE: Duration;
+    /// Whether the creating call answers when the thing is usable. Then the engine looks at once and writes the status
+    /// once; allowed only where `recover` answers [`Recovered::Replay`], since a crash in between loses the answer.
+    const IMMEDIATE: bool;
+
+    /// The shared half of `spec`.
+    fn spec(&self) -> &ImageSpec<Self::Match>;
+    /// The status as stored.
+    fn status(&self) -> Option<&ImageStatus>;
+
+    /// Objects of one lane may share a call: the region, or whatever else a call is confined to.
+    fn lane(&self, client: &Self::Client) -> String;
+
+    /// What is sent along with attempt number `attempt` so that it can be told from any other. Must depend on nothing
+    /// but the object's uid and the number, and fit the vendor's alphabet.
+    fn token(uid: &str, attempt: u32) -> String;
+
+    /// What to hold on to when a person names an id, in `import.id` or in the annotation `cloudimages.dev/outcome`.
+    fn handle(id: &str) -> Handle {
+        Handle::image(id)
+    }
+
+    /// Makes the image. The permit is the proof that the intent is stored; there is no other way to call this.
+    ///
+    /// MUST NOT do anything that can fail after the vendor has acted, other than reading the answer, and MUST NOT
+    /// repeat the call. An answer that cannot be trusted is [`CallError::Unknown`], never `NotSent` or `Refused`.
+    fn submit(
+        &self,
+        client: &Self::Client,
+        permit: Permit,
+    ) -> impl Future<Output = Result<Submitted, CallError>> + Send;
+
+    /// Finds out whether a call whose answer was lost took effect. `since` is a moment before the call.
+    /// No default: each API must say.
+    fn recover(
+        &self,
+        client: &Self::Client,
+        token: &str,
+        since: Timestamp,
+    ) -> impl Future<Output = Result<Recovered, CallError>> + Send;
+
+    /// Looks at up to [`External::BATCH`] things of one lane in as few calls as the vendor allows. A handle that the
+    /// answer lacks is taken as missing, so every page must have been read.
+    fn observe(
+        client: &Self::Client,
+        lane: &str,
+        handles: &[Handle],
+    ) -> impl Future<Output = Result<HashMap<Handle, Observation>, CallError>> + Send;
+
+    /// Everything that `import.match` matches.
+    fn find(
+        &self,
+        client: &Self::Client,
+        matching: &Self::Match,
+    ) -> impl Future<Output = Result<Vec<Handle>, CallError>> + Send;
+
+    /// Compares what the vendor has with what the spec asks for. Pure.
+    fn compare(&self, client: &Self::Client, product: &Product) -> Comparison;
+
+    /// Changes in place what [`External::compare`] called amendable. Must be harmless when repeated.
+    fn amend(
+        &self,
+        client: &Self::Client,
+        product: &Product,
+    ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// Deletes what the handle means. What is gone already counts as deleted.
+    fn delete(
+        &self,
+        client: &Self::Client,
+        handle: &Handle,
+    ) -> impl Future<Output = Result<Deletion, CallError>> + Send;
+}
+
+/// The vendor's answer to a creating call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submitted {
+    /// What to hold on to.
+    pub handle: Handle,
+    /// The vendor's id of the request.
+    pub request_id: Option<String>,
+}

@@ -1,0 +1,204 @@
+//! Keeps one account below its vendor's limits: for each region and action a quota, and a gate that closes on a throttle.
+
+use super::pace;
+use crate::{
+    account::ActionLimit,
+    wire::{CallError, Class},
+};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use std::{
+    collections::HashMap,
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep_until, timeout},
+};
+
+/// How many requests one account may have under way at once.
+const IN_FLIGHT: usize = 16;
+/// The quota of an action that neither the vendor nor the user says anything about, per minute.
+const UNPUBLISHED: u32 = 600;
+
+/// The limits of one account. They outlive its credentials.
+#[derive(Debug)]
+pub struct Limits {
+    published: &'static [(&'static str, u32, Duration)],
+    own: Vec<ActionLimit>,
+    lines: Mutex<HashMap<(String, String), Arc<Line>>>,
+    lanes: Arc<Semaphore>,
+    resync: DefaultDirectRateLimiter,
+}
+
+/// The queue before one action in one region.
+#[derive(Debug)]
+struct Line {
+    quota: DefaultDirectRateLimiter,
+    gate: Mutex<Gate>,
+}
+
+/// Closed after a throttle; then opened for one probe at a time, until one gets through.
+#[derive(Debug)]
+struct Gate {
+    strikes: u32,
+    opens: Instant,
+}
+
+/// The right to make one call, returned by dropping it.
+#[derive(Debug)]
+pub struct Turn {
+    line: Arc<Line>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Limits {
+    /// `own` are the account's `limits`, which win over the `published` ones.
+    pub fn new(published: &'static [(&'static str, u32, Duration)], own: Vec<ActionLimit>) -> Self {
+        Self {
+            published,
+            own,
+            lines: Mutex::default(),
+            lanes: Arc::new(Semaphore::new(IN_FLIGHT)),
+            resync: RateLimiter::direct(quota(UNPUBLISHED / 2, Duration::from_secs(60))),
+        }
+    }
+
+    /// Waits for a turn. Creating calls take theirs before the intent is stored, so that "asked, no answer" stays short.
+    pub async fn turn(&self, region: &str, action: &str) -> Result<Turn, CallError> {
+        let line = self.line(region, action);
+        let wait = async {
+            line.quota.until_ready().await;
+            while let Some(opens) = line.closed_until() {
+                sleep_until(opens).await;
+            }
+            self.lanes.clone().acquire_owned().await
+        };
+        match timeout(pace::ADMISSION, wait).await {
+            Ok(Ok(place)) => Ok(Turn { line, _place: place }),
+            Ok(Err(_)) | Err(_) => Err(CallError::NotSent(format!(
+                "{action} waits for its turn: the account's limit for it is used up for now"
+            ))),
+        }
+    }
+
+    /// The slower queue of periodic looks, so that they never hold up what a user waits for.
+    pub async fn resync(&self) {
+        self.resync.until_ready().await;
+    }
+
+    fn line(&self, region: &str, action: &str) -> Arc<Line> {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines
+            .entry((region.to_owned(), action.to_owned()))
+            .or_insert_with(|| {
+                let (requests, period) = self.limit(action);
+                Arc::new(Line {
+                    quota: RateLimiter::direct(quota(requests, period)),
+                    gate: Mutex::new(Gate { strikes: 0, opens: Instant::now() }),
+                })
+            })
+            .clone()
+    }
+
+    fn limit(&self, action: &str) -> (u32, Duration) {
+        let own = self
+            .own
+            .iter()
+            .find(|limit| limit.action == action)
+            .map(|limit| (limit.requests, limit.period.into()));
+        let published =
+            || self.published.iter().find(|limit| limit.0 == action).map(|limit| (limit.1, limit.2));
+        own.or_else(published).unwrap_or((UNPUBLISHED, Duration::from_secs(60)))
+    }
+}
+
+/// `requests` in any `period`: a tenth as a burst, the rest spread out, so that no window of that length holds more.
+fn quota(requests: u32, period: Duration) -> Quota {
+    let burst = NonZeroU32::new(requests / 10).unwrap_or(NonZeroU32::MIN);
+    let spread = requests.saturating_sub(burst.get()).max(1);
+    Quota::with_period(period / spread).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(burst)
+}
+
+impl Line {
+    fn gate(&self) -> std::sync::MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `None`: go. While there are strikes, going closes the gate behind oneself for a second (one probe a second).
+    fn closed_until(&self) -> Option<Instant> {
+        let mut gate = self.gate();
+        let now = Instant::now();
+        if now < gate.opens {
+            return Some(gate.opens);
+        }
+        if gate.strikes > 0 {
+            gate.opens = now + Duration::from_secs(1);
+        }
+        None
+    }
+}
+
+impl Turn {
+    /// Tells the gate how the call went.
+    pub fn report<T>(&self, answer: &Result<T, CallError>) {
+        let mut gate = self.line.gate();
+        match answer {
+            Err(CallError::Refused(refusal)) if refusal.class == Class::Throttled => {
+                gate.strikes = (gate.strikes + 1).min(6);
+                let pause = refusal.retry_after.unwrap_or(Duration::from_secs(1 << gate.strikes));
+                gate.opens = gate.opens.max(Instant::now() + pause.min(Duration::from_secs(300)));
+            }
+            Ok(_) | Err(CallError::Refused(_) | CallError::Undecidable(_)) => gate.strikes = 0,
+            Err(CallError::NotSent(_) | CallError::Unknown(_)) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{period::Period, wire::Refusal};
+
+    const PUBLISHED: &[(&str, u32, Duration)] = &[("Create", 1000, Duration::from_secs(60))];
+
+    fn throttle() -> Result<(), CallError> {
+        Err(CallError::Refused(Refusal {
+            action: "Create".into(),
+            status: 400,
+            code: "Throttling".into(),
+            message: String::new(),
+            request_id: String::new(),
+            class: Class::Throttled,
+            hint: "",
+            retry_after: None,
+        }))
+    }
+
+    #[test]
+    fn a_users_limit_wins_over_the_published_one() {
+        let own = vec![ActionLimit { action: "Create".into(), requests: 5, period: Period::from_secs(1) }];
+        assert_eq!(Limits::new(PUBLISHED, own).limit("Create"), (5, Duration::from_secs(1)));
+        assert_eq!(Limits::new(PUBLISHED, vec![]).limit("Create"), (1000, Duration::from_secs(60)));
+        assert_eq!(Limits::new(PUBLISHED, vec![]).limit("Other"), (UNPUBLISHED, Duration::from_secs(60)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_throttle_closes_the_gate_for_everybody_and_a_success_opens_it() {
+        let limits = Limits::new(PUBLISHED, vec![]);
+        let start = Instant::now();
+        limits.turn("r", "Create").await.unwrap().report(&throttle());
+        let probe = limits.turn("r", "Create").await.unwrap();
+        assert!(start.elapsed() >= Duration::from_secs(2), "{:?}", start.elapsed());
+        let second = Instant::now();
+        drop(limits.turn("r", "Create").await.unwrap());
+        assert!(second.elapsed() >= Duration::from_secs(1), "one probe a second");
+        drop(limits.turn("other-region", "Create").await.unwrap());
+        probe.report(&Ok(()));
+        let third = Instant::now();
+        drop(limits.turn("r", "Create").await.unwrap());
+        drop(limits.turn("r", "Create").await.unwrap());
+        assert!(third.elapsed() <= Duration::from_secs(1));
+    }
+}

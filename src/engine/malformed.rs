@@ -1,0 +1,39 @@
+//! One object that cannot be read is that object's condition, never a dead watch.
+
+use super::{external::External, status};
+use crate::image::FIELD_MANAGER;
+use jiff::Timestamp;
+use kube::{
+    Api, Client,
+    api::{DynamicObject, Patch, PatchParams},
+    core::{ApiResource, error_boundary::InvalidObject},
+    runtime::controller::Action,
+};
+use serde_json::json;
+
+/// Says on the object why it cannot be read. Writes the same each time, so a repetition changes nothing.
+pub async fn report<K: External>(client: &Client, invalid: &InvalidObject) -> Result<Action, kube::Error> {
+    let metadata = &invalid.metadata;
+    let (name, namespace) =
+        (metadata.name.clone().unwrap_or_default(), metadata.namespace.clone().unwrap_or_default());
+    let generation = metadata.generation.unwrap_or_default();
+    let message = format!(
+        "the object cannot be read: {}; correct it, or delete it (the vendor's side is left alone)",
+        invalid.error
+    );
+    tracing::warn!(kind = %K::kind(&()), %namespace, %name, error = %invalid.error, "an object cannot be read");
+    // The creation time, not the time of this look: the same words each time.
+    let since = metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    let conditions: Vec<_> = [(status::READY, false), (status::RECONCILING, false), (status::STALLED, true)]
+        .into_iter()
+        .map(|(type_, value)| {
+            status::condition(type_, value, "InvalidObject", &message, generation, &[], since)
+        })
+        .collect();
+    let patch = json!({ "status": { "observedGeneration": generation, "conditions": conditions } });
+    let api =
+        Api::<DynamicObject>::namespaced_with(client.clone(), &namespace, &ApiResource::erase::<K>(&()));
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    api.patch_status(&name, &params, &Patch::Merge(patch)).await?;
+    Ok(Action::await_change())
+}

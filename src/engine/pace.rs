@@ -1,0 +1,96 @@
+//! When to come back. Every duration of the operator is in this file.
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
+
+/// How long one request may take, from connecting to the last byte of the answer.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long connecting may take.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the work that is under way may go on after SIGTERM.
+pub const GRACE: Duration = Duration::from_secs(8);
+/// Everything that waits for the vendor looks at the same moments, this far apart, so that looks share calls.
+pub const BEAT: Duration = Duration::from_secs(15);
+/// How long a car waits for more riders.
+pub const CAR_WINDOW: Duration = Duration::from_millis(100);
+/// A missing thing is believed to be missing only at a second look, this much later.
+pub const SECOND_LOOK: Duration = Duration::from_secs(30);
+/// How often a build that has outlived its timeout, or a missing image, is still looked at.
+pub const SLOW_LOOK: Duration = Duration::from_secs(600);
+/// How long to wait for a place below the rate limit before giving the worker back.
+pub const ADMISSION: Duration = Duration::from_secs(30);
+/// How many times a difference may be set right without effect before the object is Stalled.
+pub const AMENDMENTS: u32 = 3;
+/// How long changes in the number of an account's users are collected before they are written.
+pub const USAGE_DEBOUNCE: Duration = Duration::from_secs(2);
+/// How long a namespace's labels are remembered, for `allowedNamespaces.selector`.
+pub const NAMESPACE_LABELS: Duration = Duration::from_secs(30);
+
+/// Wait after the `failures`-th failure in a row: doubles from one second, within half and whole of the step, so that
+/// objects that failed together do not come back together.
+pub fn backoff(failures: u32, slow: bool) -> Duration {
+    let (first, most) = if slow { (15, 600) } else { (1, 300) };
+    let step = Duration::from_secs(first)
+        .saturating_mul(1 << failures.saturating_sub(1).min(16))
+        .min(Duration::from_secs(most));
+    step.mul_f64(rand::random_range(0.5..=1.0))
+}
+
+/// Time from `now` (since any fixed moment) to the next beat. `seed` shifts the beat, so that accounts do not all
+/// call at once.
+pub fn to_next_beat(now: Duration, beat: Duration, seed: u64) -> Duration {
+    let beat = beat.as_millis().max(1);
+    let into = (now.as_millis() + u128::from(seed) % beat) % beat;
+    Duration::from_millis(u64::try_from(beat - into).unwrap_or(u64::MAX))
+}
+
+/// Time from `now` (since the epoch) to an object's next look. Each object has its own phase on a fixed grid, so
+/// looks are spread over the interval, and a restart neither repeats nor shifts them.
+pub fn to_next_resync(now: Duration, interval: Duration, uid: &str) -> Option<Duration> {
+    (!interval.is_zero()).then(|| to_next_beat(now, interval, seed(uid)))
+}
+
+/// A number that stays the same for the same text while the program runs.
+pub fn seed(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_grows_and_stays_bounded() {
+        for (slow, first, most) in [(false, 1, 300), (true, 15, 600)] {
+            for failures in 1..40 {
+                let wait = backoff(failures, slow).as_secs_f64();
+                assert!(wait >= f64::from(first) / 2.0 && wait <= f64::from(most), "{failures}: {wait}");
+            }
+            assert!(backoff(30, slow).as_secs_f64() >= f64::from(most) / 2.0);
+        }
+    }
+
+    #[test]
+    fn waiting_objects_of_one_account_meet_on_the_beat() {
+        let beat = Duration::from_secs(15);
+        for now in [0, 1, 14_999, 15_000, 123_456] {
+            let wake =
+                now + u64::try_from(to_next_beat(Duration::from_millis(now), beat, 7).as_millis()).unwrap();
+            assert_eq!((wake + 7) % 15_000, 0);
+            assert!(wake > now && wake <= now + 15_000);
+        }
+    }
+
+    #[test]
+    fn resync_keeps_its_phase_over_a_restart_and_can_be_off() {
+        let interval = Duration::from_secs(36_000);
+        let first = Duration::from_secs(5) + to_next_resync(Duration::from_secs(5), interval, "uid").unwrap();
+        let later = Duration::from_secs(6) + to_next_resync(Duration::from_secs(6), interval, "uid").unwrap();
+        assert_eq!(first, later);
+        assert_eq!(to_next_resync(Duration::ZERO, Duration::ZERO, "uid"), None);
+    }
+}

@@ -1,0 +1,316 @@
+//! Where one object stands, and what to do next. Pure: no clock, no network, no Kubernetes client.
+
+use crate::wire::{CallError, Class};
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// What the vendor gave us to hold on to: a task that makes something, the thing itself, or both.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Handle {
+    /// The vendor's id of the thing.
+    pub image: Option<String>,
+    /// The vendor's id of the task that makes it.
+    pub task: Option<String>,
+}
+
+impl Handle {
+    /// A thing whose id is known.
+    pub fn image(id: impl Into<String>) -> Self {
+        Self { image: Some(id.into()), task: None }
+    }
+    /// A task, of a thing that has no id, or none yet.
+    pub fn task(id: impl Into<String>) -> Self {
+        Self { image: None, task: Some(id.into()) }
+    }
+    /// The id to name it by.
+    pub fn id(&self) -> &str {
+        self.image.as_deref().or(self.task.as_deref()).unwrap_or_default()
+    }
+}
+
+/// One attempt to create: written down before the call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// Sent with the call; the same for every repetition of this attempt.
+    pub token: String,
+    /// From 1.
+    pub attempt: u32,
+    /// A moment before the call; `None` where the stored intent is the finalizer alone, which carries no time.
+    pub since: Option<Timestamp>,
+}
+
+/// What the vendor has.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Product {
+    /// The vendor's id of it, where it has one.
+    pub image_id: Option<String>,
+    /// Where the result lies, for kinds that write a file.
+    pub artifact: Option<String>,
+    /// The vendor's report, keys in lowerCamelCase.
+    pub at_provider: Value,
+}
+
+/// Why something ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// One CamelCase word, stable.
+    pub reason: String,
+    /// A sentence that a user can act on.
+    pub message: String,
+}
+
+/// Exactly the possible situations of one object. `intent` is the attempt that led there, `handle` what the vendor gave.
+#[expect(missing_docs, reason = "the fields are explained above")]
+#[derive(Clone, Debug, PartialEq)]
+pub enum Progress {
+    /// Nothing is asked of the vendor, or nothing that had an effect (`tried`). The next attempt has this number.
+    New { attempt: u32, tried: Option<Intent> },
+    /// The intent is stored, the answer is not.
+    Submitting(Intent),
+    /// The vendor took the order.
+    Building { intent: Intent, handle: Handle, percent: Option<u8> },
+    /// The vendor has it.
+    Ready { intent: Intent, handle: Handle, product: Product },
+    /// The vendor said no, or the build failed; `handle` is what it left behind. Only a new spec, or being asked to, helps.
+    Failed { intent: Intent, handle: Option<Handle>, failure: Failure },
+    /// Asked, lost, and not knowable: a person decides. The candidates are what the vendor has that might be it.
+    Unclear { intent: Intent, candidates: Vec<String> },
+    /// It was there, and the vendor no longer has it.
+    Missing { intent: Intent, handle: Handle },
+}
+
+/// What spec and annotations ask for at this moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent switch of the user's")]
+pub struct Wish {
+    /// The object has a deletion timestamp.
+    pub deleting: bool,
+    /// `suspend: true`.
+    pub suspended: bool,
+    /// Nothing of the vendor's may be created, changed or deleted.
+    pub observe_only: bool,
+    /// `import` names what to take over, so nothing is ever created.
+    pub import: bool,
+    /// The vendor's side stays when the object goes.
+    pub retain: bool,
+    /// Make it again when the vendor no longer has it.
+    pub recreate: bool,
+    /// The spec is newer than the status.
+    pub changed: bool,
+    /// A person asked for a look, or for a new attempt.
+    pub asked: bool,
+    /// A person's answer to `Unclear`.
+    pub answer: Option<Answer>,
+}
+
+/// A person's answer to `Unclear`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It took effect, and this is its id.
+    Adopt(String),
+    /// It did not take effect; ask again.
+    Resubmit,
+}
+
+/// What to do now.
+#[expect(missing_docs, reason = "the fields are explained at Progress and Answer")]
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Nothing.
+    Rest,
+    /// Wait for the user to lift `suspend`.
+    Suspended,
+    /// Find what `import` names.
+    Find,
+    /// Store the intent of this attempt and call.
+    Submit { attempt: u32 },
+    /// Find out what became of a call whose answer is not written down.
+    Recover(Intent),
+    /// Look at it, and set right what differs.
+    Observe(Handle),
+    /// Go on with what the user says is it.
+    Adopt { intent: Intent, id: String },
+    /// Remove what a failed attempt left behind, before the next one.
+    Discard { handle: Handle, attempt: u32 },
+    /// Delete it at the vendor.
+    Delete(Handle),
+    /// Let the object go.
+    Release,
+}
+
+/// The answer to "did the call that we lost take effect?"
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recovered {
+    /// It did, and this is it.
+    Found(Handle),
+    /// It did not: it was looked for, long enough after the call to be seen.
+    Absent,
+    /// The vendor honours the token: asking again yields the same thing, never a second one.
+    Replay,
+    /// Nobody can tell. What might be it.
+    Undecidable(Vec<String>),
+}
+
+/// The answer to "how is it going?"
+#[derive(Clone, Debug, PartialEq)]
+pub enum Observation {
+    /// Not there yet.
+    Building {
+        /// How far, where the vendor tells.
+        percent: Option<u8>,
+    },
+    /// Usable.
+    Ready(Product),
+    /// Over, without a result.
+    Failed(Failure),
+    /// The vendor does not know this handle.
+    Missing,
+}
+
+/// The answer to "is it as the spec says?"
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// It is.
+    Same,
+    /// It is not, in these fields, which the vendor can change.
+    Amendable(Vec<String>),
+    /// It is not, in these fields, which nobody can change.
+    Fixed(Vec<String>),
+}
+
+/// The answer to "delete it".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// There is nothing left.
+    Gone,
+    /// The vendor is at it; it is gone when an observation misses it.
+    Underway,
+    /// It cannot be deleted now; the sentence says what it waits for.
+    Waiting(String),
+}
+
+impl Progress {
+    /// What to do, given what the user wishes.
+    pub fn next(&self, wish: &Wish) -> Step {
+        if wish.deleting { self.next_to_deletion(wish) } else { self.next_to_ready(wish) }
+    }
+
+    fn next_to_ready(&self, wish: &Wish) -> Step {
+        if wish.suspended {
+            return Step::Suspended;
+        }
+        match self {
+            Self::New { .. } | Self::Submitting(_) if wish.import => Step::Find,
+            Self::New { .. } if wish.observe_only => Step::Rest,
+            Self::New { attempt, .. } => Step::Submit { attempt: *attempt },
+            Self::Submitting(intent) => Step::Recover(intent.clone()),
+            Self::Building { handle, .. } | Self::Ready { handle, .. } => Step::Observe(handle.clone()),
+            Self::Failed { .. } if !(wish.changed || wish.asked) => Step::Rest,
+            Self::Failed { .. } if wish.import => Step::Find,
+            Self::Failed { intent, handle: None, .. } => Step::Submit { attempt: intent.attempt + 1 },
+            Self::Failed { intent, handle: Some(handle), .. } => {
+                Step::Discard { handle: handle.clone(), attempt: intent.attempt + 1 }
+            }
+            Self::Unclear { intent, .. } => match &wish.answer {
+                Some(Answer::Adopt(id)) => Step::Adopt { intent: intent.clone(), id: id.clone() },
+                Some(Answer::Resubmit) => Step::Submit { attempt: intent.attempt + 1 },
+                None if wish.asked => Step::Recover(intent.clone()),
+                None => Step::Rest,
+            },
+            Self::Missing { intent, .. } if wish.recreate && !wish.import => {
+                Step::Submit { attempt: intent.attempt + 1 }
+            }
+            Self::Missing { handle, .. } => Step::Observe(handle.clone()),
+        }
+    }
+
+    fn next_to_deletion(&self, wish: &Wish) -> Step {
+        if wish.retain || wish.observe_only {
+            return Step::Release;
+        }
+        match self {
+            Self::New { .. } | Self::Missing { .. } | Self::Failed { handle: None, .. } => Step::Release,
+            Self::Submitting(_) if wish.import => Step::Release,
+            Self::Unclear { .. } if wish.answer == Some(Answer::Resubmit) => Step::Release,
+            _ if wish.suspended => Step::Suspended,
+            Self::Submitting(intent) => Step::Recover(intent.clone()),
+            Self::Building { handle, .. }
+            | Self::Ready { handle, .. }
+            | Self::Failed { handle: Some(handle), .. } => Step::Delete(handle.clone()),
+            Self::Unclear { intent, .. } => match &wish.answer {
+                Some(Answer::Adopt(id)) => Step::Adopt { intent: intent.clone(), id: id.clone() },
+                _ if wish.asked => Step::Recover(intent.clone()),
+                _ => Step::Rest,
+            },
+        }
+    }
+
+    /// After the creating call.
+    pub fn submitted(intent: Intent, answer: Result<Handle, &CallError>) -> Self {
+        match answer {
+            Ok(handle) => Self::Building { intent, handle, percent: None },
+            Err(CallError::NotSent(_)) => Self::New { attempt: intent.attempt, tried: Some(intent) },
+            Err(CallError::Refused(refusal))
+                if refusal.class == Class::Conflict || refusal.class.is_final() =>
+            {
+                let failure = Failure { reason: refusal.class.reason().into(), message: refusal.to_string() };
+                Self::Failed { intent, handle: None, failure }
+            }
+            Err(CallError::Refused(_)) => Self::New { attempt: intent.attempt, tried: Some(intent) },
+            Err(CallError::Unknown(_)) => Self::Submitting(intent),
+            Err(CallError::Undecidable(candidates)) => {
+                Self::Unclear { intent, candidates: candidates.clone() }
+            }
+        }
+    }
+
+    /// After looking for a lost call's effect. [`Recovered::Replay`] changes nothing: the same attempt is asked again.
+    pub fn recovered(intent: Intent, answer: Recovered) -> Self {
+        match answer {
+            Recovered::Found(handle) => Self::Building { intent, handle, percent: None },
+            Recovered::Absent => Self::New { attempt: intent.attempt + 1, tried: Some(intent) },
+            Recovered::Replay => Self::Submitting(intent),
+            Recovered::Undecidable(candidates) => Self::Unclear { intent, candidates },
+        }
+    }
+
+    /// After a look. `missing` must have been confirmed by a second look.
+    pub fn observed(self, seen: Observation) -> Self {
+        let (Self::Building { intent, handle, .. }
+        | Self::Ready { intent, handle, .. }
+        | Self::Missing { intent, handle }) = self
+        else {
+            return self;
+        };
+        match seen {
+            Observation::Building { percent } => Self::Building { intent, handle, percent },
+            Observation::Ready(product) => Self::Ready { intent, handle, product },
+            Observation::Failed(failure) => Self::Failed { intent, handle: Some(handle), failure },
+            Observation::Missing => Self::Missing { intent, handle },
+        }
+    }
+
+    /// The attempt that the object is at, or was at last.
+    pub fn intent(&self) -> Option<&Intent> {
+        match self {
+            Self::New { tried, .. } => tried.as_ref(),
+            Self::Submitting(intent)
+            | Self::Building { intent, .. }
+            | Self::Ready { intent, .. }
+            | Self::Failed { intent, .. }
+            | Self::Unclear { intent, .. }
+            | Self::Missing { intent, .. } => Some(intent),
+        }
+    }
+
+    /// What the vendor has of this object, as far as is known.
+    pub fn handle(&self) -> Option<&Handle> {
+        match self {
+            Self::Building { handle, .. } | Self::Ready { handle, .. } | Self::Missing { handle, .. } => {
+                Some(handle)
+            }
+            Self::Failed { handle, .. } => handle.as_ref(),
+            Self::New { .. } | Self::Submitting(_) | Self::Unclear { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The controller of the two account kinds: says whether an account can be used and by how many it is, and keeps it
+//! from vanishing while it is.
+
+use super::{
+    accounts::{Account, AccountKey, Accounts, secret_key},
+    external::Unusable,
+    pace,
+    status::{self, READY, RECONCILING, STALLED},
+};
+use crate::{
+    account::{AccountStatus, CredentialsStatus},
+    image::FIELD_MANAGER,
+};
+use futures::{Stream, StreamExt, stream};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{
+    ResourceExt,
+    api::{Patch, PatchParams},
+    runtime::{
+        Controller,
+        controller::{Action, Config},
+        reflector::{ObjectRef, Store},
+        watcher,
+    },
+};
+use serde_json::json;
+use std::{future::Future, sync::Arc, time::Duration};
+use tokio::sync::broadcast;
+
+/// Runs until `stop` resolves. `accounts_seen` is the watch that feeds `store`.
+pub async fn run<A: Account>(
+    client: kube::Client,
+    accounts: Arc<Accounts>,
+    accounts_seen: impl Stream<Item = Result<A, watcher::Error>> + Send + 'static,
+    store: Store<A>,
+    stop: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    let usage = usage::<A>(accounts.usage());
+    let context = Arc::new((client, accounts));
+    Controller::for_stream(accounts_seen, store)
+        .with_config(Config::default().debounce(pace::USAGE_DEBOUNCE).concurrency(4))
+        .reconcile_on(usage)
+        .graceful_shutdown_on(stop)
+        .run(
+            |account, context| async move { reconcile(&*account, &context.0, &context.1).await },
+            |account, error, _| {
+                tracing::warn!(account = %account.key(), %error, "the API server failed");
+                Action::requeue(Duration::from_secs(10))
+            },
+            context,
+        )
+        .for_each(|_| async {})
+        .await;
+}
+
+fn usage<A: Account>(changes: broadcast::Receiver<AccountKey>) -> impl Stream<Item = ObjectRef<A>> + Send {
+    stream::unfold(changes, |mut changes| async move {
+        loop {
+            match changes.recv().await {
+                Ok(key) => {
+                    let mut account = ObjectRef::<A>::new(&key.name);
+                    account.namespace.clone_from(&key.namespace);
+                    let meant = key.namespace.is_none() == (A::kind(&()) == "ClusterCloudAccount");
+                    if meant {
+                        return Some((account, changes));
+                    }
+                }
+                // The count is taken anew at each pass; the next change brings it up to date.
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    })
+}
+
+async fn reconcile<A: Account>(
+    account: &A,
+    client: &kube::Client,
+    accounts: &Accounts,
+) -> Result<Action, kube::Error> {
+    let key = account.key();
+    let (users, example) = accounts.users(&key);
+    let deleting = account.meta().deletion_timestamp.is_some();
+    if deleting && users == 0 {
+        accounts.release(account).await?;
+        accounts.forget_unused_secrets();
+        return Ok(Action::await_change());
+    }
+    let opened = accounts.open(account).await;
+    accounts.forget_unused_secrets();
+    let verdict = match (&opened, deleting) {
+        (_, true) => Err(Unusable::new(
+            "InUse",
+            format!(
+                "{users} objects still use this account, {} among them; it goes when the last of them is gone",
+                example.unwrap_or_default()
+            ),
+        )),
+        (Ok(_), false) => Ok(()),
+        (Err(unusable), false) => Err(unusable.clone()),
+    };
+    let old = account.status().cloned().unwrap_or_default();
+    let now = Timestamp::now();
+    let generation = account.meta().generation.unwrap_or_default();
+    let (ready, stalled, reason, message) = match &verdict {
+        Ok(()) => (true, false, "Usable", "images can use this account".to_owned()),
+        Err(unusable) => (
+            false,
+            matches!(unusable.reason, "InvalidAccount" | "EndpointNotAllowed"),
+            unusable.reason,
+            unusable.message.clone(),
+        ),
+    };
+    let conditions = [(READY, ready), (RECONCILING, !ready && !stalled), (STALLED, stalled)]
+        .into_iter()
+        .map(|(type_, value)| {
+            status::condition(type_, value, reason, &message, generation, &old.conditions, now)
+        })
+        .collect();
+    let credentials = opened.ok().and_then(|connection| {
+        let (namespace, name) = secret_key(account)?;
+        let (secret, resource_version) =
+            (format!("{namespace}/{name}"), connection.secret.resource_version.clone());
+        let unchanged = old
+            .credentials
+            .clone()
+            .filter(|old| old.secret == secret && old.resource_version == resource_version);
+        let since = Time(Timestamp::from_second(now.as_second()).unwrap_or(now));
+        Some(unchanged.unwrap_or(CredentialsStatus { secret, resource_version, since: Some(since) }))
+    });
+    let new = AccountStatus {
+        observed_generation: Some(generation),
+        images: i64::try_from(users).ok(),
+        credentials,
+        conditions,
+    };
+    if new != old {
+        let patch: json_patch::Patch = serde_json::from_value(json!([
+            { "op": "test", "path": "/metadata/uid", "value": account.uid() },
+            { "op": "add", "path": "/status", "value": new },
+        ]))
+        .map_err(kube::Error::SerdeError)?;
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        account.api(client).patch_status(&account.name_any(), &params, &Patch::Json::<()>(patch)).await?;
+    }
+    Ok(Action::await_change())
+}

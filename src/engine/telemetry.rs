@@ -1,0 +1,251 @@
+//! What it did is what it shows: one function sees each transition once and makes its Event, metric and log line.
+
+use crate::wire::CallError;
+use kube::{
+    Client, Resource, ResourceExt,
+    runtime::events::{Event, EventType, Recorder, Reporter},
+};
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    registry::Registry,
+};
+use std::{sync::Arc, time::Duration};
+use tracing::{info, warn};
+
+use super::{progress::Progress, status::Notice};
+
+/// Which Events are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Events {
+    /// What a person wants to know: made, deleted, in trouble.
+    #[default]
+    All,
+    /// Only trouble.
+    Warnings,
+    /// None.
+    None,
+}
+
+/// Shows what happens. Cheap to clone.
+#[derive(Clone)]
+pub struct Telemetry {
+    recorder: Recorder,
+    events: Events,
+    metrics: Arc<Metrics>,
+}
+
+impl std::fmt::Debug for Telemetry {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Telemetry")
+    }
+}
+
+/// One transition of one object.
+#[derive(Debug)]
+pub struct Transition<'a> {
+    /// Where it stood.
+    pub from: &'a Progress,
+    /// Where it stands.
+    pub to: &'a Progress,
+    /// What trouble there was before: its reason.
+    pub trouble: Option<&'a str>,
+    /// What trouble there is now.
+    pub notice: Option<&'a Notice>,
+    /// The creating call's name.
+    pub action: &'static str,
+}
+
+#[derive(Debug)]
+struct Metrics {
+    registry: Registry,
+    transitions: Family<TransitionLabels, Counter>,
+    calls: Family<CallLabels, Counter>,
+    durations: Family<ActionLabel, Histogram>,
+    reconciles: Family<KindLabel, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TransitionLabels {
+    kind: String,
+    to: &'static str,
+    reason: String,
+}
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    action: String,
+    outcome: &'static str,
+}
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ActionLabel {
+    action: String,
+}
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: String,
+}
+
+impl Telemetry {
+    /// Events go out through `client`.
+    pub fn new(client: Client, events: Events) -> Self {
+        let reporter =
+            Reporter { controller: "cloud-image-operator".into(), instance: std::env::var("HOSTNAME").ok() };
+        let mut registry = Registry::with_prefix("cloud_image_operator");
+        let metrics = Metrics {
+            transitions: Family::default(),
+            calls: Family::default(),
+            durations: Family::new_with_constructor(|| {
+                Histogram::new([0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0])
+            }),
+            reconciles: Family::default(),
+            registry: Registry::default(),
+        };
+        registry.register(
+            "transitions",
+            "Transitions of image objects, by the state entered",
+            metrics.transitions.clone(),
+        );
+        registry.register("vendor_calls", "Vendor calls, by outcome", metrics.calls.clone());
+        registry.register(
+            "vendor_call_duration_seconds",
+            "Duration of vendor calls",
+            metrics.durations.clone(),
+        );
+        registry.register("reconciles", "Passes over image objects", metrics.reconciles.clone());
+        Self {
+            recorder: Recorder::new(client, reporter),
+            events,
+            metrics: Arc::new(Metrics { registry, ..metrics }),
+        }
+    }
+
+    /// The metrics in OpenMetrics text.
+    pub fn metrics(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        let _ = text::encode(&mut out, &self.metrics.registry);
+        out
+    }
+
+    /// One pass over an object.
+    pub fn pass<K: Resource<DynamicType = ()>>(&self) {
+        self.metrics.reconciles.get_or_create(&KindLabel { kind: K::kind(&()).into() }).inc();
+    }
+
+    /// One vendor call.
+    pub fn call<T>(&self, action: &str, took: Duration, answer: &Result<T, CallError>) {
+        let outcome = match answer {
+            Ok(_) => "ok",
+            Err(error) => error.reason(),
+        };
+        self.metrics.calls.get_or_create(&CallLabels { action: action.into(), outcome }).inc();
+        self.metrics
+            .durations
+            .get_or_create(&ActionLabel { action: action.into() })
+            .observe(took.as_secs_f64());
+    }
+
+    /// A transition that has been stored.
+    pub async fn transition<K: Resource<DynamicType = ()>>(&self, object: &K, transition: &Transition<'_>) {
+        let Transition { from, to, trouble, notice, action } = *transition;
+        let entered = name(from) != name(to);
+        let new_trouble = notice.filter(|notice| Some(notice.reason.as_str()) != trouble);
+        if !entered && new_trouble.is_none() {
+            return;
+        }
+        let (kind, name_, namespace) =
+            (K::kind(&()), object.name_any(), object.namespace().unwrap_or_default());
+        let reason = notice.map_or(name(to), |notice| notice.reason.as_str());
+        self.metrics
+            .transitions
+            .get_or_create(&TransitionLabels { kind: kind.to_string(), to: name(to), reason: reason.into() })
+            .inc();
+        let id = to.handle().map(super::progress::Handle::id).unwrap_or_default();
+        let message = notice.map(|notice| notice.message.as_str()).unwrap_or_default();
+        info!(%kind, %namespace, name = %name_, from = name(from), to = name(to), reason, id, message, "transition");
+        let event = match (new_trouble, to) {
+            (Some(notice), _) => Some((EventType::Warning, notice.reason.clone(), notice.message.clone())),
+            (None, Progress::Ready { intent, .. }) if entered => Some((
+                EventType::Normal,
+                "Ready".into(),
+                format!("{id} is there ({action}, attempt {})", intent.attempt),
+            )),
+            (None, Progress::Failed { failure, .. }) => {
+                Some((EventType::Warning, failure.reason.clone(), failure.message.clone()))
+            }
+            (None, Progress::Unclear { .. }) => Some((
+                EventType::Warning,
+                "OutcomeUnknown".into(),
+                format!(
+                    "the answer to {action} was lost and cannot be found out; see the Stalled condition for how to go on"
+                ),
+            )),
+            (None, Progress::Missing { .. }) => {
+                Some((EventType::Warning, "Missing".into(), format!("the vendor no longer has {id}")))
+            }
+            _ => None,
+        };
+        if let Some((type_, reason, note)) = event {
+            self.event(object, action, type_, reason, note).await;
+        }
+    }
+
+    /// A thing that is deleted at the vendor, or let go.
+    pub async fn released<K: Resource<DynamicType = ()>>(&self, object: &K, action: &str, note: String) {
+        self.metrics
+            .transitions
+            .get_or_create(&TransitionLabels {
+                kind: K::kind(&()).to_string(),
+                to: "Released",
+                reason: "Released".into(),
+            })
+            .inc();
+        info!(kind = %K::kind(&()), name = %object.name_any(), namespace = %object.namespace().unwrap_or_default(), note, "released");
+        self.event(object, action, EventType::Normal, "Released".into(), note).await;
+    }
+
+    async fn event<K: Resource<DynamicType = ()>>(
+        &self,
+        object: &K,
+        action: &str,
+        type_: EventType,
+        reason: String,
+        note: String,
+    ) {
+        let wanted = match self.events {
+            Events::All => true,
+            Events::Warnings => matches!(type_, EventType::Warning),
+            Events::None => false,
+        };
+        if !wanted {
+            return;
+        }
+        let event =
+            Event { type_, reason, note: Some(cut(&note)), action: action.to_owned(), secondary: None };
+        if let Err(error) = self.recorder.publish(&event, &object.object_ref(&())).await {
+            warn!(%error, "an Event could not be written");
+        }
+    }
+}
+
+/// The API server takes at most 1 KiB in a note.
+fn cut(note: &str) -> String {
+    note.chars()
+        .scan(0, |bytes, char| {
+            *bytes += char.len_utf8();
+            (*bytes <= 1000).then_some(char)
+        })
+        .collect()
+}
+
+fn name(progress: &Progress) -> &'static str {
+    match progress {
+        Progress::New { .. } => "New",
+        Progress::Submitting(_) => "Submitting",
+        Progress::Building { .. } => "Building",
+        Progress::Ready { .. } => "Ready",
+        Progress::Failed { .. } => "Failed",
+        Progress::Unclear { .. } => "Unclear",
+        Progress::Missing { .. } => "Missing",
+    }
+}

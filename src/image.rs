@@ -1,0 +1,303 @@
+//! What every image kind shares: the common half of `spec`, the flat `status`, and the rules between them.
+
+use crate::period::Period;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{KubeSchema, core::Rule};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// API group of every kind.
+pub const GROUP: &str = "cloudimages.dev";
+/// Field manager of every write to the API server.
+pub const FIELD_MANAGER: &str = "cloudimages.dev";
+/// Finalizer that stands on an object from before the first vendor call until nothing of it is left to clean up.
+pub const FINALIZER: &str = "cloudimages.dev/external";
+/// Annotation: any new value makes the operator look at the object now, or try a `Failed` one again.
+pub const REQUESTED_AT: &str = "reconcile.cloudimages.dev/requested-at";
+/// Annotation that answers an `Unclear` object: `adopt=<id>` or `resubmit`.
+pub const OUTCOME: &str = "cloudimages.dev/outcome";
+
+/// The part of `spec` that does not depend on the kind. `M` says how the kind finds what exists already.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageSpec<M> {
+    /// The account that calls the vendor. Cannot be changed: what was made stays in its account.
+    /// Example: `{name: aliyun}` or `{kind: ClusterCloudAccount, name: shared}`. Default: `{name: default}`.
+    #[serde(default)]
+    #[schemars(extend("x-kubernetes-validations" = [{
+        "rule": "self == oldSelf",
+        "message": "accountRef cannot be changed: what was made stays in its account; make a new object"
+    }]))]
+    pub account_ref: AccountRef,
+
+    /// `Managed`: create, keep in shape and delete. `Observe`: only read what `import` names, never create, change
+    /// or delete anything at the vendor. Default: `Managed`.
+    #[serde(default)]
+    pub management_policy: ManagementPolicy,
+
+    /// What happens at the vendor when this object is deleted. `Delete`: the image is deleted first. `Retain`: the
+    /// object goes at once, the image stays (and goes on costing money). Default: `Delete`.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+
+    /// Take over an image that exists already instead of making one. Give `id`, or `match` with exactly one hit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub import: Option<Import<M>>,
+
+    /// `true`: no vendor call at all for this object until it is `false` again; a deletion waits as well, unless
+    /// `deletionPolicy` is `Retain`. Default: `false`.
+    #[serde(default)]
+    pub suspend: bool,
+
+    /// How often a Ready object is looked at again at the vendor, as a duration. Looks are spread over the interval.
+    /// `0s`: never. At least `1m` otherwise, at most `8760h`. Default: `10h`. Example: `30m`.
+    #[serde(default = "ten_hours")]
+    #[schemars(extend("x-kubernetes-validations" = [{
+        "rule": "duration(self) == duration('0s') || (duration(self) >= duration('1m') && duration(self) <= duration('8760h'))",
+        "message": "resyncInterval must be 0s (never) or between 1m and 8760h, for example 10h"
+    }]))]
+    pub resync_interval: Period,
+
+    /// How long one build may take before the object is `Stalled`, as a duration. The build itself is not cancelled,
+    /// and a late success still counts. From `1m` to `720h`. Default: `2h`. Example: `90m`.
+    #[serde(default = "two_hours")]
+    #[schemars(extend("x-kubernetes-validations" = [{
+        "rule": "duration(self) >= duration('1m') && duration(self) <= duration('720h')",
+        "message": "timeout must be between 1m and 720h, for example 2h"
+    }]))]
+    pub timeout: Period,
+
+    /// Whether to make the image again when the vendor no longer has it. `Never`: the object becomes Stalled and
+    /// says so. `WhenMissing`: it is made anew, under a new id. Default: `Never`.
+    #[serde(default)]
+    pub recreate_policy: RecreatePolicy,
+}
+
+fn ten_hours() -> Period {
+    Period::from_secs(10 * 3600)
+}
+
+fn two_hours() -> Period {
+    Period::from_secs(2 * 3600)
+}
+
+/// Names the account of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountRef {
+    /// `CloudAccount`: one in the image's own namespace. `ClusterCloudAccount`: one of the cluster, if it allows this
+    /// namespace. Default: `CloudAccount`.
+    #[serde(default)]
+    pub kind: AccountKind,
+    /// Name of the account object, 1 to 253 characters. Default: `default`. Example: `aliyun`.
+    #[serde(default = "default_account")]
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+fn default_account() -> String {
+    "default".into()
+}
+
+impl Default for AccountRef {
+    fn default() -> Self {
+        Self { kind: AccountKind::default(), name: default_account() }
+    }
+}
+
+/// Which sort of account an [`AccountRef`] means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum AccountKind {
+    /// An account in the image's namespace.
+    #[default]
+    CloudAccount,
+    /// An account of the cluster.
+    ClusterCloudAccount,
+}
+
+/// Who owns the image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ManagementPolicy {
+    /// Create, change, delete.
+    #[default]
+    Managed,
+    /// Read only.
+    Observe,
+}
+
+/// What a deletion of the object does at the vendor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DeletionPolicy {
+    /// Delete the image too.
+    #[default]
+    Delete,
+    /// Leave the image alone.
+    Retain,
+}
+
+/// What to do when the vendor no longer has the image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RecreatePolicy {
+    /// Say so and stop.
+    #[default]
+    Never,
+    /// Make it again.
+    WhenMissing,
+}
+
+/// Names something that exists at the vendor already.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.id) != has(self.match)",
+    "message": "import needs exactly one of id and match"
+}]))]
+pub struct Import<M> {
+    /// The vendor's id of the image, 1 to 256 characters, as it would stand in `status.imageId`. Example: `ic-bp67acfmxazb4p`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub id: Option<String>,
+    /// Properties that exactly one of the account's images must have.
+    #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
+    pub matching: Option<M>,
+}
+
+/// Where an image stands: the same flat shape for every kind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageStatus {
+    /// The generation of `spec` that this status speaks of; -1 until the operator has seen the object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// One word for people, derived from the rest: Pending, Submitting, Building, Ready, Failed, Unclear or Deleting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// What the vendor calls the thing that was made. Example: `ic-bp67acfmxazb4p`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_id: Option<String>,
+    /// The vendor's task that makes it, where there is one. Example: `t-3teco18f1w5a71`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_id: Option<String>,
+    /// How far the build is, in percent (0 to 100), where the vendor tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub progress: Option<i32>,
+    /// Where the result lies, for kinds that write a file. Example: `tos://bucket-1/test123_image-44_system.qcow2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<String>,
+    /// The vendor call that makes the image: the one in flight, or the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
+    /// What the vendor reports about the image now, under the vendor's names in lowerCamelCase.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_object")]
+    pub at_provider: Option<Value>,
+    /// The value of the annotation `reconcile.cloudimages.dev/requested-at` that was honoured last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_reconcile_at: Option<String>,
+    /// The value of the annotation `cloudimages.dev/outcome` that was honoured, or found outdated, last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_outcome: Option<String>,
+    /// `Ready`: the vendor has it, usable, as the spec says. `Reconciling`: on the way, nothing to do.
+    /// `Stalled`: it will not go on without a person or a new spec; the message says which and how.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// The vendor call that makes an image, written down before it is made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Operation {
+    /// The vendor's name of the call; `Import` where nothing was created. Example: `CreateImageComponent`.
+    pub action: String,
+    /// What is sent along so that the vendor, or a later look, can tell this attempt from any other.
+    pub token: String,
+    /// Counts the attempts of this object, from 1.
+    pub attempt: u32,
+    /// When the attempt was written down, before the call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// The vendor's id of the request, for its support. Example: `473469C7-AA6F-4DC5-B3DB-A3DC0DE3C83E`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// What is known of the call: `InFlight` asked, no answer written down yet; `NotDone` it certainly had no effect;
+    /// `Running` the vendor is at it; `Succeeded`; `Failed`; `Unclear` nobody can tell whether it had an effect;
+    /// `Missing` it succeeded, and the vendor no longer has the result.
+    pub state: OperationState,
+    /// What the vendor has that might be the result, while `state` is `Unclear`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub candidates: Vec<String>,
+    /// Why the attempt failed: one CamelCase word, while `state` is `Failed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Why the attempt failed, in a sentence, while `state` is `Failed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// See [`Operation::state`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "each is explained, for users too, at Operation::state")]
+pub enum OperationState {
+    InFlight,
+    NotDone,
+    Running,
+    Succeeded,
+    Failed,
+    Unclear,
+    Missing,
+}
+
+/// One word for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Phase {
+    /// Nothing asked of the vendor yet; the conditions say what it waits for.
+    Pending,
+    /// The creating call is written down; its answer is not.
+    Submitting,
+    /// The vendor is making it.
+    Building,
+    /// The vendor has it.
+    Ready,
+    /// The vendor said no, the build failed, or the image is gone.
+    Failed,
+    /// Asked, the answer was lost, and nobody but a person can find out.
+    Unclear,
+    /// The object is being deleted.
+    Deleting,
+}
+
+impl ImageStatus {
+    /// The JSON default of `status`, in each CRD: without it, kstatus takes an object that nobody has looked at as done.
+    pub fn unseen() -> Value {
+        serde_json::json!({ "observedGeneration": -1 })
+    }
+}
+
+fn any_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+}
+
+/// A rule for the whole `spec`: who observes must say what.
+pub fn observe_needs_import() -> Rule {
+    Rule::new("self.managementPolicy != 'Observe' || has(self.import)").message(
+        "managementPolicy Observe needs import.id or import.match: say which existing image to observe",
+    )
+}
+
+/// A rule for a `spec.forProvider` field that the vendor cannot change: it is open until an attempt is under way and
+/// again after one failed, closed otherwise. `field` is the name in YAML, `instead` what to do about it.
+pub fn fixed(field: &str, instead: &str) -> Rule {
+    let (new, old) =
+        (format!("self.spec.forProvider.?{field}"), format!("oldSelf.spec.forProvider.?{field}"));
+    Rule::new(format!(
+        "{new} == {old} || (has(oldSelf.status) && has(oldSelf.status.phase) \
+         && oldSelf.status.phase in ['Pending', 'Failed'] && !has(oldSelf.status.imageId))"
+    ))
+    .message(&*format!(
+        "forProvider.{field} cannot be changed once it is asked for: the vendor has no call for it; {instead}"
+    ))
+}

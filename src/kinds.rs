@@ -1,0 +1,115 @@
+//! The registry: one line for each image kind. CRDs, controllers, samples, the README's table and the conformance suite
+//! follow from it.
+
+use crate::{
+    account::{CloudAccount, ClusterCloudAccount},
+    engine::{self, Shared, external::External},
+    image::ImageStatus,
+    vendors::aliyun::image_component::ImageComponent,
+};
+use futures::future::BoxFuture;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+use kube::CustomResourceExt;
+use std::marker::PhantomData;
+
+/// Every image kind.
+pub static KINDS: &[&dyn Kind] = &[&Of::<ImageComponent>::new("Alibaba Cloud", "ECS", "2014-05-26")];
+
+/// One image kind, as the rest of the program sees it.
+pub trait Kind: Sync {
+    /// Its definition.
+    fn crd(&self) -> CustomResourceDefinition;
+    /// Its controller, for one namespace or all.
+    fn run(&self, shared: Shared, namespace: Option<String>) -> BoxFuture<'static, ()>;
+    /// The vendor's name for people.
+    fn vendor(&self) -> &'static str;
+    /// The vendor's API: name and version.
+    fn api(&self) -> (&'static str, &'static str);
+    /// The creating call.
+    fn action(&self) -> &'static str;
+}
+
+struct Of<K> {
+    vendor: &'static str,
+    api: (&'static str, &'static str),
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K> Of<K> {
+    const fn new(vendor: &'static str, api: &'static str, version: &'static str) -> Self {
+        Self { vendor, api: (api, version), kind: PhantomData }
+    }
+}
+
+impl<K: External> Kind for Of<K> {
+    fn crd(&self) -> CustomResourceDefinition {
+        polished(K::crd())
+    }
+    fn run(&self, shared: Shared, namespace: Option<String>) -> BoxFuture<'static, ()> {
+        Box::pin(engine::run::<K>(shared, namespace))
+    }
+    fn vendor(&self) -> &'static str {
+        self.vendor
+    }
+    fn api(&self) -> (&'static str, &'static str) {
+        self.api
+    }
+    fn action(&self) -> &'static str {
+        K::ACTION
+    }
+}
+
+/// The CRDs of all kinds, accounts first.
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    let accounts = [polished(CloudAccount::crd()), polished(ClusterCloudAccount::crd())];
+    accounts.into_iter().chain(KINDS.iter().map(|kind| kind.crd())).collect()
+}
+
+/// The README's table of kinds.
+pub fn table() -> String {
+    let mut table = String::from("| kind | short name | vendor | the vendor's call |\n|---|---|---|---|\n");
+    for kind in KINDS {
+        let names = kind.crd().spec.names;
+        let (api, version) = kind.api();
+        let short = names.short_names.unwrap_or_default().join(", ");
+        table += &format!(
+            "| `{}` | {short} | {} | {api} `{}` {version} |\n",
+            names.kind,
+            kind.vendor(),
+            kind.action()
+        );
+    }
+    table
+}
+
+/// What the derive cannot say: the default of `status` (see [`ImageStatus::unseen`]), that `null` is as good as leaving
+/// a field out (without `nullable`, the API server drops it), and no number formats that Kubernetes does not know.
+fn polished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut crd.spec.versions {
+        let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut())
+        else {
+            continue;
+        };
+        polish(schema);
+        if let Some(status) = schema.properties.as_mut().and_then(|properties| properties.get_mut("status")) {
+            status.default = Some(JSON(ImageStatus::unseen()));
+        }
+    }
+    crd
+}
+
+fn polish(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    schema.format = schema.format.take().filter(|format| !format.starts_with("uint"));
+    schema.properties.iter_mut().flat_map(|properties| properties.values_mut()).for_each(polish);
+    match &mut schema.items {
+        Some(JSONSchemaPropsOrArray::Schema(items)) => polish(items),
+        Some(JSONSchemaPropsOrArray::Schemas(all)) => all.iter_mut().for_each(polish),
+        None => {}
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        polish(values);
+    }
+}

@@ -1,0 +1,236 @@
+//! Puts the operator together and runs it until it is told to stop.
+
+use crate::{
+    account::{CloudAccount, ClusterCloudAccount},
+    engine::{
+        self, Shared,
+        accounts::{Account, Accounts},
+        lease, pace, stewardship,
+        telemetry::{Events, Telemetry},
+    },
+    kinds::KINDS,
+    serve::{self, Readiness},
+    vendors::VENDORS,
+    wire::endpoint::{Denied, Endpoints},
+};
+use futures::{FutureExt, future::join_all};
+use kube::{
+    Api, Client,
+    runtime::{reflector, watcher},
+};
+use std::{net::SocketAddr, sync::Arc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// What `cloud-image-operator run` takes.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// Watch only this namespace; may be given several times. Without it: all namespaces.
+    #[arg(long = "namespace", value_name = "NAMESPACE")]
+    pub namespaces: Vec<String>,
+
+    /// Where /metrics, /healthz and /readyz are served.
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    pub metrics_addr: SocketAddr,
+
+    /// Work only while holding the Lease `cloud-image-operator`, for more than one replica.
+    #[arg(long)]
+    pub leader_elect: bool,
+
+    /// How log lines look.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+
+    /// Which Kubernetes Events are written.
+    #[arg(long, value_enum, default_value_t = Events::All)]
+    pub events: Events,
+
+    /// Let accounts name endpoints that begin with this, besides the vendors' own https addresses; may be given
+    /// several times. Example: http://10.0.0.2:8080
+    #[arg(long = "allow-endpoint", value_name = "URL-PREFIX")]
+    pub allow_endpoints: Vec<String>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// Why the operator could not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No kubeconfig, and not in a cluster.
+    #[error("no way to the API server: {0}")]
+    Config(#[from] kube::config::InferConfigError),
+    /// The API server cannot be used.
+    #[error("the API server cannot be used: {0}")]
+    Kube(#[from] kube::Error),
+    /// The CRDs are missing.
+    #[error(
+        "the API server does not know {0}; install the CRDs first: cloud-image-operator crds | kubectl apply --server-side -f -"
+    )]
+    NoCrds(String),
+    /// The metrics address cannot be used.
+    #[error("--metrics-addr {0} cannot be used: {1}")]
+    Metrics(SocketAddr, std::io::Error),
+    /// A value of `--allow-endpoint` cannot be used.
+    #[error("--allow-endpoint: {0}")]
+    Endpoint(#[from] Denied),
+    /// Another replica leads now.
+    #[error("the lease was lost; another replica leads now")]
+    LeaseLost,
+}
+
+/// Runs with the kubeconfig or in-cluster configuration that is found, until `stop` is cancelled.
+pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error> {
+    let config = kube::Config::infer().await?;
+    run_with(Client::try_from(config)?, options, stop).await
+}
+
+/// Runs against the API server of `client` until `stop` is cancelled: then takes no new work, finishes or has written
+/// down what is under way, and returns within ten seconds.
+pub async fn run_with(client: Client, options: Options, stop: CancellationToken) -> Result<(), Error> {
+    let endpoints = Endpoints::new(&options.allow_endpoints)?;
+    let telemetry = Telemetry::new(client.clone(), options.events);
+    let ready = Readiness::default();
+    let ended = CancellationToken::new();
+    let _end = ended.clone().drop_guard();
+    let mut server = tokio::spawn({
+        let serving = serve::serve(
+            options.metrics_addr,
+            telemetry.clone(),
+            ready.clone(),
+            ended.clone().cancelled_owned(),
+        );
+        let address = options.metrics_addr;
+        serving.map(move |served| served.map_err(|error| Error::Metrics(address, error)))
+    });
+    let version = client.apiserver_version().await?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), api_server = version.git_version, "starting");
+    check_crds(&client).await?;
+    let work = async {
+        let lead = if options.leader_elect { Some(lease::acquire(&client, &stop).await?) } else { None };
+        if stop.is_cancelled() {
+            return Ok(());
+        }
+        ready.set(true);
+        let stopping = stop.child_token();
+        let mut controllers =
+            std::pin::pin!(controllers(&client, &options, endpoints, telemetry, stopping.clone()));
+        let lost = async {
+            match &lead {
+                Some(lead) => lead.lost().await,
+                None => std::future::pending().await,
+            }
+        };
+        let outcome = tokio::select! {
+            () = &mut controllers => Ok(()),
+            () = stop.cancelled() => Ok(()),
+            () = lost => Err(Error::LeaseLost),
+        };
+        stopping.cancel();
+        ready.set(false);
+        if tokio::time::timeout(pace::GRACE, controllers).await.is_err() {
+            tracing::warn!(
+                "some work did not end in time; what it was about is written down, and the next start finds out"
+            );
+        }
+        if let Some(lead) = lead {
+            lead.release().await;
+        }
+        outcome
+    };
+    let outcome = tokio::select! {
+        served = &mut server => served.unwrap_or(Ok(())),
+        done = work => done,
+    };
+    tracing::info!("stopped");
+    outcome
+}
+
+async fn check_crds(client: &Client) -> Result<(), Error> {
+    let known = client.list_api_group_resources("cloudimages.dev/v1alpha1").await;
+    let known = match known {
+        Ok(list) => list.resources,
+        Err(kube::Error::Api(status)) if status.code == 404 => vec![],
+        Err(error) => return Err(error.into()),
+    };
+    for crd in crate::kinds::crds() {
+        if !known.iter().any(|resource| resource.kind == crd.spec.names.kind) {
+            return Err(Error::NoCrds(crd.spec.names.plural + "." + crate::image::GROUP));
+        }
+    }
+    Ok(())
+}
+
+async fn controllers(
+    client: &Client,
+    options: &Options,
+    endpoints: Endpoints,
+    telemetry: Telemetry,
+    stopping: CancellationToken,
+) {
+    let namespaces: Vec<_> = if options.namespaces.is_empty() {
+        vec![None]
+    } else {
+        options.namespaces.iter().cloned().map(Some).collect()
+    };
+    let (stores, writers): (Vec<_>, Vec<_>) = namespaces
+        .iter()
+        .map(|namespace| {
+            let (store, writer) = reflector::store::<CloudAccount>();
+            ((namespace.clone(), store), writer)
+        })
+        .unzip();
+    let (cluster, cluster_writer) = reflector::store::<ClusterCloudAccount>();
+    let accounts =
+        Accounts::new(client.clone(), VENDORS, endpoints, telemetry.clone(), stores.clone(), cluster.clone());
+    let shared = Shared {
+        client: client.clone(),
+        accounts: accounts.clone(),
+        telemetry,
+        started: Instant::now(),
+        stopping: stopping.clone(),
+    };
+    let mut running = vec![];
+    for namespace in &namespaces {
+        for kind in KINDS {
+            running.push(kind.run(shared.clone(), namespace.clone()));
+        }
+    }
+    for ((namespace, store), writer) in stores.into_iter().zip(writers) {
+        let api = namespace.map_or_else(
+            || Api::all(client.clone()),
+            |namespace| Api::namespaced(client.clone(), &namespace),
+        );
+        running.push(steward(client, &accounts, api, store, writer, &stopping).boxed());
+    }
+    running.push(
+        steward(client, &accounts, Api::all(client.clone()), cluster, cluster_writer, &stopping).boxed(),
+    );
+    join_all(running).await;
+}
+
+fn steward<A: Account>(
+    client: &Client,
+    accounts: &Arc<Accounts>,
+    api: Api<A>,
+    store: reflector::Store<A>,
+    writer: reflector::store::Writer<A>,
+    stopping: &CancellationToken,
+) -> impl Future<Output = ()> + Send + use<A> {
+    let changed = accounts.clone();
+    let seen = engine::watched(api, writer, move |event| {
+        if let watcher::Event::Apply(account)
+        | watcher::Event::InitApply(account)
+        | watcher::Event::Delete(account) = event
+        {
+            changed.account_changed(account.key());
+        }
+    });
+    stewardship::run(client.clone(), accounts.clone(), seen, store, stopping.clone().cancelled_owned())
+}

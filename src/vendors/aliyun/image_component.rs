@@ -1,0 +1,666 @@
+//! `ImageComponent`: a reusable step of Alibaba Cloud's image building. ECS `CreateImageComponent` 2014-05-26.
+
+use super::Client;
+use crate::{
+    engine::{
+        external::{External, Submitted},
+        journal::Permit,
+        progress::{Comparison, Deletion, Handle, Observation, Product, Recovered},
+    },
+    image::{ImageSpec, ImageStatus, fixed, observe_needs_import},
+    wire::{CallError, Class, Effect, encode::lower_camel},
+};
+use jiff::Timestamp;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
+
+// ---- What a user writes --------------------------------------------------------------------------------------------
+
+const AGAIN: &str = "make a new object with another name or componentVersion";
+
+/// An image component at Alibaba Cloud.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "cloudimages.dev",
+    version = "v1alpha1",
+    kind = "ImageComponent",
+    plural = "imagecomponents",
+    shortname = "imgcomp",
+    category = "cloudimages",
+    namespaced,
+    status = "ImageStatus",
+    doc = "A component of Alibaba Cloud's image builder: commands that image templates run, by name and version. It stands for the vendor's CreateImageComponent.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status", description = "Whether the vendor has it, as the spec says"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", description = "Where it stands, in a word"),
+    printcolumn(name = "Image ID", type_ = "string", json_path = ".status.imageId", description = "The vendor's id of the component"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1),
+    validation = fixed("regionId", AGAIN),
+    validation = fixed("name", AGAIN),
+    validation = fixed("description", AGAIN),
+    validation = fixed("systemType", AGAIN),
+    validation = fixed("componentType", AGAIN),
+    validation = fixed("content", AGAIN),
+    validation = fixed("componentVersion", AGAIN)
+)]
+#[x_kube(
+    validation = observe_needs_import(),
+    validation = Rule::new("has(self.forProvider.content) || has(self.import)").message("forProvider.content is required: what the component runs (or name an existing component in import)"),
+)]
+pub struct ImageComponentSpec {
+    /// What all kinds share.
+    #[serde(flatten)]
+    pub image: ImageSpec<ComponentMatch>,
+    /// The parameters of CreateImageComponent, under the vendor's names. Only `tag` and `resourceGroupId` can be
+    /// changed later.
+    pub for_provider: ComponentParameters,
+}
+
+/// The parameters of CreateImageComponent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ComponentParameters {
+    /// The region that the component is made in, 1 to 64 characters. Default: the account's. Cannot be changed.
+    /// Example: `cn-hangzhou`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9-]+$')").message("regionId must be a region's id of lower-case letters, digits and -, for example cn-hangzhou"))]
+    pub region_id: Option<String>,
+
+    /// The resource group that the component belongs to. Can be changed, not removed. Default: the account's default
+    /// group. Example: `rg-bp67acfmxazb4p`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub resource_group_id: Option<String>,
+
+    /// Tags, at most 20, each key once. Can be changed; `[]` removes all. Without it, a new component has none and an
+    /// imported one keeps its own. Example: `[{key: team, value: base}]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["key"]))]
+    #[x_kube(validation = Rule::new("self.size() <= 20").message("tag must have at most 20 entries"))]
+    pub tag: Option<Vec<Tag>>,
+
+    /// The component's name: 2 to 128 characters, first a letter or Chinese, not beginning with `http://` or
+    /// `https://`; then letters, Chinese, digits, colon, underscore, full stop and hyphen. Name and version together
+    /// are unique in the account. Default: the id that the vendor gives. Cannot be changed. Example: `testComponent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    #[x_kube(
+        validation = Rule::new("self.size() >= 2 && self.size() <= 128").message("name must be 2 to 128 characters long"),
+        validation = Rule::new("!self.startsWith('http://') && !self.startsWith('https://')").message("name must not begin with http:// or https://"),
+        validation = Rule::new("self.matches('^[a-zA-Z\\\\p{Han}]')").message("name must begin with a letter or a Chinese character"),
+        validation = Rule::new("self.matches('^[a-zA-Z0-9\\\\p{Han}:_./-]*$') && (!self.contains('/') || self.startsWith('http'))").message("name must contain only letters, Chinese characters, digits, colons (:), underscores (_), full stops (.) and hyphens (-)"),
+    )]
+    pub name: Option<String>,
+
+    /// What the component is for: 2 to 256 characters, not beginning with `http://` or `https://`. Cannot be changed.
+    /// Example: `This is description.`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    #[x_kube(
+        validation = Rule::new("self.size() >= 2 && self.size() <= 256").message("description must be 2 to 256 characters long; leave it out for none"),
+        validation = Rule::new("!self.startsWith('http://') && !self.startsWith('https://')").message("description must not begin with http:// or https://"),
+    )]
+    pub description: Option<String>,
+
+    /// The operating system that the component is for: `Linux` or `Windows`. Default: `Linux`. Cannot be changed.
+    #[serde(default)]
+    pub system_type: SystemType,
+
+    /// `Build`: the component builds an image. `Test`: it tests one. Default: `Build`. Cannot be changed.
+    #[serde(default)]
+    pub component_type: ComponentType,
+
+    /// The commands, at most 16 KB: either YAML with a list `Tasks` of `Name`, `Action` and `Properties` (Linux and
+    /// Windows), or lines like a Dockerfile's without `FROM` (Linux). At most 127 commands. Cannot be changed.
+    /// Example: `RUN echo hello world`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 65536))]
+    #[x_kube(
+        validation = Rule::new("bytes(self).size() <= 16384").message("content must be at most 16 KB (16384 bytes)"),
+        validation = Rule::new("!self.matches('(?m)^(?i:FROM)([ \\\\t]|$)')").message("content must not contain the command FROM: a component has no base image"),
+        validation = Rule::new("self.matches('[^\\\\s]')").message("content must not be blank"),
+    )]
+    pub content: Option<String>,
+
+    /// The component's version, major.minor.patch, each a non-negative integer. Name and version together are unique
+    /// in the account. Default: the vendor takes the highest major version of that name plus one. Cannot be changed.
+    /// Example: `1.0.0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]+[.][0-9]+[.][0-9]+$')").message("componentVersion must be major.minor.patch, each a non-negative integer, for example 1.0.0"))]
+    pub component_version: Option<String>,
+}
+
+/// A tag.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Tag {
+    /// The tag's key, 1 to 128 characters. Example: `team`.
+    #[schemars(length(min = 1, max = 128))]
+    pub key: String,
+    /// The tag's value, at most 128 characters. Default: empty. Example: `base`.
+    #[serde(default)]
+    #[schemars(length(max = 128))]
+    pub value: String,
+}
+
+/// The operating system that a component is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display)]
+#[expect(missing_docs, reason = "explained at ComponentParameters::system_type")]
+pub enum SystemType {
+    #[default]
+    Linux,
+    Windows,
+}
+
+/// What a component does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display)]
+#[expect(missing_docs, reason = "explained at ComponentParameters::component_type")]
+pub enum ComponentType {
+    #[default]
+    Build,
+    Test,
+}
+
+/// Which of the account's components to take over: the only one with this name, and this version if it is given.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ComponentMatch {
+    /// The component's name, exactly, 2 to 128 characters. Example: `testComponent`.
+    #[schemars(length(min = 2, max = 128))]
+    pub name: String,
+    /// The component's version; without it, the name must have only one version. Example: `1.0.0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub component_version: Option<String>,
+}
+
+// ---- What the vendor speaks ----------------------------------------------------------------------------------------
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Created {
+    image_component_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Page {
+    #[serde(default)]
+    image_component: Set,
+    #[serde(default)]
+    next_token: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Set {
+    #[serde(default)]
+    image_component_set: Vec<Value>,
+}
+
+/// A row of DescribeImageComponents, keys in lowerCamelCase as in `status.atProvider`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Component {
+    image_component_id: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    component_version: String,
+    #[serde(default)]
+    component_type: String,
+    #[serde(default)]
+    system_type: String,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    content: String,
+    #[serde(default)]
+    creation_time: String,
+    #[serde(default)]
+    resource_group_id: String,
+    #[serde(default)]
+    tags: Tags,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Tags {
+    #[serde(default)]
+    tag: Vec<TagRow>,
+}
+
+/// Rows say `TagKey` and `TagValue` where requests say `Key` and `Value`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TagRow {
+    #[serde(alias = "key")]
+    tag_key: String,
+    #[serde(default, alias = "value")]
+    tag_value: String,
+}
+
+/// DescribeImageComponents with all its pages; rows in lowerCamelCase.
+async fn describe(
+    client: &Client,
+    region: &str,
+    filter: &[(String, String)],
+) -> Result<Vec<Value>, CallError> {
+    let mut rows = vec![];
+    let mut seen = HashSet::new();
+    let mut token = None;
+    loop {
+        let mut params = vec![pair("Owner", "SELF"), pair("MaxResults", "100")];
+        params.extend_from_slice(filter);
+        params.extend(token.map(|token: String| pair("NextToken", token)));
+        let page: Page = client.ecs("DescribeImageComponents", Effect::Read, region, &params).await?.value;
+        rows.extend(page.image_component.image_component_set.into_iter().map(lower_camel));
+        // A page that came before must not be read for ever.
+        match page.next_token.filter(|next| !next.is_empty() && seen.insert(next.clone())) {
+            Some(next) => token = Some(next),
+            None => return Ok(rows),
+        }
+    }
+}
+
+fn pair(key: impl Into<String>, value: impl Into<String>) -> (String, String) {
+    (key.into(), value.into())
+}
+
+fn numbered<'a>(
+    name: &'a str,
+    values: impl IntoIterator<Item = impl Into<String>> + 'a,
+) -> impl Iterator<Item = (String, String)> + 'a {
+    values.into_iter().enumerate().map(move |(index, value)| (format!("{name}.{}", index + 1), value.into()))
+}
+
+// ---- How one becomes the other -------------------------------------------------------------------------------------
+
+impl External for ImageComponent {
+    type Client = Client;
+    type Match = ComponentMatch;
+
+    const ACTION: &'static str = "CreateImageComponent";
+    const BATCH: usize = 20;
+    const SETTLE: Duration = Duration::from_secs(5);
+    const IMMEDIATE: bool = true;
+
+    fn spec(&self) -> &ImageSpec<ComponentMatch> {
+        &self.spec.image
+    }
+
+    fn status(&self) -> Option<&ImageStatus> {
+        self.status.as_ref()
+    }
+
+    fn lane(&self, client: &Client) -> String {
+        self.spec.for_provider.region_id.clone().unwrap_or_else(|| client.region().to_owned())
+    }
+
+    /// ClientToken: at most 64 ASCII characters.
+    fn token(uid: &str, attempt: u32) -> String {
+        format!("{uid}-{attempt}")
+    }
+
+    async fn submit(&self, client: &Client, permit: Permit) -> Result<Submitted, CallError> {
+        let region = self.lane(client);
+        let mut params = self.spec.for_provider.to_request();
+        params.push(pair("ClientToken", permit.token()));
+        match client.ecs::<Created>(Self::ACTION, Effect::Create, &region, &params).await {
+            Ok(answer) => Ok(Submitted {
+                handle: Handle::image(answer.value.image_component_id),
+                request_id: answer.request_id,
+            }),
+            Err(CallError::Refused(refusal)) if refusal.class == Class::Conflict => {
+                let existing = self.lookalikes(client, &region).await?;
+                self.spec.for_provider.settle_conflict(refusal, &permit, existing)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same ClientToken yields the same component, so asking again is the way to find out.
+    async fn recover(&self, _: &Client, _: &str, _: Timestamp) -> Result<Recovered, CallError> {
+        Ok(Recovered::Replay)
+    }
+
+    async fn observe(
+        client: &Client,
+        region: &str,
+        handles: &[Handle],
+    ) -> Result<HashMap<Handle, Observation>, CallError> {
+        let ids: Vec<_> = numbered("ImageComponentId", handles.iter().map(Handle::id)).collect();
+        let rows = describe(client, region, &ids).await?;
+        let by_id: HashMap<&str, &Value> =
+            rows.iter().filter_map(|row| Some((row.get("imageComponentId")?.as_str()?, row))).collect();
+        let seen =
+            |handle: &Handle| by_id.get(handle.id()).map(|row| Observation::Ready(product(handle.id(), row)));
+        Ok(handles.iter().filter_map(|handle| Some((handle.clone(), seen(handle)?))).collect())
+    }
+
+    async fn find(&self, client: &Client, matching: &ComponentMatch) -> Result<Vec<Handle>, CallError> {
+        let mut filter = vec![pair("Name", &matching.name)];
+        filter.extend(matching.component_version.as_ref().map(|version| pair("ComponentVersion", version)));
+        let rows = describe(client, &self.lane(client), &filter).await?;
+        Ok(rows
+            .iter()
+            .filter_map(|row| Some(Handle::image(row.get("imageComponentId")?.as_str()?)))
+            .collect())
+    }
+
+    fn compare(&self, _: &Client, product: &Product) -> Comparison {
+        match read(&product.at_provider) {
+            Some(component) => self.spec.for_provider.compare(&component, self.spec.image.import.is_some()),
+            None => Comparison::Same,
+        }
+    }
+
+    async fn amend(&self, client: &Client, product: &Product) -> Result<(), CallError> {
+        let Some(component) = read(&product.at_provider) else { return Ok(()) };
+        let region = self.lane(client);
+        let of =
+            [pair("ResourceType", "imagecomponent"), pair("ResourceId.1", &component.image_component_id)];
+        let changes = self.spec.for_provider.tag_changes(&component, self.spec.image.import.is_some());
+        if !changes.removed.is_empty() {
+            let params: Vec<_> = of.iter().cloned().chain(numbered("TagKey", changes.removed)).collect();
+            client.ecs::<IgnoredAny>("UntagResources", Effect::Change, &region, &params).await?;
+        }
+        if !changes.set.is_empty() {
+            let params: Vec<_> = of.iter().cloned().chain(tag_params(&changes.set)).collect();
+            client.ecs::<IgnoredAny>("TagResources", Effect::Change, &region, &params).await?;
+        }
+        if let Some(group) = self
+            .spec
+            .for_provider
+            .resource_group_id
+            .as_ref()
+            .filter(|group| **group != component.resource_group_id)
+        {
+            let params = [
+                pair("ResourceType", "imagecomponent"),
+                pair("ResourceId", &component.image_component_id),
+                pair("ResourceGroupId", group),
+            ];
+            client.ecs::<IgnoredAny>("JoinResourceGroup", Effect::Change, &region, &params).await?;
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, client: &Client, handle: &Handle) -> Result<Deletion, CallError> {
+        let params = [pair("ImageComponentId", handle.id())];
+        match client
+            .ecs::<IgnoredAny>("DeleteImageComponent", Effect::Change, &self.lane(client), &params)
+            .await
+        {
+            Err(CallError::Refused(refusal)) if refusal.class == Class::NotFound => Ok(Deletion::Gone),
+            done => done.map(|_| Deletion::Gone),
+        }
+    }
+}
+
+impl ImageComponent {
+    /// The account's components that bear this object's name and version.
+    async fn lookalikes(&self, client: &Client, region: &str) -> Result<Vec<Component>, CallError> {
+        let parameters = &self.spec.for_provider;
+        let mut filter: Vec<_> = parameters.name.iter().map(|name| pair("Name", name)).collect();
+        if parameters.name.is_some() {
+            filter
+                .extend(parameters.component_version.iter().map(|version| pair("ComponentVersion", version)));
+        }
+        let rows = describe(client, region, &filter).await.map_err(|error| {
+            CallError::Unknown(format!(
+                "{} conflicts with something that could not be looked at: {error}",
+                Self::ACTION
+            ))
+        })?;
+        Ok(rows.iter().filter_map(read).collect())
+    }
+}
+
+/// How far the vendor's clock may be behind ours: it refuses requests beyond that.
+const SKEW: jiff::SignedDuration = jiff::SignedDuration::from_mins(15);
+
+impl ComponentParameters {
+    /// After "there is one already": our own, if the same token was sent before and exactly one component is what we
+    /// asked for and came into being since; somebody else's otherwise.
+    fn settle_conflict(
+        &self,
+        mut refusal: crate::wire::Refusal,
+        permit: &Permit,
+        existing: Vec<Component>,
+    ) -> Result<Submitted, CallError> {
+        let ours = |component: &&Component| {
+            let young = match (permit.since(), component.creation_time.parse::<Timestamp>()) {
+                (Some(since), Ok(created)) => created >= since - SKEW,
+                _ => true,
+            };
+            young && matches!(self.compare(component, false), Comparison::Same | Comparison::Amendable(_))
+        };
+        if permit.replay() {
+            let candidates: Vec<_> = existing.iter().filter(ours).collect();
+            match candidates.as_slice() {
+                [] => {}
+                [one] => {
+                    return Ok(Submitted {
+                        handle: Handle::image(&one.image_component_id),
+                        request_id: Some(refusal.request_id),
+                    });
+                }
+                many => {
+                    return Err(CallError::Undecidable(
+                        many.iter().map(|one| one.image_component_id.clone()).collect(),
+                    ));
+                }
+            }
+        }
+        if let [one] = existing.as_slice() {
+            let same = match self.compare(one, false) {
+                Comparison::Fixed(fields) => format!("it differs in {}", fields.join(", ")),
+                Comparison::Same | Comparison::Amendable(_) => {
+                    format!("it is the same; set spec.import.id: {0} to take it over", one.image_component_id)
+                }
+            };
+            refusal.message = format!(
+                "{} ({} has that name and version; {same})",
+                refusal.message.trim_end_matches('.'),
+                one.image_component_id
+            );
+        }
+        Err(CallError::Refused(refusal))
+    }
+
+    fn to_request(&self) -> Vec<(String, String)> {
+        let Self {
+            region_id: _,
+            resource_group_id,
+            tag,
+            name,
+            description,
+            system_type,
+            component_type,
+            content,
+            component_version,
+        } = self;
+        let optional = [
+            ("ResourceGroupId", resource_group_id),
+            ("Name", name),
+            ("Description", description),
+            ("Content", content),
+            ("ComponentVersion", component_version),
+        ];
+        let mut params: Vec<_> =
+            optional.into_iter().filter_map(|(key, value)| Some(pair(key, value.as_ref()?))).collect();
+        params.push(pair("SystemType", system_type.to_string()));
+        params.push(pair("ComponentType", component_type.to_string()));
+        params.extend(tag_params(tag.as_deref().unwrap_or_default()));
+        params
+    }
+
+    fn compare(&self, component: &Component, imported: bool) -> Comparison {
+        let differs =
+            |ours: &Option<String>, theirs: &str| ours.as_deref().is_some_and(|ours| ours != theirs);
+        let fixed = [
+            ("name", differs(&self.name, &component.name)),
+            ("componentVersion", differs(&self.component_version, &component.component_version)),
+            ("description", differs(&self.description, &component.description)),
+            (
+                "content",
+                self.content.as_deref().is_some_and(|ours| ours.trim_end() != component.content.trim_end()),
+            ),
+            // An import that gives no content is content with whatever is there.
+            ("systemType", self.content.is_some() && self.system_type.to_string() != component.system_type),
+            (
+                "componentType",
+                self.content.is_some() && self.component_type.to_string() != component.component_type,
+            ),
+        ];
+        let fixed: Vec<_> =
+            fixed.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| field.to_owned()).collect();
+        if !fixed.is_empty() {
+            return Comparison::Fixed(fixed);
+        }
+        let changes = self.tag_changes(component, imported);
+        let mut amendable = vec![];
+        if !changes.set.is_empty() || !changes.removed.is_empty() {
+            amendable.push("tag".to_owned());
+        }
+        if differs(&self.resource_group_id, &component.resource_group_id) {
+            amendable.push("resourceGroupId".to_owned());
+        }
+        if amendable.is_empty() { Comparison::Same } else { Comparison::Amendable(amendable) }
+    }
+
+    /// Tags that the vendor's own services set are not ours to remove.
+    fn tag_changes(&self, component: &Component, imported: bool) -> TagChanges {
+        let wanted = match &self.tag {
+            None if imported => return TagChanges::default(),
+            None => &[][..],
+            Some(tags) => tags,
+        };
+        let present: BTreeMap<_, _> =
+            component.tags.tag.iter().map(|row| (row.tag_key.as_str(), row.tag_value.as_str())).collect();
+        let set = wanted
+            .iter()
+            .filter(|tag| present.get(tag.key.as_str()) != Some(&tag.value.as_str()))
+            .cloned()
+            .collect();
+        let theirs = |key: &str| key.starts_with("acs:") || key.starts_with("aliyun");
+        let unwanted = |key: &&str| !theirs(key) && !wanted.iter().any(|tag| tag.key == **key);
+        let removed = present.into_keys().filter(unwanted).map(Into::into).collect();
+        TagChanges { set, removed }
+    }
+}
+
+#[derive(Debug, Default, PartialEq)]
+struct TagChanges {
+    set: Vec<Tag>,
+    removed: Vec<String>,
+}
+
+fn tag_params(tags: &[Tag]) -> impl Iterator<Item = (String, String)> {
+    tags.iter().zip(1..).flat_map(|(tag, index)| {
+        [(format!("Tag.{index}.Key"), tag.key.clone()), (format!("Tag.{index}.Value"), tag.value.clone())]
+    })
+}
+
+fn product(id: &str, row: &Value) -> Product {
+    Product { image_id: Some(id.to_owned()), artifact: None, at_provider: row.clone() }
+}
+
+fn read(row: &Value) -> Option<Component> {
+    Component::deserialize(row).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parameters() -> ComponentParameters {
+        serde_json::from_value(serde_json::json!({
+            "name": "n", "componentVersion": "1.0.0", "content": "RUN true\n", "resourceGroupId": "rg-1",
+            "tag": [{"key": "team", "value": "base"}, {"key": "empty"}],
+        }))
+        .unwrap()
+    }
+
+    fn component(change: impl FnOnce(&mut Value)) -> Component {
+        let mut row = serde_json::json!({
+            "ImageComponentId": "ic-1", "Name": "n", "ComponentVersion": "1.0.0", "Content": "RUN true", "SystemType": "Linux",
+            "ComponentType": "Build", "ResourceGroupId": "rg-1",
+            "Tags": {"Tag": [{"TagKey": "team", "TagValue": "base"}, {"TagKey": "empty", "TagValue": ""}, {"TagKey": "acs:rm", "TagValue": "x"}]},
+        });
+        change(&mut row);
+        read(&lower_camel(row)).unwrap()
+    }
+
+    #[test]
+    fn what_differs_decides_what_can_be_done() {
+        let table: [(&str, fn(&mut Value), Comparison); 6] = [
+            ("the same", |_| (), Comparison::Same),
+            (
+                "tag value",
+                |row| row["Tags"]["Tag"][0]["TagValue"] = "x".into(),
+                Comparison::Amendable(vec!["tag".into()]),
+            ),
+            (
+                "no tags",
+                |row| row["Tags"] = Value::Object(Default::default()),
+                Comparison::Amendable(vec!["tag".into()]),
+            ),
+            (
+                "group",
+                |row| row["ResourceGroupId"] = "rg-2".into(),
+                Comparison::Amendable(vec!["resourceGroupId".into()]),
+            ),
+            ("content", |row| row["Content"] = "RUN false".into(), Comparison::Fixed(vec!["content".into()])),
+            (
+                "system",
+                |row| row["SystemType"] = "Windows".into(),
+                Comparison::Fixed(vec!["systemType".into()]),
+            ),
+        ];
+        for (name, change, expected) in table {
+            assert_eq!(parameters().compare(&component(change), false), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_our_tags_are_removed() {
+        let component = component(|row| row["Tags"]["Tag"][0]["TagKey"] = "old".into());
+        let changes = parameters().tag_changes(&component, false);
+        assert_eq!(changes.removed, ["old"]);
+        assert_eq!(changes.set, [Tag { key: "team".into(), value: "base".into() }]);
+        let untouched = ComponentParameters { tag: None, ..parameters() };
+        assert_eq!(untouched.tag_changes(&component, true), TagChanges::default());
+        assert_eq!(untouched.tag_changes(&component, false).removed, ["empty", "old"]);
+    }
+
+    #[test]
+    fn a_request_has_every_parameter_that_is_given() {
+        let params = parameters().to_request();
+        for (key, value) in [
+            ("Name", "n"),
+            ("SystemType", "Linux"),
+            ("Tag.1.Key", "team"),
+            ("Tag.2.Value", ""),
+            ("ResourceGroupId", "rg-1"),
+        ] {
+            assert!(params.contains(&pair(key, value)), "{key}");
+        }
+        assert!(!params.iter().any(|(key, _)| key == "Description"));
+    }
+
+    #[test]
+    fn a_token_fits_the_vendors_64_ascii_characters() {
+        let token = ImageComponent::token("123e4567-e89b-12d3-a456-426655440000", u32::MAX);
+        assert!(token.len() <= 64 && token.is_ascii());
+    }
+}

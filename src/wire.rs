@@ -1,0 +1,170 @@
+//! The only way out to the vendors: sign, send once, and say truthfully what became of it.
+
+pub mod encode;
+pub mod endpoint;
+pub mod outcome;
+
+pub use outcome::{CallError, Class, Refusal};
+
+use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use std::{error::Error, time::Duration};
+
+/// What a request does at the vendor, and so what a failure may be taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing; it may be repeated at will.
+    Read,
+    /// Something that is the same when done twice.
+    Change,
+    /// Makes something. Never repeated by anything below the journal.
+    Create,
+}
+
+/// How a vendor signs requests and says no.
+pub trait Protocol: Send + Sync {
+    /// Adds date, nonce and signature to a request. Called right before each sending.
+    fn sign(&self, request: &mut http::Request<Vec<u8>>, now: Timestamp);
+
+    /// Reads the vendor's own error out of an answer; `None` where it does not look like the vendor's.
+    fn refusal(&self, action: &str, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Refusal>;
+
+    /// The vendor's id of an answered request.
+    fn request_id(&self, headers: &HeaderMap, body: &[u8]) -> Option<String>;
+}
+
+/// An answer that could be read.
+#[derive(Clone, Debug)]
+pub struct Answer<T> {
+    /// What the vendor says.
+    pub value: T,
+    /// The vendor's id of the request.
+    pub request_id: Option<String>,
+}
+
+/// How requests leave the operator. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// Keeps connections. Only for what may be repeated: a pool repeats requests on connections that turn out closed.
+    pooled: reqwest::Client,
+    /// A new connection for each request, so that nothing is ever sent twice.
+    single: reqwest::Client,
+}
+
+impl Http {
+    /// `ca_bundle`: PEM certificates to trust besides the system's.
+    pub fn new(
+        timeout: Duration,
+        connect_timeout: Duration,
+        ca_bundle: Option<&str>,
+    ) -> Result<Self, String> {
+        let extra = match ca_bundle {
+            Some(pem) => reqwest::Certificate::from_pem_bundle(pem.as_bytes())
+                .map_err(|error| format!("caBundle: {}", chain(&error)))?,
+            None => vec![],
+        };
+        let builder = || {
+            reqwest::Client::builder()
+                .timeout(timeout)
+                .connect_timeout(connect_timeout)
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .referer(false)
+                .http1_only()
+                .user_agent(concat!("cloud-image-operator/", env!("CARGO_PKG_VERSION")))
+                .tls_certs_merge(extra.clone())
+        };
+        let built = |client: reqwest::ClientBuilder| client.build().map_err(|error| chain(&error));
+        Ok(Self { pooled: built(builder())?, single: built(builder().pool_max_idle_per_host(0))? })
+    }
+}
+
+/// Signs and sends a request once, and reads the answer as `T` (`()` for an empty one is spelled [`serde::de::IgnoredAny`]).
+pub async fn send<T: DeserializeOwned>(
+    http: &Http,
+    protocol: &impl Protocol,
+    action: &str,
+    effect: Effect,
+    mut request: http::Request<Vec<u8>>,
+) -> Result<Answer<T>, CallError> {
+    protocol.sign(&mut request, Timestamp::now());
+    let request = reqwest::Request::try_from(request).map_err(|error| CallError::NotSent(chain(&error)))?;
+    let client = if effect == Effect::Create { &http.single } else { &http.pooled };
+    let answer = client.execute(request).await.map_err(|error| unanswered(&error))?;
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    let body = answer
+        .bytes()
+        .await
+        .map_err(|error| CallError::Unknown(format!("HTTP {status}, then {}", chain(&error))))?;
+    let request_id = protocol.request_id(&headers, &body);
+    if let Some(refusal) = protocol.refusal(action, status, &headers, &body) {
+        return Err(judge(refusal, effect));
+    }
+    let lost = |what: &str| {
+        CallError::Unknown(format!(
+            "HTTP {status} with {what}: {}{}",
+            excerpt(&body),
+            id_note(request_id.as_deref())
+        ))
+    };
+    if !status.is_success() {
+        return Err(lost("an answer that is not the vendor's"));
+    }
+    match serde_json::from_slice(&body) {
+        Ok(value) => Ok(Answer { value, request_id }),
+        Err(error) => Err(lost(&format!("an answer that cannot be read ({error})"))),
+    }
+}
+
+/// A vendor's own fault during a creating call says nothing about whether it acted.
+fn judge(refusal: Refusal, effect: Effect) -> CallError {
+    if effect == Effect::Create
+        && (refusal.status >= 500 && refusal.class != Class::Throttled || refusal.class == Class::Unavailable)
+    {
+        CallError::Unknown(refusal.to_string())
+    } else {
+        CallError::Refused(refusal)
+    }
+}
+
+/// Without a connection nothing was sent; everything later may have arrived.
+fn unanswered(error: &reqwest::Error) -> CallError {
+    if error.is_connect() || error.is_builder() {
+        CallError::NotSent(chain(error))
+    } else {
+        CallError::Unknown(chain(error))
+    }
+}
+
+/// An error with its causes, without the URL, whose query may be signed.
+fn chain(error: &dyn Error) -> String {
+    let mut text = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let line = error.to_string();
+        let line = line.split(" for url (").next().unwrap_or_default();
+        if !text.contains(line) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(line);
+        }
+        next = error.source();
+    }
+    text
+}
+
+fn excerpt(body: &[u8]) -> String {
+    const MOST: usize = 200;
+    let text = String::from_utf8_lossy(body);
+    let mut short: String = text.chars().filter(|char| !char.is_control()).take(MOST).collect();
+    if text.chars().count() > MOST {
+        short.push('…');
+    }
+    if short.is_empty() { "an empty body".into() } else { short }
+}
+
+fn id_note(request_id: Option<&str>) -> String {
+    request_id.map(|id| format!(" [request id {id}]")).unwrap_or_default()
+}

@@ -1,0 +1,129 @@
+//! What became of a request: the three answers that a caller must tell apart.
+
+use std::{fmt, time::Duration};
+
+/// Why a call has no answer to work with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The vendor cannot have acted: the request was not sent.
+    #[error("the request was not sent: {0}")]
+    NotSent(String),
+    /// The vendor answered, and did not act.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// Sent, and no answer that can be trusted: it may have acted or not.
+    #[error("the answer was lost: {0}")]
+    Unknown(String),
+    /// It acted, now or at an earlier try, but which of these came of it cannot be told.
+    #[error("which of {} came of the call cannot be told", .0.join(", "))]
+    Undecidable(Vec<String>),
+}
+
+/// A vendor's "no".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The vendor's name of the call.
+    pub action: String,
+    /// HTTP status.
+    pub status: u16,
+    /// The vendor's code, as it came.
+    pub code: String,
+    /// The vendor's text, as it came.
+    pub message: String,
+    /// The vendor's id of the request; empty where it sent none.
+    pub request_id: String,
+    /// What sort of "no".
+    pub class: Class,
+    /// What to do about it, in English and Chinese; empty for a code that no table has.
+    pub hint: &'static str,
+    /// How long the vendor asks us to stay away.
+    pub retry_after: Option<Duration>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { action, status, code, message, request_id, hint, .. } = self;
+        write!(out, "{action} was refused with {code} (HTTP {status})")?;
+        if !message.is_empty() {
+            write!(out, ": {}", message.trim_end_matches('.'))?;
+        }
+        if !hint.is_empty() {
+            write!(out, ". {hint}")?;
+        }
+        if !request_id.is_empty() {
+            write!(out, " [request id {request_id}]")?;
+        }
+        Ok(())
+    }
+}
+
+/// What sort of "no" it is, and so what helps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// The spec is wrong: only a new one helps.
+    Invalid,
+    /// Something of that name exists already.
+    Conflict,
+    /// The thing named by the call is not there.
+    NotFound,
+    /// Too many calls: wait, for everybody.
+    Throttled,
+    /// A quota is used up: wait for room.
+    Quota,
+    /// Busy or locked: wait.
+    Busy,
+    /// The account may not: wait for its administrator.
+    Permission,
+    /// The credentials are not accepted: wait for new ones.
+    Credentials,
+    /// Our clock and theirs differ too much.
+    ClockSkew,
+    /// The vendor had a fault of its own; a read can be repeated.
+    Unavailable,
+    /// A code that no table has: shown as it came, tried again slowly.
+    Unlisted,
+}
+
+impl Class {
+    /// Whether only a new spec, or being asked to, helps.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Invalid)
+    }
+
+    /// One CamelCase word for conditions and metrics.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Invalid => "InvalidSpec",
+            Self::Conflict => "AlreadyExists",
+            Self::NotFound => "NotFound",
+            Self::Throttled => "Throttled",
+            Self::Quota => "QuotaExceeded",
+            Self::Busy => "VendorBusy",
+            Self::Permission => "PermissionDenied",
+            Self::Credentials => "CredentialsRefused",
+            Self::ClockSkew => "ClockSkew",
+            Self::Unavailable => "VendorUnavailable",
+            Self::Unlisted => "VendorRefused",
+        }
+    }
+}
+
+impl CallError {
+    /// One CamelCase word for conditions and metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NotSent(_) => "VendorUnreachable",
+            Self::Refused(refusal) => refusal.class.reason(),
+            Self::Unknown(_) => "AnswerLost",
+            Self::Undecidable(_) => "OutcomeUnknown",
+        }
+    }
+
+    /// The class of a refusal.
+    pub fn class(&self) -> Option<Class> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.class),
+            Self::NotSent(_) | Self::Unknown(_) | Self::Undecidable(_) => None,
+        }
+    }
+}
