@@ -291,10 +291,9 @@ pub fn observe_needs_import() -> Rule {
 /// A rule for a `spec.forProvider` field that the vendor cannot change: it is open until an attempt is under way and
 /// again after one failed, closed otherwise. `field` is the name in YAML, `instead` what to do about it.
 pub fn fixed(field: &str, instead: &str) -> Rule {
-    let (new, old) =
-        (format!("self.spec.forProvider.?{field}"), format!("oldSelf.spec.forProvider.?{field}"));
+    let (new, old) = (format!("self.spec.forProvider.{field}"), format!("oldSelf.spec.forProvider.{field}"));
     Rule::new(format!(
-        "{new} == {old} || (has(oldSelf.status) && has(oldSelf.status.phase) \
+        "(has({new}) == has({old}) && (!has({new}) || {new} == {old})) || (has(oldSelf.status) && has(oldSelf.status.phase) \
          && oldSelf.status.phase in ['Pending', 'Failed'] && !has(oldSelf.status.imageId))"
     ))
     .message(&*format!(

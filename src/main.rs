@@ -70,10 +70,6 @@ async fn operate(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
     }
-    // reqwest is built without a provider of its own, so that there is one in the program.
-    if rustls::crypto::ring::default_provider().install_default().is_err() {
-        tracing::debug!("a TLS provider was installed before");
-    }
     let stop = CancellationToken::new();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let told = stop.clone();

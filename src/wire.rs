@@ -59,6 +59,9 @@ impl Http {
         connect_timeout: Duration,
         ca_bundle: Option<&str>,
     ) -> Result<Self, String> {
+        // reqwest is built without a TLS provider of its own, so that there is one in the program; whoever comes second
+        // finds it installed, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let extra = match ca_bundle {
             Some(pem) => reqwest::Certificate::from_pem_bundle(pem.as_bytes())
                 .map_err(|error| format!("caBundle: {}", chain(&error)))?,
