@@ -84,8 +84,13 @@ impl Cluster {
 
     /// The operator's objects among the manifests of a folder, as they are now.
     pub(super) fn objects(&self, samples: &Path) -> Result<Vec<Value>> {
-        let list = self.with_file(&["get", "--ignore-not-found", "--output=json"], samples.as_os_str())?;
-        items(&list)
+        let mut objects = self.all_objects(samples)?;
+        objects.retain(is_ours);
+        Ok(objects)
+    }
+
+    fn all_objects(&self, samples: &Path) -> Result<Vec<Value>> {
+        items(&self.with_file(&["get", "--ignore-not-found", "--output=json"], samples.as_os_str())?)
     }
 
     /// All images of the cluster, as they are now.
@@ -95,8 +100,7 @@ impl Cluster {
 
     /// What `kubectl describe` says about an object.
     pub(super) fn describe(&self, object: &Value) -> Result<String> {
-        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
-        self.kubectl.run(["describe", &reference(object), &format!("--namespace={namespace}")])
+        self.kubectl.run(["describe", &reference(object), &namespace(object)])
     }
 
     /// Takes the samples out of a user's cluster while the operator can still let go of them, and says what stays.
@@ -107,21 +111,22 @@ impl Cluster {
         println!(
             "Deleting the samples; the namespace {NAMESPACE} and the CRDs stay (kubectl delete -f crds/)"
         );
-        // The images first: to let go of them the operator needs their account and its Secret.
-        let delete = ["delete", "--ignore-not-found", "--timeout=60s"];
-        let namespace = format!("--namespace={NAMESPACE}");
-        let deleted = self.objects(samples).and_then(|objects| {
-            let images: Vec<String> =
-                objects.iter().filter(|object| is_image(object)).map(reference).collect();
-            if !images.is_empty() {
-                let images = images.iter().map(String::as_str);
-                self.kubectl.run(delete.into_iter().chain([namespace.as_str()]).chain(images))?;
-            }
-            self.with_file(&delete, samples.as_os_str())
+        let deleted = self.all_objects(samples).and_then(|mut objects| {
+            // The namespace may hold more than the samples.
+            objects.retain(|object| object["kind"] != "Namespace");
+            // The images first: to let go of them the operator needs their account, and both need its Secret.
+            objects.sort_by_key(|object| (!is_image(object), !is_ours(object)));
+            objects.iter().try_for_each(|object| self.delete(object))
         });
         if let Err(error) = deleted {
             eprintln!("warning: {error}");
         }
+    }
+
+    fn delete(&self, object: &Value) -> Result<()> {
+        let (reference, namespace) = (reference(object), namespace(object));
+        let delete = ["delete", &reference, &namespace, "--ignore-not-found", "--timeout=60s"];
+        self.kubectl.run(delete).map(drop)
     }
 
     fn with_file(&self, arguments: &[&str], file: &OsStr) -> Result<String> {
@@ -140,25 +145,32 @@ fn reference(object: &Value) -> String {
     format!("{}/{}", text(&object["kind"]), text(&object["metadata"]["name"]))
 }
 
+/// The flag that names the object's namespace; of no effect for an object that has none.
+fn namespace(object: &Value) -> String {
+    format!("--namespace={}", object["metadata"]["namespace"].as_str().unwrap_or_default())
+}
+
+/// Whether the operator serves the object.
+fn is_ours(object: &Value) -> bool {
+    object["apiVersion"].as_str().is_some_and(|version| version.starts_with(GROUP))
+}
+
 /// Whether a shell finds this very file when asked for its name.
 pub(super) fn is_on_path(program: &Path) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     program.parent().is_some_and(|folder| env::split_paths(&path).any(|entry| entry == folder))
 }
 
-/// The operator's objects in what `kubectl get --output=json` printed: a list, one object, or nothing.
+/// The objects in what `kubectl get --output=json` printed: a list, one object, or nothing.
 fn items(printed: &str) -> Result<Vec<Value>> {
     if printed.trim().is_empty() {
         return Ok(Vec::new());
     }
     let mut value: Value = serde_json::from_str(printed).doing(|| "understand what kubectl prints")?;
-    let found = match value["items"].take() {
+    Ok(match value["items"].take() {
         Value::Array(items) => items,
         _ => vec![value],
-    };
-    let ours =
-        |object: &Value| object["apiVersion"].as_str().is_some_and(|version| version.starts_with(GROUP));
-    Ok(found.into_iter().filter(ours).collect())
+    })
 }
 
 #[cfg(test)]
@@ -167,9 +179,8 @@ mod tests {
 
     #[test]
     fn lists_single_objects_and_nothing_are_understood() {
-        let image = r#"{"apiVersion": "cloudimages.dev/v1alpha1", "kind": "ImageComponent"}"#;
-        let list = format!(r#"{{"items": [{{"apiVersion": "v1", "kind": "Secret"}}, {image}]}}"#);
-        for (printed, count) in [(list.as_str(), 1), (image, 1), ("", 0), (r#"{"items": []}"#, 0)] {
+        let (image, list) = (r#"{"kind": "A"}"#, r#"{"items": [{"kind": "A"}, {"kind": "B"}]}"#);
+        for (printed, count) in [(list, 2), (image, 1), ("", 0), (r#"{"items": []}"#, 0)] {
             assert_eq!(items(printed).unwrap().len(), count, "{printed}");
         }
     }
