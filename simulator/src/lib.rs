@@ -11,6 +11,7 @@
 
 mod admin;
 pub mod aliyun_ecs;
+pub mod batchcompute;
 mod clock;
 mod crypto;
 mod faults;
@@ -50,12 +51,14 @@ pub struct Options {
     pub volcengine: SocketAddr,
     /// Alibaba Cloud ECS.
     pub aliyun_ecs: SocketAddr,
+    /// Alibaba Cloud BatchCompute.
+    pub batchcompute: SocketAddr,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self { admin: free, volcengine: free, aliyun_ecs: free }
+        Self { admin: free, volcengine: free, aliyun_ecs: free, batchcompute: free }
     }
 }
 
@@ -67,6 +70,7 @@ pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
     volcengine: Arc<volcengine::Volcengine>,
     aliyun_ecs: Arc<aliyun_ecs::AliyunEcs>,
+    batchcompute: Arc<batchcompute::BatchCompute>,
 }
 
 impl Core {
@@ -75,12 +79,13 @@ impl Core {
             shared: Arc::new(Shared::new(Settings::default())),
             volcengine: Arc::default(),
             aliyun_ecs: Arc::default(),
+            batchcompute: Arc::default(),
         }
     }
 
     /// In the order of their addresses.
-    pub(crate) fn services(&self) -> [Arc<dyn Service>; 2] {
-        [self.volcengine.clone(), self.aliyun_ecs.clone()]
+    pub(crate) fn services(&self) -> [Arc<dyn Service>; 3] {
+        [self.volcengine.clone(), self.aliyun_ecs.clone(), self.batchcompute.clone()]
     }
 
     pub(crate) fn reset(&self) {
@@ -112,15 +117,19 @@ pub async fn start(options: Options) -> io::Result<Simulator> {
     let (listener, admin) = bind(options.admin).await?;
     servers.spawn(admin::listen(listener, Arc::clone(&core)));
 
-    let wanted = [options.volcengine, options.aliyun_ecs];
+    let wanted = [options.volcengine, options.aliyun_ecs, options.batchcompute];
     let mut bound = wanted;
     for ((service, address), bound) in core.services().into_iter().zip(wanted).zip(&mut bound) {
         let listener;
         (listener, *bound) = bind(address).await?;
         servers.spawn(server::listen(listener, service, Arc::clone(&core.shared)));
     }
-    let [volcengine, aliyun_ecs] = bound;
-    Ok(Simulator { core, addresses: Addresses { admin, volcengine, aliyun_ecs }, _servers: servers })
+    let [volcengine, aliyun_ecs, batchcompute] = bound;
+    Ok(Simulator {
+        core,
+        addresses: Addresses { admin, volcengine, aliyun_ecs, batchcompute },
+        _servers: servers,
+    })
 }
 
 async fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
@@ -196,5 +205,10 @@ impl Simulator {
     /// The image components of Alibaba Cloud ECS, to seed, look at and remove.
     pub fn aliyun_ecs(&self) -> aliyun_ecs::Inventory<'_> {
         aliyun_ecs::Inventory::new(&self.core.aliyun_ecs, &self.core.shared)
+    }
+
+    /// The images of Alibaba Cloud BatchCompute, to seed, look at and remove.
+    pub fn batchcompute(&self) -> batchcompute::Inventory<'_> {
+        batchcompute::Inventory::new(&self.core.batchcompute, &self.core.shared)
     }
 }

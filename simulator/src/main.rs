@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
-use vendor_simulator::Options;
+use vendor_simulator::{Addresses, Options};
 
 /// The vendor image APIs on loopback, with faults, a clock and a ledger under /_sim/ of the admin address.
 ///
-/// Accepts access key `simulator` with secret `simulator-secret`, and the `ZStack` account `admin` with `password`.
+/// Accepts access key `simulator` with secret `simulator-secret`, and the ZStack account `admin` with `password`.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -23,10 +23,10 @@ struct Arguments {
     /// Address of Alibaba Cloud ECS
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8802")]
     aliyun_ecs: SocketAddr,
-    /// Address of Alibaba Cloud `BatchCompute`
+    /// Address of Alibaba Cloud BatchCompute
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8803")]
     batchcompute: SocketAddr,
-    /// Address of `ZStack`
+    /// Address of ZStack
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8804")]
     zstack: SocketAddr,
     /// Allow addresses that others can reach; the secrets are public knowledge
@@ -57,11 +57,11 @@ async fn run(arguments: Arguments) -> Result<(), String> {
     }
     // Before the servers start, so that a signal right after the first answer already ends the program well.
     let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
-    let simulator = vendor_simulator::start(Options { admin, volcengine, aliyun_ecs })
+    let simulator = vendor_simulator::start(Options { admin, volcengine, aliyun_ecs, batchcompute })
         .await
         .map_err(|e| format!("cannot listen: {e}"))?;
-    let addresses = simulator.addresses();
-    tracing::info!(admin = %addresses.admin, volcengine = %addresses.volcengine, aliyun_ecs = %addresses.aliyun_ecs, "listening");
+    let Addresses { admin, volcengine, aliyun_ecs, batchcompute } = simulator.addresses();
+    tracing::info!(%admin, %volcengine, %aliyun_ecs, %batchcompute, "listening");
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

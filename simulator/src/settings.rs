@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{aliyun_ecs, volcengine};
+use crate::{aliyun_ecs, batchcompute, volcengine};
 
 /// All settings, with the values that they start with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,8 @@ pub struct Settings {
     pub volcengine: volcengine::Settings,
     /// Alibaba Cloud ECS.
     pub aliyun_ecs: aliyun_ecs::Settings,
+    /// Alibaba Cloud BatchCompute.
+    pub batchcompute: batchcompute::Settings,
 }
 
 impl Default for Settings {
@@ -29,6 +31,7 @@ impl Default for Settings {
             access_keys: vec![AccessKey::new("simulator", "simulator-secret")],
             volcengine: volcengine::Settings::default(),
             aliyun_ecs: aliyun_ecs::Settings::default(),
+            batchcompute: batchcompute::Settings::default(),
         }
     }
 }

@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use hmac::{Hmac, KeyInit, Mac};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use sha1::Sha1;
 use vendor_simulator::{Change, Simulator};
 
-use crate::support::{Reply, Rpc, ecs, nonce, owned, query, raw, send, start};
+use crate::support::{Reply, Rpc, ecs, hmac_sha1_base64, nonce, owned, query, raw, send, start};
 
 const YAML: &str =
     "Tasks:\n  - Name: HelloWorld\n    Action: RunShellCommand\n    Properties: {commandContent: echo hi}\n";
@@ -348,9 +345,7 @@ fn v1(method: &str, changes: &[(&str, Option<&str>)]) -> Vec<u8> {
     parameters.retain(|(name, _)| !changes.contains(&(name.as_str(), None)));
     parameters.sort();
     let encoded = crate::support::encode(&query(&parameters));
-    let mut mac = Hmac::<Sha1>::new_from_slice(b"simulator-secret&").unwrap();
-    mac.update(format!("{method}&%2F&{encoded}").as_bytes());
-    let signature = base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes());
+    let signature = hmac_sha1_base64(b"simulator-secret&", format!("{method}&%2F&{encoded}").as_bytes());
     parameters.push(("Signature".into(), signature));
     for (name, value) in changes {
         if let (Some(parameter), Some(value)) = (parameters.iter_mut().find(|(key, _)| key == name), value) {

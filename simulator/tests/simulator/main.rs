@@ -3,6 +3,7 @@
 mod admin;
 mod aliyun_ecs;
 mod aliyun_ecs_codes;
+mod batchcompute;
 mod faults;
 mod program;
 mod recorded;

@@ -165,3 +165,52 @@ async fn volcengine_vectors_of_the_official_signer_are_accepted() {
         assert_eq!(reply.verdict(), expected, "{name}: {}", reply.text());
     }
 }
+
+#[tokio::test]
+async fn batchcompute_requests_of_the_official_sdk_are_accepted() {
+    for (name, expected, change) in [
+        ("batchcompute-CreateImage", "201", ("tok_1", "tok_2")),
+        ("batchcompute-GetImage", "404 InvalidResource.NotFound", ("img-23", "img-24")),
+        ("batchcompute-DeleteImage", "404 InvalidResource.NotFound", ("img-23", "img-24")),
+        ("batchcompute-ListImages", "200", ("MaxItemCount=100", "MaxItemCount=101")),
+    ] {
+        let simulator = at("2026-11-21T20:25:20Z", "LTAIexample", "SKexample").await;
+        let address = simulator.addresses().batchcompute;
+        for (index, request) in recording(name).iter().enumerate() {
+            let changed = send(address, &tampered(request, change.0, change.1)).await.unwrap();
+            assert_eq!(changed.verdict(), "400 SignatureDoesNotMatch", "{name}");
+            let reply = send(address, request).await.unwrap();
+            // The marker of the second page was made up by whoever recorded it.
+            let expected = if index == 1 { "400 InvalidMarker" } else { expected };
+            assert_eq!(reply.verdict(), expected, "{name}: {}", reply.text());
+            let again = send(address, request).await.unwrap();
+            assert_eq!(again.verdict(), "400 SignatureNonceUsed", "{name}");
+        }
+    }
+    // The body is not signed but has a sum.
+    let simulator = at("2026-11-21T20:25:20Z", "LTAIexample", "SKexample").await;
+    let changed = tampered(&recording("batchcompute-CreateImage")[0], "m-xxx", "m-yyy");
+    let reply = send(simulator.addresses().batchcompute, &changed).await.unwrap();
+    assert_eq!(reply.verdict(), "400 InvalidContentMd5");
+}
+
+#[tokio::test]
+async fn batchcompute_vectors_of_the_official_signer_are_accepted() {
+    for (name, expected) in [
+        ("batchcompute-create", "201"),
+        ("batchcompute-get", "404 InvalidResource.NotFound"),
+        ("batchcompute-list-encoded-marker", "400 InvalidMarker"),
+    ] {
+        let vector = vector(name);
+        let input = &vector["input"];
+        let simulator =
+            at("2026-11-21T08:30:00Z", text(&input["access_key"]), text(&input["secret_key"])).await;
+        let mut headers = headers(&vector);
+        headers.retain(|(name, _)| name != "Content-Length");
+        headers.push(("Host".into(), text(&input["endpoint"]).into()));
+        let request =
+            raw(text(&input["method"]), text(&vector["url"]), &headers, text(&input["body"]).as_bytes());
+        let reply = send(simulator.addresses().batchcompute, &request).await.unwrap();
+        assert_eq!(reply.verdict(), expected, "{name}: {}", reply.text());
+    }
+}

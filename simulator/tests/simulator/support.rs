@@ -4,9 +4,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use serde_json::Value;
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -343,4 +346,96 @@ impl Volc {
         assert_eq!(reply.verdict(), "200", "{}", reply.text());
         reply.json()["Result"].clone()
     }
+}
+
+/// A call of BatchCompute that can be bent before it is signed and sent.
+#[derive(Clone)]
+pub(crate) struct Batch {
+    pub(crate) method: String,
+    /// Path and query as they are sent and signed.
+    pub(crate) target: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) key: String,
+    pub(crate) secret: String,
+}
+
+impl Batch {
+    pub(crate) fn new(method: &str, target: &str, body: &str) -> Self {
+        let headers = [
+            ("host", "batchcompute.cn-hangzhou.aliyuncs.com".to_owned()),
+            ("date", Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()),
+            ("accept", "application/json".to_owned()),
+            ("content-type", "application/json".to_owned()),
+            ("x-acs-region-id", "cn-hangzhou".to_owned()),
+            ("x-acs-signature-method", "HMAC-SHA1".to_owned()),
+            ("x-acs-signature-version", "1.0".to_owned()),
+            ("x-acs-version", "2015-11-11".to_owned()),
+            ("x-acs-signature-nonce", nonce()),
+        ];
+        Self {
+            method: method.into(),
+            target: target.into(),
+            headers: headers.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+            body: body.into(),
+            key: "simulator".into(),
+            secret: "simulator-secret".into(),
+        }
+    }
+
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.retain(|(key, _)| key != name);
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.headers.retain(|(key, _)| key != name);
+        self
+    }
+
+    pub(crate) fn key(mut self, key: &str, secret: &str) -> Self {
+        (self.key, self.secret) = (key.into(), secret.into());
+        self
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let header = |name: &str| {
+            self.headers
+                .iter()
+                .find(|(key, _)| key == name)
+                .map_or("", |(_, value)| value.as_str())
+                .to_owned()
+        };
+        let mut own: Vec<String> = self
+            .headers
+            .iter()
+            .filter(|(name, _)| name.starts_with("x-acs-"))
+            .map(|(name, value)| format!("{name}:{value}"))
+            .collect();
+        own.sort();
+        let to_sign = format!(
+            "{}\n{}\n\n{}\n{}\n{}\n{}",
+            self.method,
+            header("accept"),
+            header("content-type"),
+            header("date"),
+            own.join("\n"),
+            self.target
+        );
+        let signature = hmac_sha1_base64(self.secret.as_bytes(), to_sign.as_bytes());
+        let mut headers = self.headers.clone();
+        headers.push(("Authorization".into(), format!("acs {}:{signature}", self.key)));
+        raw(&self.method, &self.target, &headers, &self.body)
+    }
+
+    pub(crate) async fn reply(&self, simulator: &Simulator) -> Reply {
+        send(simulator.addresses().batchcompute, &self.bytes()).await.expect("an answer")
+    }
+}
+
+pub(crate) fn hmac_sha1_base64(key: &[u8], data: &[u8]) -> String {
+    let mut mac = Hmac::<Sha1>::new_from_slice(key).unwrap();
+    mac.update(data);
+    STANDARD.encode(mac.finalize().into_bytes())
 }
