@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod carpool;
+pub mod catalog;
 pub mod external;
 pub mod journal;
 pub mod lease;
@@ -19,7 +20,9 @@ pub mod status;
 pub mod stewardship;
 pub mod telemetry;
 
-use accounts::{AccountKey, Accounts, Users};
+use crate::image::Phase;
+use accounts::{AccountKey, Accounts};
+use catalog::{Referent, Shelf, Signal};
 use external::External;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use kube::{
@@ -65,7 +68,8 @@ pub async fn run<K: External>(shared: Shared, namespace: Option<String>) {
         None => Api::all(client.clone()),
     };
     let (store, writer) = reflector::store();
-    accounts.add_users(Box::new(KindUsers(store.clone())));
+    let catalog = accounts.catalog().clone();
+    catalog.add(Box::new(KindShelf(store.clone())));
     let world = Arc::new(reconcile::World {
         journal: journal::Journal::new(client.clone()),
         accounts: accounts.clone(),
@@ -85,16 +89,18 @@ pub async fn run<K: External>(shared: Shared, namespace: Option<String>) {
         kube::runtime::PredicateConfig::default(),
     );
     let affected = affected(accounts.changes(), store.clone());
+    let released = released(catalog.signals(), store.clone());
     Controller::for_stream(objects, store)
         .with_config(Config::default().concurrency(WORKERS))
         .reconcile_on(affected)
+        .reconcile_on(released)
         .graceful_shutdown_on(stopping.cancelled_owned())
         .run(reconcile::reconcile::<K>, |_, _, _| kube::runtime::controller::Action::await_change(), world)
         .for_each(|_| async {})
         .await;
 }
 
-/// Watches `api` into a store without what nobody here reads, and lets `notice` see each event first.
+/// Watches `api` into a store without what nobody here reads, and lets `notice` see each event once it is in there.
 pub fn watched<K>(
     api: Api<K>,
     writer: Writer<K>,
@@ -124,8 +130,25 @@ fn noticed<K: External>(
         watcher::Event::Delete(object) => (object, true),
         watcher::Event::Init | watcher::Event::InitDone => return,
     };
+    let uid = object.uid().unwrap_or_default();
     if gone {
-        world.memos.forget(&object.uid().unwrap_or_default());
+        world.memos.forget(&uid);
+        accounts.catalog().give_back(&uid);
+    }
+    let begins = matches!(event, watcher::Event::InitApply(_)) && world.memos.is_new(&uid);
+    if let (true, Ok(object)) = (begins, &object.0) {
+        if reconcile::may_be_under_way(object)
+            && (object.exclusive().is_some() || object.reference().is_some())
+        {
+            accounts.catalog().expect(&uid);
+        }
+    }
+    if let (watcher::Event::Apply(_), Ok(object)) = (event, &object.0) {
+        if object.status().is_some_and(|status| status.phase == Some(Phase::Ready)) {
+            accounts
+                .catalog()
+                .signal(Signal::Ready(object.namespace().unwrap_or_default(), object.name_any()));
+        }
     }
     // Objects come and go with these; in between, their number does not change.
     let fresh = object.finalizers().is_empty() || matches!(event, watcher::Event::InitApply(_));
@@ -143,28 +166,65 @@ fn affected<K: External>(
     changes: broadcast::Receiver<AccountKey>,
     store: Store<DeserializeGuard<K>>,
 ) -> impl Stream<Item = ObjectRef<DeserializeGuard<K>>> + Send {
-    stream::unfold(changes, |mut changes| async move {
-        match changes.recv().await {
-            Ok(key) => Some((Some(key), changes)),
-            Err(broadcast::error::RecvError::Lagged(_)) => Some((None, changes)),
-            Err(broadcast::error::RecvError::Closed) => None,
-        }
-    })
-    .flat_map(move |key| {
-        let objects = store.state().into_iter().filter(move |object| match (&object.0, &key) {
-            (Ok(object), Some(key)) => account_of(object) == *key,
-            // Which accounts changed is not known any more: any may have.
-            (Ok(_), None) => true,
-            (Err(_), _) => false,
-        });
-        stream::iter(objects.map(|object| ObjectRef::from_obj(&*object)).collect::<Vec<_>>())
+    heard(changes).flat_map(move |key| {
+        // Which accounts changed is not known any more when some of it was lost: any may have.
+        stream::iter(among(&store, |object| key.as_ref().is_none_or(|key| account_of(object) == *key)))
     })
 }
 
-struct KindUsers<K: External>(Store<DeserializeGuard<K>>);
+/// The objects that wait for another one, or for the word about something.
+fn released<K: External>(
+    signals: broadcast::Receiver<Signal>,
+    store: Store<DeserializeGuard<K>>,
+) -> impl Stream<Item = ObjectRef<DeserializeGuard<K>>> + Send {
+    heard(signals).flat_map(move |signal| {
+        let waits = |object: &K| match &signal {
+            Some(Signal::Ready(namespace, name)) => {
+                object.namespace().as_ref() == Some(namespace)
+                    && object.reference().is_some_and(|reference| reference.name == *name)
+            }
+            // What a reference means is not known here, so whoever has one looks.
+            Some(Signal::Free(thing)) => {
+                object.exclusive().is_some_and(|mine| mine == *thing) || object.reference().is_some()
+            }
+            None => object.exclusive().is_some() || object.reference().is_some(),
+        };
+        stream::iter(among(&store, waits))
+    })
+}
 
-impl<K: External> Users for KindUsers<K> {
-    fn of(&self, account: &AccountKey) -> (usize, Option<String>) {
+/// What comes through a channel; `None` where some of it was lost.
+fn heard<T: Clone + Send + 'static>(channel: broadcast::Receiver<T>) -> impl Stream<Item = Option<T>> + Send {
+    stream::unfold(channel, |mut channel| async move {
+        match channel.recv().await {
+            Ok(news) => Some((Some(news), channel)),
+            Err(broadcast::error::RecvError::Lagged(_)) => Some((None, channel)),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    })
+}
+
+/// The objects that can be read and for which `wanted` holds.
+fn among<K: External>(
+    store: &Store<DeserializeGuard<K>>,
+    wanted: impl Fn(&K) -> bool,
+) -> Vec<ObjectRef<DeserializeGuard<K>>> {
+    let state = store.state();
+    state
+        .iter()
+        .filter(|object| object.0.as_ref().is_ok_and(&wanted))
+        .map(|object| ObjectRef::from_obj(&**object))
+        .collect()
+}
+
+struct KindShelf<K: External>(Store<DeserializeGuard<K>>);
+
+impl<K: External> Shelf for KindShelf<K> {
+    fn kind(&self) -> String {
+        K::kind(&()).into_owned()
+    }
+
+    fn users(&self, account: &AccountKey) -> (usize, Option<String>) {
         let state = self.0.state();
         let mut users = state
             .iter()
@@ -174,5 +234,23 @@ impl<K: External> Users for KindUsers<K> {
             format!("{} {}/{}", K::kind(&()), object.namespace().unwrap_or_default(), object.name_any())
         });
         (usize::from(example.is_some()) + users.count(), example)
+    }
+
+    fn image(&self, namespace: &str, name: &str) -> Option<Referent> {
+        let object = self.0.get(&ObjectRef::new(name).within(namespace))?;
+        let status = object.0.as_ref().ok()?.status();
+        let ready = status
+            .filter(|status| status.phase == Some(Phase::Ready))
+            .and_then(|status| status.image_id.clone());
+        Some(Referent { kind: self.kind(), ready })
+    }
+
+    fn holds(&self, id: &str, uid: &str) -> bool {
+        self.0.state().iter().filter(|object| object.uid().as_deref() != Some(uid)).any(|object| {
+            let status = object.0.as_ref().ok().and_then(External::status);
+            status.is_some_and(|status| {
+                status.image_id.as_deref() == Some(id) || status.task_id.as_deref() == Some(id)
+            })
+        })
     }
 }

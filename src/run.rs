@@ -187,8 +187,15 @@ async fn controllers(
         })
         .unzip();
     let (cluster, cluster_writer) = reflector::store::<ClusterCloudAccount>();
-    let accounts =
-        Accounts::new(client.clone(), VENDORS, endpoints, telemetry.clone(), stores.clone(), cluster.clone());
+    let accounts = Accounts::new(
+        client.clone(),
+        VENDORS,
+        endpoints,
+        telemetry.clone(),
+        Arc::default(),
+        stores.clone(),
+        cluster.clone(),
+    );
     let shared = Shared {
         client: client.clone(),
         accounts: accounts.clone(),

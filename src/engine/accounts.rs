@@ -3,6 +3,7 @@
 
 use super::{
     carpool::Carpool,
+    catalog::Catalog,
     external::{Connect, External, Material, Unusable},
     limits::Limits,
     pace,
@@ -29,7 +30,7 @@ use std::{
     collections::HashMap,
     fmt::{self, Debug},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -207,12 +208,6 @@ impl<K> Clone for KindPool<K> {
     }
 }
 
-/// Answers how many objects of one kind name an account, and names one of them.
-pub trait Users: Send + Sync {
-    /// Count, and an example as `Kind namespace/name`.
-    fn of(&self, account: &AccountKey) -> (usize, Option<String>);
-}
-
 /// Every account of the cluster, and the connections to them.
 pub struct Accounts {
     client: Client,
@@ -226,7 +221,7 @@ pub struct Accounts {
     connections: Mutex<HashMap<AccountKey, Arc<Connection>>>,
     limits: Mutex<HashMap<AccountKey, (AccountVendor, Arc<Limits>)>>,
     holding: tokio::sync::Mutex<()>,
-    users: RwLock<Vec<Box<dyn Users>>>,
+    catalog: Arc<Catalog>,
     epochs: AtomicU64,
     changes: broadcast::Sender<AccountKey>,
     usage: broadcast::Sender<AccountKey>,
@@ -240,6 +235,7 @@ impl Accounts {
         vendors: Vendors,
         endpoints: Endpoints,
         telemetry: Telemetry,
+        catalog: Arc<Catalog>,
         namespaced: Vec<(Option<String>, Store<CloudAccount>)>,
         cluster: Store<ClusterCloudAccount>,
     ) -> Arc<Self> {
@@ -262,7 +258,7 @@ impl Accounts {
                 connections: Mutex::default(),
                 limits: Mutex::default(),
                 holding: tokio::sync::Mutex::default(),
-                users: RwLock::default(),
+                catalog,
                 epochs: AtomicU64::new(1),
                 changes: broadcast::channel(256).0,
                 usage: broadcast::channel(4096).0,
@@ -471,18 +467,9 @@ impl Accounts {
         }
     }
 
-    /// How many objects name the account, and one of them.
-    pub fn users(&self, account: &AccountKey) -> (usize, Option<String>) {
-        let users = self.users.read().unwrap_or_else(PoisonError::into_inner);
-        users
-            .iter()
-            .map(|users| users.of(account))
-            .fold((0, None), |(count, example), (more, other)| (count + more, example.or(other)))
-    }
-
-    /// Adds a kind whose objects use accounts.
-    pub fn add_users(&self, users: Box<dyn Users>) {
-        self.users.write().unwrap_or_else(PoisonError::into_inner).push(users);
+    /// The image objects of the cluster.
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
     }
 
     /// Accounts whose spec or Secret changed.

@@ -1,6 +1,7 @@
 //! The one trait that an image kind implements, and what it owes the engine.
 
 use super::{
+    catalog::Reference,
     journal::Permit,
     limits::Limits,
     progress::{Comparison, Deletion, Handle, Observation, Product, Recovered},
@@ -110,9 +111,6 @@ pub trait External:
     const ACTION: &'static str;
     /// How many handles one `observe` may carry.
     const BATCH: usize;
-    /// How long to wait after a lost answer before looking for its effect: longer than the request timeout, and than
-    /// the vendor's lists may lag behind.
-    const SETTLE: Duration;
     /// Whether the creating call answers when the thing is usable. Then the engine looks at once and writes the status
     /// once; allowed only where `recover` answers [`Recovered::Replay`], since a crash in between loses the answer.
     const IMMEDIATE: bool;
@@ -124,6 +122,31 @@ pub trait External:
 
     /// Objects of one lane may share a call: the region, or whatever else a call is confined to.
     fn lane(&self, client: &Self::Client) -> String;
+
+    /// How long to wait after a lost answer before looking for its effect: longer than the vendor may still be at it,
+    /// and than its lists may lag behind.
+    fn settle(&self, client: &Self::Client) -> Duration;
+
+    /// Whether everything that the object's calls need is there, before the first of them. Pure.
+    fn check(&self, _client: &Self::Client) -> Result<(), Unusable> {
+        Ok(())
+    }
+
+    /// The object whose image this one works on, if its spec names one.
+    fn reference(&self) -> Option<Reference> {
+        None
+    }
+
+    /// The same object with the id of what it refers to filled in.
+    #[must_use]
+    fn resolved(&self, _id: &str) -> Self {
+        self.clone()
+    }
+
+    /// What only one object at a time may be working on, for APIs that could not tell two attempts apart otherwise.
+    fn exclusive(&self) -> Option<String> {
+        None
+    }
 
     /// What is sent along with attempt number `attempt` so that it can be told from any other. Must depend on nothing
     /// but the object's uid and the number, and fit the vendor's alphabet.
@@ -144,8 +167,8 @@ pub trait External:
         permit: Permit,
     ) -> impl Future<Output = Result<Submitted, CallError>> + Send;
 
-    /// Finds out whether a call whose answer was lost took effect. `since` is a moment before the call.
-    /// No default: each API must say.
+    /// Finds out whether a call whose answer was lost took effect. `since` is a moment before the call. Ids that other
+    /// objects hold need not be left out. No default: each API must say.
     fn recover(
         &self,
         client: &Self::Client,

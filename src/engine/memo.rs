@@ -47,6 +47,10 @@ impl Memos {
     pub fn get(&self, uid: &str) -> Memo {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned().unwrap_or_default()
     }
+    /// Whether the object was never met.
+    pub fn is_new(&self, uid: &str) -> bool {
+        !self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(uid)
+    }
     /// Keeps it.
     pub fn put(&self, uid: &str, memo: Memo) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), memo);

@@ -25,6 +25,8 @@ pub const ADMISSION: Duration = Duration::from_secs(30);
 pub const AMENDMENTS: u32 = 3;
 /// How long changes in the number of an account's users are collected before they are written.
 pub const USAGE_DEBOUNCE: Duration = Duration::from_secs(2);
+/// How often an object that waits for another one looks again by itself; news of the other wake it at once.
+pub const OTHERS: Duration = Duration::from_secs(60);
 /// How long a namespace's labels are remembered, for `allowedNamespaces.selector`.
 pub const NAMESPACE_LABELS: Duration = Duration::from_secs(30);
 

@@ -141,10 +141,8 @@ pub enum Step {
 /// The answer to "did the call that we lost take effect?"
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recovered {
-    /// It did, and this is it.
-    Found(Handle),
-    /// It did not: it was looked for, long enough after the call to be seen.
-    Absent,
+    /// It was looked for, long enough after the call to be seen: these could be it, unless another object holds them.
+    Candidates(Vec<Handle>),
     /// The vendor honours the token: asking again yields the same thing, never a second one.
     Replay,
     /// Nobody can tell. What might be it.
@@ -187,6 +185,14 @@ pub enum Deletion {
     Underway,
     /// It cannot be deleted now; the sentence says what it waits for.
     Waiting(String),
+}
+
+/// Every write costs the API server: a build's progress moves in quarters, so it is written at most three times.
+const QUARTER: u8 = 25;
+
+fn coarse(before: Option<u8>, now: Option<u8>) -> Option<u8> {
+    let moved = now.is_some_and(|now| now.abs_diff(before.unwrap_or(0)) >= QUARTER);
+    if moved { now } else { before }
 }
 
 impl Progress {
@@ -264,18 +270,31 @@ impl Progress {
         }
     }
 
-    /// After looking for a lost call's effect. [`Recovered::Replay`] changes nothing: the same attempt is asked again.
+    /// After looking for a lost call's effect: one candidate is it, none means that there was no effect, several are a
+    /// person's to tell apart. [`Recovered::Replay`] changes nothing: the same attempt is asked again.
     pub fn recovered(intent: Intent, answer: Recovered) -> Self {
         match answer {
-            Recovered::Found(handle) => Self::Building { intent, handle, percent: None },
-            Recovered::Absent => Self::New { attempt: intent.attempt + 1, tried: Some(intent) },
+            Recovered::Candidates(mut handles) => match handles.len() {
+                0 => Self::New { attempt: intent.attempt + 1, tried: Some(intent) },
+                1 => Self::Building { intent, handle: handles.remove(0), percent: None },
+                _ => Self::Unclear {
+                    intent,
+                    candidates: handles.iter().map(|handle| handle.id().to_owned()).collect(),
+                },
+            },
             Recovered::Replay => Self::Submitting(intent),
             Recovered::Undecidable(candidates) => Self::Unclear { intent, candidates },
         }
     }
 
+    /// Whether the vendor is, or may be, at work for the object.
+    pub fn under_way(&self) -> bool {
+        matches!(self, Self::Submitting(_) | Self::Building { .. } | Self::Unclear { .. })
+    }
+
     /// After a look. `missing` must have been confirmed by a second look.
     pub fn observed(self, seen: Observation) -> Self {
+        let before = if let Self::Building { percent, .. } = &self { *percent } else { None };
         let (Self::Building { intent, handle, .. }
         | Self::Ready { intent, handle, .. }
         | Self::Missing { intent, handle }) = self
@@ -283,7 +302,9 @@ impl Progress {
             return self;
         };
         match seen {
-            Observation::Building { percent } => Self::Building { intent, handle, percent },
+            Observation::Building { percent } => {
+                Self::Building { intent, handle, percent: coarse(before, percent) }
+            }
             Observation::Ready(product) => Self::Ready { intent, handle, product },
             Observation::Failed(failure) => Self::Failed { intent, handle: Some(handle), failure },
             Observation::Missing => Self::Missing { intent, handle },

@@ -1,27 +1,28 @@
 //! The straight line from an object to its status: read, decide, act, write. The same for every kind.
 
+mod creating;
+mod deleting;
+mod importing;
+mod looking;
+mod showing;
+
 use super::{
     accounts::{Accounts, Connection},
-    external::{External, Submitted, Unusable},
-    journal::{Journal, Permit},
+    external::{External, Unusable},
+    journal::Journal,
     memo::{Context, Memo, Memos},
     pace,
-    progress::{
-        Answer, Comparison, Deletion, Handle, Intent, Observation, Product, Progress, Recovered, Step, Wish,
-    },
-    status::{self, Notice, Shown},
-    telemetry::{Telemetry, Transition},
+    progress::{Answer, Progress, Step, Wish},
+    status::{self, Notice},
+    telemetry::Telemetry,
 };
-use crate::{
-    image::{
-        DeletionPolicy, FINALIZER, ImageSpec, ImageStatus, ManagementPolicy, OUTCOME, REQUESTED_AT,
-        RecreatePolicy,
-    },
-    wire::{CallError, Class},
+use crate::image::{
+    DeletionPolicy, FINALIZER, ImageSpec, ImageStatus, ManagementPolicy, OUTCOME, REQUESTED_AT,
+    RecreatePolicy,
 };
 use jiff::Timestamp;
 use kube::{ResourceExt, core::DeserializeGuard, runtime::controller::Action};
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -64,15 +65,21 @@ pub async fn reconcile<K: External>(
         }
     };
     let uid = object.uid().unwrap_or_default();
-    let mut pass =
-        Pass { object: object.clone(), world: &world, memo: world.memos.get(&uid), connection: None };
+    let mut pass = Pass {
+        object: object.clone(),
+        world: &world,
+        memo: world.memos.get(&uid),
+        connection: None,
+        resolved: None,
+    };
     let done = pass.run().await;
     let wake = match &done {
         Ok(Next::Forget) => {
+            world.accounts.catalog().give_back(&uid);
             world.memos.forget(&uid);
             return Ok(Action::await_change());
         }
-        Ok(Next::In(wait)) => Some(*wait),
+        Ok(Next::In(wait) | Next::Poll(wait)) => Some(*wait),
         Ok(Next::Change) => None,
         // Somebody wrote the object meanwhile: its news is on the way.
         Err(Error::Kube(kube::Error::Api(status))) if status.code == 409 => Some(Duration::from_secs(1)),
@@ -87,15 +94,18 @@ pub async fn reconcile<K: External>(
         }
     };
     let context = pass.context();
-    let memo = Memo { wake: wake.map(|wait| Instant::now() + wait), context, ..pass.memo };
+    let gated = wake.filter(|_| !matches!(done, Ok(Next::Poll(_))));
+    let memo = Memo { wake: gated.map(|wait| Instant::now() + wait), context, ..pass.memo };
     world.memos.put(&uid, memo);
     Ok(wake.map_or_else(Action::await_change, Action::requeue))
 }
 
 /// When to come back.
 enum Next {
-    /// After this long, or when something changes.
+    /// After this long, or when the object or its account changes.
     In(Duration),
+    /// After this long, or whenever there is a reason to look again: other objects' news are one.
+    Poll(Duration),
     /// When something changes.
     Change,
     /// Never: the object is gone.
@@ -107,6 +117,8 @@ struct Pass<'a, K: External> {
     world: &'a World,
     memo: Memo,
     connection: Option<Arc<Connection>>,
+    /// The id that the spec's reference means.
+    resolved: Option<String>,
 }
 
 impl<K: External> Pass<'_, K> {
@@ -138,6 +150,10 @@ impl<K: External> Pass<'_, K> {
         if let Some(next) = self.not_yet(&progress, &wish) {
             return Ok(next);
         }
+        if let Err(notice) = self.prepare(&client, &progress, &step) {
+            self.show(&progress, progress.clone(), Some(notice), false, None).await?;
+            return Ok(Next::Poll(pace::OTHERS));
+        }
         match step {
             Step::Find => self.find(&client, progress, &wish).await,
             Step::Submit { attempt } => self.submit(&client, progress, attempt, false).await,
@@ -149,8 +165,6 @@ impl<K: External> Pass<'_, K> {
             Step::Rest | Step::Suspended | Step::Release => Ok(Next::Change),
         }
     }
-
-    // ---- what is asked for -------------------------------------------------------------------------------------
 
     fn wish(&self, progress: &Progress) -> Result<Wish, Notice> {
         let (spec, status) = (self.spec(), self.object.status());
@@ -216,7 +230,42 @@ impl<K: External> Pass<'_, K> {
         Ok(client)
     }
 
-    // ---- steps without the vendor ------------------------------------------------------------------------------
+    /// What must be so before the vendor is called: references resolved, nobody else at the same thing.
+    fn prepare(&mut self, client: &K::Client, progress: &Progress, step: &Step) -> Result<(), Notice> {
+        let catalog = self.world.accounts.catalog();
+        let (uid, creating) =
+            (self.uid(), matches!(step, Step::Submit { .. } | Step::Recover(_) | Step::Discard { .. }));
+        if let Some(reference) = self.object.reference() {
+            match catalog.resolve(&self.object.namespace().unwrap_or_default(), &reference) {
+                Ok(id) => self.resolved = Some(id),
+                Err(why) if creating => return Err(Notice::waiting("ReferenceNotReady", why)),
+                Err(_) => {}
+            }
+        }
+        let subject = self.subject().into_owned();
+        if creating {
+            subject.check(client).map_err(|unusable| Notice::waiting(unusable.reason, unusable.message))?;
+        }
+        let Some(thing) = subject.exclusive() else { return Ok(()) };
+        let name =
+            format!("{} {}/{}", K::kind(&()), subject.namespace().unwrap_or_default(), subject.name_any());
+        if progress.under_way() {
+            let spoken = catalog.claim(&thing, &uid, &name, true);
+            catalog.spoken(&uid);
+            return spoken.map_err(|who| Notice::waiting("WaitsForOther", who));
+        }
+        match step {
+            Step::Submit { .. } | Step::Discard { .. } => {
+                catalog.claim(&thing, &uid, &name, false).map_err(|who| {
+                    Notice::waiting(
+                        "WaitsForOther",
+                        format!("waits for {who}, which is at work on {thing}; only one can be at a time"),
+                    )
+                })
+            }
+            _ => Ok(()),
+        }
+    }
 
     async fn rest(&mut self, progress: &Progress, notice: Option<Notice>) -> Result<Next, Error> {
         self.show(progress, progress.clone(), notice, true, None).await?;
@@ -290,553 +339,13 @@ impl<K: External> Pass<'_, K> {
         Ok(Next::In(pace::backoff(6, true).max(pace::NAMESPACE_LABELS * 2)))
     }
 
-    // ---- creating ----------------------------------------------------------------------------------------------
-
-    async fn submit(
-        &mut self,
-        client: &K::Client,
-        from: Progress,
-        attempt: u32,
-        replay: bool,
-    ) -> Result<Next, Error> {
-        let Some(connection) = self.connection.clone() else { return Ok(Next::Change) };
-        let lane = self.object.lane(client);
-        let turn = tokio::select! {
-            turn = connection.limits().turn(&lane, K::ACTION) => turn,
-            () = self.world.stopping.cancelled() => return Ok(Next::Change),
-        };
-        // No place below the limit in time: nothing is stored yet, so there is nothing to show either.
-        let Ok(turn) = turn else { return Ok(Next::In(pace::backoff(3, false))) };
-        let uid = self.uid();
-        let since =
-            from.intent().filter(|_| replay).and_then(|intent| intent.since).unwrap_or_else(Timestamp::now);
-        let intent = Intent { token: K::token(&uid, attempt), attempt, since: Some(since) };
-        let permit = self.permit(&from, &intent, replay).await?;
-        let started = Instant::now();
-        let answer = self.object.submit(client, permit).await;
-        self.world.telemetry.call(K::ACTION, started.elapsed(), &answer);
-        turn.report(&answer);
-        drop(turn);
-        self.submitted(client, from, intent, answer).await
+    /// The object as the vendor is to see it.
+    fn subject(&self) -> Cow<'_, K> {
+        self.resolved.as_ref().map_or(Cow::Borrowed(&self.object), |id| Cow::Owned(self.object.resolved(id)))
     }
-
-    async fn permit(&mut self, from: &Progress, intent: &Intent, replay: bool) -> Result<Permit, Error> {
-        let untouched = !self.held() && self.object.status().is_none_or(|status| status.operation.is_none());
-        if untouched && intent.attempt == 1 {
-            let (object, permit) = self.world.journal.first_permit(&self.object, intent.clone()).await?;
-            self.object = object;
-            return Ok(permit);
-        }
-        if !self.held() {
-            self.object = self.world.journal.hold(&self.object).await?;
-        }
-        let stored = Progress::Submitting(intent.clone());
-        let shown = self.shown(&stored, None, true, None);
-        // Unchanged, it is written all the same: what counts is that the API server has nothing newer.
-        let status = status::status(&shown, self.object.status(), Timestamp::now())
-            .unwrap_or_else(|| self.object.status().cloned().unwrap_or_default());
-        let (object, permit) =
-            self.world.journal.permit(&self.object, &status, intent.clone(), replay).await?;
-        self.object = object;
-        self.tell(from, &stored, None).await;
-        Ok(permit)
+    fn settle(&self, client: &K::Client) -> Duration {
+        self.object.settle(client)
     }
-
-    async fn submitted(
-        &mut self,
-        client: &K::Client,
-        from: Progress,
-        intent: Intent,
-        answer: Result<Submitted, CallError>,
-    ) -> Result<Next, Error> {
-        let request_id = match &answer {
-            Ok(submitted) => submitted.request_id.clone(),
-            Err(CallError::Refused(refusal)) => Some(refusal.request_id.clone()).filter(|id| !id.is_empty()),
-            Err(_) => None,
-        };
-        let mut to = Progress::submitted(intent, answer.as_ref().map(|submitted| submitted.handle.clone()));
-        if let (true, Progress::Building { handle, .. }) = (K::IMMEDIATE, &to) {
-            if let Some(product) = self.look_at_once(client, handle).await {
-                to = to.observed(Observation::Ready(product));
-            }
-        }
-        let (notice, wait) = match &answer {
-            Err(error) if !matches!(to, Progress::Failed { .. }) => {
-                self.memo.failures += 1;
-                if matches!(error, CallError::Unknown(_)) {
-                    self.memo.lost_at = Some(Instant::now());
-                }
-                let wait =
-                    if matches!(to, Progress::Submitting(_)) { K::SETTLE } else { self.backoff(error) };
-                (Some(Notice::waiting(error.reason(), error.to_string())), Some(wait))
-            }
-            _ => {
-                self.memo.failures = 0;
-                self.memo.lost_at = None;
-                (None, None)
-            }
-        };
-        let next = wait.map_or_else(|| self.after(&to), Next::In);
-        self.conclude(&from, to, notice, request_id.as_deref()).await?;
-        Ok(next)
-    }
-
-    /// For vendors whose creating call answers when the thing is there: one look, so that one write tells all of it.
-    async fn look_at_once(&self, client: &K::Client, handle: &Handle) -> Option<Product> {
-        let observers = self.connection.as_ref()?.observers::<K>(client, &self.object.lane(client));
-        let seen = tokio::time::timeout(Duration::from_secs(3), observers.ask(handle.clone())).await;
-        match seen {
-            Ok(Ok(Some(Observation::Ready(product))))
-                if self.object.compare(client, &product) == Comparison::Same =>
-            {
-                Some(product)
-            }
-            _ => None,
-        }
-    }
-
-    async fn recover(
-        &mut self,
-        client: &K::Client,
-        from: Progress,
-        intent: Intent,
-        wish: &Wish,
-    ) -> Result<Next, Error> {
-        let lost_at = self.memo.lost_at.unwrap_or(self.world.started);
-        let settled = lost_at + K::SETTLE;
-        if let Some(wait) = settled.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero()) {
-            return Ok(Next::In(wait));
-        }
-        let since = intent.since.unwrap_or(Timestamp::UNIX_EPOCH);
-        let recovered = match self.object.recover(client, &intent.token, since).await {
-            Ok(recovered) => recovered,
-            Err(error) => return self.trouble(&from, &error).await,
-        };
-        tracing::info!(kind = %K::kind(&()), name = %self.object.name_any(), token = intent.token, ?recovered, "recovered");
-        let attempt = intent.attempt;
-        match (recovered, wish.deleting) {
-            (Recovered::Replay, _) => self.submit(client, from, attempt, true).await,
-            (Recovered::Absent, false) => self.submit(client, from, attempt + 1, false).await,
-            (Recovered::Absent, true) => self.release(&from, wish).await,
-            (recovered, _) => {
-                self.memo.failures = 0;
-                let to = Progress::recovered(intent, recovered);
-                let next = self.after(&to);
-                self.show(&from, to, None, true, None).await?;
-                Ok(next)
-            }
-        }
-    }
-
-    // ---- taking over -------------------------------------------------------------------------------------------
-
-    async fn find(&mut self, client: &K::Client, from: Progress, wish: &Wish) -> Result<Next, Error> {
-        let Some(import) = self.spec().import.clone() else { return Ok(Next::Change) };
-        let found = match (&import.id, &import.matching) {
-            (Some(id), _) => Ok(vec![K::handle(id)]),
-            (None, Some(matching)) => self.object.find(client, matching).await,
-            (None, None) => Ok(vec![]),
-        };
-        let handles = match found {
-            Ok(handles) => handles,
-            Err(error) => return self.trouble(&from, &error).await,
-        };
-        let [handle] = handles.as_slice() else {
-            let ids: Vec<_> = handles.iter().take(10).map(Handle::id).collect();
-            let notice = if ids.is_empty() {
-                Notice::waiting(
-                    "ImportNotFound",
-                    "nothing at the vendor matches import.match; it is looked for again from time to time",
-                )
-            } else {
-                Notice::stalled(
-                    "ImportAmbiguous",
-                    format!(
-                        "import.match has {} hits ({}); narrow it down, or give import.id",
-                        handles.len(),
-                        ids.join(", ")
-                    ),
-                )
-            };
-            return self.wait_slowly(&from, notice).await;
-        };
-        match self.look(client, handle).await {
-            Err(error) => self.trouble(&from, &error).await,
-            Ok(Observation::Missing) => {
-                let notice = Notice::waiting(
-                    "ImportNotFound",
-                    format!("the vendor has no {}; correct import.id, or create it", handle.id()),
-                );
-                self.wait_slowly(&from, notice).await
-            }
-            Ok(seen) => {
-                if !wish.observe_only && !self.held() {
-                    self.object = self.world.journal.hold(&self.object).await?;
-                }
-                let intent =
-                    Intent { token: K::token(&self.uid(), 1), attempt: 1, since: Some(Timestamp::now()) };
-                let to = Progress::Building { intent, handle: handle.clone(), percent: None };
-                self.seen(client, from, to, seen, wish).await
-            }
-        }
-    }
-
-    async fn adopt(
-        &mut self,
-        client: &K::Client,
-        from: Progress,
-        intent: Intent,
-        id: &str,
-    ) -> Result<Next, Error> {
-        let handle = K::handle(id);
-        match self.look(client, &handle).await {
-            Err(error) => self.trouble(&from, &error).await,
-            Ok(Observation::Missing) => {
-                let message = format!(
-                    "the annotation {OUTCOME} names {id}, which the vendor does not have; correct it"
-                );
-                self.wait_slowly(&from, Notice::stalled("InvalidOutcome", message)).await
-            }
-            Ok(_) => {
-                let to = Progress::Building { intent, handle, percent: None };
-                self.show(&from, to, None, true, None).await?;
-                Ok(Next::In(Duration::ZERO))
-            }
-        }
-    }
-
-    // ---- looking -----------------------------------------------------------------------------------------------
-
-    async fn look(&self, client: &K::Client, handle: &Handle) -> Result<Observation, CallError> {
-        let Some(connection) = &self.connection else {
-            return Err(CallError::NotSent("no connection".into()));
-        };
-        let observers = connection.observers::<K>(client, &self.object.lane(client));
-        tokio::select! {
-            seen = observers.ask(handle.clone()) => Ok(seen?.unwrap_or(Observation::Missing)),
-            () = self.world.stopping.cancelled() => Err(CallError::NotSent("the operator is stopping".into())),
-        }
-    }
-
-    async fn observe(
-        &mut self,
-        client: &K::Client,
-        from: Progress,
-        handle: Handle,
-        wish: &Wish,
-    ) -> Result<Next, Error> {
-        if let (Progress::Ready { .. }, false, Some(connection)) =
-            (&from, wish.changed || wish.asked, &self.connection)
-        {
-            connection.limits().resync().await;
-        }
-        match self.look(client, &handle).await {
-            Ok(seen) => self.seen(client, from.clone(), from, seen, wish).await,
-            Err(error) => self.trouble(&from, &error).await,
-        }
-    }
-
-    /// `base` is the progress that the observation speaks of.
-    async fn seen(
-        &mut self,
-        client: &K::Client,
-        from: Progress,
-        base: Progress,
-        seen: Observation,
-        wish: &Wish,
-    ) -> Result<Next, Error> {
-        if seen == Observation::Missing && !matches!(base, Progress::Missing { .. }) {
-            let since = *self.memo.missing_since.get_or_insert_with(Instant::now);
-            let patience = if matches!(base, Progress::Building { .. }) {
-                pace::SECOND_LOOK.max(K::SETTLE)
-            } else {
-                pace::SECOND_LOOK
-            };
-            if let Some(wait) = patience.checked_sub(since.elapsed()).filter(|wait| !wait.is_zero()) {
-                return Ok(Next::In(wait));
-            }
-        }
-        self.memo.missing_since = None;
-        let mut to = base.observed(seen);
-        let mut notice = None;
-        if let Progress::Ready { product, .. } = &to {
-            match if wish.observe_only { Comparison::Same } else { self.object.compare(client, product) } {
-                Comparison::Same => self.memo.amended = 0,
-                Comparison::Fixed(fields) => {
-                    let message = format!(
-                        "the vendor's {} differs from the spec in {}, which cannot be changed there; correct the spec, or make a new object",
-                        product.image_id.as_deref().unwrap_or("image"),
-                        fields.join(", ")
-                    );
-                    notice = Some(Notice::stalled("SpecDiffers", message));
-                }
-                Comparison::Amendable(fields) if self.memo.amended >= pace::AMENDMENTS => {
-                    let message = format!(
-                        "{} was set at the vendor {} times and does not stay; somebody else sets it too",
-                        fields.join(", "),
-                        self.memo.amended
-                    );
-                    notice = Some(Notice::stalled("NotConverging", message));
-                }
-                Comparison::Amendable(_) => match self.amend(client, &from, &to, product.clone()).await? {
-                    Ok(amended) => to = amended,
-                    Err(next) => return Ok(next),
-                },
-            }
-        }
-        self.memo.failures = 0;
-        let mut next = self.after(&to);
-        if let (Progress::Building { intent, handle, .. }, Some(late)) = (&to, self.overdue(&to)) {
-            let message = format!(
-                "{} has not finished {} in {late:?} (spec.timeout, attempt {}); it is still looked at, and a late success counts; \
-                 ask the vendor about it, raise timeout, or delete this object",
-                K::ACTION,
-                handle.id(),
-                intent.attempt
-            );
-            notice = Some(Notice::stalled("TimedOut", message));
-            next = Next::In(pace::SLOW_LOOK);
-        }
-        self.show(&from, to, notice, true, None).await?;
-        Ok(next)
-    }
-
-    /// Sets a difference right and looks again.
-    async fn amend(
-        &mut self,
-        client: &K::Client,
-        from: &Progress,
-        to: &Progress,
-        product: Product,
-    ) -> Result<Result<Progress, Next>, Error> {
-        self.memo.amended += 1;
-        if let Err(error) = self.object.amend(client, &product).await {
-            return self.trouble_about(from, to.clone(), &error).await.map(Err);
-        }
-        let Some(handle) = to.handle() else { return Ok(Err(Next::Change)) };
-        match self.look(client, handle).await {
-            Err(error) => self.trouble_about(from, to.clone(), &error).await.map(Err),
-            Ok(Observation::Ready(product)) if self.object.compare(client, &product) == Comparison::Same => {
-                self.memo.amended = 0;
-                Ok(Ok(to.clone().observed(Observation::Ready(product))))
-            }
-            Ok(_) => {
-                let notice = Notice::waiting(
-                    "Updating",
-                    "a change was sent to the vendor and does not show there yet",
-                );
-                self.show(from, to.clone(), Some(notice), false, None).await?;
-                Ok(Err(Next::In(self.to_beat())))
-            }
-        }
-    }
-
-    fn overdue(&self, progress: &Progress) -> Option<Duration> {
-        let limit = Duration::from(self.spec().timeout);
-        let since = progress.intent()?.since?;
-        let taken = Duration::try_from(Timestamp::now().duration_since(since)).ok()?;
-        (taken > limit).then_some(limit)
-    }
-
-    // ---- deleting ----------------------------------------------------------------------------------------------
-
-    async fn discard(
-        &mut self,
-        client: &K::Client,
-        from: Progress,
-        handle: &Handle,
-        attempt: u32,
-    ) -> Result<Next, Error> {
-        match self.object.delete(client, handle).await {
-            Ok(Deletion::Gone) => self.submit(client, from, attempt, false).await,
-            Ok(Deletion::Underway) => Ok(Next::In(self.to_beat())),
-            Ok(Deletion::Waiting(why)) => {
-                self.show(&from, from.clone(), Some(Notice::waiting("DeletionWaits", why)), false, None)
-                    .await?;
-                Ok(Next::In(self.to_beat()))
-            }
-            Err(error) => self.trouble(&from, &error).await,
-        }
-    }
-
-    async fn delete(&mut self, client: &K::Client, from: Progress, handle: Handle) -> Result<Next, Error> {
-        if self.memo.deleting {
-            match self.look(client, &handle).await {
-                Ok(Observation::Missing) => return self.deleted(&handle).await,
-                Ok(_) => {}
-                Err(error) => return self.trouble(&from, &error).await,
-            }
-        }
-        match self.object.delete(client, &handle).await {
-            Ok(Deletion::Gone) => self.deleted(&handle).await,
-            Ok(Deletion::Underway) => {
-                self.memo.deleting = true;
-                self.show(&from, from.clone(), None, true, None).await?;
-                Ok(Next::In(self.to_beat()))
-            }
-            Ok(Deletion::Waiting(why)) => {
-                self.show(&from, from.clone(), Some(Notice::waiting("DeletionWaits", why)), true, None)
-                    .await?;
-                Ok(Next::In(self.to_beat()))
-            }
-            Err(error) => self.trouble(&from, &error).await,
-        }
-    }
-
-    async fn deleted(&mut self, handle: &Handle) -> Result<Next, Error> {
-        self.world.journal.release(&self.object).await?;
-        self.world
-            .telemetry
-            .released(&self.object, "Delete", format!("{} is deleted at the vendor", handle.id()))
-            .await;
-        Ok(Next::Forget)
-    }
-
-    // ---- writing -----------------------------------------------------------------------------------------------
-
-    /// A call failed; nothing moved.
-    async fn trouble(&mut self, at: &Progress, error: &CallError) -> Result<Next, Error> {
-        self.trouble_about(at, at.clone(), error).await
-    }
-
-    async fn trouble_about(
-        &mut self,
-        from: &Progress,
-        to: Progress,
-        error: &CallError,
-    ) -> Result<Next, Error> {
-        if self.world.stopping.is_cancelled() {
-            return Ok(Next::Change);
-        }
-        self.memo.failures += 1;
-        let wait = self.backoff(error);
-        let wanted = self.deleting()
-            || self.object.status().and_then(|status| status.observed_generation)
-                != self.object.meta().generation;
-        let at_rest = matches!(to, Progress::Ready { .. }) && !wanted;
-        let passing = self.memo.failures < 3
-            && (error.class().is_none()
-                || matches!(error.class(), Some(Class::Throttled | Class::Unavailable)));
-        if at_rest || passing {
-            // That a periodic look failed says nothing against the image, and a hiccup is not worth two writes.
-            tracing::warn!(kind = %K::kind(&()), name = %self.object.name_any(), %error, "a look at the vendor failed");
-        } else {
-            let stalled = error.class() == Some(Class::Invalid);
-            let notice = Notice { reason: error.reason().into(), message: error.to_string(), stalled };
-            self.show(from, to, Some(notice), stalled, None).await?;
-        }
-        Ok(Next::In(wait))
-    }
-
-    async fn wait_slowly(&mut self, at: &Progress, notice: Notice) -> Result<Next, Error> {
-        self.memo.failures += 1;
-        self.show(at, at.clone(), Some(notice), true, None).await?;
-        Ok(Next::In(pace::backoff(self.memo.failures, true)))
-    }
-
-    fn backoff(&self, error: &CallError) -> Duration {
-        let quick = matches!(error, CallError::NotSent(_) | CallError::Unknown(_))
-            || matches!(error.class(), Some(Class::Throttled | Class::Busy | Class::Unavailable));
-        let asked = match error {
-            CallError::Refused(refusal) => refusal.retry_after.unwrap_or_default(),
-            _ => Duration::ZERO,
-        };
-        pace::backoff(self.memo.failures, !quick).max(asked)
-    }
-
-    /// When to look again at something that went well.
-    fn after(&self, progress: &Progress) -> Next {
-        match progress {
-            Progress::Building { .. } => Next::In(self.to_beat()),
-            Progress::Submitting(_) => Next::In(K::SETTLE),
-            Progress::New { .. } => Next::In(Duration::ZERO),
-            Progress::Ready { .. } => self.to_next_resync().map_or(Next::Change, Next::In),
-            Progress::Missing { .. } => Next::In(pace::SLOW_LOOK),
-            Progress::Failed { .. } | Progress::Unclear { .. } => Next::Change,
-        }
-    }
-
-    fn to_beat(&self) -> Duration {
-        let seed = self.connection.as_ref().map_or(0, |connection| connection.seed);
-        pace::to_next_beat(since_epoch(), pace::BEAT, seed)
-    }
-
-    /// Writes what changed, guarded, and tells of it.
-    async fn show(
-        &mut self,
-        from: &Progress,
-        to: Progress,
-        notice: Option<Notice>,
-        settled: bool,
-        request_id: Option<&str>,
-    ) -> Result<(), Error> {
-        let shown = self.shown(&to, notice.as_ref(), settled, request_id);
-        if let Some(status) = status::status(&shown, self.object.status(), Timestamp::now()) {
-            self.object = self.world.journal.advance(&self.object, &status).await?;
-        }
-        self.tell(from, &to, notice).await;
-        Ok(())
-    }
-
-    /// Writes a vendor's answer, unguarded.
-    async fn conclude(
-        &mut self,
-        from: &Progress,
-        to: Progress,
-        notice: Option<Notice>,
-        request_id: Option<&str>,
-    ) -> Result<(), Error> {
-        let settled = notice.is_none();
-        let shown = self.shown(&to, notice.as_ref(), settled, request_id);
-        if let Some(status) = status::status(&shown, self.object.status(), Timestamp::now()) {
-            self.object = self.world.journal.conclude(&self.object, &status).await?;
-        }
-        self.tell(from, &to, notice).await;
-        Ok(())
-    }
-
-    async fn tell(&mut self, from: &Progress, to: &Progress, notice: Option<Notice>) {
-        let trouble = self.memo.trouble.take();
-        self.memo.trouble = notice.as_ref().map(|notice| notice.reason.clone());
-        let action = self.action();
-        let transition =
-            Transition { from, to, trouble: trouble.as_deref(), notice: notice.as_ref(), action };
-        self.world.telemetry.transition(&self.object, &transition).await;
-    }
-
-    fn shown<'s>(
-        &'s self,
-        progress: &'s Progress,
-        notice: Option<&'s Notice>,
-        settled: bool,
-        request_id: Option<&'s str>,
-    ) -> Shown<'s> {
-        let old = self.object.status();
-        let was_unclear = old
-            .and_then(|old| old.operation.as_ref())
-            .is_some_and(|operation| operation.state == crate::image::OperationState::Unclear);
-        let handled = old.and_then(|old| old.last_handled_outcome.as_deref());
-        let current = self.annotation(OUTCOME);
-        Shown {
-            progress,
-            notice,
-            action: self.action(),
-            deleting: self.deleting(),
-            generation: self.generation(),
-            settled,
-            request_id,
-            handled_request: self.annotation(REQUESTED_AT).filter(|_| settled),
-            handled_outcome: match (matches!(progress, Progress::Unclear { .. }), was_unclear) {
-                // An answer that stood there before the question does not answer it.
-                (true, false) | (false, true) => current,
-                (true, true) if current.is_none() => None,
-                _ => handled,
-            },
-        }
-    }
-
-    // ---- the object --------------------------------------------------------------------------------------------
-
     fn spec(&self) -> &ImageSpec<K::Match> {
         self.object.spec()
     }
@@ -867,6 +376,12 @@ impl<K: External> Pass<'_, K> {
             asked: pace::seed(&asked),
         }
     }
+}
+
+/// Whether the vendor may be at work for an object that this process has not met yet.
+pub(super) fn may_be_under_way<K: External>(object: &K) -> bool {
+    let held = object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+    status::progress(object.status(), held, None, String::new).is_ok_and(|progress| progress.under_way())
 }
 
 fn answer(text: &str) -> Result<Answer, Notice> {

@@ -80,7 +80,7 @@ async fn reconcile<A: Account>(
     accounts: &Accounts,
 ) -> Result<Action, kube::Error> {
     let key = account.key();
-    let (users, example) = accounts.users(&key);
+    let (users, example) = accounts.catalog().users(&key);
     let deleting = account.meta().deletion_timestamp.is_some();
     if deleting && users == 0 {
         accounts.release(account).await?;

@@ -1,0 +1,67 @@
+//! Deleting at the vendor, and letting the object go.
+
+use super::{Error, Next, Pass};
+use crate::engine::{
+    external::External,
+    progress::{Deletion, Handle, Observation, Progress},
+    status::Notice,
+};
+
+impl<K: External> Pass<'_, K> {
+    pub(super) async fn discard(
+        &mut self,
+        client: &K::Client,
+        from: Progress,
+        handle: &Handle,
+        attempt: u32,
+    ) -> Result<Next, Error> {
+        match self.subject().delete(client, handle).await {
+            Ok(Deletion::Gone) => self.submit(client, from, attempt, false).await,
+            Ok(Deletion::Underway) => Ok(Next::In(self.to_beat())),
+            Ok(Deletion::Waiting(why)) => {
+                self.show(&from, from.clone(), Some(Notice::waiting("DeletionWaits", why)), false, None)
+                    .await?;
+                Ok(Next::In(self.to_beat()))
+            }
+            Err(error) => self.trouble(&from, &error).await,
+        }
+    }
+
+    pub(super) async fn delete(
+        &mut self,
+        client: &K::Client,
+        from: Progress,
+        handle: Handle,
+    ) -> Result<Next, Error> {
+        if self.memo.deleting {
+            match self.look(client, &handle).await {
+                Ok(Observation::Missing) => return self.deleted(&handle).await,
+                Ok(_) => {}
+                Err(error) => return self.trouble(&from, &error).await,
+            }
+        }
+        match self.subject().delete(client, &handle).await {
+            Ok(Deletion::Gone) => self.deleted(&handle).await,
+            Ok(Deletion::Underway) => {
+                self.memo.deleting = true;
+                self.show(&from, from.clone(), None, true, None).await?;
+                Ok(Next::In(self.to_beat()))
+            }
+            Ok(Deletion::Waiting(why)) => {
+                self.show(&from, from.clone(), Some(Notice::waiting("DeletionWaits", why)), true, None)
+                    .await?;
+                Ok(Next::In(self.to_beat()))
+            }
+            Err(error) => self.trouble(&from, &error).await,
+        }
+    }
+
+    pub(super) async fn deleted(&mut self, handle: &Handle) -> Result<Next, Error> {
+        self.world.journal.release(&self.object).await?;
+        self.world
+            .telemetry
+            .released(&self.object, "Delete", format!("{} is deleted at the vendor", handle.id()))
+            .await;
+        Ok(Next::Forget)
+    }
+}

@@ -1,0 +1,95 @@
+//! Taking over what exists already: `import`, and a person's answer to `Unclear`.
+
+use super::{Error, Next, Pass};
+use crate::{
+    engine::{
+        external::External,
+        progress::{Handle, Intent, Observation, Progress, Wish},
+        status::Notice,
+    },
+    image::OUTCOME,
+};
+use jiff::Timestamp;
+use std::time::Duration;
+
+impl<K: External> Pass<'_, K> {
+    pub(super) async fn find(
+        &mut self,
+        client: &K::Client,
+        from: Progress,
+        wish: &Wish,
+    ) -> Result<Next, Error> {
+        let Some(import) = self.spec().import.clone() else { return Ok(Next::Change) };
+        let found = match (&import.id, &import.matching) {
+            (Some(id), _) => Ok(vec![K::handle(id)]),
+            (None, Some(matching)) => self.subject().find(client, matching).await,
+            (None, None) => Ok(vec![]),
+        };
+        let handles = match found {
+            Ok(handles) => handles,
+            Err(error) => return self.trouble(&from, &error).await,
+        };
+        let [handle] = handles.as_slice() else {
+            let ids: Vec<_> = handles.iter().take(10).map(Handle::id).collect();
+            let notice = if ids.is_empty() {
+                Notice::waiting(
+                    "ImportNotFound",
+                    "nothing at the vendor matches import.match; it is looked for again from time to time",
+                )
+            } else {
+                Notice::stalled(
+                    "ImportAmbiguous",
+                    format!(
+                        "import.match has {} hits ({}); narrow it down, or give import.id",
+                        handles.len(),
+                        ids.join(", ")
+                    ),
+                )
+            };
+            return self.wait_slowly(&from, notice).await;
+        };
+        match self.look(client, handle).await {
+            Err(error) => self.trouble(&from, &error).await,
+            Ok(Observation::Missing) => {
+                let notice = Notice::waiting(
+                    "ImportNotFound",
+                    format!("the vendor has no {}; correct import.id, or create it", handle.id()),
+                );
+                self.wait_slowly(&from, notice).await
+            }
+            Ok(seen) => {
+                if !wish.observe_only && !self.held() {
+                    self.object = self.world.journal.hold(&self.object).await?;
+                }
+                let intent =
+                    Intent { token: K::token(&self.uid(), 1), attempt: 1, since: Some(Timestamp::now()) };
+                let to = Progress::Building { intent, handle: handle.clone(), percent: None };
+                self.seen(client, from, to, seen, wish).await
+            }
+        }
+    }
+
+    pub(super) async fn adopt(
+        &mut self,
+        client: &K::Client,
+        from: Progress,
+        intent: Intent,
+        id: &str,
+    ) -> Result<Next, Error> {
+        let handle = K::handle(id);
+        match self.look(client, &handle).await {
+            Err(error) => self.trouble(&from, &error).await,
+            Ok(Observation::Missing) => {
+                let message = format!(
+                    "the annotation {OUTCOME} names {id}, which the vendor does not have; correct it"
+                );
+                self.wait_slowly(&from, Notice::stalled("InvalidOutcome", message)).await
+            }
+            Ok(_) => {
+                let to = Progress::Building { intent, handle, percent: None };
+                self.show(&from, to, None, true, None).await?;
+                Ok(Next::In(Duration::ZERO))
+            }
+        }
+    }
+}

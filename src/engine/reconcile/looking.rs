@@ -1,0 +1,150 @@
+//! Looking at what the vendor has, and setting right what differs.
+
+use super::{Error, Next, Pass};
+use crate::{
+    engine::{
+        external::External,
+        pace,
+        progress::{Comparison, Handle, Observation, Product, Progress, Wish},
+        status::Notice,
+    },
+    wire::CallError,
+};
+use jiff::Timestamp;
+use std::time::Duration;
+use tokio::time::Instant;
+
+impl<K: External> Pass<'_, K> {
+    pub(super) async fn look(&self, client: &K::Client, handle: &Handle) -> Result<Observation, CallError> {
+        let Some(connection) = &self.connection else {
+            return Err(CallError::NotSent("no connection".into()));
+        };
+        let observers = connection.observers::<K>(client, &self.subject().lane(client));
+        tokio::select! {
+            seen = observers.ask(handle.clone()) => Ok(seen?.unwrap_or(Observation::Missing)),
+            () = self.world.stopping.cancelled() => Err(CallError::NotSent("the operator is stopping".into())),
+        }
+    }
+
+    pub(super) async fn observe(
+        &mut self,
+        client: &K::Client,
+        from: Progress,
+        handle: Handle,
+        wish: &Wish,
+    ) -> Result<Next, Error> {
+        if let (Progress::Ready { .. }, false, Some(connection)) =
+            (&from, wish.changed || wish.asked, &self.connection)
+        {
+            connection.limits().resync().await;
+        }
+        match self.look(client, &handle).await {
+            Ok(seen) => self.seen(client, from.clone(), from, seen, wish).await,
+            Err(error) => self.trouble(&from, &error).await,
+        }
+    }
+
+    /// `base` is the progress that the observation speaks of.
+    pub(super) async fn seen(
+        &mut self,
+        client: &K::Client,
+        from: Progress,
+        base: Progress,
+        seen: Observation,
+        wish: &Wish,
+    ) -> Result<Next, Error> {
+        if seen == Observation::Missing && !matches!(base, Progress::Missing { .. }) {
+            let since = *self.memo.missing_since.get_or_insert_with(Instant::now);
+            let patience = if matches!(base, Progress::Building { .. }) {
+                pace::SECOND_LOOK.max(self.settle(client))
+            } else {
+                pace::SECOND_LOOK
+            };
+            if let Some(wait) = patience.checked_sub(since.elapsed()).filter(|wait| !wait.is_zero()) {
+                return Ok(Next::In(wait));
+            }
+        }
+        self.memo.missing_since = None;
+        let mut to = base.observed(seen);
+        let mut notice = None;
+        if let Progress::Ready { product, .. } = &to {
+            match if wish.observe_only { Comparison::Same } else { self.subject().compare(client, product) } {
+                Comparison::Same => self.memo.amended = 0,
+                Comparison::Fixed(fields) => {
+                    let message = format!(
+                        "the vendor's {} differs from the spec in {}, which cannot be changed there; correct the spec, or make a new object",
+                        product.image_id.as_deref().unwrap_or("image"),
+                        fields.join(", ")
+                    );
+                    notice = Some(Notice::stalled("SpecDiffers", message));
+                }
+                Comparison::Amendable(fields) if self.memo.amended >= pace::AMENDMENTS => {
+                    let message = format!(
+                        "{} was set at the vendor {} times and does not stay; somebody else sets it too",
+                        fields.join(", "),
+                        self.memo.amended
+                    );
+                    notice = Some(Notice::stalled("NotConverging", message));
+                }
+                Comparison::Amendable(_) => match self.amend(client, &from, &to, product.clone()).await? {
+                    Ok(amended) => to = amended,
+                    Err(next) => return Ok(next),
+                },
+            }
+        }
+        self.memo.failures = 0;
+        let mut next = self.after(&to);
+        if let (Progress::Building { intent, handle, .. }, Some(late)) = (&to, self.overdue(&to)) {
+            let message = format!(
+                "{} has not finished {} in {late:?} (spec.timeout, attempt {}); it is still looked at, and a late success counts; \
+                 ask the vendor about it, raise timeout, or delete this object",
+                K::ACTION,
+                handle.id(),
+                intent.attempt
+            );
+            notice = Some(Notice::stalled("TimedOut", message));
+            next = Next::In(pace::SLOW_LOOK);
+        }
+        self.show(&from, to, notice, true, None).await?;
+        Ok(next)
+    }
+
+    /// Sets a difference right and looks again.
+    pub(super) async fn amend(
+        &mut self,
+        client: &K::Client,
+        from: &Progress,
+        to: &Progress,
+        product: Product,
+    ) -> Result<Result<Progress, Next>, Error> {
+        self.memo.amended += 1;
+        if let Err(error) = self.subject().amend(client, &product).await {
+            return self.trouble_about(from, to.clone(), &error).await.map(Err);
+        }
+        let Some(handle) = to.handle() else { return Ok(Err(Next::Change)) };
+        match self.look(client, handle).await {
+            Err(error) => self.trouble_about(from, to.clone(), &error).await.map(Err),
+            Ok(Observation::Ready(product))
+                if self.subject().compare(client, &product) == Comparison::Same =>
+            {
+                self.memo.amended = 0;
+                Ok(Ok(to.clone().observed(Observation::Ready(product))))
+            }
+            Ok(_) => {
+                let notice = Notice::waiting(
+                    "Updating",
+                    "a change was sent to the vendor and does not show there yet",
+                );
+                self.show(from, to.clone(), Some(notice), false, None).await?;
+                Ok(Err(Next::In(self.to_beat())))
+            }
+        }
+    }
+
+    pub(super) fn overdue(&self, progress: &Progress) -> Option<Duration> {
+        let limit = Duration::from(self.spec().timeout);
+        let since = progress.intent()?.since?;
+        let taken = Duration::try_from(Timestamp::now().duration_since(since)).ok()?;
+        (taken > limit).then_some(limit)
+    }
+}

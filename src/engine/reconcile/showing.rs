@@ -1,0 +1,169 @@
+//! What a pass writes: status, Events, and when to come back.
+
+use super::{Error, Next, Pass, since_epoch};
+use crate::{
+    engine::{
+        external::External,
+        pace,
+        progress::Progress,
+        status::{self, Notice, Shown},
+        telemetry::Transition,
+    },
+    image::{OUTCOME, REQUESTED_AT},
+    wire::{CallError, Class},
+};
+use jiff::Timestamp;
+use kube::ResourceExt;
+use std::time::Duration;
+
+impl<K: External> Pass<'_, K> {
+    /// A call failed; nothing moved.
+    pub(super) async fn trouble(&mut self, at: &Progress, error: &CallError) -> Result<Next, Error> {
+        self.trouble_about(at, at.clone(), error).await
+    }
+
+    pub(super) async fn trouble_about(
+        &mut self,
+        from: &Progress,
+        to: Progress,
+        error: &CallError,
+    ) -> Result<Next, Error> {
+        if self.world.stopping.is_cancelled() {
+            return Ok(Next::Change);
+        }
+        self.memo.failures += 1;
+        let wait = self.backoff(error);
+        let wanted = self.deleting()
+            || self.object.status().and_then(|status| status.observed_generation)
+                != self.object.meta().generation;
+        let at_rest = matches!(to, Progress::Ready { .. }) && !wanted;
+        let passing = self.memo.failures < 3
+            && (error.class().is_none()
+                || matches!(error.class(), Some(Class::Throttled | Class::Unavailable)));
+        if at_rest || passing {
+            // That a periodic look failed says nothing against the image, and a hiccup is not worth two writes.
+            tracing::warn!(kind = %K::kind(&()), name = %self.object.name_any(), %error, "a look at the vendor failed");
+        } else {
+            let stalled = error.class() == Some(Class::Invalid);
+            let notice = Notice { reason: error.reason().into(), message: error.to_string(), stalled };
+            self.show(from, to, Some(notice), stalled, None).await?;
+        }
+        Ok(Next::In(wait))
+    }
+
+    pub(super) async fn wait_slowly(&mut self, at: &Progress, notice: Notice) -> Result<Next, Error> {
+        self.memo.failures += 1;
+        self.show(at, at.clone(), Some(notice), true, None).await?;
+        Ok(Next::In(pace::backoff(self.memo.failures, true)))
+    }
+
+    pub(super) fn backoff(&self, error: &CallError) -> Duration {
+        let quick = matches!(error, CallError::NotSent(_) | CallError::Unknown(_))
+            || matches!(error.class(), Some(Class::Throttled | Class::Busy | Class::Unavailable));
+        let asked = match error {
+            CallError::Refused(refusal) => refusal.retry_after.unwrap_or_default(),
+            _ => Duration::ZERO,
+        };
+        pace::backoff(self.memo.failures, !quick).max(asked)
+    }
+
+    /// When to look again at something that went well.
+    pub(super) fn after(&self, progress: &Progress) -> Next {
+        match progress {
+            Progress::Building { .. } => Next::In(self.to_beat()),
+            Progress::Submitting(_) => Next::In(self.to_beat()),
+            Progress::New { .. } => Next::In(Duration::ZERO),
+            Progress::Ready { .. } => self.to_next_resync().map_or(Next::Change, Next::In),
+            Progress::Missing { .. } => Next::In(pace::SLOW_LOOK),
+            Progress::Failed { .. } | Progress::Unclear { .. } => Next::Change,
+        }
+    }
+
+    pub(super) fn to_beat(&self) -> Duration {
+        let seed = self.connection.as_ref().map_or(0, |connection| connection.seed);
+        pace::to_next_beat(since_epoch(), pace::BEAT, seed)
+    }
+
+    /// Writes what changed, guarded, and tells of it.
+    pub(super) async fn show(
+        &mut self,
+        from: &Progress,
+        to: Progress,
+        notice: Option<Notice>,
+        settled: bool,
+        request_id: Option<&str>,
+    ) -> Result<(), Error> {
+        let shown = self.shown(&to, notice.as_ref(), settled, request_id);
+        if let Some(status) = status::status(&shown, self.object.status(), Timestamp::now()) {
+            self.object = self.world.journal.advance(&self.object, &status).await?;
+        }
+        self.moved(from, &to);
+        self.tell(from, &to, notice).await;
+        Ok(())
+    }
+
+    /// Writes a vendor's answer, unguarded.
+    pub(super) async fn conclude(
+        &mut self,
+        from: &Progress,
+        to: Progress,
+        notice: Option<Notice>,
+        request_id: Option<&str>,
+    ) -> Result<(), Error> {
+        let settled = notice.is_none();
+        let shown = self.shown(&to, notice.as_ref(), settled, request_id);
+        if let Some(status) = status::status(&shown, self.object.status(), Timestamp::now()) {
+            self.object = self.world.journal.conclude(&self.object, &status).await?;
+        }
+        self.moved(from, &to);
+        self.tell(from, &to, notice).await;
+        Ok(())
+    }
+
+    /// Others may have been waiting for this.
+    fn moved(&self, from: &Progress, to: &Progress) {
+        if from.under_way() && !to.under_way() {
+            self.world.accounts.catalog().give_back(&self.uid());
+        }
+    }
+
+    pub(super) async fn tell(&mut self, from: &Progress, to: &Progress, notice: Option<Notice>) {
+        let trouble = self.memo.trouble.take();
+        self.memo.trouble = notice.as_ref().map(|notice| notice.reason.clone());
+        let action = self.action();
+        let transition =
+            Transition { from, to, trouble: trouble.as_deref(), notice: notice.as_ref(), action };
+        self.world.telemetry.transition(&self.object, &transition).await;
+    }
+
+    pub(super) fn shown<'s>(
+        &'s self,
+        progress: &'s Progress,
+        notice: Option<&'s Notice>,
+        settled: bool,
+        request_id: Option<&'s str>,
+    ) -> Shown<'s> {
+        let old = self.object.status();
+        let was_unclear = old
+            .and_then(|old| old.operation.as_ref())
+            .is_some_and(|operation| operation.state == crate::image::OperationState::Unclear);
+        let handled = old.and_then(|old| old.last_handled_outcome.as_deref());
+        let current = self.annotation(OUTCOME);
+        Shown {
+            progress,
+            notice,
+            action: self.action(),
+            deleting: self.deleting(),
+            generation: self.generation(),
+            settled,
+            request_id,
+            handled_request: self.annotation(REQUESTED_AT).filter(|_| settled),
+            handled_outcome: match (matches!(progress, Progress::Unclear { .. }), was_unclear) {
+                // An answer that stood there before the question does not answer it.
+                (true, false) | (false, true) => current,
+                (true, true) if current.is_none() => None,
+                _ => handled,
+            },
+        }
+    }
+}
