@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::faults::Identity;
 use crate::server::{Context, Service, Shared};
 use crate::shelf::{AdminRefusal, AdminRequest, Shelf};
-use crate::wire::{Answer, Refusal, Request, for_ledger};
+use crate::wire::{Answer, Refusal, Request, for_ledger, texts};
 use gateway::Nonces;
 use images::Image;
 
@@ -161,10 +161,7 @@ impl Service for BatchCompute {
             pairs.push(("Id".into(), id.into()));
         }
         if let Ok(Value::Object(body)) = serde_json::from_slice(&request.body) {
-            pairs.extend(body.into_iter().map(|(name, value)| match value {
-                Value::String(text) => (name, text),
-                other => (name, other.to_string()),
-            }));
+            pairs.extend(texts(body));
         }
         let access_key =
             request.header("authorization").and_then(signature::parse).map(|(key, _)| key.to_owned());

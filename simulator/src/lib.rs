@@ -25,6 +25,7 @@ mod shelf;
 pub mod volcengine;
 mod wire;
 mod work;
+pub mod zstack;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -53,12 +54,14 @@ pub struct Options {
     pub aliyun_ecs: SocketAddr,
     /// Alibaba Cloud BatchCompute.
     pub batchcompute: SocketAddr,
+    /// ZStack.
+    pub zstack: SocketAddr,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self { admin: free, volcengine: free, aliyun_ecs: free, batchcompute: free }
+        Self { admin: free, volcengine: free, aliyun_ecs: free, batchcompute: free, zstack: free }
     }
 }
 
@@ -71,6 +74,7 @@ pub(crate) struct Core {
     volcengine: Arc<volcengine::Volcengine>,
     aliyun_ecs: Arc<aliyun_ecs::AliyunEcs>,
     batchcompute: Arc<batchcompute::BatchCompute>,
+    zstack: Arc<zstack::ZStack>,
 }
 
 impl Core {
@@ -80,12 +84,13 @@ impl Core {
             volcengine: Arc::default(),
             aliyun_ecs: Arc::default(),
             batchcompute: Arc::default(),
+            zstack: Arc::default(),
         }
     }
 
     /// In the order of their addresses.
-    pub(crate) fn services(&self) -> [Arc<dyn Service>; 3] {
-        [self.volcengine.clone(), self.aliyun_ecs.clone(), self.batchcompute.clone()]
+    pub(crate) fn services(&self) -> [Arc<dyn Service>; 4] {
+        [self.volcengine.clone(), self.aliyun_ecs.clone(), self.batchcompute.clone(), self.zstack.clone()]
     }
 
     pub(crate) fn reset(&self) {
@@ -117,17 +122,17 @@ pub async fn start(options: Options) -> io::Result<Simulator> {
     let (listener, admin) = bind(options.admin).await?;
     servers.spawn(admin::listen(listener, Arc::clone(&core)));
 
-    let wanted = [options.volcengine, options.aliyun_ecs, options.batchcompute];
+    let wanted = [options.volcengine, options.aliyun_ecs, options.batchcompute, options.zstack];
     let mut bound = wanted;
     for ((service, address), bound) in core.services().into_iter().zip(wanted).zip(&mut bound) {
         let listener;
         (listener, *bound) = bind(address).await?;
         servers.spawn(server::listen(listener, service, Arc::clone(&core.shared)));
     }
-    let [volcengine, aliyun_ecs, batchcompute] = bound;
+    let [volcengine, aliyun_ecs, batchcompute, zstack] = bound;
     Ok(Simulator {
         core,
-        addresses: Addresses { admin, volcengine, aliyun_ecs, batchcompute },
+        addresses: Addresses { admin, volcengine, aliyun_ecs, batchcompute, zstack },
         _servers: servers,
     })
 }
@@ -210,5 +215,10 @@ impl Simulator {
     /// The images of Alibaba Cloud BatchCompute, to seed, look at and remove.
     pub fn batchcompute(&self) -> batchcompute::Inventory<'_> {
         batchcompute::Inventory::new(&self.core.batchcompute, &self.core.shared)
+    }
+
+    /// The images, sessions and jobs of ZStack, to seed, look at and remove.
+    pub fn zstack(&self) -> zstack::Inventory<'_> {
+        zstack::Inventory::new(&self.core.zstack, &self.core.shared)
     }
 }

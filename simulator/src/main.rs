@@ -57,11 +57,11 @@ async fn run(arguments: Arguments) -> Result<(), String> {
     }
     // Before the servers start, so that a signal right after the first answer already ends the program well.
     let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
-    let simulator = vendor_simulator::start(Options { admin, volcengine, aliyun_ecs, batchcompute })
+    let simulator = vendor_simulator::start(Options { admin, volcengine, aliyun_ecs, batchcompute, zstack })
         .await
         .map_err(|e| format!("cannot listen: {e}"))?;
-    let Addresses { admin, volcengine, aliyun_ecs, batchcompute } = simulator.addresses();
-    tracing::info!(%admin, %volcengine, %aliyun_ecs, %batchcompute, "listening");
+    let Addresses { admin, volcengine, aliyun_ecs, batchcompute, zstack } = simulator.addresses();
+    tracing::info!(%admin, %volcengine, %aliyun_ecs, %batchcompute, %zstack, "listening");
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

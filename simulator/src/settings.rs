@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{aliyun_ecs, batchcompute, volcengine};
+use crate::{aliyun_ecs, batchcompute, volcengine, zstack};
 
 /// All settings, with the values that they start with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +21,8 @@ pub struct Settings {
     pub aliyun_ecs: aliyun_ecs::Settings,
     /// Alibaba Cloud BatchCompute.
     pub batchcompute: batchcompute::Settings,
+    /// ZStack.
+    pub zstack: zstack::Settings,
 }
 
 impl Default for Settings {
@@ -32,6 +34,7 @@ impl Default for Settings {
             volcengine: volcengine::Settings::default(),
             aliyun_ecs: aliyun_ecs::Settings::default(),
             batchcompute: batchcompute::Settings::default(),
+            zstack: zstack::Settings::default(),
         }
     }
 }

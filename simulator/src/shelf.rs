@@ -52,6 +52,17 @@ impl<T> Shelf<T> {
         self.rows.values().map(|(_, thing)| thing)
     }
 
+    pub(crate) fn retain(&mut self, keep: impl Fn(&T) -> bool) {
+        let places = &mut self.places;
+        self.rows.retain(|_, (id, thing)| {
+            let keep = keep(thing);
+            if !keep {
+                places.remove(id);
+            }
+            keep
+        });
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }

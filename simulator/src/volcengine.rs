@@ -18,7 +18,7 @@ use crate::faults::Identity;
 use crate::flow::{Flow, FlowLimit};
 use crate::server::{Context, Service, Shared};
 use crate::shelf::{AdminRefusal, AdminRequest, Shelf};
-use crate::wire::{Answer, Refusal, Request, for_ledger};
+use crate::wire::{Answer, Refusal, Request, for_ledger, texts};
 use acep::{AospImage, NameMatch};
 use ecs::{EcsImage, Query};
 use exports::Task;
@@ -205,14 +205,7 @@ impl Service for Volcengine {
 
     fn identify(&self, request: &Request) -> Identity {
         let call = Call::read(request);
-        let body = serde_json::from_slice::<BTreeMap<String, Value>>(&request.body).unwrap_or_default();
-        let body: Vec<(String, String)> = body
-            .into_iter()
-            .map(|(name, value)| match value {
-                Value::String(text) => (name, text),
-                other => (name, other.to_string()),
-            })
-            .collect();
+        let body: Vec<_> = texts(serde_json::from_slice(&request.body).unwrap_or_default()).collect();
         let pairs = call.query.iter().chain(&body).map(|(name, value)| (name.as_str(), value.as_str()));
         Identity {
             parameters: for_ledger(pairs),

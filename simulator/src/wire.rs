@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A request as it came over the wire.
 #[derive(Clone, Debug, Default)]
@@ -96,6 +96,14 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b
 /// RFC 3986 percent-encoding: all but unreserved characters, with upper-case hex digits.
 pub(crate) fn encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
+}
+
+/// The fields of a JSON object as texts.
+pub(crate) fn texts(object: Map<String, Value>) -> impl Iterator<Item = (String, String)> {
+    object.into_iter().map(|(name, value)| match value {
+        Value::String(text) => (name, text),
+        other => (name, other.to_string()),
+    })
 }
 
 /// Parameters for the ledger: long values are cut, so that a thousand uploads do not fill the memory.

@@ -10,3 +10,5 @@ mod recorded;
 mod support;
 mod volcengine;
 mod volcengine_codes;
+mod zstack;
+mod zstack_errors;

@@ -214,3 +214,50 @@ async fn batchcompute_vectors_of_the_official_signer_are_accepted() {
         assert_eq!(reply.verdict(), expected, "{name}: {}", reply.text());
     }
 }
+
+#[tokio::test]
+async fn zstack_requests_of_the_official_sdk_are_accepted_with_an_access_key() {
+    let simulator = at("2026-11-21T20:26:30Z", "AKIDexample", "AKSecretExample").await;
+    simulator.configure(|settings| settings.zstack.utc_offset_hours = 0);
+    let address = simulator.addresses().zstack;
+    let requests = recording("zstack-go-sdk-accesskey");
+    let mut statuses = Vec::new();
+    for request in &requests {
+        let reply = send(address, request).await.unwrap();
+        statuses.push(reply.status);
+        if let Some(path) = ["volumes/b94f", "images/fade"].iter().find(|path| contains(request, path)) {
+            let (path, other) = (*path, path.replace("b94f", "b94e").replace("fade", "fadf"));
+            let changed = send(address, &tampered(request, path, &other)).await.unwrap();
+            assert_eq!((changed.status, changed.text().as_str()), (403, "wrong accessKey signature"));
+        }
+    }
+    // The job of the recording was made up; polls of it find nothing and are not authorized at all.
+    assert_eq!(statuses, [202, 404, 404, 200, 200, 202, 404, 202, 404, 202, 404]);
+    simulator.configure(|settings| settings.zstack.utc_offset_hours = 8);
+    let skewed = send(address, &requests[0]).await.unwrap();
+    assert_eq!((skewed.status, skewed.text().starts_with("requestTimeTooSkewed")), (403, true));
+}
+
+fn contains(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+#[tokio::test]
+async fn zstack_requests_of_the_official_sdk_are_accepted_with_a_session() {
+    const RECORDED: &str = "5bd9e5a6b2a64b1f8d8d5a3d3b3c2f11";
+    let simulator = at("2026-11-21T20:26:30Z", "unused", "unused").await;
+    let address = simulator.addresses().zstack;
+    let requests = recording("zstack-go-sdk-session");
+    let login = send(address, &requests[0]).await.unwrap().json();
+    let uuid = text(&login["inventory"]["uuid"]).to_owned();
+    let mut statuses = Vec::new();
+    for request in &requests[1..] {
+        let mut request = request.clone();
+        while contains(&request, RECORDED) {
+            request = tampered(&request, RECORDED, &uuid);
+        }
+        statuses.push(send(address, &request).await.unwrap().status);
+    }
+    assert_eq!(statuses, [202, 404, 404, 200, 200, 202, 404, 202, 404, 202, 404, 200, 200]);
+    assert!(simulator.zstack().sessions().is_empty(), "the last request is a logout");
+}

@@ -49,6 +49,9 @@ impl Reply {
                 format!("{} {}", self.status, body["Code"].as_str().unwrap_or_default())
             }
             // Volcengine's envelope, in which null is no error.
+            Ok(body) if body["error"].is_object() => {
+                format!("{} {}", self.status, body["error"]["code"].as_str().unwrap_or_default())
+            }
             Ok(body) if body["ResponseMetadata"]["Error"].is_object() => {
                 let code = body["ResponseMetadata"]["Error"]["Code"].as_str().unwrap_or_default();
                 format!("{} {code}", self.status)
@@ -438,4 +441,68 @@ pub(crate) fn hmac_sha1_base64(key: &[u8], data: &[u8]) -> String {
     let mut mac = Hmac::<Sha1>::new_from_slice(key).unwrap();
     mac.update(data);
     STANDARD.encode(mac.finalize().into_bytes())
+}
+
+/// A client of ZStack: a session or an access key, and what it is told.
+pub(crate) struct Stack<'a> {
+    pub(crate) simulator: &'a Simulator,
+    pub(crate) authorization: Option<String>,
+}
+
+impl<'a> Stack<'a> {
+    /// Without any authorization.
+    pub(crate) fn new(simulator: &'a Simulator) -> Self {
+        Self { simulator, authorization: None }
+    }
+
+    /// Logged in.
+    pub(crate) async fn log_in(simulator: &'a Simulator, account: &str, password: &str) -> Self {
+        let reply = log_in(simulator, account, password).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let uuid = reply.json()["inventory"]["uuid"].as_str().unwrap().to_owned();
+        Self { simulator, authorization: Some(format!("OAuth {uuid}")) }
+    }
+
+    pub(crate) async fn call(&self, method: &str, path: &str, body: &Value) -> Reply {
+        self.call_with(method, path, body, &[]).await
+    }
+
+    pub(crate) async fn call_with(
+        &self,
+        method: &str,
+        path: &str,
+        body: &Value,
+        headers: &[(&str, &str)],
+    ) -> Reply {
+        let mut all = owned(&[("host", "zstack"), ("content-type", "application/json;charset=UTF-8")]);
+        all.extend(owned(headers));
+        all.extend(self.authorization.clone().map(|value| ("authorization".to_owned(), value)));
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let request = raw(method, &format!("/zstack/v1/{path}"), &all, body.as_bytes());
+        send(self.simulator.addresses().zstack, &request).await.expect("an answer")
+    }
+
+    /// The job that an accepted call started.
+    pub(crate) fn job(accepted: &Reply) -> String {
+        assert_eq!(accepted.status, 202, "{}", accepted.text());
+        accepted.json()["location"].as_str().unwrap().rsplit('/').next().unwrap().to_owned()
+    }
+
+    pub(crate) async fn poll(&self, job: &str) -> Reply {
+        Stack::new(self.simulator).call("GET", &format!("api-jobs/{job}"), &Value::Null).await
+    }
+
+    /// Calls, lets the world's time pass until every job is done, and returns what the job came to.
+    pub(crate) async fn finish(&self, method: &str, path: &str, body: &Value) -> Reply {
+        let accepted = self.call(method, path, body).await;
+        let job = Self::job(&accepted);
+        self.simulator.advance(std::time::Duration::from_secs(61));
+        self.poll(&job).await
+    }
+}
+
+pub(crate) async fn log_in(simulator: &Simulator, account: &str, password: &str) -> Reply {
+    let password = hex::encode(sha2::Sha512::digest(password.as_bytes()));
+    let body = serde_json::json!({"logInByAccount": {"accountName": account, "password": password}});
+    Stack::new(simulator).call("PUT", "accounts/login", &body).await
 }

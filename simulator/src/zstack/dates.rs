@@ -1,0 +1,54 @@
+//! Times as a management node writes and reads them: its own wall clock, without a zone.
+
+use jiff::civil::DateTime;
+use jiff::tz::{Offset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
+
+/// How far a request's wall clock may be from the node's.
+const SKEW: SignedDuration = SignedDuration::from_mins(15);
+
+/// `Nov 21, 2026 8:30:05 PM`, by the node's wall clock.
+pub(super) fn write(time: Timestamp, offset_hours: i8) -> String {
+    time.to_zoned(TimeZone::fixed(offset(offset_hours))).strftime("%b %-d, %Y %-I:%M:%S %p").to_string()
+}
+
+fn offset(hours: i8) -> Offset {
+    Offset::from_hours(hours).unwrap_or(Offset::UTC)
+}
+
+/// Whether the header `Date` of an access key's request is near the node's time.
+///
+/// Unless told to check zones the node ignores the zone in the header and takes the rest for its own wall clock: a
+/// client in UTC is eight hours off for a node in China.
+pub(super) fn is_near(header: &str, gateway: Timestamp, offset_hours: i8, check_zone: bool) -> bool {
+    let Some((civil, zone)) = header.rsplit_once(' ') else { return false };
+    let Ok(civil) = DateTime::strptime("%a, %d %b %Y %H:%M:%S", civil) else { return false };
+    let offset = match (check_zone, zone) {
+        (false, _) | (true, "CST") => offset(if check_zone { 8 } else { offset_hours }),
+        (true, "UTC" | "GMT") => Offset::UTC,
+        (true, _) => return false,
+    };
+    offset.to_timestamp(civil).is_ok_and(|time| time.duration_since(gateway).abs() <= SKEW)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_zone_of_a_header_counts_only_when_told() {
+        let gateway: Timestamp = "2026-11-21T12:30:00Z".parse().unwrap();
+        for (header, check_zone, near) in [
+            ("Sat, 21 Nov 2026 20:26:23 CST", false, true),
+            ("Sat, 21 Nov 2026 20:26:23 UTC", false, true),
+            ("Sat, 21 Nov 2026 12:26:23 UTC", false, false),
+            ("Sat, 21 Nov 2026 12:26:23 UTC", true, true),
+            ("Sat, 21 Nov 2026 20:26:23 CST", true, true),
+            ("Sat, 21 Nov 2026 20:10:00 CST", false, false),
+            ("nonsense", false, false),
+        ] {
+            assert_eq!(is_near(header, gateway, 8, check_zone), near, "{header} {check_zone}");
+        }
+        assert_eq!(write(gateway, 8), "Nov 21, 2026 8:30:00 PM");
+    }
+}
