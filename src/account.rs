@@ -216,7 +216,23 @@ pub struct VolcengineAccount {
     pub acep: Option<AcepApi>,
     /// The ECS API, for ImageExport.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ecs: Option<Endpoint>,
+    pub ecs: Option<VolcengineEcsApi>,
+}
+
+/// How Volcengine's ECS API is called.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VolcengineEcsApi {
+    /// Base address instead of `https://open.volcengineapi.com`, at most 512 characters; `http` and other hosts need a
+    /// matching `--allow-endpoint`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512), regex(pattern = r"^https?://"))]
+    pub endpoint: Option<String>,
+    /// How long a new task may take to show in DescribeTasks, as a duration from `1s` to `1h`: after a lost answer, an
+    /// export is not asked for again before. Default: `60s`. The vendor states no figure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('1h')").message("listDelay must be between 1s and 1h"))]
+    pub list_delay: Option<Period>,
 }
 
 /// How the cloud phone API is called.
@@ -236,6 +252,11 @@ pub struct AcepApi {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512), regex(pattern = r"^https?://"))]
     pub endpoint: Option<String>,
+    /// How long a new image may take to show in ListAOSPImage, as a duration from `1s` to `1h`: after a lost answer, an
+    /// image is not built again before. Default: `60s`. The vendor states no figure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('1h')").message("listDelay must be between 1s and 1h"))]
+    pub list_delay: Option<Period>,
     /// The service name in the signature. Volcengine's own clients use both; `acep` unless the gateway refuses it.
     #[serde(default)]
     pub service_name: AcepServiceName,

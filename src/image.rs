@@ -1,6 +1,6 @@
 //! What every image kind shares: the common half of `spec`, the flat `status`, and the rules between them.
 
-use crate::period::Period;
+use crate::{engine::catalog::Reference, period::Period};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{KubeSchema, core::Rule};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -161,6 +161,27 @@ pub struct Import<M> {
     /// Properties that exactly one of the account's images must have.
     #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
     pub matching: Option<M>,
+}
+
+/// Names an object of the same namespace whose image is worked on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageRef {
+    /// Name of the object, 1 to 253 characters. It must have, or get, a `status.imageId`. Example: `base`.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Kind of the object, 1 to 63 characters; needed only where several kinds have an object of that name.
+    /// Example: `AospImage`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: Option<String>,
+}
+
+impl ImageRef {
+    /// As the engine takes it.
+    pub fn reference(&self) -> Reference {
+        Reference { kind: self.kind.clone(), name: self.name.clone() }
+    }
 }
 
 /// Where an image stands: the same flat shape for every kind.

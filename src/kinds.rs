@@ -5,7 +5,10 @@ use crate::{
     account::{CloudAccount, ClusterCloudAccount},
     engine::{self, Shared, external::External},
     image::ImageStatus,
-    vendors::aliyun::image_component::ImageComponent,
+    vendors::{
+        aliyun::image_component::ImageComponent,
+        volcengine::{aosp_image::AospImage, image_export::ImageExport},
+    },
 };
 use futures::future::BoxFuture;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
@@ -15,7 +18,11 @@ use kube::CustomResourceExt;
 use std::marker::PhantomData;
 
 /// Every image kind.
-pub static KINDS: &[&dyn Kind] = &[&Of::<ImageComponent>::new("Alibaba Cloud", "ECS", "2014-05-26")];
+pub static KINDS: &[&dyn Kind] = &[
+    &Of::<AospImage>::new("Volcengine", "ACEP", "2025-05-01"),
+    &Of::<ImageExport>::new("Volcengine", "ECS", "2020-04-01"),
+    &Of::<ImageComponent>::new("Alibaba Cloud", "ECS", "2014-05-26"),
+];
 
 /// One image kind, as the rest of the program sees it.
 pub trait Kind: Sync {

@@ -1,6 +1,7 @@
 //! One folder for each vendor, one file in it for each image API. They translate; the engine decides.
 
 pub mod aliyun;
+pub mod volcengine;
 
 use crate::{
     account::AccountVendor,
@@ -18,11 +19,20 @@ fn check(account: &AccountVendor, material: Material) -> Result<(), Unusable> {
     if account.aliyun.is_some() {
         return aliyun::Client::connect(account, material).map(drop);
     }
+    if account.volcengine.is_some() {
+        return volcengine::Client::connect(account, material).map(drop);
+    }
     Err(Unusable::new("VendorNotSupported", "this version of the operator cannot call this vendor yet"))
 }
 
 fn published_limits(account: &AccountVendor) -> &'static [(&'static str, u32, Duration)] {
-    if account.aliyun.is_some() { aliyun::PUBLISHED_LIMITS } else { &[] }
+    if account.aliyun.is_some() {
+        aliyun::PUBLISHED_LIMITS
+    } else if account.volcengine.is_some() {
+        volcengine::PUBLISHED_LIMITS
+    } else {
+        &[]
+    }
 }
 
 /// What a kind says when its account is of another vendor.

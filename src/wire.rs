@@ -1,8 +1,10 @@
 //! The only way out to the vendors: sign, send once, and say truthfully what became of it.
 
+pub mod digest;
 pub mod encode;
 pub mod endpoint;
 pub mod outcome;
+pub mod request;
 
 pub use outcome::{CallError, Class, Refusal};
 
@@ -32,6 +34,11 @@ pub trait Protocol: Send + Sync {
 
     /// The vendor's id of an answered request.
     fn request_id(&self, headers: &HeaderMap, body: &[u8]) -> Option<String>;
+
+    /// Whether this "no" to a creating call is certain: a fault of the vendor's own says nothing about whether it acted.
+    fn is_certain(&self, refusal: &Refusal) -> bool {
+        refusal.class == Class::Throttled || refusal.status < 500 && refusal.class != Class::Unavailable
+    }
 }
 
 /// An answer that could be read.
@@ -39,6 +46,8 @@ pub trait Protocol: Send + Sync {
 pub struct Answer<T> {
     /// What the vendor says.
     pub value: T,
+    /// HTTP status, where it says more than the body.
+    pub status: StatusCode,
     /// The vendor's id of the request.
     pub request_id: Option<String>,
 }
@@ -102,7 +111,12 @@ pub async fn send<T: DeserializeOwned>(
         .map_err(|error| CallError::Unknown(format!("HTTP {status}, then {}", chain(&error))))?;
     let request_id = protocol.request_id(&headers, &body);
     if let Some(refusal) = protocol.refusal(action, status, &headers, &body) {
-        return Err(judge(refusal, effect));
+        let lost = effect == Effect::Create && !protocol.is_certain(&refusal);
+        return Err(if lost {
+            CallError::Unknown(refusal.to_string())
+        } else {
+            CallError::Refused(refusal)
+        });
     }
     let lost = |what: &str| {
         CallError::Unknown(format!(
@@ -114,20 +128,9 @@ pub async fn send<T: DeserializeOwned>(
     if !status.is_success() {
         return Err(lost("an answer that is not the vendor's"));
     }
-    match serde_json::from_slice(&body) {
-        Ok(value) => Ok(Answer { value, request_id }),
+    match serde_json::from_slice(if body.is_empty() { b"null" } else { &body }) {
+        Ok(value) => Ok(Answer { value, status, request_id }),
         Err(error) => Err(lost(&format!("an answer that cannot be read ({error})"))),
-    }
-}
-
-/// A vendor's own fault during a creating call says nothing about whether it acted.
-fn judge(refusal: Refusal, effect: Effect) -> CallError {
-    if effect == Effect::Create
-        && (refusal.status >= 500 && refusal.class != Class::Throttled || refusal.class == Class::Unavailable)
-    {
-        CallError::Unknown(refusal.to_string())
-    } else {
-        CallError::Refused(refusal)
     }
 }
 

@@ -115,6 +115,9 @@ pub trait External:
     /// once; allowed only where `recover` answers [`Recovered::Replay`], since a crash in between loses the answer.
     const IMMEDIATE: bool;
 
+    /// Whether the vendor forgets what it has finished, so that a Ready object is not looked at again.
+    const FORGETS: bool = false;
+
     /// The shared half of `spec`.
     fn spec(&self) -> &ImageSpec<Self::Match>;
     /// The status as stored.
@@ -183,6 +186,11 @@ pub trait External:
         lane: &str,
         handles: &[Handle],
     ) -> impl Future<Output = Result<HashMap<Handle, Observation>, CallError>> + Send;
+
+    /// Adds to an observed product what only the object knows.
+    fn finished(&self, product: Product) -> Product {
+        product
+    }
 
     /// Everything that `import.match` matches.
     fn find(

@@ -25,6 +25,10 @@ impl Permit {
     pub fn replay(&self) -> bool {
         self.replay
     }
+    /// Which attempt of the object this is, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.intent.attempt
+    }
     /// A moment before the first call with this token.
     pub fn since(&self) -> Option<Timestamp> {
         self.intent.since

@@ -156,6 +156,8 @@ pub enum Observation {
     Building {
         /// How far, where the vendor tells.
         percent: Option<u8>,
+        /// What else there is to know, such as a status that no document has.
+        note: Option<String>,
     },
     /// Usable.
     Ready(Product),
@@ -302,7 +304,7 @@ impl Progress {
             return self;
         };
         match seen {
-            Observation::Building { percent } => {
+            Observation::Building { percent, .. } => {
                 Self::Building { intent, handle, percent: coarse(before, percent) }
             }
             Observation::Ready(product) => Self::Ready { intent, handle, product },

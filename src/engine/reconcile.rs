@@ -215,6 +215,9 @@ impl<K: External> Pass<'_, K> {
     }
 
     fn to_next_resync(&self) -> Option<Duration> {
+        if K::FORGETS {
+            return None;
+        }
         let interval = Duration::from(self.spec().resync_interval);
         let next = pace::to_next_resync(since_epoch(), interval, &self.uid())?;
         // On the beat, so that looks that fall together share a call.

@@ -1,5 +1,6 @@
 //! Percent-encoding as signatures need it: RFC 3986, upper-case hex, only unreserved characters left alone.
 
+use http::Uri;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
@@ -16,6 +17,12 @@ pub fn sorted<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String
         pairs.into_iter().map(|(key, value)| (component(key), component(value))).collect();
     pairs.sort();
     pairs.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join("&")
+}
+
+/// The query of a request as it is signed: decoded, encoded anew, sorted.
+pub fn canonical_query(uri: &Uri) -> String {
+    let pairs: Vec<_> = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).collect();
+    sorted(pairs.iter().map(|(key, value)| (key.as_ref(), value.as_ref())))
 }
 
 /// A vendor's JSON with its keys as they stand in `status.atProvider`: `OSType` → `osType`, `MD5` → `md5`.

@@ -116,13 +116,9 @@ impl<K: External> Pass<'_, K> {
 
     /// For vendors whose creating call answers when the thing is there: one look, so that one write tells all of it.
     pub(super) async fn look_at_once(&self, client: &K::Client, handle: &Handle) -> Option<Product> {
-        let observers = self.connection.as_ref()?.observers::<K>(client, &self.subject().lane(client));
-        let seen = tokio::time::timeout(Duration::from_secs(3), observers.ask(handle.clone())).await;
-        match seen {
-            Ok(Ok(Some(Observation::Ready(product))))
-                if self.subject().compare(client, &product) == Comparison::Same =>
-            {
-                Some(product)
+        match tokio::time::timeout(Duration::from_secs(3), self.look(client, handle)).await {
+            Ok(Ok(Observation::Ready(product))) => {
+                (self.subject().compare(client, &product) == Comparison::Same).then_some(product)
             }
             _ => None,
         }

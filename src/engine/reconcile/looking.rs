@@ -21,7 +21,11 @@ impl<K: External> Pass<'_, K> {
         };
         let observers = connection.observers::<K>(client, &self.subject().lane(client));
         tokio::select! {
-            seen = observers.ask(handle.clone()) => Ok(seen?.unwrap_or(Observation::Missing)),
+            seen = observers.ask(handle.clone()) => Ok(match seen? {
+                Some(Observation::Ready(product)) => Observation::Ready(self.subject().finished(product)),
+                Some(seen) => seen,
+                None => Observation::Missing,
+            }),
             () = self.world.stopping.cancelled() => Err(CallError::NotSent("the operator is stopping".into())),
         }
     }
@@ -53,6 +57,10 @@ impl<K: External> Pass<'_, K> {
         seen: Observation,
         wish: &Wish,
     ) -> Result<Next, Error> {
+        if K::FORGETS && seen == Observation::Missing && matches!(base, Progress::Ready { .. }) {
+            self.show(&from, base, None, true, None).await?;
+            return Ok(Next::Change);
+        }
         if seen == Observation::Missing && !matches!(base, Progress::Missing { .. }) {
             let since = *self.memo.missing_since.get_or_insert_with(Instant::now);
             let patience = if matches!(base, Progress::Building { .. }) {
@@ -65,8 +73,11 @@ impl<K: External> Pass<'_, K> {
             }
         }
         self.memo.missing_since = None;
+        let mut notice = match &seen {
+            Observation::Building { note: Some(note), .. } => Some(Notice::waiting("Building", note)),
+            _ => None,
+        };
         let mut to = base.observed(seen);
-        let mut notice = None;
         if let Progress::Ready { product, .. } = &to {
             match if wish.observe_only { Comparison::Same } else { self.subject().compare(client, product) } {
                 Comparison::Same => self.memo.amended = 0,

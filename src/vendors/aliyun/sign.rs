@@ -9,11 +9,9 @@
 //!
 //! Signed are `host`, every `x-acs-*` header and, with a body, `content-type`; lower-case, sorted, joined by `;`.
 
-use crate::wire::encode;
-use hmac::{Hmac, KeyInit, Mac};
+use crate::wire::{digest, encode, request::authority};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use jiff::{Timestamp, Unit};
-use sha2::{Digest, Sha256};
 use std::fmt;
 
 const ALGORITHM: &str = "ACS3-HMAC-SHA256";
@@ -62,7 +60,7 @@ pub struct Signed {
 /// Adds the stamp, the body's hash and the signature to a request.
 pub fn sign(request: &mut Request<Vec<u8>>, keys: &Keys, stamp: &Stamp<'_>) {
     let date = stamp.now.round(Unit::Second).unwrap_or(stamp.now).to_string();
-    let body_hash = hex::encode(Sha256::digest(request.body()));
+    let body_hash = digest::sha256_hex(request.body());
     let host = authority(request);
     let headers = request.headers_mut();
     let mut set = |name: &'static str, value: &str| {
@@ -93,17 +91,16 @@ pub fn stages(request: &Request<Vec<u8>>, keys: &Keys) -> Signed {
     let canonical_headers: String =
         names.iter().map(|name| format!("{name}:{}\n", value(request.headers(), name))).collect();
     let signed_headers = names.join(";");
-    let query = request.uri().query().unwrap_or_default();
-    let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
-    let canonical_query = encode::sorted(pairs.iter().map(|(key, value)| (key.as_ref(), value.as_ref())));
+    let canonical_query = encode::canonical_query(request.uri());
     let canonical_request = format!(
         "{}\n{}\n{canonical_query}\n{canonical_headers}\n{signed_headers}\n{}",
         request.method(),
         request.uri().path(),
         value(request.headers(), "x-acs-content-sha256"),
     );
-    let string_to_sign = format!("{ALGORITHM}\n{}", hex::encode(Sha256::digest(&canonical_request)));
-    let signature = hex::encode(hmac_sha256(keys.access_key_secret.as_bytes(), string_to_sign.as_bytes()));
+    let string_to_sign = format!("{ALGORITHM}\n{}", digest::sha256_hex(canonical_request.as_bytes()));
+    let signature =
+        hex::encode(digest::hmac_sha256(keys.access_key_secret.as_bytes(), string_to_sign.as_bytes()));
     let authorization = format!(
         "{ALGORITHM} Credential={},SignedHeaders={signed_headers},Signature={signature}",
         keys.access_key_id
@@ -123,25 +120,4 @@ fn signed_names(headers: &HeaderMap, no_body: bool) -> Vec<&str> {
 
 fn value<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().trim()
-}
-
-/// Host, with the port unless it is the scheme's own.
-fn authority<T>(request: &Request<T>) -> String {
-    let uri = request.uri();
-    let own = match uri.scheme_str() {
-        Some("http") => Some(80),
-        _ => Some(443),
-    };
-    let host = uri.host().unwrap_or_default();
-    match uri.port_u16() {
-        Some(port) if Some(port) != own => format!("{host}:{port}"),
-        _ => host.to_owned(),
-    }
-}
-
-fn hmac_sha256(key: &[u8], text: &[u8]) -> impl AsRef<[u8]> {
-    // HMAC takes keys of any length, so this cannot fail; an empty result would only be refused by the vendor.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return Vec::new() };
-    mac.update(text);
-    mac.finalize().into_bytes().to_vec()
 }

@@ -1,0 +1,397 @@
+//! `ImageExport`: copies a custom image out of ECS into a bucket. Volcengine ECS `ExportImage` 2020-04-01.
+
+use super::Client;
+use crate::{
+    engine::{
+        catalog::Reference,
+        external::{External, Submitted},
+        journal::Permit,
+        progress::{Comparison, Deletion, Failure, Handle, Observation, Product, Recovered},
+    },
+    image::{ImageRef, ImageSpec, ImageStatus, OperationState, fixed, observe_needs_import},
+    wire::{CallError, Effect, encode::lower_camel},
+};
+use jiff::{SignedDuration, Timestamp};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+// ---- What a user writes --------------------------------------------------------------------------------------------
+
+const AGAIN: &str = "make a new ImageExport";
+
+/// An export of an image at Volcengine.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "cloudimages.dev",
+    version = "v1alpha1",
+    kind = "ImageExport",
+    plural = "imageexports",
+    shortname = "imgexp",
+    category = "cloudimages",
+    namespaced,
+    status = "ImageStatus",
+    doc = "An export of a custom image of Volcengine ECS into a TOS bucket. It stands for the vendor's ExportImage. The exported file is never deleted by the operator, and a running export cannot be cancelled.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status", description = "Whether the export is done"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", description = "Where it stands, in a word"),
+    printcolumn(name = "Progress", type_ = "integer", json_path = ".status.progress", description = "How far the export is, in percent"),
+    printcolumn(name = "Artifact", type_ = "string", json_path = ".status.artifact", description = "The exported file"),
+    printcolumn(name = "Task ID", type_ = "string", json_path = ".status.taskId", description = "The vendor's task"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1),
+    validation = fixed("imageId", AGAIN),
+    validation = fixed("imageRef", AGAIN),
+    validation = fixed("tosBucket", AGAIN),
+    validation = fixed("tosPrefix", AGAIN)
+)]
+#[x_kube(
+    validation = observe_needs_import(),
+    validation = Rule::new("has(self.import) || has(self.forProvider.imageId) != has(self.forProvider.imageRef)").message("forProvider needs exactly one of imageId and imageRef: which image to export"),
+    validation = Rule::new("has(self.import) || has(self.forProvider.tosBucket)").message("forProvider.tosBucket is required: the bucket to export to"),
+    validation = Rule::new("has(self.import) || has(self.forProvider.tosPrefix)").message("forProvider.tosPrefix is required: what the exported file's name begins with"),
+)]
+pub struct ImageExportSpec {
+    /// What all kinds share. `import.id` is the id of an export task.
+    #[serde(flatten)]
+    pub image: ImageSpec<ExportMatch>,
+    /// The parameters of ExportImage, under the vendor's names. None of them can be changed later.
+    pub for_provider: ExportParameters,
+}
+
+/// The parameters of ExportImage.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExportParameters {
+    /// The custom image to export, 1 to 128 characters, in the account's region. Or give `imageRef`. Cannot be
+    /// changed. Example: `image-4431h3l7hl31a0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128))]
+    pub image_id: Option<String>,
+
+    /// An object of the same namespace whose `status.imageId` is exported, once it is Ready. Cannot be changed.
+    /// Example: `{name: base}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_ref: Option<ImageRef>,
+
+    /// The TOS bucket to export to, 1 to 63 characters. ECS needs the permission tos:PutObject on it. Cannot be
+    /// changed. Example: `bucket-1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub tos_bucket: Option<String>,
+
+    /// What the exported file's name begins with: 1 to 30 letters and digits. The file becomes
+    /// `{tosPrefix}_{imageId}_system.qcow2`. Cannot be changed. Example: `test123`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    #[x_kube(
+        validation = Rule::new("self.size() >= 1 && self.size() <= 30").message("tosPrefix must be 1 to 30 characters long"),
+        validation = Rule::new("self.matches('^[a-zA-Z0-9]*$')").message("tosPrefix must contain only letters and digits"),
+    )]
+    pub tos_prefix: Option<String>,
+}
+
+/// Which of the account's export tasks to take over: the only one of this image.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExportMatch {
+    /// The exported image, 1 to 128 characters. Example: `image-4431h3l7hl31a0`.
+    #[schemars(length(min = 1, max = 128))]
+    pub image_id: String,
+}
+
+// ---- What the vendor speaks ----------------------------------------------------------------------------------------
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Exported {
+    task_id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Page {
+    #[serde(default)]
+    tasks: Vec<Value>,
+    #[serde(default)]
+    next_token: Option<String>,
+}
+
+/// A row of DescribeTasks, keys in lowerCamelCase.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Task {
+    id: String,
+    #[serde(default, rename = "type")]
+    kind: String,
+    #[serde(default)]
+    status: String,
+    /// A number in the SDK, `"100%"` in the documents.
+    #[serde(default)]
+    process: Value,
+    #[serde(default)]
+    created_at: String,
+}
+
+/// DescribeTasks with all its pages: without `MaxResults` it answers 20 rows, however many ids were asked for.
+async fn describe(client: &Client, filter: &[(String, String)]) -> Result<Vec<Value>, CallError> {
+    let mut rows = vec![];
+    let mut seen = HashSet::new();
+    let mut token = None;
+    loop {
+        let mut params = vec![("MaxResults".to_owned(), "100".to_owned())];
+        params.extend_from_slice(filter);
+        params.extend(token.map(|token: String| ("NextToken".to_owned(), token)));
+        let page: Page = client.ecs("DescribeTasks", Effect::Read, &params).await?.value;
+        rows.extend(page.tasks.into_iter().map(lower_camel));
+        // A page that came before must not be read for ever.
+        match page.next_token.filter(|next| !next.is_empty() && seen.insert(next.clone())) {
+            Some(next) => token = Some(next),
+            None => return Ok(rows),
+        }
+    }
+}
+
+fn exports_of(image: &str) -> [(String, String); 1] {
+    [("ResourceIds.1".to_owned(), image.to_owned())]
+}
+
+// ---- How one becomes the other -------------------------------------------------------------------------------------
+
+/// How far the vendor's clock may be behind ours: it refuses requests beyond that.
+const SKEW: SignedDuration = SignedDuration::from_mins(15);
+
+impl External for ImageExport {
+    type Client = Client;
+    type Match = ExportMatch;
+
+    const ACTION: &'static str = "ExportImage";
+    const BATCH: usize = 100;
+    const IMMEDIATE: bool = false;
+    const FORGETS: bool = true;
+
+    fn spec(&self) -> &ImageSpec<ExportMatch> {
+        &self.spec.image
+    }
+
+    fn status(&self) -> Option<&ImageStatus> {
+        self.status.as_ref()
+    }
+
+    fn lane(&self, client: &Client) -> String {
+        client.0.ecs.region.clone()
+    }
+
+    fn settle(&self, client: &Client) -> Duration {
+        client.0.ecs.list_delay
+    }
+
+    fn reference(&self) -> Option<Reference> {
+        self.spec.for_provider.image_ref.as_ref().map(ImageRef::reference)
+    }
+
+    fn resolved(&self, id: &str) -> Self {
+        let mut object = self.clone();
+        object.spec.for_provider.image_id = Some(id.to_owned());
+        object
+    }
+
+    /// A task carries neither bucket nor prefix: two exports of one image could not be told apart.
+    fn exclusive(&self) -> Option<String> {
+        self.spec.for_provider.image_id.clone()
+    }
+
+    /// For people only: ExportImage takes no token.
+    fn token(uid: &str, attempt: u32) -> String {
+        format!("{uid}-{attempt}")
+    }
+
+    fn handle(id: &str) -> Handle {
+        Handle::task(id)
+    }
+
+    async fn submit(&self, client: &Client, permit: Permit) -> Result<Submitted, CallError> {
+        let ExportParameters { image_id, image_ref: _, tos_bucket, tos_prefix } = &self.spec.for_provider;
+        let given = [("ImageId", image_id), ("TOSBucket", tos_bucket), ("TOSPrefix", tos_prefix)];
+        let params: Vec<_> =
+            given.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?))).collect();
+        match client.ecs::<Exported>(Self::ACTION, Effect::Create, &params).await {
+            Ok(answer) => {
+                Ok(Submitted { handle: Handle::task(answer.value.task_id), request_id: answer.request_id })
+            }
+            // The lock may be that of an earlier attempt of ours that was taken for lost too early.
+            Err(CallError::Refused(refusal))
+                if refusal.code == "OperationDenied.ResourceLocked" && permit.attempt() > 1 =>
+            {
+                Err(CallError::Unknown(refusal.to_string()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn recover(&self, client: &Client, _: &str, since: Timestamp) -> Result<Recovered, CallError> {
+        let Some(image) = &self.spec.for_provider.image_id else { return Ok(Recovered::Undecidable(vec![])) };
+        let rows = describe(client, &exports_of(image)).await?;
+        let young = |task: &Task| {
+            task.created_at.parse::<Timestamp>().map_or(true, |created| created >= since - SKEW)
+        };
+        let tasks = rows.iter().filter_map(read).filter(|task| task.kind == "ExportImage" && young(task));
+        Ok(Recovered::Candidates(tasks.map(|task| Handle::task(task.id)).collect()))
+    }
+
+    async fn observe(
+        client: &Client,
+        _: &str,
+        handles: &[Handle],
+    ) -> Result<HashMap<Handle, Observation>, CallError> {
+        let ids: Vec<_> = handles
+            .iter()
+            .zip(1..)
+            .map(|(handle, index)| (format!("TaskIds.{index}"), handle.id().to_owned()))
+            .collect();
+        let rows = describe(client, &ids).await?;
+        let by_id: HashMap<String, &Value> =
+            rows.iter().filter_map(|row| Some((read(row)?.id, row))).collect();
+        let seen = |handle: &Handle| Some((handle.clone(), observation(by_id.get(handle.id())?)?));
+        Ok(handles.iter().filter_map(seen).collect())
+    }
+
+    fn finished(&self, product: Product) -> Product {
+        let ExportParameters {
+            image_id: Some(image),
+            tos_bucket: Some(bucket),
+            tos_prefix: Some(prefix),
+            ..
+        } = &self.spec.for_provider
+        else {
+            return product;
+        };
+        Product { artifact: Some(format!("tos://{bucket}/{prefix}_{image}_system.qcow2")), ..product }
+    }
+
+    async fn find(&self, client: &Client, matching: &ExportMatch) -> Result<Vec<Handle>, CallError> {
+        let rows = describe(client, &exports_of(&matching.image_id)).await?;
+        let tasks = rows.iter().filter_map(read).filter(|task| task.kind == "ExportImage");
+        Ok(tasks.map(|task| Handle::task(task.id)).collect())
+    }
+
+    /// Nothing of an export can differ: its task names only the image, which was asked for by id.
+    fn compare(&self, _: &Client, _: &Product) -> Comparison {
+        Comparison::Same
+    }
+
+    async fn amend(&self, _: &Client, _: &Product) -> Result<(), CallError> {
+        Ok(())
+    }
+
+    /// There is no call that cancels a task or deletes one, and the exported file is the user's.
+    async fn delete(&self, client: &Client, handle: &Handle) -> Result<Deletion, CallError> {
+        let running = |status: &ImageStatus| {
+            status.operation.as_ref().is_some_and(|operation| operation.state == OperationState::Running)
+        };
+        if !self.status.as_ref().is_some_and(running) {
+            return Ok(Deletion::Gone);
+        }
+        match Self::observe(client, "", std::slice::from_ref(handle)).await?.get(handle) {
+            Some(Observation::Building { percent, .. }) => {
+                let far = percent.map(|percent| format!(" ({percent} %)")).unwrap_or_default();
+                Ok(Deletion::Waiting(format!(
+                    "the export {}{far} is running, and the vendor has no call to cancel it; this object goes when it ends, \
+                     or at once with deletionPolicy: Retain",
+                    handle.id()
+                )))
+            }
+            _ => Ok(Deletion::Gone),
+        }
+    }
+}
+
+fn read(row: &Value) -> Option<Task> {
+    Task::deserialize(row).ok()
+}
+
+/// Statuses: Pending, Running, Succeeded, Failed, UnknownStatus. A task has no field that says why it failed.
+fn observation(row: &Value) -> Option<Observation> {
+    let task = read(row)?;
+    let percent = percent(&task.process);
+    Some(match task.status.as_str() {
+        "Succeeded" => Observation::Ready(Product { at_provider: row.clone(), ..Product::default() }),
+        "Failed" => Observation::Failed(Failure {
+            reason: "ExportFailed".into(),
+            message: format!(
+                "the vendor's task {} failed{}; the API gives no reason: check that ECS may write to the bucket (tos:PutObject), that \
+                 the image is available, and the quotas",
+                task.id,
+                percent.map(|percent| format!(" at {percent} %")).unwrap_or_default()
+            ),
+        }),
+        "Pending" | "Running" => Observation::Building { percent, note: None },
+        other => Observation::Building {
+            percent,
+            note: Some(format!("the vendor says that task {} is {other:?}", task.id)),
+        },
+    })
+}
+
+fn percent(process: &Value) -> Option<u8> {
+    let number = match process {
+        Value::Number(number) => number.as_f64()?,
+        Value::String(text) => text.trim().trim_end_matches('%').trim().parse().ok()?,
+        _ => return None,
+    };
+    // Between 0 and 100 afterwards, so nothing is cut off.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    number.is_finite().then(|| number.clamp(0.0, 100.0) as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn process_is_read_as_number_or_text() {
+        for (process, expected) in [
+            (json!(45), Some(45)),
+            (json!(45.7), Some(45)),
+            (json!("100%"), Some(100)),
+            (json!(" 7 % "), Some(7)),
+            (json!(250), Some(100)),
+            (json!("soon"), None),
+            (json!(null), None),
+            (json!({}), None),
+        ] {
+            assert_eq!(percent(&process), expected, "{process}");
+        }
+    }
+
+    #[test]
+    fn every_status_has_a_meaning_and_none_is_a_panic() {
+        let row = |status: &str| {
+            lower_camel(json!({"Id": "t-1", "Type": "ExportImage", "Status": status, "Process": "40%"}))
+        };
+        assert!(matches!(
+            observation(&row("Pending")),
+            Some(Observation::Building { percent: Some(40), note: None })
+        ));
+        assert!(matches!(observation(&row("Running")), Some(Observation::Building { note: None, .. })));
+        assert!(matches!(
+            observation(&row("UnknownStatus")),
+            Some(Observation::Building { note: Some(_), .. })
+        ));
+        assert!(matches!(observation(&row("Succeeded")), Some(Observation::Ready(_))));
+        let Some(Observation::Failed(failure)) = observation(&row("Failed")) else { panic!() };
+        assert!(
+            failure.message.contains("t-1")
+                && failure.message.contains("40 %")
+                && failure.message.contains("tos:PutObject")
+        );
+        assert_eq!(observation(&json!([])), None);
+    }
+}
