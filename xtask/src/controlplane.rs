@@ -54,14 +54,30 @@ pub struct ControlPlane {
     url: String,
 }
 
+/// What a control plane writes down about the requests that it is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Audit {
+    Nothing,
+    Writes,
+}
+
 impl ControlPlane {
     /// Starts one, building its programs first if need be. When this returns, `/readyz` is ok and objects of every
     /// built-in kind, pods included, can be made in the namespace `default`.
     pub fn start() -> Result<Self> {
+        Self::start_with(Audit::Nothing)
+    }
+
+    /// The same, and every request that writes is in [`ControlPlane::audit_log`].
+    pub fn start_audited() -> Result<Self> {
+        Self::start_with(Audit::Writes)
+    }
+
+    fn start_with(audit: Audit) -> Result<Self> {
         let programs = binaries::ready(&PROGRAMS)?;
         let mut attempt = 1;
         loop {
-            match Self::start_once(&programs) {
+            match Self::start_once(&programs, audit) {
                 Err(Failure::PortTaken) if attempt < ATTEMPTS => attempt += 1,
                 Err(Failure::PortTaken) => {
                     return Err(Error::Failed(format!("{ATTEMPTS} free ports in turn were taken by others")));
@@ -88,6 +104,12 @@ impl ControlPlane {
         self.folder.path()
     }
 
+    /// The requests that wrote, if it was started so: one `audit.k8s.io/v1` Event in JSON a line, added as
+    /// the request is answered.
+    pub fn audit_log(&self) -> PathBuf {
+        self.folder.path().join(AUDIT_LOG)
+    }
+
     /// Fails, with the end of its log, when one of the three has ended.
     pub fn expect_running(&mut self) -> Result<()> {
         [&mut self.etcd, &mut self.api_server, &mut self.controllers]
@@ -95,7 +117,7 @@ impl ControlPlane {
             .try_for_each(Process::expect_running)
     }
 
-    fn start_once(programs: &Path) -> Result<Self, Failure> {
+    fn start_once(programs: &Path, audit: Audit) -> Result<Self, Failure> {
         // Private: keys and etcd's socket are in it.
         let folder = tempfile::Builder::new()
             .prefix("controlplane-")
@@ -112,7 +134,7 @@ impl ControlPlane {
         let mut etcd = setup.etcd()?;
         until("listens", &mut etcd, || Ok(folder.path().join(ETCD_SOCKET).exists()))?;
 
-        let mut api_server = setup.api_server(port)?;
+        let mut api_server = setup.api_server(port, audit)?;
         let probe = Probe::new(port, &authority, &admin)?;
         let ready = until("is ready", &mut api_server, || probe.is_ok("/readyz"));
         if ready.is_err() && api_server.log().contains("address already in use") {
@@ -154,6 +176,19 @@ pub fn free_port() -> Result<u16> {
         .map(|address| address.port())
         .doing(|| "find a free port")
 }
+
+/// The audit log, in the control plane's folder.
+const AUDIT_LOG: &str = "audit.log";
+
+const AUDIT_POLICY_FILE: &str = "audit-policy.yaml";
+
+/// Who wrote what, without the contents; reads are many, and nobody asks for them.
+const AUDIT_POLICY: &str = r"
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules: [{level: Metadata, verbs: [create, update, patch, delete, deletecollection]}]
+";
 
 /// Where etcd listens, in the control plane's folder, which only its owner can enter. Unlike a port, nobody takes it.
 const ETCD_SOCKET: &str = "etcd.sock";
@@ -199,7 +234,7 @@ impl Setup<'_> {
         )
     }
 
-    fn api_server(&self, port: u16) -> Result<Process> {
+    fn api_server(&self, port: u16, audit: Audit) -> Result<Process> {
         let server = self.authority.server()?;
         let tokens = certificates::new_key()?;
         self.write("ca.crt", &self.authority.certificate().pem())?;
@@ -207,24 +242,30 @@ impl Setup<'_> {
         self.write("server.key", &server.key.serialize_pem())?;
         self.write("tokens.key", &tokens.serialize_pem())?;
         self.write("tokens.pub", &tokens.public_key_pem())?;
-        self.launch(
-            API_SERVER.name,
-            &[
-                ("etcd-servers", &format!("unix://{}", self.path(ETCD_SOCKET))),
-                ("bind-address", "127.0.0.1"),
-                ("advertise-address", "127.0.0.1"),
-                ("endpoint-reconciler-type", "none"), // it would refuse a loopback address
-                ("secure-port", &port.to_string()),
-                ("tls-cert-file", &self.path("server.crt")),
-                ("tls-private-key-file", &self.path("server.key")),
-                ("client-ca-file", &self.path("ca.crt")),
-                ("authorization-mode", "Node,RBAC"),
-                ("service-account-issuer", "https://kubernetes.default.svc"),
-                ("service-account-key-file", &self.path("tokens.pub")),
-                ("service-account-signing-key-file", &self.path("tokens.key")),
-                ("service-cluster-ip-range", "10.0.0.0/24"),
-            ],
-        )
+        let (policy, log) = (self.path(AUDIT_POLICY_FILE), self.path(AUDIT_LOG));
+        let audit = match audit {
+            Audit::Nothing => vec![],
+            Audit::Writes => {
+                self.write(AUDIT_POLICY_FILE, AUDIT_POLICY)?;
+                vec![("audit-policy-file", &*policy), ("audit-log-path", &*log)]
+            }
+        };
+        let flags = &[
+            ("etcd-servers", &*format!("unix://{}", self.path(ETCD_SOCKET))),
+            ("bind-address", "127.0.0.1"),
+            ("advertise-address", "127.0.0.1"),
+            ("endpoint-reconciler-type", "none"), // it would refuse a loopback address
+            ("secure-port", &port.to_string()),
+            ("tls-cert-file", &self.path("server.crt")),
+            ("tls-private-key-file", &self.path("server.key")),
+            ("client-ca-file", &self.path("ca.crt")),
+            ("authorization-mode", "Node,RBAC"),
+            ("service-account-issuer", "https://kubernetes.default.svc"),
+            ("service-account-key-file", &self.path("tokens.pub")),
+            ("service-account-signing-key-file", &self.path("tokens.key")),
+            ("service-cluster-ip-range", "10.0.0.0/24"),
+        ];
+        self.launch(API_SERVER.name, &[flags, &audit[..]].concat())
     }
 
     fn controllers(&self) -> Result<Process> {

@@ -3,6 +3,7 @@
 mod cluster;
 mod progress;
 mod services;
+mod watch;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,15 +17,13 @@ use crate::{interrupt, workspace};
 use cluster::{Cluster, NAMESPACE};
 use progress::Progress;
 use services::{OPERATOR, Ports, SIMULATOR};
+use watch::{Change, Watch};
 
 /// How long all samples together may take to be Ready. They take seconds; this is for slow machines.
 const LIMIT: Duration = Duration::from_mins(5);
 
-/// How often the objects are looked at while something is awaited.
-const LOOK: Duration = Duration::from_millis(400);
-
-/// How often they are looked at afterwards.
-const IDLE_LOOK: Duration = Duration::from_secs(2);
+/// How often the programs are looked at while no object changes.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What the user chose.
 #[derive(Args, Debug)]
@@ -69,10 +68,10 @@ fn play(options: &Options, folder: &Path) -> Result<()> {
     stage.say(&format!("The operator runs (log: {})", operator.log_path()));
 
     let samples = services::samples(&ports, folder)?;
+    let watch = Watch::start(&cluster, folder)?;
     let programs = [&mut simulator, &mut operator];
-    let mut show =
-        Show { stage, cluster: &cluster, samples: &samples, programs, progress: Progress::default() };
-    let shown = show.all(options.once, &ports);
+    let mut show = Show { stage, cluster: &cluster, programs, watch, progress: Progress::default() };
+    let shown = show.all(&samples, options.once, &ports);
     cluster.tidy(&samples);
     shown
 }
@@ -94,62 +93,77 @@ impl Stage {
 struct Show<'a> {
     stage: Stage,
     cluster: &'a Cluster,
-    /// The folder of the manifests.
-    samples: &'a Path,
     /// The programs without which nothing more will happen.
     programs: [&'a mut Process; 2],
+    watch: Watch,
     progress: Progress,
 }
 
 impl Show<'_> {
-    fn all(&mut self, once: bool, ports: &Ports) -> Result<()> {
-        self.cluster.apply(self.samples)?;
+    fn all(&mut self, samples: &Path, once: bool, ports: &Ports) -> Result<()> {
+        self.cluster.apply(samples)?;
         self.stage.say("One sample of every kind is applied");
-        let objects = self.until_ready()?;
+        let objects = self.cluster.objects(samples)?;
+        if objects.is_empty() {
+            return Err(Error::Failed("samples/ has no objects for the operator".into()));
+        }
+        self.until_ready(&objects)?;
         let table = self.cluster.kubectl().run(["get", "cloudimages", "--all-namespaces"])?;
         println!("\n{}\n", table.trim_end());
         if once {
             println!("Every sample is Ready. Without --once the demo stays, so that you can look around.");
             return Ok(());
         }
-        println!("{}", hints(self.cluster, ports, &objects));
-        self.stay()
-    }
-
-    /// Shows each change until every sample is Ready, and returns the samples' objects.
-    fn until_ready(&mut self) -> Result<Vec<Value>> {
-        let mut objects = Vec::new();
-        let ready = interrupt::wait_for(LIMIT, LOOK, || {
-            objects = self.cluster.objects(self.samples)?;
-            self.look(&objects)?;
-            Ok((!objects.is_empty() && objects.iter().all(progress::is_ready)).then_some(()))
-        })?;
-        if ready.is_some() {
-            return Ok(objects);
-        }
-        for object in objects.iter().filter(|object| !progress::is_ready(object)) {
-            println!("\n{}", self.cluster.describe(object)?.trim_end());
-        }
-        let [_, operator] = &self.programs;
-        Err(operator.failure(&format!("runs, but after {} s not every sample is Ready", LIMIT.as_secs())))
-    }
-
-    /// Shows what happens to any image, until interrupted.
-    fn stay(&mut self) -> Result<()> {
+        println!("{}\n", hints(self.cluster, ports, &objects));
         loop {
-            let looked = self.cluster.images().and_then(|objects| self.look(&objects));
-            match looked.and_then(|()| interrupt::pause(IDLE_LOOK)) {
+            match self.look() {
                 Err(Error::Interrupted) => return Ok(()),
                 other => other?,
             }
         }
     }
 
-    fn look(&mut self, objects: &[Value]) -> Result<()> {
-        for line in self.progress.changes(objects) {
-            self.stage.say(&line);
+    /// Shows each change until all of `objects` are Ready.
+    fn until_ready(&mut self, objects: &[Value]) -> Result<()> {
+        let end = Instant::now() + LIMIT;
+        while !objects.iter().all(|object| self.progress.is_ready(object)) {
+            self.look()?;
+            if Instant::now() > end {
+                return Err(self.not_ready(objects)?);
+            }
         }
-        self.programs.iter_mut().try_for_each(|program| program.expect_running())
+        Ok(())
+    }
+
+    /// Describes what is not Ready, in Kubernetes' words and in the operator's.
+    fn not_ready(&self, objects: &[Value]) -> Result<Error> {
+        for object in objects.iter().filter(|object| !self.progress.is_ready(object)) {
+            println!("\n{}", self.cluster.describe(object)?.trim_end());
+        }
+        let [_, operator] = &self.programs;
+        Ok(operator.failure(&format!("runs, but after {} s not every sample is Ready", LIMIT.as_secs())))
+    }
+
+    /// Shows the next change, or finds after a moment that there is none.
+    fn look(&mut self) -> Result<()> {
+        interrupt::check()?;
+        match self.watch.next(LOOK)? {
+            Some(change) if self.concerns(&change) => {
+                if let Some(line) = self.progress.note(&change) {
+                    self.stage.say(&line);
+                }
+            }
+            Some(_) => {}
+            None => self.programs.iter_mut().try_for_each(|program| program.expect_running())?,
+        }
+        Ok(())
+    }
+
+    /// Whether an object is the demo's business: in a user's cluster there may be others.
+    fn concerns(&self, change: &Change) -> bool {
+        let (Change::Seen(object) | Change::Gone(object)) = change;
+        !self.cluster.is_users()
+            || object["metadata"]["namespace"].as_str().is_none_or(|name| name == NAMESPACE)
     }
 }
 

@@ -38,11 +38,16 @@ impl Kubectl {
         &self.kubeconfig
     }
 
+    /// The start of a command for its cluster, to be continued with arguments.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env("KUBECONFIG", &self.kubeconfig);
+        command
+    }
+
     /// Runs it and returns what it prints; fails with what it says is wrong.
     pub fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<String> {
-        let mut command = Command::new(&self.program);
-        command.args(arguments).env("KUBECONFIG", &self.kubeconfig);
-        output(&mut command)
+        output(self.command().args(arguments))
     }
 }
 

@@ -77,6 +77,13 @@ impl Cluster {
         Ok(())
     }
 
+    /// The plural names of the operator's kinds.
+    pub(super) fn kinds(&self) -> Result<Vec<String>> {
+        let crds = workspace::root().join("crds");
+        let crds = items(&self.with_file(&["get", "--output=json"], crds.as_os_str())?)?;
+        Ok(crds.iter().filter_map(|crd| Some(crd["spec"]["names"]["plural"].as_str()?.to_owned())).collect())
+    }
+
     /// Applies every manifest in a folder.
     pub(super) fn apply(&self, samples: &Path) -> Result<()> {
         self.with_file(&["apply"], samples.as_os_str()).map(drop)
@@ -91,11 +98,6 @@ impl Cluster {
 
     fn all_objects(&self, samples: &Path) -> Result<Vec<Value>> {
         items(&self.with_file(&["get", "--ignore-not-found", "--output=json"], samples.as_os_str())?)
-    }
-
-    /// All images of the cluster, as they are now.
-    pub(super) fn images(&self) -> Result<Vec<Value>> {
-        items(&self.kubectl.run(["get", "cloudimages", "--all-namespaces", "--output=json"])?)
     }
 
     /// What `kubectl describe` says about an object.

@@ -1,34 +1,44 @@
-//! What has changed about the objects since the last look, in a line each.
+//! How far the objects have come, in a line for each step.
 
 use std::collections::HashMap;
 
 use serde_json::Value;
 
-/// Remembers what was shown of each object.
+use super::watch::Change;
+
+/// Remembers how each object looked last.
 #[derive(Default)]
-pub(super) struct Progress(HashMap<String, String>);
+pub(super) struct Progress(HashMap<String, Seen>);
+
+struct Seen {
+    state: String,
+    ready: bool,
+}
 
 impl Progress {
-    /// A line for each object that looks different now, and for each that is gone.
-    pub(super) fn changes(&mut self, objects: &[Value]) -> Vec<String> {
-        let now: HashMap<String, String> =
-            objects.iter().map(|object| (title(object), state(object))).collect();
-        let mut lines: Vec<String> = now
-            .iter()
-            .filter(|(title, state)| self.0.get(*title) != Some(*state))
-            .map(|(title, state)| format!("{title:<44} {state}"))
-            .collect();
-        lines.extend(
-            self.0.keys().filter(|title| !now.contains_key(*title)).map(|title| format!("{title:<44} gone")),
-        );
-        lines.sort();
-        self.0 = now;
-        lines
+    /// Takes note of a change, and puts it into a line if it is one that a person would see.
+    pub(super) fn note(&mut self, change: &Change) -> Option<String> {
+        let (Change::Seen(object) | Change::Gone(object)) = change;
+        let title = title(object);
+        let line = |state: &str| Some(format!("{title:<44} {state}"));
+        if matches!(change, Change::Gone(_)) {
+            return self.0.remove(&title).and_then(|_| line("gone"));
+        }
+        let now = Seen { state: state(object), ready: is_ready(object) };
+        let shown = self.0.get(&title).is_some_and(|before| before.state == now.state);
+        let line = if shown { None } else { line(&now.state) };
+        self.0.insert(title, now);
+        line
+    }
+
+    /// Whether the object was Ready when it was last seen.
+    pub(super) fn is_ready(&self, object: &Value) -> bool {
+        self.0.get(&title(object)).is_some_and(|seen| seen.ready)
     }
 }
 
 /// Whether the object is Ready as its spec is now.
-pub(super) fn is_ready(object: &Value) -> bool {
+fn is_ready(object: &Value) -> bool {
     let generation = &object["metadata"]["generation"];
     condition(object, "Ready")
         .is_some_and(|ready| ready["status"] == "True" && ready["observedGeneration"] == *generation)
@@ -98,28 +108,30 @@ mod tests {
     #[test]
     fn a_change_is_a_line_and_the_same_again_is_none() {
         let mut progress = Progress::default();
-        let mut look = |status: Value| -> Vec<String> {
-            let lines = progress.changes(&[image(&status)]);
-            lines.iter().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+        let mut look = |status: Value| -> Option<String> {
+            let line = progress.note(&Change::Seen(image(&status)))?;
+            Some(line.split_whitespace().collect::<Vec<_>>().join(" "))
         };
         let going = condition("Reconciling", "True", 2);
-        assert_eq!(
-            look(json!({"phase": "Building", "progress": 42, "conditions": [going]})),
-            ["ImageExport images/a Building 42 %"]
-        );
-        assert!(look(json!({"phase": "Building", "progress": 42, "conditions": [going]})).is_empty());
-        let ready = condition("Ready", "True", 2);
-        assert_eq!(
-            look(
-                json!({"phase": "Ready", "progress": 100, "imageId": "i", "artifact": "tos://b", "conditions": [ready]})
-            ),
-            ["ImageExport images/a Ready tos://b"]
-        );
-        let failed = condition("Ready", "False", 2);
-        assert_eq!(
-            look(json!({"phase": "Failed", "conditions": [failed]})),
-            ["ImageExport images/a Failed the reason"]
-        );
-        assert_eq!(progress.changes(&[]).len(), 1, "it is gone");
+        let building = json!({"phase": "Building", "progress": 42, "conditions": [going]});
+        assert_eq!(look(building.clone()).unwrap(), "ImageExport images/a Building 42 %");
+        assert_eq!(look(building), None);
+        let failed = json!({"phase": "Failed", "conditions": [condition("Ready", "False", 2)]});
+        assert_eq!(look(failed).unwrap(), "ImageExport images/a Failed the reason");
+        let ready = [condition("Ready", "True", 2)];
+        let ready = json!({"phase": "Ready", "progress": 100, "imageId": "i", "artifact": "tos://b", "conditions": ready});
+        assert_eq!(look(ready).unwrap(), "ImageExport images/a Ready tos://b");
+    }
+
+    #[test]
+    fn what_is_ready_is_remembered_until_it_is_gone() {
+        let mut progress = Progress::default();
+        let object = image(&json!({"conditions": [condition("Ready", "True", 2)]}));
+        assert!(!progress.is_ready(&object));
+        progress.note(&Change::Seen(object.clone()));
+        assert!(progress.is_ready(&object));
+        assert!(progress.note(&Change::Gone(object.clone())).is_some_and(|line| line.ends_with(" gone")));
+        assert!(!progress.is_ready(&object));
+        assert_eq!(progress.note(&Change::Gone(object)), None, "a second time says nothing new");
     }
 }

@@ -87,6 +87,7 @@ impl Ports {
 /// Starts the simulated vendors and waits until they listen.
 pub(super) fn simulator(ports: &Ports, folder: &Path) -> Result<Process> {
     let mut command = Command::new(workspace::binary(SIMULATOR)?);
+    command.env("NO_COLOR", "1"); // it goes into a file
     for (flag, address) in ports.addresses() {
         command.arg(format!("--{flag}={address}"));
     }
@@ -109,6 +110,7 @@ pub(super) fn operator(ports: &Ports, cluster: &Cluster, folder: &Path) -> Resul
     let mut command = Command::new(workspace::binary(OPERATOR)?);
     command
         .args(["run", &format!("--metrics-addr=127.0.0.1:{}", free_port()?)])
+        .env("NO_COLOR", "1")
         .env("KUBECONFIG", cluster.kubectl().kubeconfig());
     for (_, address) in ports.addresses().skip(1) {
         command.arg(format!("--allow-endpoint=http://{address}"));
