@@ -13,6 +13,7 @@ mod modify;
 mod parameters;
 mod signature_v1;
 mod signature_v3;
+mod xml;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -215,7 +216,7 @@ impl Service for AliyunEcs {
         match self.run(request, context) {
             Ok(mut body) => {
                 body.insert("RequestId".into(), context.request_id.clone().into());
-                Answer::json(200, &body.into()).with_header("x-acs-request-id", &context.request_id)
+                answer(request, context, 200, "Response", &body.into())
             }
             Err(refusal) => self.refuse(request, context, refusal),
         }
@@ -234,7 +235,7 @@ impl Service for AliyunEcs {
             "Message": message,
             "Recommend": recommend,
         });
-        let answer = Answer::json(status, &body).with_header("x-acs-request-id", &context.request_id);
+        let answer = answer(request, context, status, "Error", &body);
         let answer = match context.settings.aliyun_ecs.retry_after {
             Some(value) if code.starts_with("Throttling") => {
                 answer.with_header("x-acs-retry-after", value.to_string())
@@ -265,6 +266,18 @@ impl Service for AliyunEcs {
     fn reset(&self) {
         *self.state() = State::default();
     }
+}
+
+/// An answer in the format that the call wants; `element` ends the name of XML's root.
+fn answer(request: &Request, context: &Context<'_>, status: u16, element: &str, body: &Value) -> Answer {
+    let call = Call::read(request);
+    let answer = if call.wants_xml() {
+        let root = if element == "Error" { element.to_owned() } else { call.action + element };
+        Answer::text(status, "text/xml;charset=utf-8", xml::write(&root, body))
+    } else {
+        Answer::json(status, body)
+    };
+    answer.with_header("x-acs-request-id", &context.request_id)
 }
 
 /// Gives a seeded component what the vendor would have given it, and tells its id.

@@ -41,6 +41,8 @@ pub enum Fault {
     TruncatedBody,
     /// The vendor acts; the connection closes in the middle of the answer's body.
     CutBody,
+    /// The vendor acts and answers; then the connection closes without having said so, while a client's pool holds it.
+    CloseAfterAnswer,
     /// The vendor acts at once and answers late.
     SlowAnswer {
         /// How much later than usual.

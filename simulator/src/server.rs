@@ -15,7 +15,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::clock::{Clock, shifted};
@@ -129,6 +131,9 @@ impl Context<'_> {
 
 type AnswerBody = UnsyncBoxBody<Bytes, io::Error>;
 
+/// Time for what was written to reach the client before its connection is closed.
+const FLUSH: Duration = Duration::from_millis(20);
+
 /// The connection is to end without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection is closed on purpose")]
@@ -137,6 +142,8 @@ struct Closed;
 /// How an answer leaves.
 enum Delivery {
     Whole(Answer),
+    /// All of it; the connection closes soon after, and nothing announces that.
+    Last(Answer),
     /// The head and half of the body, then the connection closes.
     Half(Answer),
     Closed,
@@ -156,21 +163,30 @@ pub(crate) async fn listen(listener: TcpListener, service: Arc<dyn Service>, sha
                 };
                 // A small answer must not wait for the client's acknowledgement of the one before.
                 let _ = stream.set_nodelay(true);
-                let (service, shared) = (Arc::clone(&service), Arc::clone(&shared));
-                connections.spawn(async move {
-                    let handler = service_fn(move |request| {
-                        let (service, shared) = (Arc::clone(&service), Arc::clone(&shared));
-                        async move { converse(request, service.as_ref(), &shared).await }
-                    });
-                    // An error here is a client that left or a fault that closed the connection: both are in the ledger.
-                    let _ = http1::Builder::new()
-                        .max_buf_size(1 << 20)
-                        .serve_connection(TokioIo::new(stream), handler)
-                        .await;
-                });
+                connections.spawn(connection(stream, Arc::clone(&service), Arc::clone(&shared)));
             }
             Some(_) = connections.join_next() => {}
         }
+    }
+}
+
+/// Answers one connection until either side ends it.
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    service: Arc<dyn Service>,
+    shared: Arc<Shared>,
+) {
+    let end = Arc::new(Notify::new());
+    let ended = Arc::clone(&end);
+    let handler = service_fn(move |request| {
+        let (service, shared, end) = (Arc::clone(&service), Arc::clone(&shared), Arc::clone(&end));
+        async move { converse(request, service.as_ref(), &shared, end).await }
+    });
+    let serving = http1::Builder::new().max_buf_size(1 << 20).serve_connection(TokioIo::new(stream), handler);
+    tokio::select! {
+        // An error here is a client that left or a fault that closed the connection: both are in the ledger.
+        _ = serving => {}
+        () = ended.notified() => {}
     }
 }
 
@@ -178,6 +194,7 @@ async fn converse(
     incoming: hyper::Request<Incoming>,
     service: &dyn Service,
     shared: &Shared,
+    end: Arc<Notify>,
 ) -> Result<hyper::Response<AnswerBody>, Closed> {
     let request = read(incoming).await.map_err(|_| Closed)?;
     let (delivery, wait) = decide(&request, service, shared);
@@ -186,6 +203,13 @@ async fn converse(
     }
     match delivery {
         Delivery::Whole(answer) => Ok(whole(answer)),
+        Delivery::Last(answer) => {
+            tokio::spawn(async move {
+                tokio::time::sleep(FLUSH).await;
+                end.notify_one();
+            });
+            Ok(whole(answer))
+        }
         Delivery::Half(answer) => Ok(half(answer)),
         Delivery::Closed => Err(Closed),
         Delivery::Never => std::future::pending().await,
@@ -233,7 +257,9 @@ fn decide(request: &Request, service: &dyn Service, shared: &Shared) -> (Deliver
     };
     let (delivery, delay) = deliver(decision.fault, request, service, &mut context);
     let (status, code) = match &delivery {
-        Delivery::Whole(answer) | Delivery::Half(answer) => (Some(answer.status), answer.code.clone()),
+        Delivery::Whole(answer) | Delivery::Last(answer) | Delivery::Half(answer) => {
+            (Some(answer.status), answer.code.clone())
+        }
         Delivery::Closed | Delivery::Never => (None, None),
     };
     let Context { now, request_id, sequence, service, action, effects, .. } = context;
@@ -288,6 +314,7 @@ fn deliver(
             Delivery::Whole(answer)
         }
         Fault::CutBody => Delivery::Half(answer),
+        Fault::CloseAfterAnswer => Delivery::Last(answer),
         Fault::SlowAnswer { millis } => {
             delay = Duration::from_millis(millis);
             Delivery::Whole(answer)
@@ -338,7 +365,7 @@ fn half(mut answer: Answer) -> hyper::Response<AnswerBody> {
     let first = stream::once(std::future::ready(Ok(Frame::data(Bytes::from(answer.body)))));
     let then = stream::once(async {
         // Without a pause the error would overtake what is not flushed yet, and the client would see nothing at all.
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(FLUSH).await;
         Err(io::Error::from(io::ErrorKind::ConnectionReset))
     });
     response.map(|()| StreamBody::new(first.chain(then)).boxed_unsync())

@@ -48,6 +48,14 @@ const COMMON: [&str; 11] = [
 ];
 
 impl Call {
+    /// The older version answers in XML unless it is asked for JSON.
+    pub(super) fn wants_xml(&self) -> bool {
+        match &self.proof {
+            Proof::V3 => false,
+            Proof::V1(all) => !all.get("Format").is_some_and(|format| format.eq_ignore_ascii_case("JSON")),
+        }
+    }
+
     pub(super) fn read(request: &Request) -> Self {
         let mut parameters: Parameters =
             request.query_pairs().into_iter().chain(request.form_pairs()).collect();

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::State;
+use super::{Settings, State};
 use crate::ledger::Change;
 use crate::paging::{descending, page, read_token};
 use crate::server::Context;
@@ -126,7 +126,7 @@ pub(super) fn build(
             "url" => url_source(body)?,
             other => return Err(parameters_wrong(&format!("ImageFileFormat {other}"))),
         };
-    let settings = &context.settings.volcengine;
+    let settings: &Settings = &context.settings.volcengine;
     let id = format!("img-{}", context.shared.ids.alphanumeric(16));
     let image = AospImage {
         id: id.clone(),

@@ -384,6 +384,27 @@ async fn the_older_signature_is_checked_too() {
 }
 
 #[tokio::test]
+async fn the_older_signature_is_answered_in_xml_unless_it_wants_json() {
+    let simulator = start().await;
+    simulator.aliyun_ecs().seed(vendor_simulator::aliyun_ecs::Component {
+        name: "with space*~+".into(),
+        description: Some("a<b".into()),
+        ..Default::default()
+    });
+    let reply = send(simulator.addresses().aliyun_ecs, &v1("GET", &[("Format", None)])).await.unwrap();
+    let text = reply.text();
+    assert!(
+        text.contains("<DescribeImageComponentsResponse>") && text.contains("<TotalCount>1</TotalCount>"),
+        "{text}"
+    );
+    assert!(text.contains("<ImageComponent><ImageComponentSet><"), "{text}");
+    assert!(text.contains("<Description>a&lt;b</Description>"), "{text}");
+    let refused = v1("GET", &[("Format", None), ("SignatureNonce", None)]);
+    let reply = send(simulator.addresses().aliyun_ecs, &refused).await.unwrap();
+    assert!(reply.text().contains("<Error><Code>MissingParameter</Code>"), "{}", reply.text());
+}
+
+#[tokio::test]
 async fn accounts_do_not_see_each_other() {
     let simulator = start().await;
     simulator.configure(|settings| {

@@ -85,6 +85,24 @@ async fn bodies_are_truncated_and_cut() {
 }
 
 #[tokio::test]
+async fn a_kept_connection_closes_unannounced() {
+    let simulator = start().await;
+    let request = String::from_utf8(creation().bytes(&[])).unwrap().replace("connection: close\r\n", "");
+    for closes in [false, true] {
+        let fault = FaultRule::new(Fault::CloseAfterAnswer);
+        simulator.set_faults(if closes { vec![fault] } else { Vec::new() });
+        let mut stream = TcpStream::connect(simulator.addresses().aliyun_ecs).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        let patience = if closes { Duration::from_secs(10) } else { Duration::from_millis(300) };
+        let ended = tokio::time::timeout(patience, stream.read_to_end(&mut bytes)).await;
+        assert_eq!(ended.is_ok(), closes);
+        let answer = String::from_utf8(bytes).unwrap().to_ascii_lowercase();
+        assert!(answer.starts_with("http/1.1 ") && !answer.contains("connection: close"), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_redirect_points_back_and_does_nothing() {
     let (reply, made) = under(Fault::Redirect { location: None }).await;
     let reply = reply.unwrap();
