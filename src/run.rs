@@ -119,8 +119,9 @@ pub async fn run_with(client: Client, options: Options, stop: CancellationToken)
         }
         ready.set(true);
         let stopping = stop.child_token();
-        let mut controllers =
-            std::pin::pin!(controllers(&client, &options, endpoints, telemetry, stopping.clone()));
+        let (accounts, controllers) =
+            controllers(&client, &options, endpoints, telemetry, stopping.clone());
+        let mut controllers = std::pin::pin!(controllers);
         let lost = async {
             match &lead {
                 Some(lead) => lead.lost().await,
@@ -139,6 +140,8 @@ pub async fn run_with(client: Client, options: Options, stop: CancellationToken)
                 "some work did not end in time; what it was about is written down, and the next start finds out"
             );
         }
+        // Whether a vendor hears that we go is not worth waiting for.
+        let _ = tokio::time::timeout(pace::FAREWELL, accounts.close()).await;
         if let Some(lead) = lead {
             lead.release().await;
         }
@@ -167,13 +170,13 @@ async fn check_crds(client: &Client) -> Result<(), Error> {
     Ok(())
 }
 
-async fn controllers(
+fn controllers(
     client: &Client,
     options: &Options,
     endpoints: Endpoints,
     telemetry: Telemetry,
     stopping: CancellationToken,
-) {
+) -> (Arc<Accounts>, impl Future<Output = ()> + use<>) {
     let namespaces: Vec<_> = if options.namespaces.is_empty() {
         vec![None]
     } else {
@@ -219,7 +222,7 @@ async fn controllers(
     running.push(
         steward(client, &accounts, Api::all(client.clone()), cluster, cluster_writer, &stopping).boxed(),
     );
-    join_all(running).await;
+    (accounts, join_all(running).map(drop))
 }
 
 fn steward<A: Account>(

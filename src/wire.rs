@@ -128,7 +128,8 @@ pub async fn send<T: DeserializeOwned>(
     if !status.is_success() {
         return Err(lost("an answer that is not the vendor's"));
     }
-    match serde_json::from_slice(if body.is_empty() { b"null" } else { &body }) {
+    let text = if status == StatusCode::NO_CONTENT { b"null" } else { &*body };
+    match serde_json::from_slice(text) {
         Ok(value) => Ok(Answer { value, status, request_id }),
         Err(error) => Err(lost(&format!("an answer that cannot be read ({error})"))),
     }

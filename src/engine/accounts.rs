@@ -16,6 +16,7 @@ use crate::{
     image::{AccountKind, AccountRef, FIELD_MANAGER, FINALIZER},
     wire::{Http, endpoint::Endpoints},
 };
+use futures::future::{BoxFuture, join_all};
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -145,6 +146,7 @@ pub struct Connection {
     material: Material,
     fingerprint: Fingerprint,
     made: Mutex<HashMap<(TypeId, String), Arc<dyn Any + Send + Sync>>>,
+    farewells: Mutex<Vec<BoxFuture<'static, ()>>>,
 }
 
 /// What a connection was made from: the account's uid and generation, the Secret and its version.
@@ -162,7 +164,18 @@ impl Debug for Connection {
 impl Connection {
     /// The vendor client, made at first use.
     pub fn client<C: Connect>(&self) -> Result<C, Unusable> {
-        self.once(String::new(), || C::connect(&self.account, self.material.clone()))
+        self.once(String::new(), || {
+            let client = C::connect(&self.account, self.material.clone())?;
+            let leaving = client.clone();
+            lock(&self.farewells).push(Box::pin(async move { leaving.close().await }));
+            Ok(client)
+        })
+    }
+
+    /// Ends what the vendor keeps for its clients.
+    async fn close(&self) {
+        let farewells = std::mem::take(&mut *lock(&self.farewells));
+        join_all(farewells).await;
     }
 
     /// Where objects of one kind and lane share their looks.
@@ -396,8 +409,11 @@ impl Accounts {
                 account.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
             self.set_finalizers(account, account.resource_version(), others).await?;
         }
-        lock(&self.connections).remove(&account.key());
+        let connection = lock(&self.connections).remove(&account.key());
         lock(&self.limits).remove(&account.key());
+        if let Some(connection) = connection {
+            connection.close().await;
+        }
         Ok(())
     }
 
@@ -442,15 +458,23 @@ impl Accounts {
             material,
             fingerprint,
             made: Mutex::default(),
+            farewells: Mutex::default(),
         });
         let mut connections = lock(&self.connections);
         // Many objects may have come here at once: they share the connection of the first.
         let current = connections.entry(key).and_modify(|current| {
             if current.fingerprint != connection.fingerprint {
-                *current = connection.clone();
+                let former = std::mem::replace(current, connection.clone());
+                tokio::spawn(async move { former.close().await });
             }
         });
         Ok(current.or_insert(connection).clone())
+    }
+
+    /// Ends all connections, when nobody is going to use them any more.
+    pub async fn close(&self) {
+        let all: Vec<_> = lock(&self.connections).drain().map(|(_, connection)| connection).collect();
+        join_all(all.iter().map(|connection| connection.close())).await;
     }
 
     /// The limits stay over a new Secret, so that a rotation does not reset what the vendor counts.

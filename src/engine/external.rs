@@ -10,17 +10,23 @@ use super::{
 use crate::{
     account::AccountVendor,
     image::{ImageSpec, ImageStatus},
-    wire::{CallError, Http, endpoint::Endpoints},
+    wire::{self, Answer, CallError, Effect, Http, Protocol, endpoint::Endpoints},
 };
 use jiff::Timestamp;
 use kube::{CustomResourceExt, Resource, core::NamespaceResourceScope};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::HashMap, fmt::Debug, future::Future, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// A connection to one vendor with one account's credentials; cheap to clone.
 pub trait Connect: Clone + Send + Sync + 'static {
     /// Makes the connection, or says what is missing in words a user can act on. Calls nobody.
     fn connect(account: &AccountVendor, material: Material) -> Result<Self, Unusable>;
+
+    /// Ends what the vendor keeps for the connection, such as a session. It is not used after that.
+    fn close(&self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
 }
 
 /// What a connection is made from, besides the account's spec.
@@ -36,6 +42,29 @@ pub struct Material {
     pub telemetry: Telemetry,
     /// Which addresses besides the vendors' own may be called.
     pub endpoints: Arc<Endpoints>,
+}
+
+impl Material {
+    /// Sends a request to a vendor once. Calls that create nothing wait for their turn here and are counted here; a
+    /// creating call has had its turn before its intent was stored.
+    pub async fn call<T: DeserializeOwned>(
+        &self,
+        protocol: &impl Protocol,
+        region: &str,
+        action: &str,
+        effect: Effect,
+        request: http::Request<Vec<u8>>,
+    ) -> Result<Answer<T>, CallError> {
+        if effect == Effect::Create {
+            return wire::send(&self.http, protocol, action, effect, request).await;
+        }
+        let turn = self.limits.turn(region, action).await?;
+        let started = Instant::now();
+        let answer = wire::send(&self.http, protocol, action, effect, request).await;
+        self.telemetry.call(action, started.elapsed(), &answer);
+        turn.report(&answer);
+        answer
+    }
 }
 
 /// Why an account cannot be used: a CamelCase reason and a sentence.

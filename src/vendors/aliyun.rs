@@ -7,13 +7,12 @@ pub mod sign;
 use crate::{
     account::AccountVendor,
     engine::external::{Connect, Material, Unusable},
-    wire::{self, Answer, CallError, Class, Effect, Protocol, Refusal},
+    wire::{Answer, CallError, Class, Effect, Protocol, Refusal},
 };
 use http::{HeaderMap, Method, StatusCode, header};
 use jiff::Timestamp;
 use serde::{Deserialize, de::DeserializeOwned};
 use std::{fmt, sync::Arc, time::Duration};
-use tokio::time::Instant;
 use url::Url;
 
 /// Published on the CreateImageComponent page: 1000 requests in 60 s. Nothing is published for the others.
@@ -86,16 +85,7 @@ impl Client {
             .body(body.into_bytes())
             .map_err(|error| CallError::NotSent(error.to_string()))?;
         let protocol = Acs3 { keys: &self.0.keys, action, version: "2014-05-26" };
-        let Material { limits, http, telemetry, .. } = &self.0.material;
-        if effect == Effect::Create {
-            return wire::send(http, &protocol, action, effect, request).await;
-        }
-        let turn = limits.turn(region, action).await?;
-        let started = Instant::now();
-        let answer = wire::send(http, &protocol, action, effect, request).await;
-        telemetry.call(action, started.elapsed(), &answer);
-        turn.report(&answer);
-        answer
+        self.0.material.call(&protocol, region, action, effect, request).await
     }
 }
 
