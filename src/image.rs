@@ -315,7 +315,7 @@ pub fn fixed(field: &str, instead: &str) -> Rule {
     let (new, old) = (format!("self.spec.forProvider.{field}"), format!("oldSelf.spec.forProvider.{field}"));
     Rule::new(format!(
         "(has({new}) == has({old}) && (!has({new}) || {new} == {old})) || (has(oldSelf.status) && has(oldSelf.status.phase) \
-         && oldSelf.status.phase in ['Pending', 'Failed'] && !has(oldSelf.status.imageId))"
+         && (oldSelf.status.phase == 'Pending' || (oldSelf.status.phase == 'Failed' && oldSelf.status.operation.state == 'Failed')))"
     ))
     .message(&*format!(
         "forProvider.{field} cannot be changed once it is asked for: the vendor has no call for it; {instead}"

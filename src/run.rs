@@ -119,8 +119,7 @@ pub async fn run_with(client: Client, options: Options, stop: CancellationToken)
         }
         ready.set(true);
         let stopping = stop.child_token();
-        let (accounts, controllers) =
-            controllers(&client, &options, endpoints, telemetry, stopping.clone());
+        let (accounts, controllers) = controllers(&client, &options, endpoints, telemetry, stopping.clone());
         let mut controllers = std::pin::pin!(controllers);
         let lost = async {
             match &lead {

@@ -112,11 +112,7 @@ pub async fn send<T: DeserializeOwned>(
     let request_id = protocol.request_id(&headers, &body);
     if let Some(refusal) = protocol.refusal(action, status, &headers, &body) {
         let lost = effect == Effect::Create && !protocol.is_certain(&refusal);
-        return Err(if lost {
-            CallError::Unknown(refusal.to_string())
-        } else {
-            CallError::Refused(refusal)
-        });
+        return Err(if lost { CallError::Unknown(refusal.to_string()) } else { CallError::Refused(refusal) });
     }
     let lost = |what: &str| {
         CallError::Unknown(format!(

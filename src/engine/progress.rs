@@ -1,6 +1,6 @@
 //! Where one object stands, and what to do next. Pure: no clock, no network, no Kubernetes client.
 
-use crate::wire::{CallError, Class};
+use crate::wire::{CallError, Class, Refusal};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -163,6 +163,8 @@ pub enum Observation {
     Ready(Product),
     /// Over, without a result.
     Failed(Failure),
+    /// The order was taken and then refused, as the creating call itself might have been: nothing is left of it.
+    Refused(Refusal),
     /// The vendor does not know this handle.
     Missing,
 }
@@ -309,6 +311,7 @@ impl Progress {
             }
             Observation::Ready(product) => Self::Ready { intent, handle, product },
             Observation::Failed(failure) => Self::Failed { intent, handle: Some(handle), failure },
+            Observation::Refused(refusal) => Self::submitted(intent, Err(&CallError::Refused(refusal))),
             Observation::Missing => Self::Missing { intent, handle },
         }
     }

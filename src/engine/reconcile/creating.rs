@@ -42,7 +42,17 @@ impl<K: External> Pass<'_, K> {
         self.world.telemetry.call(K::ACTION, started.elapsed(), &answer);
         turn.report(&answer);
         drop(turn);
+        let answer = answer.and_then(|submitted| self.own(submitted, replay));
         self.submitted(client, from, intent, answer).await
+    }
+
+    /// What a repeated call found again is only ours if no other object holds it.
+    fn own(&self, submitted: Submitted, replay: bool) -> Result<Submitted, CallError> {
+        let id = submitted.handle.id();
+        if replay && self.world.accounts.catalog().is_taken(&K::kind(&()), id, &self.uid()) {
+            return Err(CallError::Undecidable(vec![id.to_owned()]));
+        }
+        Ok(submitted)
     }
 
     pub(super) async fn permit(

@@ -5,10 +5,10 @@ use crate::{
     engine::{
         external::External,
         pace,
-        progress::{Comparison, Handle, Observation, Product, Progress, Wish},
+        progress::{Comparison, Handle, Intent, Observation, Product, Progress, Wish},
         status::Notice,
     },
-    wire::CallError,
+    wire::{CallError, Refusal},
 };
 use jiff::Timestamp;
 use std::time::Duration;
@@ -77,7 +77,14 @@ impl<K: External> Pass<'_, K> {
             Observation::Building { note: Some(note), .. } => Some(Notice::waiting("Building", note)),
             _ => None,
         };
+        let refusal = match &seen {
+            Observation::Refused(refusal) => Some(refusal.clone()),
+            _ => None,
+        };
         let mut to = base.observed(seen);
+        if let (Progress::New { attempt, .. }, Some(refusal)) = (&to, refusal) {
+            return self.refused(&from, attempt + 1, refusal).await;
+        }
         if let Progress::Ready { product, .. } = &to {
             match if wish.observe_only { Comparison::Same } else { self.subject().compare(client, product) } {
                 Comparison::Same => self.memo.amended = 0,
@@ -118,6 +125,17 @@ impl<K: External> Pass<'_, K> {
         }
         self.show(&from, to, notice, true, None).await?;
         Ok(next)
+    }
+
+    /// The vendor took the order and refused it afterwards. Its token is used up, so the next attempt is another one.
+    async fn refused(&mut self, from: &Progress, attempt: u32, refusal: Refusal) -> Result<Next, Error> {
+        let tried = Intent { token: K::token(&self.uid(), attempt), attempt, since: None };
+        // The creating calls in between went well; how often it was all in vain is the number of attempts.
+        self.memo.failures = attempt - 1;
+        let error = CallError::Refused(refusal);
+        let notice = Notice::waiting(error.reason(), error.to_string());
+        self.show(from, Progress::New { attempt, tried: Some(tried) }, Some(notice), false, None).await?;
+        Ok(Next::In(self.backoff(&error)))
     }
 
     /// Sets a difference right and looks again.
