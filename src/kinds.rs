@@ -6,7 +6,7 @@ use crate::{
     engine::{self, Shared, external::External},
     image::ImageStatus,
     vendors::{
-        aliyun::image_component::ImageComponent,
+        aliyun::{batch_compute_image::BatchComputeImage, image_component::ImageComponent},
         volcengine::{aosp_image::AospImage, image_export::ImageExport},
     },
 };
@@ -22,6 +22,7 @@ pub static KINDS: &[&dyn Kind] = &[
     &Of::<AospImage>::new("Volcengine", "ACEP", "2025-05-01"),
     &Of::<ImageExport>::new("Volcengine", "ECS", "2020-04-01"),
     &Of::<ImageComponent>::new("Alibaba Cloud", "ECS", "2014-05-26"),
+    &Of::<BatchComputeImage>::new("Alibaba Cloud", "BatchCompute", "2015-11-11"),
 ];
 
 /// One image kind, as the rest of the program sees it.

@@ -1,11 +1,14 @@
-//! Alibaba Cloud: RPC-style APIs, signed with ACS3-HMAC-SHA256, parameters in the form body.
+//! Alibaba Cloud: who calls and where, for all its APIs; and the client of ECS, whose calls are RPC style, signed with
+//! ACS3-HMAC-SHA256, parameters in the form body.
 
+pub mod batch_compute;
+pub mod batch_compute_image;
 pub mod errors;
 pub mod image_component;
 pub mod sign;
 
 use crate::{
-    account::AccountVendor,
+    account::{AccountVendor, Endpoint},
     engine::external::{Connect, Material, Unusable},
     wire::{Answer, CallError, Class, Effect, Protocol, Refusal},
 };
@@ -30,6 +33,7 @@ struct Inner {
     keys: sign::Keys,
     region: String,
     ecs: Option<Url>,
+    batch_compute: Option<Url>,
     material: Material,
 }
 
@@ -48,12 +52,19 @@ impl Connect for Client {
             access_key_secret: secret.get("accessKeySecret")?.into(),
             security_token: secret.optional("securityToken").map(Into::into),
         };
-        let endpoint = account.ecs.as_ref().and_then(|api| api.endpoint.as_deref());
-        let ecs = endpoint
-            .map(|endpoint| material.endpoints.check(endpoint, DOMAINS))
-            .transpose()
-            .map_err(|denied| Unusable::new("EndpointNotAllowed", format!("aliyun.ecs: {denied}")))?;
-        Ok(Self(Arc::new(Inner { keys, region: account.region_id.clone(), ecs, material })))
+        let endpoint = |name: &str, api: &Option<Endpoint>| {
+            let own = api.as_ref().and_then(|api| api.endpoint.as_deref());
+            own.map(|endpoint| material.endpoints.check(endpoint, DOMAINS))
+                .transpose()
+                .map_err(|denied| Unusable::new("EndpointNotAllowed", format!("aliyun.{name}: {denied}")))
+        };
+        Ok(Self(Arc::new(Inner {
+            keys,
+            region: account.region_id.clone(),
+            ecs: endpoint("ecs", &account.ecs)?,
+            batch_compute: endpoint("batchCompute", &account.batch_compute)?,
+            material,
+        })))
     }
 }
 

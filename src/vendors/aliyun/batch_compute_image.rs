@@ -1,0 +1,472 @@
+//! `BatchComputeImage`: an ECS image registered for Alibaba Cloud BatchCompute. `CreateImage` 2015-11-11.
+
+use super::Client;
+use crate::{
+    engine::{
+        catalog::Reference,
+        external::{External, Submitted},
+        journal::Permit,
+        progress::{Comparison, Deletion, Handle, Observation, Product, Recovered},
+    },
+    image::{ImageRef, ImageSpec, ImageStatus, fixed, observe_needs_import},
+    wire::{
+        CallError, Class, Effect, Refusal,
+        encode::{self, lower_camel},
+    },
+};
+use http::Method;
+use jiff::Timestamp;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde_json::Value;
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+// ---- What a user writes --------------------------------------------------------------------------------------------
+
+const AGAIN: &str = "delete this object and make a new one";
+
+/// An image at Alibaba Cloud BatchCompute.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "cloudimages.dev",
+    version = "v1alpha1",
+    kind = "BatchComputeImage",
+    plural = "batchcomputeimages",
+    shortname = "bcimg",
+    category = "cloudimages",
+    namespaced,
+    status = "ImageStatus",
+    doc = "An ECS image registered for Alibaba Cloud BatchCompute. It stands for the vendor's CreateImage. The vendor calls BatchCompute deprecated and no longer maintains its documents; use it only for what already runs there. Nothing about such an image can be changed.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status", description = "Whether the vendor has it, as the spec says"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", description = "Where it stands, in a word"),
+    printcolumn(name = "Image ID", type_ = "string", json_path = ".status.imageId", description = "The vendor's id of the image"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1),
+    validation = fixed("name", AGAIN),
+    validation = fixed("description", AGAIN),
+    validation = fixed("ecsImageId", AGAIN),
+    validation = fixed("ecsImageRef", AGAIN),
+    validation = fixed("platform", AGAIN)
+)]
+#[x_kube(
+    validation = observe_needs_import(),
+    validation = Rule::new("has(self.forProvider.name) || has(self.import)").message("forProvider.name is required: what the image is called (or name an existing image in import)"),
+    validation = Rule::new("has(self.forProvider.platform) || has(self.import)").message("forProvider.platform is required: Linux or Windows"),
+    validation = Rule::new("has(self.import) || has(self.forProvider.ecsImageId) || has(self.forProvider.ecsImageRef)").message("forProvider.ecsImageId or ecsImageRef is required: the ECS image to register"),
+    validation = Rule::new("!has(self.forProvider.ecsImageId) || !has(self.forProvider.ecsImageRef)").message("forProvider must have only one of ecsImageId and ecsImageRef"),
+)]
+pub struct BatchComputeImageSpec {
+    /// What all kinds share.
+    #[serde(flatten)]
+    pub image: ImageSpec<BatchComputeMatch>,
+    /// The parameters of CreateImage, under the vendor's names. None of them can be changed later: the vendor has no
+    /// call for it. The region is the account's.
+    pub for_provider: BatchComputeParameters,
+}
+
+/// The parameters of CreateImage.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchComputeParameters {
+    /// The image's name: 1 to 64 letters, digits, `_` and `-`, not beginning with a digit. It need not be unique.
+    /// Required. Cannot be changed. Example: `ImageName`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    #[x_kube(
+        validation = Rule::new("self.size() >= 1 && self.size() <= 64").message("name must be 1 to 64 characters long"),
+        validation = Rule::new("self.matches('^[a-zA-Z0-9_-]*$')").message("name must contain only letters, digits, underscores (_) and hyphens (-)"),
+        validation = Rule::new("!self.matches('^[0-9]')").message("name must not start with a digit"),
+    )]
+    pub name: Option<String>,
+
+    /// What the image is for, at most 1024 characters. Default: empty. Cannot be changed.
+    /// Example: `ImageDescription`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    #[x_kube(validation = Rule::new("self.size() <= 1024").message("description must be at most 1024 characters long"))]
+    pub description: Option<String>,
+
+    /// The ECS image to register, 1 to 256 characters: a custom image of the account in its region. Each can be
+    /// registered once. Required, unless `ecsImageRef` is given. Cannot be changed. Example: `m-bp67acfmxazb4p`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    #[x_kube(validation = Rule::new("self.size() >= 1 && self.size() <= 256").message("ecsImageId must be 1 to 256 characters long"))]
+    pub ecs_image_id: Option<String>,
+
+    /// Instead of `ecsImageId`: an object of the same namespace whose `status.imageId` is the ECS image; it is waited for
+    /// until it is Ready. Cannot be changed. Example: `{name: base}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ecs_image_ref: Option<ImageRef>,
+
+    /// The operating system of the image: `Linux` or `Windows`. Required. Cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+}
+
+/// The operating system of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display)]
+#[expect(missing_docs, reason = "explained at BatchComputeParameters::platform")]
+pub enum Platform {
+    Linux,
+    Windows,
+}
+
+/// Which of the account's images to take over: the only one that has all that is given here.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.name) || has(self.ecsImageId)").message("import.match needs name or ecsImageId"))]
+pub struct BatchComputeMatch {
+    /// The image's name, exactly, 1 to 64 characters. Example: `ImageName`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub name: Option<String>,
+    /// The ECS image that it was registered from, 1 to 256 characters. Example: `m-bp67acfmxazb4p`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub ecs_image_id: Option<String>,
+}
+
+// ---- What the vendor speaks ----------------------------------------------------------------------------------------
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Creation<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ecs_image_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    platform: Option<Platform>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Created {
+    id: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Page {
+    items: Vec<Value>,
+    #[serde(default)]
+    next_marker: Option<String>,
+}
+
+/// An image, keys in lowerCamelCase as in `status.atProvider`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    id: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    ecs_image_id: String,
+    #[serde(default)]
+    platform: String,
+    #[serde(default)]
+    creation_time: String,
+}
+
+/// GetImage; `None` for one that does not exist.
+async fn get(client: &Client, id: &str) -> Result<Option<Value>, CallError> {
+    let target = format!("/images/{}", encode::component(id));
+    match client.batch_compute("GetImage", Effect::Read, Method::GET, &target, vec![]).await {
+        Ok(answer) => Ok(Some(lower_camel(answer.value))),
+        Err(CallError::Refused(refusal)) if refusal.class == Class::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// ListImages: the account's own images, as long as `more` says so after each page.
+async fn list(client: &Client, mut more: impl FnMut(&[Value]) -> bool) -> Result<Vec<Value>, CallError> {
+    let mut rows = vec![];
+    let mut seen = HashSet::new();
+    let mut marker = String::new();
+    loop {
+        let mut query = vec![("MaxItemCount", "100")];
+        query.extend((!marker.is_empty()).then_some(("Marker", marker.as_str())));
+        let target = format!("/images?{}", encode::sorted(query));
+        let page: Page =
+            client.batch_compute("ListImages", Effect::Read, Method::GET, &target, vec![]).await?.value;
+        rows.extend(page.items.into_iter().map(lower_camel));
+        // A page that came before must not be read for ever.
+        match page.next_marker.filter(|next| !next.is_empty() && seen.insert(next.clone())) {
+            Some(next) if more(&rows) => marker = next,
+            _ => return Ok(rows),
+        }
+    }
+}
+
+// ---- How one becomes the other -------------------------------------------------------------------------------------
+
+impl External for BatchComputeImage {
+    type Client = Client;
+    type Match = BatchComputeMatch;
+
+    const ACTION: &'static str = "CreateImage";
+    const BATCH: usize = 100;
+    const IMMEDIATE: bool = true;
+
+    fn spec(&self) -> &ImageSpec<BatchComputeMatch> {
+        &self.spec.image
+    }
+
+    fn status(&self) -> Option<&ImageStatus> {
+        self.status.as_ref()
+    }
+
+    fn lane(&self, client: &Client) -> String {
+        client.region().to_owned()
+    }
+
+    /// Only so long that a request that was on its way has arrived: the token does the rest.
+    fn settle(&self, _: &Client) -> Duration {
+        Duration::from_secs(5)
+    }
+
+    fn reference(&self) -> Option<Reference> {
+        self.spec.for_provider.ecs_image_ref.as_ref().map(ImageRef::reference)
+    }
+
+    fn resolved(&self, id: &str) -> Self {
+        let mut resolved = self.clone();
+        resolved.spec.for_provider.ecs_image_id = Some(id.to_owned());
+        resolved
+    }
+
+    /// IdempotentToken: at most 64 letters, digits and underscores.
+    fn token(uid: &str, attempt: u32) -> String {
+        format!("{}_{attempt}", uid.replace('-', "_"))
+    }
+
+    async fn submit(&self, client: &Client, permit: Permit) -> Result<Submitted, CallError> {
+        let parameters = &self.spec.for_provider;
+        let body = serde_json::to_vec(&parameters.to_request())
+            .map_err(|error| CallError::NotSent(error.to_string()))?;
+        let target = format!("/images?IdempotentToken={}", encode::component(permit.token()));
+        let call = client.batch_compute::<Created>(Self::ACTION, Effect::Create, Method::POST, &target, body);
+        match call.await {
+            Ok(answer) => {
+                Ok(Submitted { handle: Handle::image(answer.value.id), request_id: answer.request_id })
+            }
+            Err(CallError::Refused(refusal)) if refusal.class == Class::Conflict => {
+                let registered = list(client, |rows| parameters.registered(rows).is_none()).await;
+                let registered = registered.map_err(|error| {
+                    CallError::Unknown(format!(
+                        "{} conflicts with something that could not be looked at: {error}",
+                        Self::ACTION
+                    ))
+                })?;
+                parameters.settle_conflict(refusal, &permit, parameters.registered(&registered))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same IdempotentToken yields the same image, so asking again is the way to find out.
+    async fn recover(&self, _: &Client, _: &str, _: Timestamp) -> Result<Recovered, CallError> {
+        Ok(Recovered::Replay)
+    }
+
+    /// The vendor has no call for several ids: one is asked for by its id. For several, the list is read for at most as
+    /// many pages; what it does not show, since it is the system's or new, is asked for by its id as well.
+    async fn observe(
+        client: &Client,
+        _: &str,
+        handles: &[Handle],
+    ) -> Result<HashMap<Handle, Observation>, CallError> {
+        let mut found = HashMap::new();
+        if handles.len() > 1 {
+            let mut pages = 1;
+            let rows = list(client, |_| {
+                pages += 1;
+                pages <= handles.len()
+            });
+            for row in rows.await? {
+                if let Some(id) = row.get("id").and_then(Value::as_str) {
+                    found.insert(id.to_owned(), row);
+                }
+            }
+        }
+        let mut seen = HashMap::new();
+        for handle in handles {
+            let row = match found.remove(handle.id()) {
+                Some(row) => Some(row),
+                None => get(client, handle.id()).await?,
+            };
+            let ready = |row| {
+                let image_id = Some(handle.id().to_owned());
+                Observation::Ready(Product { image_id, artifact: None, at_provider: row })
+            };
+            seen.extend(row.map(|row| (handle.clone(), ready(row))));
+        }
+        Ok(seen)
+    }
+
+    async fn find(&self, client: &Client, matching: &BatchComputeMatch) -> Result<Vec<Handle>, CallError> {
+        let fits = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is);
+        let rows = list(client, |_| true).await?;
+        Ok(rows
+            .iter()
+            .filter_map(read)
+            .filter(|row| fits(&matching.name, &row.name) && fits(&matching.ecs_image_id, &row.ecs_image_id))
+            .map(|row| Handle::image(row.id))
+            .collect())
+    }
+
+    fn compare(&self, _: &Client, product: &Product) -> Comparison {
+        let differences = read(&product.at_provider)
+            .map(|row| self.spec.for_provider.differences(&row))
+            .unwrap_or_default();
+        if differences.is_empty() { Comparison::Same } else { Comparison::Fixed(differences) }
+    }
+
+    /// The vendor has no call that changes an image.
+    async fn amend(&self, _: &Client, _: &Product) -> Result<(), CallError> {
+        Ok(())
+    }
+
+    async fn delete(&self, client: &Client, handle: &Handle) -> Result<Deletion, CallError> {
+        let target = format!("/images/{}", encode::component(handle.id()));
+        let call = client.batch_compute::<IgnoredAny>(
+            "DeleteImage",
+            Effect::Change,
+            Method::DELETE,
+            &target,
+            vec![],
+        );
+        match call.await {
+            Err(CallError::Refused(refusal)) if refusal.class == Class::NotFound => Ok(Deletion::Gone),
+            done => done.map(|_| Deletion::Gone),
+        }
+    }
+}
+
+/// How far the vendor's clock may be behind ours: it refuses requests beyond that.
+const SKEW: jiff::SignedDuration = jiff::SignedDuration::from_mins(15);
+
+impl BatchComputeParameters {
+    fn to_request(&self) -> Creation<'_> {
+        Creation {
+            name: self.name.as_deref(),
+            description: self.description.as_deref(),
+            ecs_image_id: self.ecs_image_id.as_deref(),
+            platform: self.platform,
+        }
+    }
+
+    /// The image that has this ECS image: there is at most one.
+    fn registered(&self, rows: &[Value]) -> Option<Row> {
+        rows.iter().filter_map(read).find(|row| Some(&row.ecs_image_id) == self.ecs_image_id.as_ref())
+    }
+
+    /// Which of the fields that are given differ from what the vendor has.
+    fn differences(&self, row: &Row) -> Vec<String> {
+        let platform = self.platform.map(|platform| platform.to_string());
+        let fields = [
+            ("name", self.name.as_deref(), &row.name),
+            ("description", self.description.as_deref(), &row.description),
+            ("ecsImageId", self.ecs_image_id.as_deref(), &row.ecs_image_id),
+            ("platform", platform.as_deref(), &row.platform),
+        ];
+        let differs = |ours: Option<&str>, theirs: &str| ours.is_some_and(|ours| ours != theirs);
+        let different = fields.into_iter().filter(|(_, ours, theirs)| differs(*ours, theirs));
+        different.map(|(field, ..)| field.to_owned()).collect()
+    }
+
+    /// After "has been registered": our own, if the same token was sent before and the image is what we asked for and
+    /// came into being since; somebody else's otherwise.
+    fn settle_conflict(
+        &self,
+        mut refusal: Refusal,
+        permit: &Permit,
+        registered: Option<Row>,
+    ) -> Result<Submitted, CallError> {
+        let Some(row) = registered else {
+            // The list may lag behind: what was made by a call whose answer was lost must not be given up.
+            return Err(if permit.replay() && refusal.code == "InvalidEcsImageId" {
+                CallError::Unknown(format!("{refusal}; ListImages does not show that image yet"))
+            } else {
+                CallError::Refused(refusal)
+            });
+        };
+        let differences = self.differences(&row);
+        let young = match (permit.since(), row.creation_time.parse::<Timestamp>()) {
+            (Some(since), Ok(created)) => created >= since - SKEW,
+            _ => true,
+        };
+        if permit.replay() && young && differences.is_empty() {
+            let request_id = Some(refusal.request_id).filter(|id| !id.is_empty());
+            return Ok(Submitted { handle: Handle::image(row.id), request_id });
+        }
+        let what = if differences.is_empty() {
+            format!("it is the same; set spec.import.id: {} to take it over", row.id)
+        } else {
+            format!("it differs in {}", differences.join(", "))
+        };
+        refusal.message = format!(
+            "{} ({} was registered from {}; {what})",
+            refusal.message.trim_end_matches('.'),
+            row.id,
+            row.ecs_image_id
+        );
+        Err(CallError::Refused(refusal))
+    }
+}
+
+fn read(row: &Value) -> Option<Row> {
+    Row::deserialize(row).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parameters() -> BatchComputeParameters {
+        serde_json::from_value(serde_json::json!({ "name": "n", "ecsImageId": "m-1", "platform": "Linux" }))
+            .unwrap()
+    }
+
+    fn row(change: impl FnOnce(&mut Value)) -> Row {
+        let mut row = serde_json::json!({
+            "Id": "img-1", "Name": "n", "Type": "Self", "Description": "", "EcsImageId": "m-1", "OwnerId": 12,
+            "Platform": "Linux", "CreationTime": "2026-11-21T11:53:19.110809Z",
+        });
+        change(&mut row);
+        read(&lower_camel(row)).unwrap()
+    }
+
+    #[test]
+    fn whatever_differs_cannot_be_changed() {
+        assert_eq!(parameters().differences(&row(|_| ())), [] as [&str; 0]);
+        for (key, field) in [("Name", "name"), ("EcsImageId", "ecsImageId"), ("Platform", "platform")] {
+            assert_eq!(parameters().differences(&row(|row| row[key] = "other".into())), [field]);
+        }
+        let described = row(|row| row["Description"] = "theirs".into());
+        assert_eq!(parameters().differences(&described), [] as [&str; 0], "not given, not compared");
+    }
+
+    #[test]
+    fn a_request_has_what_is_given() {
+        let body = serde_json::to_value(parameters().to_request()).unwrap();
+        assert_eq!(body, serde_json::json!({ "Name": "n", "EcsImageId": "m-1", "Platform": "Linux" }));
+    }
+
+    #[test]
+    fn a_token_fits_the_vendors_alphabet() {
+        let token = BatchComputeImage::token("123e4567-e89b-12d3-a456-426655440000", u32::MAX);
+        assert!(token.len() <= 64, "{token}");
+        assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'), "{token}");
+    }
+}
