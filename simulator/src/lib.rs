@@ -22,6 +22,7 @@ mod paging;
 mod server;
 mod settings;
 mod shelf;
+mod tls;
 pub mod volcengine;
 mod wire;
 mod work;
@@ -29,7 +30,7 @@ pub mod zstack;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -41,6 +42,7 @@ pub use flow::FlowLimit;
 pub use ledger::{Call, Change, Effect, Ledger};
 use server::{Service, Shared};
 pub use settings::{AccessKey, Settings};
+pub use tls::TlsAddress;
 pub use work::{Outcome, Stage, Work};
 
 /// Where the services listen; by default each on a free port of 127.0.0.1.
@@ -108,7 +110,7 @@ impl Core {
 pub struct Simulator {
     core: Arc<Core>,
     addresses: Addresses,
-    _servers: JoinSet<()>,
+    servers: Mutex<JoinSet<()>>,
 }
 
 /// Starts all services on the current tokio runtime; when this returns, they answer.
@@ -127,13 +129,13 @@ pub async fn start(options: Options) -> io::Result<Simulator> {
     for ((service, address), bound) in core.services().into_iter().zip(wanted).zip(&mut bound) {
         let listener;
         (listener, *bound) = bind(address).await?;
-        servers.spawn(server::listen(listener, service, Arc::clone(&core.shared)));
+        servers.spawn(server::listen(listener, None, service, Arc::clone(&core.shared)));
     }
     let [volcengine, aliyun_ecs, batchcompute, zstack] = bound;
     Ok(Simulator {
         core,
         addresses: Addresses { admin, volcengine, aliyun_ecs, batchcompute, zstack },
-        _servers: servers,
+        servers: Mutex::new(servers),
     })
 }
 
@@ -148,6 +150,20 @@ impl Simulator {
     /// Where the services listen.
     pub fn addresses(&self) -> Addresses {
         self.addresses
+    }
+
+    /// Opens one more address for a service (`zstack`, …), over TLS with a certificate of a private authority.
+    ///
+    /// # Errors
+    /// There is no such service, or no free port.
+    pub async fn over_tls(&self, service: &str) -> io::Result<TlsAddress> {
+        let found = self.core.services().into_iter().find(|candidate| candidate.name() == service);
+        let service = found.ok_or_else(|| io::Error::other(format!("there is no service {service}")))?;
+        let (acceptor, authority) = tls::acceptor()?;
+        let (listener, address) = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await?;
+        let serving = server::listen(listener, Some(acceptor), service, Arc::clone(&self.core.shared));
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner).spawn(serving);
+        Ok(TlsAddress { address, authority })
     }
 
     /// What happened so far.

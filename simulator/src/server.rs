@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use crate::clock::{Clock, shifted};
 use crate::faults::{Conditions, Fault, Identity, Rules};
@@ -150,8 +151,13 @@ enum Delivery {
     Never,
 }
 
-/// Answers one address until it is dropped; all its connections end with it.
-pub(crate) async fn listen(listener: TcpListener, service: Arc<dyn Service>, shared: Arc<Shared>) {
+/// Answers one address until it is dropped, over TLS if there is an acceptor; all its connections end with it.
+pub(crate) async fn listen(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    service: Arc<dyn Service>,
+    shared: Arc<Shared>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -163,7 +169,16 @@ pub(crate) async fn listen(listener: TcpListener, service: Arc<dyn Service>, sha
                 };
                 // A small answer must not wait for the client's acknowledgement of the one before.
                 let _ = stream.set_nodelay(true);
-                connections.spawn(connection(stream, Arc::clone(&service), Arc::clone(&shared)));
+                let (service, shared, tls) = (Arc::clone(&service), Arc::clone(&shared), tls.clone());
+                connections.spawn(async move {
+                    match tls {
+                        None => connection(stream, service, shared).await,
+                        // A client that does not trust the certificate says so by leaving.
+                        Some(tls) => if let Ok(stream) = tls.accept(stream).await {
+                            connection(stream, service, shared).await;
+                        },
+                    }
+                });
             }
             Some(_) = connections.join_next() => {}
         }

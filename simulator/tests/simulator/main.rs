@@ -8,6 +8,7 @@ mod faults;
 mod program;
 mod recorded;
 mod support;
+mod tls;
 mod volcengine;
 mod volcengine_codes;
 mod zstack;
