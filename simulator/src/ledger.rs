@@ -132,6 +132,11 @@ impl Book {
         pages.ledger.effects.extend(effects);
     }
 
+    /// Looks at the ledger without copying it.
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&Ledger) -> T) -> T {
+        look(&self.0.lock().unwrap_or_else(PoisonError::into_inner).ledger)
+    }
+
     pub(crate) fn snapshot(&self) -> Ledger {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).ledger.clone()
     }

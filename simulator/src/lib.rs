@@ -171,6 +171,16 @@ impl Simulator {
         self.core.shared.book.snapshot()
     }
 
+    /// How many calls of an action arrived so far; cheaper than the whole ledger.
+    pub fn count_calls(&self, action: &str) -> usize {
+        self.core.shared.book.read(|ledger| ledger.calls_of(action).count())
+    }
+
+    /// How many effects an action had so far; cheaper than the whole ledger.
+    pub fn count_effects(&self, action: &str) -> usize {
+        self.core.shared.book.read(|ledger| ledger.effects_of(action).count())
+    }
+
     /// Replaces all rules; their counts begin at zero.
     pub fn set_faults(&self, rules: Vec<FaultRule>) {
         self.core.shared.rules.set(rules);

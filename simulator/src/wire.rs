@@ -71,8 +71,9 @@ impl Answer {
         self
     }
 
+    /// An empty code is none.
     pub(crate) fn with_code(mut self, code: impl Into<String>) -> Self {
-        self.code = Some(code.into());
+        self.code = Some(code.into()).filter(|code| !code.is_empty());
         self
     }
 }
