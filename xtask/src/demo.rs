@@ -5,7 +5,9 @@ mod progress;
 mod services;
 mod watch;
 
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -101,8 +103,8 @@ struct Show<'a> {
 
 impl Show<'_> {
     fn all(&mut self, samples: &Path, once: bool, ports: &Ports) -> Result<()> {
-        self.cluster.apply(samples)?;
-        self.stage.say("One sample of every kind is applied");
+        self.stage.say("Applying one sample of every kind");
+        self.apply(samples)?;
         let objects = self.cluster.objects(samples)?;
         if objects.is_empty() {
             return Err(Error::Failed("samples/ has no objects for the operator".into()));
@@ -121,6 +123,18 @@ impl Show<'_> {
                 other => other?,
             }
         }
+    }
+
+    /// Applies the samples, and shows meanwhile what that leads to.
+    fn apply(&mut self, samples: &Path) -> Result<()> {
+        let cluster = self.cluster;
+        thread::scope(|scope| {
+            let applying = scope.spawn(|| cluster.apply(samples));
+            while !applying.is_finished() {
+                self.look()?;
+            }
+            applying.join().unwrap_or_else(|panic| resume_unwind(panic))
+        })
     }
 
     /// Shows each change until all of `objects` are Ready.
