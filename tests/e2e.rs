@@ -1,0 +1,8 @@
+//! The operator on a real control plane, against vendors that say what they really made. Each file is one story.
+
+#[path = "harness/harness.rs"]
+mod harness;
+
+mod e2e {
+    mod life;
+}

@@ -1,0 +1,339 @@
+//! What the tests on a real control plane share: one control plane for each test binary, one [`World`] for each test.
+//!
+//! A world is a namespace of its own, a simulated vendor of its own, and an operator that watches only that namespace,
+//! so that tests run side by side. Objects are written and read as JSON, the way a user's tools see them.
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
+
+mod objects;
+mod operator;
+mod plane;
+
+pub use objects::{account, component, condition, is_ready, secret};
+pub use operator::{Operator, Program};
+pub use plane::Write;
+
+use futures::StreamExt;
+use kube::{
+    Api, Client,
+    api::{DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    core::{ApiResource, GroupVersionKind},
+    runtime::watcher,
+};
+use serde_json::{Value, json};
+use std::{net::SocketAddr, pin::pin, time::Duration};
+use tokio::time::{Instant, sleep, timeout_at};
+use vendor_simulator::Simulator;
+
+/// How long a test waits for what must happen before it fails; much longer than it takes.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How often a condition that nobody tells of is looked at.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// Everything of one test.
+pub struct World {
+    /// Talks to the API server as the test.
+    pub client: Client,
+    /// The namespace, named like the world.
+    pub namespace: String,
+    /// The vendors.
+    pub vendor: Simulator,
+    operator: Option<Operator>,
+}
+
+impl World {
+    /// A namespace with a Secret and the CloudAccount `default`, vendors that know it, and a running operator.
+    pub async fn new(name: &str) -> Self {
+        let mut world = Self::with_account(name).await;
+        world.start_operator().await;
+        world
+    }
+
+    /// The same without an operator.
+    pub async fn with_account(name: &str) -> Self {
+        let world = Self::empty(name).await;
+        world.create(secret("aliyun")).await;
+        world.create(account("default", world.endpoint())).await;
+        world
+    }
+
+    /// An empty namespace and the vendors.
+    pub async fn empty(name: &str) -> Self {
+        plane::show_logs();
+        let client = plane::client(&format!("test/{name}")).await;
+        let vendor = vendor_simulator::start(vendor_simulator::Options::default())
+            .await
+            .expect("the simulator starts");
+        let world = Self { client, namespace: name.into(), vendor, operator: None };
+        world.create(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })).await;
+        world
+    }
+
+    // ---- the operator ------------------------------------------------------------------------------------------
+
+    /// Starts the operator within the test, for this namespace.
+    pub async fn start_operator(&mut self) {
+        self.start_operator_for(&[]).await;
+    }
+
+    /// Starts the operator within the test, for this namespace and `others`.
+    pub async fn start_operator_for(&mut self, others: &[&str]) {
+        assert!(self.operator.is_none(), "one operator for each world");
+        let client = plane::client(&self.operator_name()).await;
+        let namespaces = others.iter().copied().chain([self.namespace.as_str()]).map(Into::into).collect();
+        self.operator = Some(Operator::start(client, namespaces, &self.endpoints()));
+    }
+
+    /// Ends the operator as SIGTERM does, and waits for it.
+    pub async fn stop_operator(&mut self) {
+        let operator = self.operator.take().expect("an operator runs");
+        operator.stop().await.expect("the operator ends without an error");
+    }
+
+    /// Starts the operator as a program, for this namespace.
+    pub fn start_program(&self) -> Program {
+        Program::start(&self.namespace, &self.endpoints())
+    }
+
+    fn operator_name(&self) -> String {
+        format!("operator/{}", self.namespace)
+    }
+
+    // ---- the vendors -------------------------------------------------------------------------------------------
+
+    /// Where Alibaba Cloud ECS is.
+    pub fn endpoint(&self) -> String {
+        url(self.vendor.addresses().aliyun_ecs)
+    }
+
+    fn endpoints(&self) -> Vec<String> {
+        let addresses = self.vendor.addresses();
+        [addresses.aliyun_ecs, addresses.batchcompute, addresses.volcengine].map(url).into()
+    }
+
+    /// How many calls of the action reached the vendors.
+    pub fn calls(&self, action: &str) -> usize {
+        self.vendor.ledger().calls_of(action).count()
+    }
+
+    /// How many things the vendors made, changed or deleted for the action.
+    pub fn effects(&self, action: &str) -> usize {
+        self.vendor.ledger().effects_of(action).count()
+    }
+
+    /// Waits for something that is not an object of the API server's.
+    pub async fn until_true(&self, what: &str, mut met: impl FnMut() -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !met() {
+            assert!(Instant::now() < end, "in vain waited until {what}; calls: {:#?}", self.call_log());
+            sleep(GLANCE).await;
+        }
+    }
+
+    /// The ledger in short lines, for failures.
+    pub fn call_log(&self) -> Vec<String> {
+        let ledger = self.vendor.ledger();
+        let line = |call: &vendor_simulator::Call| {
+            let effects = ledger.effects.iter().filter(|effect| effect.call == call.sequence).count();
+            let (status, code) = (call.status.unwrap_or_default(), call.code.as_deref().unwrap_or_default());
+            format!("{} {} {status} {code} fault {:?}, {effects} effects", call.time, call.action, call.fault)
+        };
+        ledger.calls.iter().map(line).collect()
+    }
+
+    // ---- the API server ----------------------------------------------------------------------------------------
+
+    /// Creates an object, in this namespace unless it names another.
+    pub async fn create(&self, object: Value) -> Value {
+        self.try_create(object).await.unwrap_or_else(|refusal| panic!("{refusal}"))
+    }
+
+    /// Creates an object, or gives the API server's sentence why not.
+    pub async fn try_create(&self, object: Value) -> Result<Value, String> {
+        let kind = object["kind"].as_str().expect("a kind").to_owned();
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or(&self.namespace).to_owned();
+        let object: DynamicObject = serde_json::from_value(object).expect("a Kubernetes object");
+        let created = self.api_in(&kind, &namespace).create(&PostParams::default(), &object).await;
+        answer(created)
+    }
+
+    /// Changes an object by a JSON merge patch.
+    pub async fn patch(&self, kind: &str, name: &str, patch: Value) -> Value {
+        self.try_patch(kind, name, patch).await.unwrap_or_else(|refusal| panic!("{refusal}"))
+    }
+
+    /// Changes an object by a JSON merge patch, or gives the API server's sentence why not.
+    pub async fn try_patch(&self, kind: &str, name: &str, patch: Value) -> Result<Value, String> {
+        answer(self.api(kind).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await)
+    }
+
+    /// Changes an object's status by a JSON merge patch.
+    pub async fn patch_status(&self, kind: &str, name: &str, status: Value) -> Value {
+        let patch = Patch::Merge(json!({ "status": status }));
+        answer(self.api(kind).patch_status(name, &PatchParams::default(), &patch).await)
+            .unwrap_or_else(|refusal| panic!("{refusal}"))
+    }
+
+    /// Sets an annotation.
+    pub async fn annotate(&self, kind: &str, name: &str, key: &str, value: &str) -> Value {
+        self.patch(kind, name, json!({ "metadata": { "annotations": { key: value } } })).await
+    }
+
+    /// Asks the operator to look now.
+    pub async fn request(&self, kind: &str, name: &str, value: &str) {
+        self.annotate(kind, name, "reconcile.cloudimages.dev/requested-at", value).await;
+    }
+
+    /// Begins the deletion of an object.
+    pub async fn delete(&self, kind: &str, name: &str) {
+        self.api(kind).delete(name, &Default::default()).await.expect("the object is deleted");
+    }
+
+    /// The object as it is now; `None`: it does not exist.
+    pub async fn get(&self, kind: &str, name: &str) -> Option<Value> {
+        self.api(kind).get_opt(name).await.expect("the API server answers").map(plain)
+    }
+
+    /// All objects of a kind in this namespace.
+    pub async fn list(&self, kind: &str) -> Vec<Value> {
+        let list = self.api(kind).list(&ListParams::default()).await.expect("the API server answers");
+        list.items.into_iter().map(plain).collect()
+    }
+
+    /// Waits until the object is as it should be, and gives it. `what` completes "in vain waited until".
+    pub async fn until(&self, kind: &str, name: &str, what: &str, met: impl Fn(&Value) -> bool) -> Value {
+        let mut seen = Value::Null;
+        let met = self.watch(kind, name, |object| {
+            seen = object.unwrap_or(Value::Null);
+            !seen.is_null() && met(&seen)
+        });
+        let met = met.await;
+        assert!(
+            met,
+            "in vain waited until {what}; {kind} {name} is {seen:#}; vendor calls: {:#?}",
+            self.call_log()
+        );
+        seen
+    }
+
+    /// Waits until the object is Ready for its present spec.
+    pub async fn until_ready(&self, kind: &str, name: &str) -> Value {
+        self.until(kind, name, "it is Ready", is_ready).await
+    }
+
+    /// Waits until a condition has this status and reason, and gives its message.
+    pub async fn until_condition(
+        &self,
+        kind: &str,
+        name: &str,
+        type_: &str,
+        status: &str,
+        reason: &str,
+    ) -> String {
+        let is = |object: &Value| {
+            let condition = condition(object, type_);
+            condition["status"] == status
+                && condition["reason"] == reason
+                && condition["observedGeneration"] == object["metadata"]["generation"]
+        };
+        let object = self.until(kind, name, &format!("{type_} is {status}, {reason}"), is).await;
+        condition(&object, type_)["message"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Waits until the object does not exist any more.
+    pub async fn until_gone(&self, kind: &str, name: &str) {
+        let mut last = None;
+        let gone = self.watch(kind, name, |object| {
+            last = object;
+            last.is_none()
+        });
+        let gone = gone.await;
+        assert!(gone, "in vain waited until it is gone; {kind} {name} is {last:#?}");
+    }
+
+    async fn watch(&self, kind: &str, name: &str, mut met: impl FnMut(Option<Value>) -> bool) -> bool {
+        let end = Instant::now() + PATIENCE;
+        let mut versions = pin!(watcher::watch_object(self.api(kind), name));
+        while let Ok(Some(version)) = timeout_at(end, versions.next()).await {
+            // A watch that breaks is started again by itself.
+            if version.is_ok_and(|object| met(object.map(plain))) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The Events about an object of this namespace.
+    pub async fn events(&self, name: &str) -> Vec<Value> {
+        let mut events = self.list("Event").await;
+        events.retain(|event| event["regarding"]["name"] == name);
+        events
+    }
+
+    /// Waits until there are so many Events about an object, and gives them, oldest first.
+    pub async fn until_events(&self, name: &str, count: usize) -> Vec<Value> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let mut events = self.events(name).await;
+            if events.len() >= count {
+                events.sort_by_key(|event| event["metadata"]["resourceVersion"].as_str().map(str::to_owned));
+                return events;
+            }
+            assert!(
+                Instant::now() < end,
+                "in vain waited for {count} Events about {name}; there are {events:#?}"
+            );
+            sleep(GLANCE).await;
+        }
+    }
+
+    /// The operator's requests that wrote this resource in this namespace, such as `imagecomponents`.
+    pub fn writes(&self, resource: &str) -> Vec<Write> {
+        let mut writes = self.all_writes(resource);
+        writes.retain(|write| write.user_agent == self.operator_name());
+        writes
+    }
+
+    /// Everybody's requests that wrote this resource in this namespace.
+    pub fn all_writes(&self, resource: &str) -> Vec<Write> {
+        let mut writes = plane::writes();
+        writes.retain(|write| {
+            write.object.resource == resource && write.object.namespace.as_deref() == Some(&self.namespace)
+        });
+        writes
+    }
+
+    fn api(&self, kind: &str) -> Api<DynamicObject> {
+        self.api_in(kind, &self.namespace)
+    }
+
+    fn api_in(&self, kind: &str, namespace: &str) -> Api<DynamicObject> {
+        let (group, version) = match kind {
+            "Namespace" | "Secret" => ("", "v1"),
+            "Event" => ("events.k8s.io", "v1"),
+            _ => ("cloudimages.dev", "v1alpha1"),
+        };
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        match kind {
+            "Namespace" | "ClusterCloudAccount" => Api::all_with(self.client.clone(), &resource),
+            _ => Api::namespaced_with(self.client.clone(), namespace, &resource),
+        }
+    }
+}
+
+fn url(address: SocketAddr) -> String {
+    format!("http://{address}")
+}
+
+fn plain(mut object: DynamicObject) -> Value {
+    object.metadata.managed_fields = None; // nobody asks for them, and failures are shorter without
+    serde_json::to_value(object).expect("an object is JSON")
+}
+
+fn answer(answer: Result<DynamicObject, kube::Error>) -> Result<Value, String> {
+    match answer {
+        Ok(object) => Ok(plain(object)),
+        Err(kube::Error::Api(status)) => Err(status.message),
+        Err(error) => panic!("the API server does not answer: {error}"),
+    }
+}

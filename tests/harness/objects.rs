@@ -1,0 +1,54 @@
+//! Manifests that tests start from, and what they look for in the answers.
+
+use serde_json::{Value, json};
+
+/// A Secret with the access key that the simulated vendors know.
+pub fn secret(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": { "name": name },
+        "stringData": { "accessKeyId": "simulator", "accessKeySecret": "simulator-secret" },
+    })
+}
+
+/// A CloudAccount at Alibaba Cloud ECS under this address, with the Secret `aliyun`.
+pub fn account(name: &str, endpoint: impl Into<String>) -> Value {
+    json!({
+        "apiVersion": "cloudimages.dev/v1alpha1",
+        "kind": "CloudAccount",
+        "metadata": { "name": name },
+        "spec": { "aliyun": {
+            "regionId": "cn-hangzhou",
+            "credentialsSecretRef": { "name": "aliyun" },
+            "ecs": { "endpoint": endpoint.into() },
+        } },
+    })
+}
+
+/// An ImageComponent that the vendor accepts, named alike on both sides, changed by a JSON merge patch of its spec.
+pub fn component(name: &str, spec: Value) -> Value {
+    let mut object = json!({
+        "apiVersion": "cloudimages.dev/v1alpha1",
+        "kind": "ImageComponent",
+        "metadata": { "name": name },
+        "spec": { "forProvider": { "name": name, "componentVersion": "1.0.0", "content": "RUN echo hello" } },
+    });
+    json_patch::merge(&mut object["spec"], &spec);
+    object
+}
+
+/// A condition of an object; null where it has none of that type.
+pub fn condition<'a>(object: &'a Value, type_: &str) -> &'a Value {
+    let conditions = object["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);
+    conditions.iter().find(|condition| condition["type"] == type_).unwrap_or(&Value::Null)
+}
+
+/// Whether the object is Ready, and its status speaks of its present spec.
+pub fn is_ready(object: &Value) -> bool {
+    let generation = &object["metadata"]["generation"];
+    let ready = condition(object, "Ready");
+    ready["status"] == "True"
+        && ready["observedGeneration"] == *generation
+        && object["status"]["observedGeneration"] == *generation
+}

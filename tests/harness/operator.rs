@@ -1,0 +1,90 @@
+//! The operator: within the test's process, and as the program that users run.
+
+use super::plane;
+use cloud_image_operator::{
+    engine::telemetry::Events,
+    run::{self, LogFormat, Options},
+};
+use futures::TryFutureExt;
+use kube::Client;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    process::Command,
+    time::Duration,
+};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use xtask::process::{Launch, Process};
+
+/// An operator within the test's process; dropping it stops it.
+pub struct Operator {
+    stop: DropGuard,
+    task: JoinHandle<Result<(), run::Error>>,
+}
+
+impl Operator {
+    /// Starts it for some namespaces and with some addresses that accounts may name.
+    pub fn start(client: Client, namespaces: Vec<String>, endpoints: &[String]) -> Self {
+        let options = Options {
+            namespaces,
+            metrics_addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            leader_elect: false,
+            log_format: LogFormat::Text,
+            events: Events::All,
+            allow_endpoints: endpoints.to_vec(),
+        };
+        let stop = CancellationToken::new();
+        let running = run::run_with(client, options, stop.clone());
+        // A test that waits in vain shows why.
+        let task = tokio::spawn(running.inspect_err(|error| tracing::error!(%error, "the operator ended")));
+        Self { stop: stop.drop_guard(), task }
+    }
+
+    /// Tells it to stop, and waits for its end.
+    pub async fn stop(self) -> Result<(), run::Error> {
+        drop(self.stop);
+        self.task.await.expect("the operator does not panic")
+    }
+}
+
+/// The operator as a program; dropping it kills it.
+pub struct Program {
+    process: Process,
+    folder: TempDir,
+}
+
+/// The time that the operator has for ending after SIGTERM, twice.
+const GRACE: Duration = Duration::from_secs(20);
+
+impl Program {
+    /// Starts it for one namespace.
+    pub fn start(namespace: &str, endpoints: &[String]) -> Self {
+        Self::launch(namespace, endpoints, Duration::ZERO)
+    }
+
+    /// Starts it so that [`Program::stop`] sends SIGTERM first.
+    pub fn start_gently(namespace: &str, endpoints: &[String]) -> Self {
+        Self::launch(namespace, endpoints, GRACE)
+    }
+
+    fn launch(namespace: &str, endpoints: &[String], grace: Duration) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cloud-image-operator"));
+        command.env("KUBECONFIG", plane::kubeconfig());
+        command.args(["run", "--metrics-addr=127.0.0.1:0", "--namespace", namespace]);
+        command.args(endpoints.iter().map(|endpoint| format!("--allow-endpoint={endpoint}")));
+        let log = folder.path().join("log");
+        let process =
+            Launch::new("the operator", command).log(log).grace(grace).start().expect("the operator starts");
+        Self { process, folder }
+    }
+
+    /// Ends it, and gives its exit code (128 + 9 for one that was killed) and what it logged.
+    pub async fn stop(self) -> (Option<i32>, String) {
+        let Self { process, folder } = self;
+        let log = folder.path().join("log");
+        let status = tokio::task::spawn_blocking(move || process.stop()).await.expect("no panic");
+        (status.expect("the operator ends").code(), std::fs::read_to_string(log).unwrap_or_default())
+    }
+}

@@ -1,0 +1,106 @@
+//! The test binary's control plane, with the operator's kinds installed, and its record of who wrote what.
+
+use cloud_image_operator::kinds;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api, Client, Config,
+    api::PostParams,
+    config::{KubeConfigOptions, Kubeconfig},
+    runtime::{conditions, wait::await_condition},
+};
+use serde::Deserialize;
+use std::{
+    fs,
+    path::Path,
+    sync::{LazyLock, Once},
+    thread,
+};
+use tracing_subscriber::EnvFilter;
+use xtask::controlplane::ControlPlane;
+
+/// Never dropped, as statics are not: it ends when it notices the end of this process.
+static PLANE: LazyLock<ControlPlane> = LazyLock::new(|| {
+    // Whoever comes first may be within a runtime already, which must not be blocked by another.
+    thread::spawn(start).join().expect("the control plane starts")
+});
+
+fn start() -> ControlPlane {
+    let plane = ControlPlane::start_audited().expect("the control plane starts");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let api = Api::<CustomResourceDefinition>::all(connect(plane.kubeconfig(), "install").await);
+        for crd in kinds::crds() {
+            api.create(&PostParams::default(), &crd).await.expect("the CRD is accepted");
+        }
+        for crd in kinds::crds() {
+            let name = crd.metadata.name.expect("a name");
+            await_condition(api.clone(), &name, conditions::is_crd_established())
+                .await
+                .expect("the CRD can be used");
+        }
+    });
+    plane
+}
+
+/// A client whose requests carry this User-Agent, by which the record tells them from others'.
+pub async fn client(user_agent: &str) -> Client {
+    connect(PLANE.kubeconfig(), user_agent).await
+}
+
+async fn connect(kubeconfig: &Path, user_agent: &str) -> Client {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .expect("a usable kubeconfig");
+    config.headers.push((http::header::USER_AGENT, user_agent.parse().expect("a header value")));
+    Client::try_from(config).expect("a client")
+}
+
+/// The kubeconfig for programs.
+pub fn kubeconfig() -> &'static Path {
+    PLANE.kubeconfig()
+}
+
+/// A request that wrote, as the API server recorded it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Write {
+    /// `create`, `update`, `patch`, `delete` or `deletecollection`.
+    pub verb: String,
+    /// Who, as the client says.
+    #[serde(default)]
+    pub user_agent: String,
+    /// What about.
+    #[serde(rename = "objectRef")]
+    pub object: Target,
+}
+
+/// What a request was about.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Target {
+    /// The plural, like `imagecomponents`.
+    pub resource: String,
+    /// `status`, for one.
+    pub subresource: Option<String>,
+    /// None for what belongs to the cluster.
+    pub namespace: Option<String>,
+    /// None for a creation.
+    pub name: Option<String>,
+}
+
+/// All requests that wrote so far.
+pub fn writes() -> Vec<Write> {
+    let log = fs::read_to_string(PLANE.audit_log()).unwrap_or_default();
+    // The last line may be half written.
+    log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// Lets a failed test show what the operator logged within it.
+pub fn show_logs() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let filter =
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("cloud_image_operator=info"));
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_test_writer().init();
+    });
+}
