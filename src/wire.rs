@@ -5,6 +5,7 @@ pub mod encode;
 pub mod endpoint;
 pub mod outcome;
 pub mod request;
+pub mod table;
 
 pub use outcome::{CallError, Class, Refusal};
 

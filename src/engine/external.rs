@@ -58,7 +58,7 @@ impl Material {
         if effect == Effect::Create {
             return wire::send(&self.http, protocol, action, effect, request).await;
         }
-        let turn = self.limits.turn(region, action).await?;
+        let turn = self.limits.turn(region, action, effect).await?;
         let started = Instant::now();
         let answer = wire::send(&self.http, protocol, action, effect, request).await;
         self.telemetry.call(action, started.elapsed(), &answer);

@@ -3,7 +3,7 @@
 use super::pace;
 use crate::{
     account::ActionLimit,
-    wire::{CallError, Class},
+    wire::{CallError, Class, Effect},
 };
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use std::{
@@ -17,8 +17,10 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-/// How many requests one account may have under way at once.
-const IN_FLIGHT: usize = 16;
+/// How many requests that create something one account may have under way at once.
+const CREATING: usize = 8;
+/// And how many others. A creating call may need some of these itself, so they never wait for creating ones.
+const OTHERS: usize = 8;
 /// The quota of an action that neither the vendor nor the user says anything about, per minute.
 const UNPUBLISHED: u32 = 600;
 
@@ -28,7 +30,8 @@ pub struct Limits {
     published: &'static [(&'static str, u32, Duration)],
     own: Vec<ActionLimit>,
     lines: Mutex<HashMap<(String, String), Arc<Line>>>,
-    lanes: Arc<Semaphore>,
+    creating: Arc<Semaphore>,
+    others: Arc<Semaphore>,
     resync: DefaultDirectRateLimiter,
 }
 
@@ -60,20 +63,22 @@ impl Limits {
             published,
             own,
             lines: Mutex::default(),
-            lanes: Arc::new(Semaphore::new(IN_FLIGHT)),
+            creating: Arc::new(Semaphore::new(CREATING)),
+            others: Arc::new(Semaphore::new(OTHERS)),
             resync: RateLimiter::direct(quota(UNPUBLISHED / 2, Duration::from_secs(60))),
         }
     }
 
     /// Waits for a turn. Creating calls take theirs before the intent is stored, so that "asked, no answer" stays short.
-    pub async fn turn(&self, region: &str, action: &str) -> Result<Turn, CallError> {
+    pub async fn turn(&self, region: &str, action: &str, effect: Effect) -> Result<Turn, CallError> {
         let line = self.line(region, action);
+        let lanes = if effect == Effect::Create { &self.creating } else { &self.others };
         let wait = async {
             line.quota.until_ready().await;
             while let Some(opens) = line.closed_until() {
                 sleep_until(opens).await;
             }
-            self.lanes.clone().acquire_owned().await
+            lanes.clone().acquire_owned().await
         };
         match timeout(pace::ADMISSION, wait).await {
             Ok(Ok(place)) => Ok(Turn { line, _place: place }),
@@ -188,17 +193,17 @@ mod tests {
     async fn a_throttle_closes_the_gate_for_everybody_and_a_success_opens_it() {
         let limits = Limits::new(PUBLISHED, vec![]);
         let start = Instant::now();
-        limits.turn("r", "Create").await.unwrap().report(&throttle());
-        let probe = limits.turn("r", "Create").await.unwrap();
+        limits.turn("r", "Create", Effect::Create).await.unwrap().report(&throttle());
+        let probe = limits.turn("r", "Create", Effect::Create).await.unwrap();
         assert!(start.elapsed() >= Duration::from_secs(2), "{:?}", start.elapsed());
         let second = Instant::now();
-        drop(limits.turn("r", "Create").await.unwrap());
+        drop(limits.turn("r", "Create", Effect::Create).await.unwrap());
         assert!(second.elapsed() >= Duration::from_secs(1), "one probe a second");
-        drop(limits.turn("other-region", "Create").await.unwrap());
+        drop(limits.turn("other-region", "Create", Effect::Create).await.unwrap());
         probe.report(&Ok(()));
         let third = Instant::now();
-        drop(limits.turn("r", "Create").await.unwrap());
-        drop(limits.turn("r", "Create").await.unwrap());
+        drop(limits.turn("r", "Create", Effect::Create).await.unwrap());
+        drop(limits.turn("r", "Create", Effect::Create).await.unwrap());
         assert!(third.elapsed() <= Duration::from_secs(1));
     }
 }

@@ -12,7 +12,7 @@ use crate::{
         external::{Connect, Material, Unusable},
     },
     period::Period,
-    wire::{self, Answer, CallError, Class, Effect, Protocol, Refusal, encode},
+    wire::{Answer, CallError, Class, Effect, Protocol, Refusal, encode},
 };
 use http::{HeaderMap, Method, StatusCode, header};
 use jiff::Timestamp;
@@ -23,7 +23,6 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use tokio::time::Instant;
 use url::Url;
 
 /// Published on the cloud phone's pages; nothing is published for BuildAOSPImage and ECS.
@@ -163,20 +162,12 @@ impl Client {
             keys: &self.0.keys,
             scope: sign::Scope { region: &service.region, service: service.name },
         };
-        let Material { limits, http, telemetry, .. } = &self.0.material;
-        let envelope = |answer: Answer<Envelope<T>>| match answer.value.result {
+        let call = self.0.material.call::<Envelope<T>>(&protocol, &service.region, action, effect, request);
+        let answer = call.await?;
+        match answer.value.result {
             Some(value) => Ok(Answer { value, status: answer.status, request_id: answer.request_id }),
             None => Err(CallError::Unknown(format!("{action} was answered without a Result"))),
-        };
-        if effect == Effect::Create {
-            return wire::send(http, &protocol, action, effect, request).await.and_then(envelope);
         }
-        let turn = limits.turn(&service.region, action).await?;
-        let started = Instant::now();
-        let answer = wire::send(http, &protocol, action, effect, request).await.and_then(envelope);
-        telemetry.call(action, started.elapsed(), &answer);
-        turn.report(&answer);
-        answer
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
         progress::{Comparison, Handle, Intent, Observation, Product, Progress, Recovered, Wish},
         status::{self, Notice},
     },
-    wire::CallError,
+    wire::{CallError, Effect},
 };
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -27,7 +27,7 @@ impl<K: External> Pass<'_, K> {
         let Some(connection) = self.connection.clone() else { return Ok(Next::Change) };
         let lane = self.subject().lane(client);
         let turn = tokio::select! {
-            turn = connection.limits().turn(&lane, K::ACTION) => turn,
+            turn = connection.limits().turn(&lane, K::ACTION, Effect::Create) => turn,
             () = self.world.stopping.cancelled() => return Ok(Next::Change),
         };
         // No place below the limit in time: nothing is stored yet, so there is nothing to show either.

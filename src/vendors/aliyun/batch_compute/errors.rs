@@ -1,46 +1,21 @@
-//! BatchCompute's error codes: one table, code and a part of the message → class and hint. A code that ends in `*` stands
-//! for all that begin so; an empty part of the message, for every message.
+//! BatchCompute's error codes: one table, code and a part of the message → class and hint.
 //!
 //! Sources: the error table of the CreateImage page and the documents' list of common codes. The codes of the gateway in
 //! front of the service are not documented; where it uses those of Alibaba Cloud's other gateways, they are known.
 
-use crate::wire::Class;
+use crate::{
+    vendors::aliyun,
+    wire::{
+        Class,
+        table::{Row, find, row},
+    },
+};
 
 /// Class and hint (English / 中文) of an error; an unknown one is [`Class::Unlisted`] without a hint.
 pub fn lookup(code: &str, message: &str) -> (Class, &'static str) {
-    let known = |table: &'static [Row]| {
-        let row = table.iter().find(|row| row.fits(code, message))?;
-        Some((row.class, row.hint))
-    };
-    let shared = || Some(crate::vendors::aliyun::errors::lookup(code)).filter(|row| row.0 != Class::Unlisted);
+    let known = |table| find(table, code, message).map(|row| (row.class, row.hint));
+    let shared = || Some(aliyun::errors::lookup(code)).filter(|row| row.0 != Class::Unlisted);
     known(TABLE).or_else(shared).or_else(|| known(OTHERS)).unwrap_or((Class::Unlisted, ""))
-}
-
-/// One row.
-#[derive(Clone, Copy, Debug)]
-pub struct Row {
-    /// The vendor's code.
-    pub code: &'static str,
-    /// What the message contains.
-    pub part: &'static str,
-    /// What sort of "no".
-    pub class: Class,
-    /// What to do, in English and Chinese.
-    pub hint: &'static str,
-}
-
-impl Row {
-    fn fits(&self, code: &str, message: &str) -> bool {
-        let named = match self.code.strip_suffix('*') {
-            Some(prefix) => code.starts_with(prefix),
-            None => self.code == code,
-        };
-        named && message.contains(self.part)
-    }
-}
-
-const fn row(code: &'static str, part: &'static str, class: Class, hint: &'static str) -> Row {
-    Row { code, part, class, hint }
 }
 
 /// The service's own codes; a part of the message before none.
@@ -223,17 +198,12 @@ pub const OTHERS: &[Row] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::table;
 
     #[test]
     fn every_row_can_be_reached_and_has_both_languages() {
-        for row in TABLE.iter().chain(OTHERS) {
-            let code = row.code.replace('*', "X");
-            let message = format!("Specified parameter is not valid. {}.", row.part);
-            assert_eq!(lookup(&code, &message), (row.class, row.hint), "{code} {}", row.part);
-            let (english, chinese) =
-                row.hint.split_once(" / ").unwrap_or_else(|| panic!("{code} has one language"));
-            assert!(english.is_ascii() && chinese.chars().any(|char| !char.is_ascii()), "{code}");
-        }
+        table::check(TABLE);
+        table::check(OTHERS);
     }
 
     #[test]
