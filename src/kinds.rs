@@ -8,6 +8,7 @@ use crate::{
     vendors::{
         aliyun::{batch_compute_image::BatchComputeImage, image_component::ImageComponent},
         volcengine::{aosp_image::AospImage, image_export::ImageExport},
+        zstack::root_volume_template::RootVolumeTemplate,
     },
 };
 use futures::future::BoxFuture;
@@ -23,6 +24,7 @@ pub static KINDS: &[&dyn Kind] = &[
     &Of::<ImageExport>::new("Volcengine", "ECS", "2020-04-01"),
     &Of::<ImageComponent>::new("Alibaba Cloud", "ECS", "2014-05-26"),
     &Of::<BatchComputeImage>::new("Alibaba Cloud", "BatchCompute", "2015-11-11"),
+    &Of::<RootVolumeTemplate>::new("ZStack", "Cloud", "v1"),
 ];
 
 /// One image kind, as the rest of the program sees it.

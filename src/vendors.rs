@@ -2,6 +2,7 @@
 
 pub mod aliyun;
 pub mod volcengine;
+pub mod zstack;
 
 use crate::{
     account::AccountVendor,
@@ -22,7 +23,10 @@ fn check(account: &AccountVendor, material: Material) -> Result<(), Unusable> {
     if account.volcengine.is_some() {
         return volcengine::Client::connect(account, material).map(drop);
     }
-    Err(Unusable::new("VendorNotSupported", "this version of the operator cannot call this vendor yet"))
+    if account.zstack.is_some() {
+        return zstack::Client::connect(account, material).map(drop);
+    }
+    Err(Unusable::new("InvalidAccount", "the account names no vendor; correct its spec"))
 }
 
 fn published_limits(account: &AccountVendor) -> &'static [(&'static str, u32, Duration)] {

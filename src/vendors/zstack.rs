@@ -1,0 +1,294 @@
+//! ZStack Cloud: REST with JSON on premises, by session or access key; what changes something is a job.
+
+pub mod dates;
+pub mod errors;
+mod job;
+pub mod root_volume_template;
+mod session;
+pub mod sign;
+
+use crate::{
+    account::AccountVendor,
+    engine::external::{Connect, Credentials, Material, Unusable},
+    wire::{Answer, CallError, Class, Effect, Protocol, Refusal},
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use jiff::{Timestamp, tz::TimeZone};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+use session::Session;
+use std::{fmt, sync::Arc};
+
+/// A connection to a management node with one account's credentials.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    /// Scheme, host, port and context path, without a slash at the end.
+    base: String,
+    /// The context path, such as `/zstack`.
+    context: String,
+    /// The management node's.
+    zone: TimeZone,
+    login: Login,
+    material: Material,
+}
+
+enum Login {
+    Account(Session),
+    Key(sign::Keys),
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "zstack::Client({})", self.0.base)
+    }
+}
+
+impl Connect for Client {
+    fn connect(account: &AccountVendor, material: Material) -> Result<Self, Unusable> {
+        let account = account.zstack.as_ref().ok_or_else(|| super::wrong_vendor("ZStack (zstack)"))?;
+        let endpoint = material
+            .endpoints
+            .check(&account.endpoint, &[])
+            .map_err(|denied| Unusable::new("EndpointNotAllowed", format!("zstack: {denied}")))?;
+        let context = Some(endpoint.path().trim_end_matches('/')).filter(|path| !path.is_empty());
+        let context = context.unwrap_or("/zstack").to_owned();
+        let zone = account.time_zone.as_deref().unwrap_or("UTC");
+        let zone = TimeZone::get(zone).map_err(|_| {
+            Unusable::new(
+                "InvalidAccount",
+                format!("zstack.timeZone {zone:?} is not a time zone; write it like Asia/Shanghai"),
+            )
+        })?;
+        Ok(Self(Arc::new(Inner {
+            base: endpoint.origin().ascii_serialization() + &context,
+            context,
+            zone,
+            login: Login::read(&material.secret)?,
+            material,
+        })))
+    }
+
+    async fn close(&self) {
+        if let Login::Account(session) = &self.0.login {
+            session.close(self).await;
+        }
+    }
+}
+
+impl Login {
+    fn read(secret: &Credentials) -> Result<Self, Unusable> {
+        if secret.optional("accountName").is_some() {
+            return Ok(Self::Account(Session::new(secret.get("accountName")?, secret.get("password")?)));
+        }
+        if secret.optional("accessKeyId").is_some() {
+            return Ok(Self::Key(sign::Keys {
+                access_key_id: secret.get("accessKeyId")?.into(),
+                access_key_secret: secret.get("accessKeySecret")?.into(),
+            }));
+        }
+        Err(Unusable::new(
+            "SecretKeyMissing",
+            format!(
+                "Secret {} has neither accountName and password nor accessKeyId and accessKeySecret; add one pair",
+                secret.source
+            ),
+        ))
+    }
+}
+
+/// One request, as the API's documents write it.
+#[derive(Clone, Debug)]
+struct Call<'a> {
+    action: &'static str,
+    effect: Effect,
+    method: Method,
+    /// The path from `/v1` on with its query, percent-encoded.
+    target: String,
+    /// `X-Job-UUID`.
+    job: Option<&'a str>,
+    /// Null: none.
+    body: Value,
+}
+
+impl<'a> Call<'a> {
+    fn new(action: &'static str, effect: Effect, method: Method, target: String) -> Self {
+        Self { action, effect, method, target, job: None, body: Value::Null }
+    }
+    fn with(self, body: Value) -> Self {
+        Self { body, ..self }
+    }
+    fn of_job(self, job: &'a str) -> Self {
+        Self { job: Some(job), ..self }
+    }
+}
+
+impl Client {
+    /// Makes a call as the account, and tells with which session. One that failed for the session's sake is made again
+    /// with a new one, unless it creates something. Creating calls must have had their turn before.
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        call: &Call<'_>,
+    ) -> Result<(Answer<T>, Option<String>), CallError> {
+        let session = match &self.0.login {
+            Login::Key(keys) => return Ok((self.send(call, Authorization::Key(keys)).await?, None)),
+            Login::Account(session) => session,
+        };
+        let mut first = true;
+        loop {
+            let uuid = session.get(self, call.effect != Effect::Read).await?;
+            match self.send(call, Authorization::Session(&uuid)).await {
+                Err(CallError::Refused(refusal)) if refusal.code == errors::SESSION_EXPIRED => {
+                    session.forget(&uuid).await;
+                    if !first || call.effect == Effect::Create {
+                        return Err(CallError::Refused(refusal));
+                    }
+                    first = false;
+                }
+                Ok(answer) => {
+                    // What is only accepted says nothing about the session.
+                    if answer.status != StatusCode::ACCEPTED {
+                        session.proven(&uuid).await;
+                    }
+                    return Ok((answer, Some(uuid)));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The vendor does not know this session any more.
+    async fn forget(&self, uuid: Option<&str>) {
+        if let (Login::Account(session), Some(uuid)) = (&self.0.login, uuid) {
+            session.forget(uuid).await;
+        }
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        call: &Call<'_>,
+        authorization: Authorization<'_>,
+    ) -> Result<Answer<T>, CallError> {
+        let Inner { base, context, zone, material, .. } = &*self.0;
+        let mut request = http::Request::builder()
+            .method(call.method.clone())
+            .uri(format!("{base}{}", call.target))
+            .header(header::ACCEPT, "application/json");
+        if let Some(job) = call.job {
+            request = request.header("X-Job-UUID", job);
+        }
+        let mut body = vec![];
+        if !call.body.is_null() {
+            request = request.header(header::CONTENT_TYPE, "application/json;charset=UTF-8");
+            body = call.body.to_string().into_bytes();
+        }
+        let request = request.body(body).map_err(|error| CallError::NotSent(error.to_string()))?;
+        let protocol = Rest { authorization, context, zone };
+        material.call(&protocol, "", call.action, call.effect, request).await
+    }
+}
+
+/// Who calls.
+#[derive(Clone, Copy)]
+enum Authorization<'a> {
+    None,
+    Session(&'a str),
+    Key(&'a sign::Keys),
+}
+
+/// How calls are authorized and refused.
+struct Rest<'a> {
+    authorization: Authorization<'a>,
+    context: &'a str,
+    zone: &'a TimeZone,
+}
+
+#[derive(Deserialize)]
+struct Failed {
+    error: ErrorCode,
+}
+
+/// The vendor's `ErrorCode`; `cause` is the error that led to it.
+#[derive(Deserialize)]
+struct ErrorCode {
+    code: String,
+    #[serde(default)]
+    description: Option<String>,
+    #[serde(default)]
+    details: Option<String>,
+    #[serde(default)]
+    cause: Option<Box<ErrorCode>>,
+}
+
+impl ErrorCode {
+    fn message(&self) -> String {
+        let mut parts: Vec<&str> = vec![];
+        let mut next = Some(self);
+        while let Some(error) = next {
+            for part in [&error.description, &error.details].into_iter().flatten() {
+                let part = part.trim().trim_end_matches('.');
+                if !part.is_empty() && !parts.contains(&part) {
+                    parts.push(part);
+                }
+            }
+            next = error.cause.as_deref();
+        }
+        parts.join(": ")
+    }
+}
+
+impl Protocol for Rest<'_> {
+    fn sign(&self, request: &mut http::Request<Vec<u8>>, now: Timestamp) {
+        match self.authorization {
+            Authorization::None => {}
+            Authorization::Session(uuid) => {
+                if let Ok(mut value) = HeaderValue::from_str(&format!("OAuth {uuid}")) {
+                    value.set_sensitive(true);
+                    request.headers_mut().insert(header::AUTHORIZATION, value);
+                }
+            }
+            Authorization::Key(keys) => sign::sign(request, keys, self.context, self.zone, now),
+        }
+    }
+
+    /// JSON is the API's answer; plain text is the REST layer's, before it accepted the call.
+    fn refusal(&self, action: &str, status: StatusCode, _: &HeaderMap, body: &[u8]) -> Option<Refusal> {
+        if status.is_success() {
+            return None;
+        }
+        let (code, message, (class, hint)) = if let Ok(Failed { error }) = serde_json::from_slice(body) {
+            let message = error.message();
+            let known = errors::lookup(&error.code, &message);
+            (error.code, message, known)
+        } else {
+            let text = std::str::from_utf8(body).ok()?.trim();
+            let foreign = status.as_u16() > 500 || text.is_empty() || text.starts_with(['<', '{']);
+            if foreign || text.len() > 2000 {
+                return None;
+            }
+            let known = errors::lookup_text(status.as_u16(), text);
+            (status.canonical_reason().unwrap_or("an error").to_owned(), text.to_owned(), known)
+        };
+        Some(Refusal {
+            action: action.into(),
+            status: status.as_u16(),
+            class: if status == StatusCode::TOO_MANY_REQUESTS { Class::Throttled } else { class },
+            code,
+            message,
+            request_id: String::new(),
+            hint,
+            retry_after: None,
+        })
+    }
+
+    /// The vendor gives none.
+    fn request_id(&self, _: &HeaderMap, _: &[u8]) -> Option<String> {
+        None
+    }
+
+    /// HTTP 503 with an error of the API is its normal way to say no.
+    fn is_certain(&self, refusal: &Refusal) -> bool {
+        refusal.class != Class::Unavailable
+    }
+}

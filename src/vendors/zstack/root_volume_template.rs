@@ -1,0 +1,585 @@
+//! `RootVolumeTemplate`: an image made of a root volume of ZStack. `CreateRootVolumeTemplateFromRootVolume`.
+
+use super::{Call, Client, dates, errors, job::Job};
+use crate::{
+    engine::{
+        external::{External, Submitted},
+        journal::Permit,
+        progress::{Comparison, Deletion, Failure, Handle, Observation, Product, Recovered},
+    },
+    image::{ImageSpec, ImageStatus, OperationState, fixed, observe_needs_import},
+    wire::{CallError, Class, Effect, Refusal, encode},
+};
+use http::Method;
+use jiff::{SignedDuration, Timestamp};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde_json::{Map, Value, json};
+use std::{collections::HashMap, time::Duration};
+use uuid::Uuid;
+
+// ---- What a user writes --------------------------------------------------------------------------------------------
+
+const AGAIN: &str = "make a new object";
+
+/// A root volume template at ZStack.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "cloudimages.dev",
+    version = "v1alpha1",
+    kind = "RootVolumeTemplate",
+    plural = "rootvolumetemplates",
+    shortname = "rvt",
+    category = "cloudimages",
+    namespaced,
+    status = "ImageStatus",
+    doc = "An image of ZStack made of a virtual machine's root volume. It stands for the vendor's CreateRootVolumeTemplateFromRootVolume. When the object is deleted, the image is deleted and expunged.",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status", description = "Whether the vendor has it, as the spec says"),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", description = "Where it stands, in a word"),
+    printcolumn(name = "Image ID", type_ = "string", json_path = ".status.imageId", description = "The vendor's uuid of the image"),
+    printcolumn(name = "Task ID", type_ = "string", json_path = ".status.taskId", description = "The vendor's job that makes the image"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1),
+    validation = fixed("rootVolumeUuid", AGAIN),
+    validation = fixed("backupStorageUuids", AGAIN),
+    validation = fixed("system", AGAIN),
+    validation = fixed("resourceUuid", AGAIN),
+    validation = fixed("systemTags", AGAIN),
+    validation = fixed("userTags", AGAIN)
+)]
+#[x_kube(
+    validation = observe_needs_import(),
+    validation = Rule::new("has(self.forProvider.name) || has(self.import)").message("forProvider.name is required: what the image is called (or name an existing image in import)"),
+    validation = Rule::new("has(self.forProvider.rootVolumeUuid) || has(self.import)").message("forProvider.rootVolumeUuid is required: the root volume that the image is made of"),
+)]
+pub struct RootVolumeTemplateSpec {
+    /// What all kinds share.
+    #[serde(flatten)]
+    pub image: ImageSpec<TemplateMatch>,
+    /// The parameters of CreateRootVolumeTemplateFromRootVolume, under the vendor's names. `name`, `description`,
+    /// `guestOsType`, `platform`, `architecture` and `virtio` can be changed later.
+    pub for_provider: TemplateParameters,
+}
+
+/// The parameters of CreateRootVolumeTemplateFromRootVolume, and how the image is deleted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TemplateParameters {
+    /// The image's name, 1 to 255 characters, not blank. It need not be unique. Required. Can be changed.
+    /// Example: `TinyLinux`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    #[x_kube(
+        validation = Rule::new("self.size() >= 1 && self.size() <= 255").message("name must be 1 to 255 characters long"),
+        validation = Rule::new("self.matches('[^\\\\s]')").message("name must not be blank"),
+    )]
+    pub name: Option<String>,
+
+    /// What the image is for, at most 2048 characters. Can be changed; without it, what the vendor has stays.
+    /// Example: `A tiny Linux for tests.`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8192))]
+    #[x_kube(validation = Rule::new("self.size() <= 2048").message("description must be at most 2048 characters long"))]
+    pub description: Option<String>,
+
+    /// What the guest's operating system is called, at most 255 characters. Can be changed; without it, what the vendor
+    /// has stays. Example: `CentOS 7.9`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 255))]
+    pub guest_os_type: Option<String>,
+
+    /// The backup storages to keep the image on, by their uuids of 32 hex digits; at most 32, each once. Default: the
+    /// vendor chooses one. Cannot be changed. Example: `[b94ff32725d133fea53e8ada5ea7f0fc]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), inner(length(max = 64)), extend("x-kubernetes-list-type" = "set"))]
+    #[x_kube(validation = Rule::new("self.all(uuid, uuid.matches('^[0-9a-f]{32}$'))").message("backupStorageUuids must be uuids: 32 hex digits in lower case, without dashes"))]
+    pub backup_storage_uuids: Option<Vec<String>>,
+
+    /// The root volume that the image is made of, by its uuid of 32 hex digits. Required. Cannot be changed.
+    /// Example: `b94ff32725d133fea53e8ada5ea7f0fc`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9a-f]{32}$')").message("rootVolumeUuid must be a uuid: 32 hex digits in lower case, without dashes"))]
+    pub root_volume_uuid: Option<String>,
+
+    /// The platform of the guest: `Linux`, `Windows`, `Other`, `Paravirtualization` or `WindowsVirtio`. Default: the
+    /// vendor's. Can be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+
+    /// `true`: an image for the cloud's own machines. Default: the vendor's (`false`). Cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<bool>,
+
+    /// The uuid that the image gets: 32 hex digits, a UUID of version 1 to 5 without dashes. No image may have it,
+    /// not even one that was deleted and not expunged. Default: chosen by the operator. Cannot be changed.
+    /// Example: `fadea0efc22e4e6fa43f537f1af6ee6b`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9a-f]{12}[1-5][0-9a-f]{3}[89ab][0-9a-f]{15}$')").message("resourceUuid must be a UUID of version 1 to 5: 32 hex digits in lower case, without dashes"))]
+    pub resource_uuid: Option<String>,
+
+    /// The processor architecture, 1 to 32 letters, digits and `_`, for example `x86_64`, `aarch64`, `mips64el` or
+    /// `loongarch64`. Default: the vendor's. Can be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-zA-Z0-9_]+$')").message("architecture must contain only letters, digits and underscores, for example x86_64"))]
+    pub architecture: Option<String>,
+
+    /// Whether guests have virtio drivers. Default: the vendor's (`true`). Can be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub virtio: Option<bool>,
+
+    /// Tags that mean something to ZStack, as `name::value`; at most 32 of at most 256 characters. The vendor does not
+    /// tell them again. Cannot be changed. Example: `["bootMode::UEFI"]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 256)), extend("x-kubernetes-list-type" = "set"))]
+    pub system_tags: Option<Vec<String>>,
+
+    /// Tags of your own; at most 32 of at most 256 characters. The vendor does not tell them again. Cannot be changed.
+    /// Example: `["team-base"]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 256)), extend("x-kubernetes-list-type" = "set"))]
+    pub user_tags: Option<Vec<String>>,
+
+    /// How the image is deleted at the vendor. `Permissive`: the vendor may refuse while the image is in use.
+    /// `Enforcing`: it is deleted all the same. Can be changed. Default: `Permissive`.
+    #[serde(default)]
+    pub delete_mode: DeleteMode,
+}
+
+/// The platform of a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display)]
+#[expect(missing_docs, reason = "explained at TemplateParameters::platform")]
+pub enum Platform {
+    Linux,
+    Windows,
+    Other,
+    Paravirtualization,
+    WindowsVirtio,
+}
+
+/// How an image is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display)]
+#[expect(missing_docs, reason = "explained at TemplateParameters::delete_mode")]
+pub enum DeleteMode {
+    #[default]
+    Permissive,
+    Enforcing,
+}
+
+/// Which of the images to take over: the only root volume template with this name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TemplateMatch {
+    /// The image's name, exactly, 1 to 255 characters. Example: `TinyLinux`.
+    #[schemars(length(min = 1, max = 255))]
+    pub name: String,
+}
+
+// ---- What the vendor speaks ----------------------------------------------------------------------------------------
+
+/// How many rows a query answers unless it asks for another number.
+const PAGE: usize = 1000;
+
+#[derive(Deserialize)]
+struct Page {
+    inventories: Vec<Value>,
+}
+
+/// The part of an image's inventory that decides something.
+#[derive(Debug, Default)]
+struct Inventory {
+    uuid: String,
+    status: String,
+    name: String,
+    description: Option<String>,
+    guest_os_type: Option<String>,
+    platform: Option<String>,
+    architecture: Option<String>,
+    system: Option<bool>,
+    virtio: Option<bool>,
+    create_date: Option<Timestamp>,
+    backup_storage_uuids: Vec<String>,
+}
+
+/// What is absent or of another type than documented must not hide the rest.
+fn read(row: &Value) -> Inventory {
+    let text = |row: &Value, name: &str| row.get(name).and_then(Value::as_str).map(str::to_owned);
+    let own = |name| text(row, name);
+    let flag = |name| row.get(name).and_then(Value::as_bool);
+    let storages = row.get("backupStorageRefs").and_then(Value::as_array);
+    Inventory {
+        uuid: own("uuid").unwrap_or_default(),
+        status: own("status").unwrap_or_default(),
+        name: own("name").unwrap_or_default(),
+        description: own("description"),
+        guest_os_type: own("guestOsType"),
+        platform: own("platform"),
+        architecture: own("architecture"),
+        system: flag("system"),
+        virtio: flag("virtio"),
+        create_date: own("createDate").and_then(|date| date.parse().ok()),
+        backup_storage_uuids: storages
+            .into_iter()
+            .flatten()
+            .filter_map(|storage| text(storage, "backupStorageUuid"))
+            .collect(),
+    }
+}
+
+/// QueryImage, all pages; dates with their zone.
+async fn query(client: &Client, conditions: &[String]) -> Result<Vec<Value>, CallError> {
+    let mut rows = vec![];
+    loop {
+        let (start, limit) = (rows.len().to_string(), PAGE.to_string());
+        let mut pairs = vec![("limit", limit.as_str()), ("start", start.as_str())];
+        pairs.extend(conditions.iter().map(|condition| ("q", condition.as_str())));
+        let target = format!("/v1/images?{}", encode::sorted(pairs));
+        let call = Call::new("QueryImage", Effect::Read, Method::GET, target);
+        let page = client.ask::<Page>(&call).await?.0.value.inventories;
+        let last = page.len() < PAGE;
+        rows.extend(page);
+        if last {
+            rows.iter_mut().for_each(|row| dates::with_zone(row, &client.0.zone));
+            return Ok(rows);
+        }
+    }
+}
+
+/// One image; a missing one is an empty list to the vendor.
+async fn get(client: &Client, uuid: &str) -> Result<Option<Value>, CallError> {
+    let target = format!("/v1/images/{}", encode::component(uuid));
+    let call = Call::new("QueryImage", Effect::Read, Method::GET, target);
+    let mut row = client.ask::<Page>(&call).await?.0.value.inventories.into_iter().next();
+    row.iter_mut().for_each(|row| dates::with_zone(row, &client.0.zone));
+    Ok(row)
+}
+
+/// How things are with what a handle means.
+#[derive(Debug)]
+enum Standing {
+    /// The vendor has it.
+    Image(Value),
+    /// An image has the uuid that the user chose, and whether this job made it is not on record any more.
+    Doubtful(Value),
+    /// The job is under way.
+    Making,
+    /// The job ended without an image.
+    Refused(Refusal),
+    /// Neither an image nor a job that could lead to one.
+    Gone,
+}
+
+/// Asks the job only where the image alone does not tell.
+async fn standing(client: &Client, handle: &Handle, row: Option<Value>) -> Result<Standing, CallError> {
+    let Some(task) = &handle.task else { return Ok(row.map_or(Standing::Gone, Standing::Image)) };
+    let row = match row {
+        Some(row) if handle.image.as_ref() == Some(&image_uuid(task)) => return Ok(Standing::Image(row)),
+        row => row,
+    };
+    Ok(match (client.job(RootVolumeTemplate::ACTION, task).await?, row) {
+        (Job::Running, _) => Standing::Making,
+        // The vendor only gave up waiting: the image tells how it went on.
+        (Job::Refused(refusal), Some(row)) if refusal.code == errors::TIMED_OUT => Standing::Image(row),
+        // A failed job leaves no image, so that this one was there before.
+        (Job::Refused(refusal), Some(_)) => {
+            Standing::Refused(Refusal { class: Class::Conflict, hint: errors::UUID_IN_USE, ..refusal })
+        }
+        (Job::Refused(refusal), None) => Standing::Refused(refusal),
+        (Job::Done(_), Some(row)) => Standing::Image(row),
+        // It may have come into being between the two looks.
+        (Job::Done(_), None) => get(client, handle.id()).await?.map_or(Standing::Gone, Standing::Image),
+        (Job::Unknown, row) => row.map_or(Standing::Gone, Standing::Doubtful),
+    })
+}
+
+/// The uuid that an image gets unless the user chose one.
+fn image_uuid(job: &str) -> String {
+    let namespace = Uuid::parse_str(job).unwrap_or(Uuid::NAMESPACE_OID);
+    Uuid::new_v5(&namespace, b"image").simple().to_string()
+}
+
+// ---- How one becomes the other -------------------------------------------------------------------------------------
+
+impl External for RootVolumeTemplate {
+    type Client = Client;
+    type Match = TemplateMatch;
+
+    const ACTION: &'static str = "CreateRootVolumeTemplateFromRootVolume";
+    const BATCH: usize = 100;
+    const IMMEDIATE: bool = false;
+
+    fn spec(&self) -> &ImageSpec<TemplateMatch> {
+        &self.spec.image
+    }
+
+    fn status(&self) -> Option<&ImageStatus> {
+        self.status.as_ref()
+    }
+
+    /// A management node has no regions.
+    fn lane(&self, _: &Client) -> String {
+        String::new()
+    }
+
+    /// Longer than a request that was on its way needs to arrive, and the vendor to write its job down.
+    fn settle(&self, _: &Client) -> Duration {
+        Duration::from_secs(30)
+    }
+
+    /// The job's uuid, sent as `X-Job-UUID`: a UUID of version 5 without dashes. That of the image follows from it.
+    fn token(uid: &str, attempt: u32) -> String {
+        let name = format!("https://cloudimages.dev/{uid}/{attempt}");
+        Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).simple().to_string()
+    }
+
+    async fn submit(&self, client: &Client, permit: Permit) -> Result<Submitted, CallError> {
+        let handle = self.handle_of(permit.token());
+        let parameters = &self.spec.for_provider;
+        let volume = parameters.root_volume_uuid.as_deref().unwrap_or_default();
+        let target = format!("/v1/images/root-volume-templates/from/volumes/{}", encode::component(volume));
+        let call = Call::new(Self::ACTION, Effect::Create, Method::POST, target)
+            .with(parameters.to_request(handle.id()))
+            .of_job(permit.token());
+        match client.ask::<IgnoredAny>(&call).await {
+            // A job of this uuid was accepted before, and nobody else makes these.
+            Err(CallError::Refused(refusal)) if refusal.class == Class::Conflict && refusal.status == 400 => {
+            }
+            done => drop(done?),
+        }
+        // The vendor has no request ids; the job's uuid is what its log knows the call by.
+        Ok(Submitted { request_id: handle.task.clone(), handle })
+    }
+
+    async fn recover(&self, client: &Client, token: &str, since: Timestamp) -> Result<Recovered, CallError> {
+        let handle = self.handle_of(token);
+        let row = get(client, handle.id()).await?;
+        Ok(match standing(client, &handle, row).await? {
+            Standing::Image(_) | Standing::Making | Standing::Refused(_) => {
+                Recovered::Candidates(vec![handle])
+            }
+            Standing::Gone => Recovered::Candidates(vec![]),
+            Standing::Doubtful(row) => {
+                let image = read(&row);
+                let young = image.create_date.is_none_or(|created: Timestamp| created >= since - SKEW);
+                match self.spec.for_provider.compare(&image) {
+                    Comparison::Same if young => Recovered::Candidates(vec![handle]),
+                    _ => Recovered::Undecidable(vec![handle.id().to_owned()]),
+                }
+            }
+        })
+    }
+
+    async fn observe(
+        client: &Client,
+        _: &str,
+        handles: &[Handle],
+    ) -> Result<HashMap<Handle, Observation>, CallError> {
+        let uuids: Vec<_> = handles.iter().map(Handle::id).collect();
+        let rows = query(client, &[format!("uuid?={}", uuids.join(","))]).await?;
+        let mut rows: HashMap<_, _> = rows.into_iter().map(|row| (read(&row).uuid, row)).collect();
+        let mut seen = HashMap::new();
+        for handle in handles {
+            let standing = standing(client, handle, rows.remove(handle.id())).await?;
+            seen.extend(observed(standing).map(|observation| (handle.clone(), observation)));
+        }
+        Ok(seen)
+    }
+
+    async fn find(&self, client: &Client, matching: &TemplateMatch) -> Result<Vec<Handle>, CallError> {
+        let conditions = [format!("name={}", matching.name), "mediaType=RootVolumeTemplate".to_owned()];
+        let images = query(client, &conditions).await?;
+        let there = images.iter().map(read).filter(|image| image.status != "Deleted");
+        Ok(there.map(|image| Handle::image(image.uuid)).collect())
+    }
+
+    fn compare(&self, _: &Client, product: &Product) -> Comparison {
+        self.spec.for_provider.compare(&read(&product.at_provider))
+    }
+
+    async fn amend(&self, client: &Client, product: &Product) -> Result<(), CallError> {
+        let image = read(&product.at_provider);
+        let changes = self.spec.for_provider.changes(&image);
+        let target = format!("/v1/images/{}/actions", encode::component(&image.uuid));
+        let body = json!({ "updateImage": changes });
+        client.change("UpdateImage", Method::PUT, &target, body).await.map(drop)
+    }
+
+    async fn delete(&self, client: &Client, handle: &Handle) -> Result<Deletion, CallError> {
+        let row = get(client, handle.id()).await?;
+        let row = match standing(client, handle, row).await? {
+            Standing::Image(row) => row,
+            Standing::Doubtful(row) if !self.is_unseen() => row,
+            Standing::Doubtful(_) => return Ok(waiting(DOUBTFUL)),
+            Standing::Making => return Ok(waiting(MAKING)),
+            Standing::Refused(_) | Standing::Gone => return Ok(Deletion::Gone),
+        };
+        let image = read(&row);
+        // The vendor would finish an image that is deleted meanwhile, and so bring it back.
+        if let (true, Some(task)) = (image.status == "Creating", &handle.task)
+            && client.job(Self::ACTION, task).await? == Job::Running
+        {
+            return Ok(waiting(MAKING));
+        }
+        self.remove(client, &image).await
+    }
+}
+
+/// How far the vendor's clock may be behind ours.
+const SKEW: SignedDuration = SignedDuration::from_mins(15);
+
+const MAKING: &str = "ZStack is still making the image, and cannot be told to stop; it is deleted as soon as it is there, or stays there with deletionPolicy: Retain";
+const DOUBTFUL: &str = "an image has the uuid of forProvider.resourceUuid, and ZStack has no record any more of whether this object made it; delete it there, or set deletionPolicy: Retain to leave it";
+const DELETING: &str = "ZStack is at it";
+
+fn waiting(why: &str) -> Deletion {
+    Deletion::Waiting(why.to_owned())
+}
+
+impl RootVolumeTemplate {
+    /// What an attempt leads to, whether its answer is known or not.
+    fn handle_of(&self, token: &str) -> Handle {
+        let image = self.spec.for_provider.resource_uuid.clone().unwrap_or_else(|| image_uuid(token));
+        Handle { image: Some(image), task: Some(token.to_owned()) }
+    }
+
+    /// Whether nothing that the vendor shows was ever taken for this object's.
+    fn is_unseen(&self) -> bool {
+        let operation = self.status.as_ref().and_then(|status| status.operation.as_ref());
+        operation.is_none_or(|operation| operation.state != OperationState::Succeeded)
+    }
+
+    /// Deletes and expunges, as far as it gets; the next call goes on from there.
+    async fn remove(&self, client: &Client, image: &Inventory) -> Result<Deletion, CallError> {
+        let target = format!("/v1/images/{}", encode::component(&image.uuid));
+        if image.status != "Deleted" {
+            let target = format!("{target}?deleteMode={}", self.spec.for_provider.delete_mode);
+            if !client.change("DeleteImage", Method::DELETE, &target, Value::Null).await? {
+                return Ok(waiting(DELETING));
+            }
+            // By the vendor's policy, it is gone, or only marked as deleted.
+            let Some(row) = get(client, &image.uuid).await? else { return Ok(Deletion::Gone) };
+            if read(&row).status != "Deleted" {
+                return Ok(waiting(DELETING));
+            }
+        }
+        let target = format!("{target}/actions");
+        let expunged =
+            client.change("ExpungeImage", Method::PUT, &target, json!({ "expungeImage": {} })).await;
+        let there = get(client, &image.uuid).await?.is_some();
+        match expunged {
+            _ if !there => Ok(Deletion::Gone),
+            Err(error) => Err(error),
+            Ok(_) => Ok(waiting(DELETING)),
+        }
+    }
+}
+
+impl TemplateParameters {
+    fn to_request(&self, uuid: &str) -> Value {
+        let Self {
+            name,
+            description,
+            guest_os_type,
+            backup_storage_uuids,
+            root_volume_uuid,
+            platform,
+            system,
+            resource_uuid: _,
+            architecture,
+            virtio,
+            system_tags,
+            user_tags,
+            delete_mode: _,
+        } = self;
+        json!({
+            "params": given([
+                ("name", json!(name)),
+                ("description", json!(description)),
+                ("guestOsType", json!(guest_os_type)),
+                ("backupStorageUuids", json!(backup_storage_uuids)),
+                ("rootVolumeUuid", json!(root_volume_uuid)),
+                ("platform", json!(platform)),
+                ("system", json!(system)),
+                ("resourceUuid", json!(uuid)),
+                ("architecture", json!(architecture)),
+                ("virtio", json!(virtio)),
+            ]),
+            "systemTags": system_tags.as_deref().unwrap_or_default(),
+            "userTags": user_tags.as_deref().unwrap_or_default(),
+        })
+    }
+
+    /// What UpdateImage has to set: what is given and differs.
+    fn changes(&self, image: &Inventory) -> Map<String, Value> {
+        let fields = [
+            ("name", json!(self.name), json!(image.name)),
+            // The vendor leaves an empty description out.
+            ("description", json!(self.description), json!(image.description.as_deref().unwrap_or_default())),
+            ("guestOsType", json!(self.guest_os_type), json!(image.guest_os_type)),
+            ("platform", json!(self.platform), json!(image.platform)),
+            ("architecture", json!(self.architecture), json!(image.architecture)),
+            ("virtio", json!(self.virtio), json!(image.virtio)),
+        ];
+        given(fields.into_iter().filter(|(_, ours, theirs)| ours != theirs).map(|(key, ours, _)| (key, ours)))
+    }
+
+    fn compare(&self, image: &Inventory) -> Comparison {
+        let mut wanted = self.backup_storage_uuids.iter().flatten();
+        let fixed = [
+            ("resourceUuid", self.resource_uuid.as_ref().is_some_and(|uuid| *uuid != image.uuid)),
+            ("system", self.system.is_some() && image.system.is_some() && self.system != image.system),
+            ("backupStorageUuids", !wanted.all(|uuid| image.backup_storage_uuids.contains(uuid))),
+        ];
+        let fixed: Vec<_> =
+            fixed.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| field.to_owned()).collect();
+        if !fixed.is_empty() {
+            return Comparison::Fixed(fixed);
+        }
+        let changes: Vec<_> = self.changes(image).into_iter().map(|(field, _)| field).collect();
+        if changes.is_empty() { Comparison::Same } else { Comparison::Amendable(changes) }
+    }
+}
+
+/// Without what is null.
+fn given(fields: impl IntoIterator<Item = (&'static str, Value)>) -> Map<String, Value> {
+    let there = fields.into_iter().filter(|(_, value)| !value.is_null());
+    there.map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// What the engine is to make of it; `None`: the vendor does not have it.
+fn observed(standing: Standing) -> Option<Observation> {
+    let building = |note| Some(Observation::Building { percent: None, note });
+    match standing {
+        Standing::Making => building(None),
+        Standing::Gone => None,
+        Standing::Refused(refusal) => Some(match refusal.class {
+            Class::Unavailable | Class::Unlisted => {
+                Observation::Failed(Failure { reason: "BuildFailed".into(), message: refusal.to_string() })
+            }
+            _ => Observation::Refused(refusal),
+        }),
+        Standing::Image(row) | Standing::Doubtful(row) => {
+            let image = read(&row);
+            match image.status.as_str() {
+                "Ready" => Some(Observation::Ready(Product {
+                    image_id: Some(image.uuid),
+                    artifact: None,
+                    at_provider: row,
+                })),
+                // It can be recovered until it is expunged, and then it is seen again.
+                "Deleted" => None,
+                "Error" => Some(Observation::Failed(Failure {
+                    reason: "BuildFailed".into(),
+                    message: format!("the image {} has the status Error; look at it in ZStack", image.uuid),
+                })),
+                "Creating" | "Downloading" => building(None),
+                other => building(Some(format!("the image {} has the status {other}", image.uuid))),
+            }
+        }
+    }
+}
