@@ -112,11 +112,11 @@ where
     watcher(api, watcher::Config::default())
         .default_backoff()
         .modify(|object| object.managed_fields_mut().clear())
+        .reflect(writer)
         .inspect_ok(move |event| notice(event))
         .inspect_err(
             |error| tracing::warn!(kind = %K::kind(&()), %error, "the watch failed, and is started again"),
         )
-        .reflect(writer)
         .applied_objects()
 }
 

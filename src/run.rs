@@ -4,7 +4,7 @@ use crate::{
     account::{CloudAccount, ClusterCloudAccount},
     engine::{
         self, Shared,
-        accounts::{Account, Accounts},
+        accounts::{Account, Accounts, Seen},
         lease, pace, stewardship,
         telemetry::{Events, Telemetry},
     },
@@ -181,21 +181,22 @@ fn controllers(
     } else {
         options.namespaces.iter().cloned().map(Some).collect()
     };
-    let (stores, writers): (Vec<_>, Vec<_>) = namespaces
+    let (namespaced, stores): (Vec<_>, Vec<_>) = namespaces
         .iter()
         .map(|namespace| {
             let (store, writer) = reflector::store::<CloudAccount>();
-            ((namespace.clone(), store), writer)
+            ((namespace.clone(), Seen::new(store.clone())), (store, writer))
         })
         .unzip();
-    let (cluster, cluster_writer) = reflector::store::<ClusterCloudAccount>();
+    let (store, writer) = reflector::store::<ClusterCloudAccount>();
+    let cluster = Seen::new(store.clone());
     let accounts = Accounts::new(
         client.clone(),
         VENDORS,
         endpoints,
         telemetry.clone(),
         Arc::default(),
-        stores.clone(),
+        namespaced.clone(),
         cluster.clone(),
     );
     let shared = Shared {
@@ -211,16 +212,15 @@ fn controllers(
             running.push(kind.run(shared.clone(), namespace.clone()));
         }
     }
-    for ((namespace, store), writer) in stores.into_iter().zip(writers) {
+    for ((namespace, seen), stored) in namespaced.into_iter().zip(stores) {
         let api = namespace.map_or_else(
             || Api::all(client.clone()),
             |namespace| Api::namespaced(client.clone(), &namespace),
         );
-        running.push(steward(client, &accounts, api, store, writer, &stopping).boxed());
+        running.push(steward(client, &accounts, api, seen, stored, &stopping).boxed());
     }
-    running.push(
-        steward(client, &accounts, Api::all(client.clone()), cluster, cluster_writer, &stopping).boxed(),
-    );
+    let api = Api::all(client.clone());
+    running.push(steward(client, &accounts, api, cluster, (store, writer), &stopping).boxed());
     (accounts, join_all(running).map(drop))
 }
 
@@ -228,18 +228,17 @@ fn steward<A: Account>(
     client: &Client,
     accounts: &Arc<Accounts>,
     api: Api<A>,
-    store: reflector::Store<A>,
-    writer: reflector::store::Writer<A>,
+    accounts_seen: Arc<Seen<A>>,
+    (store, writer): (reflector::Store<A>, reflector::store::Writer<A>),
     stopping: &CancellationToken,
 ) -> impl Future<Output = ()> + Send + use<A> {
     let changed = accounts.clone();
-    let seen = engine::watched(api, writer, move |event| {
-        if let watcher::Event::Apply(account)
+    let seen = engine::watched(api, writer, move |event| match event {
+        watcher::Event::Apply(account)
         | watcher::Event::InitApply(account)
-        | watcher::Event::Delete(account) = event
-        {
-            changed.account_changed(account.key());
-        }
+        | watcher::Event::Delete(account) => changed.account_changed(account.key()),
+        watcher::Event::InitDone => accounts_seen.completed(),
+        watcher::Event::Init => {}
     });
     stewardship::run(client.clone(), accounts.clone(), seen, store, stopping.clone().cancelled_owned())
 }

@@ -36,7 +36,10 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::broadcast;
+use tokio::{
+    sync::{SetOnce, broadcast},
+    time::timeout,
+};
 
 /// Names one account of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -221,14 +224,41 @@ impl<K> Clone for KindPool<K> {
     }
 }
 
+/// The accounts of one kind that a watch has seen.
+pub struct Seen<A: Account> {
+    store: Store<A>,
+    /// Set once the store holds all that there were. [`Store::wait_until_ready`] wakes only one of several who wait.
+    complete: SetOnce<()>,
+}
+
+impl<A: Account> Seen<A> {
+    /// The store must be fed by a running watch.
+    pub fn new(store: Store<A>) -> Arc<Self> {
+        Arc::new(Self { store, complete: SetOnce::new() })
+    }
+
+    /// The watch has read all accounts that there are.
+    pub fn completed(&self) {
+        // It reads them again when it is started again.
+        let _ = self.complete.set(());
+    }
+
+    async fn get(&self, account: &ObjectRef<A>) -> Result<Option<Arc<A>>, Unusable> {
+        let not_read =
+            |_| Unusable::new("AccountsNotRead", "the accounts could not be read from the API server yet");
+        timeout(pace::ACCOUNTS, self.complete.wait()).await.map_err(not_read)?;
+        Ok(self.store.get(account))
+    }
+}
+
 /// Every account of the cluster, and the connections to them.
 pub struct Accounts {
     client: Client,
     vendors: Vendors,
     endpoints: Arc<Endpoints>,
     telemetry: Telemetry,
-    namespaced: Vec<(Option<String>, Store<CloudAccount>)>,
-    cluster: Store<ClusterCloudAccount>,
+    namespaced: Vec<(Option<String>, Arc<Seen<CloudAccount>>)>,
+    cluster: Arc<Seen<ClusterCloudAccount>>,
     secrets: Secrets,
     labels: NamespaceLabels,
     connections: Mutex<HashMap<AccountKey, Arc<Connection>>>,
@@ -241,7 +271,7 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// The stores must be fed by running watches; those of `namespaced` go by the namespace that they cover, or `None`
+    /// Those of `namespaced` go by the namespace that they cover, or `None`
     /// for all.
     pub fn new(
         client: Client,
@@ -249,8 +279,8 @@ impl Accounts {
         endpoints: Endpoints,
         telemetry: Telemetry,
         catalog: Arc<Catalog>,
-        namespaced: Vec<(Option<String>, Store<CloudAccount>)>,
-        cluster: Store<ClusterCloudAccount>,
+        namespaced: Vec<(Option<String>, Arc<Seen<CloudAccount>>)>,
+        cluster: Arc<Seen<ClusterCloudAccount>>,
     ) -> Arc<Self> {
         Arc::new_cyclic(|this: &Weak<Self>| {
             let this = this.clone();
@@ -291,13 +321,13 @@ impl Accounts {
         match reference.kind {
             AccountKind::CloudAccount => {
                 let covers = |of: &Option<String>| of.as_deref().is_none_or(|of| of == namespace);
-                let Some((_, store)) = self.namespaced.iter().find(|(of, _)| covers(of)) else {
+                let Some((_, seen)) = self.namespaced.iter().find(|(of, _)| covers(of)) else {
                     return Err(Unusable::new(
                         "AccountNotFound",
                         format!("the operator does not watch namespace {namespace}"),
                     ));
                 };
-                self.connect_to(store, &key, namespace, ending).await
+                self.connect_to(seen, &key, namespace, ending).await
             }
             AccountKind::ClusterCloudAccount => self.connect_to(&self.cluster, &key, namespace, ending).await,
         }
@@ -305,20 +335,14 @@ impl Accounts {
 
     async fn connect_to<A: Account>(
         &self,
-        store: &Store<A>,
+        seen: &Seen<A>,
         key: &AccountKey,
         namespace: &str,
         ending: bool,
     ) -> Result<Arc<Connection>, Unusable> {
-        if store.wait_until_ready().await.is_err() {
-            return Err(Unusable::new(
-                "AccountsNotRead",
-                "the accounts could not be read from the API server yet",
-            ));
-        }
         let mut object = ObjectRef::<A>::new(&key.name);
         object.namespace.clone_from(&key.namespace);
-        let Some(account) = store.get(&object) else {
+        let Some(account) = seen.get(&object).await? else {
             let create = "create it, or correct spec.accountRef";
             return Err(Unusable::new("AccountNotFound", format!("{key} does not exist; {create}")));
         };
@@ -536,9 +560,10 @@ impl Accounts {
         let namespaced = self
             .namespaced
             .iter()
-            .flat_map(|(_, store)| store.state())
+            .flat_map(|(_, seen)| seen.store.state())
             .map(|account| (account.key(), secret_key(&*account)));
-        let cluster = self.cluster.state().into_iter().map(|account| (account.key(), secret_key(&*account)));
+        let cluster =
+            self.cluster.store.state().into_iter().map(|account| (account.key(), secret_key(&*account)));
         namespaced.chain(cluster).collect()
     }
 }
