@@ -69,7 +69,15 @@ impl World {
     fn new(api: Api, careless: bool) -> Self {
         // A person who always asks for another try: the most dangerous one.
         let wish = Wish { asked: true, ..Wish::default() };
-        Self { api, careless, before: Stored::default(), stored: Stored::default(), made: vec![], wish, released: false }
+        Self {
+            api,
+            careless,
+            before: Stored::default(),
+            stored: Stored::default(),
+            made: vec![],
+            wish,
+            released: false,
+        }
     }
 
     fn there(&self) -> usize {
@@ -77,7 +85,8 @@ impl World {
     }
 
     fn progress(&self, stored: &Stored) -> Progress {
-        status::progress(stored.status.as_ref(), stored.held, Some(Timestamp::UNIX_EPOCH), || token(1)).unwrap()
+        status::progress(stored.status.as_ref(), stored.held, Some(Timestamp::UNIX_EPOCH), || token(1))
+            .unwrap()
     }
 
     /// One pass, as `engine::reconcile` makes it.
@@ -99,14 +108,18 @@ impl World {
                 }
                 match to {
                     Progress::Submitting(_) => self.create(attempt, true, fresh, fault),
-                    Progress::New { attempt, .. } if !self.wish.deleting => self.create(attempt, false, fresh, fault),
+                    Progress::New { attempt, .. } if !self.wish.deleting => {
+                        self.create(attempt, false, fresh, fault)
+                    }
                     Progress::New { .. } => self.release(fresh),
                     to => self.guarded(&to, fresh),
                 }
             }
             Step::Observe(handle) if fault == Fault::None => {
                 let seen = match self.find(&handle) {
-                    Some(_) => Observation::Ready(Product { image_id: handle.image.clone(), ..Product::default() }),
+                    Some(_) => {
+                        Observation::Ready(Product { image_id: handle.image.clone(), ..Product::default() })
+                    }
                     None => Observation::Missing,
                 };
                 self.guarded(&progress.observed(seen), fresh);
@@ -126,7 +139,7 @@ impl World {
         }
     }
 
-    fn create(&mut self, attempt: u32, _replay: bool, fresh: bool, fault: Fault) {
+    fn create(&mut self, attempt: u32, replay: bool, fresh: bool, fault: Fault) {
         let intent = Intent { token: token(attempt), attempt, since: Some(Timestamp::UNIX_EPOCH) };
         if !self.careless {
             if !fresh {
@@ -139,8 +152,12 @@ impl World {
                 self.guarded(&Progress::Submitting(intent.clone()), true);
             }
         }
+        let known =
+            self.api == Api::HonoursToken && self.made.iter().flatten().any(|made| *made == intent.token);
         let answer = match fault {
             Fault::CrashBeforeAsk => return,
+            // What was made under a token is given back before anything is checked anew.
+            Fault::Invalid if known => Ok(self.make(&intent.token)),
             Fault::NotSent => Err(CallError::NotSent("connection refused".into())),
             Fault::Throttled => Err(CallError::Refused(refusal(Class::Throttled))),
             Fault::Invalid => Err(CallError::Refused(refusal(Class::Invalid))),
@@ -151,14 +168,18 @@ impl World {
             Fault::AnswerLost if self.careless => {} // "an error; try again"
             Fault::AnswerLost => {
                 let lost = CallError::Unknown("timeout".into());
-                self.unguarded(&Progress::submitted(intent, Err(&lost)));
+                self.unguarded(&Progress::submitted(intent, replay, Err(&lost)));
             }
-            _ => self.unguarded(&Progress::submitted(intent, answer.as_ref().map(Clone::clone))),
+            _ => self.unguarded(&Progress::submitted(intent, replay, answer.as_ref().map(Clone::clone))),
         }
     }
 
     fn make(&mut self, token: &str) -> Handle {
-        let known = self.made.iter().position(|made| made.as_deref() == Some(token)).filter(|_| self.api == Api::HonoursToken);
+        let known = self
+            .made
+            .iter()
+            .position(|made| made.as_deref() == Some(token))
+            .filter(|_| self.api == Api::HonoursToken);
         let id = known.unwrap_or_else(|| {
             self.made.push(Some(token.to_owned()));
             self.made.len() - 1
@@ -167,7 +188,8 @@ impl World {
     }
 
     fn recover(&self) -> Recovered {
-        let ids = self.made.iter().enumerate().filter(|(_, made)| made.is_some()).map(|(id, _)| id.to_string());
+        let ids =
+            self.made.iter().enumerate().filter(|(_, made)| made.is_some()).map(|(id, _)| id.to_string());
         match self.api {
             Api::HonoursToken => Recovered::Replay,
             Api::CanBeSearched => Recovered::Candidates(ids.map(Handle::image).collect()),
@@ -234,11 +256,25 @@ fn token(attempt: u32) -> String {
 
 fn refusal(class: Class) -> Refusal {
     let text = String::new;
-    Refusal { action: text(), status: 400, code: text(), message: text(), request_id: text(), class, hint: "", retry_after: None }
+    Refusal {
+        action: text(),
+        status: 400,
+        code: text(),
+        message: text(),
+        request_id: text(),
+        class,
+        hint: "",
+        retry_after: None,
+    }
 }
 
 /// Walks every history and calls `check` on each world that one ends in; gives their number.
-fn explore(world: World, depth: u32, seen: &mut HashMap<(String, u32), u64>, check: &mut dyn FnMut(&World)) -> u64 {
+fn explore(
+    world: World,
+    depth: u32,
+    seen: &mut HashMap<(String, u32), u64>,
+    check: &mut dyn FnMut(&World),
+) -> u64 {
     let key = (world.key(), depth);
     if let Some(histories) = seen.get(&key) {
         return *histories;
@@ -307,7 +343,10 @@ fn a_deletion_leaves_nothing_behind_unless_it_says_so() {
                 if world.released {
                     assert_eq!(world.there(), 0, "{api:?} {world:?}");
                 } else {
-                    assert!(matches!(world.progress(&world.stored), Progress::Unclear { .. }), "{api:?} {world:?}");
+                    assert!(
+                        matches!(world.progress(&world.stored), Progress::Unclear { .. }),
+                        "{api:?} {world:?}"
+                    );
                     assert_eq!(api, Api::Neither);
                 }
             }

@@ -192,7 +192,8 @@ pub trait External:
     /// Makes the image. The permit is the proof that the intent is stored; there is no other way to call this.
     ///
     /// MUST NOT do anything that can fail after the vendor has acted, other than reading the answer, and MUST NOT
-    /// repeat the call. An answer that cannot be trusted is [`CallError::Unknown`], never `NotSent` or `Refused`.
+    /// repeat the call. An answer that cannot be trusted is [`CallError::Unknown`], never `NotSent` or `Refused`. With
+    /// [`Permit::replay`], a final refusal MUST mean that no earlier call of this attempt had an effect: look first.
     fn submit(
         &self,
         client: &Self::Client,

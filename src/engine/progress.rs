@@ -255,21 +255,24 @@ impl Progress {
         }
     }
 
-    /// After the creating call.
-    pub fn submitted(intent: Intent, answer: Result<Handle, &CallError>) -> Self {
+    /// After the creating call. With `replay`, an earlier call of the same attempt may have had its effect, and that
+    /// this one was not sent, or was put off, does not undo it. A final refusal does: the kind has looked.
+    pub fn submitted(intent: Intent, replay: bool, answer: Result<Handle, &CallError>) -> Self {
         match answer {
             Ok(handle) => Self::Building { intent, handle, percent: None },
-            Err(CallError::NotSent(_)) => Self::New { attempt: intent.attempt, tried: Some(intent) },
+            Err(CallError::Undecidable(candidates)) => {
+                Self::Unclear { intent, candidates: candidates.clone() }
+            }
             Err(CallError::Refused(refusal))
                 if refusal.class == Class::Conflict || refusal.class.is_final() =>
             {
                 let failure = Failure { reason: refusal.class.reason().into(), message: refusal.to_string() };
                 Self::Failed { intent, handle: None, failure }
             }
-            Err(CallError::Refused(_)) => Self::New { attempt: intent.attempt, tried: Some(intent) },
             Err(CallError::Unknown(_)) => Self::Submitting(intent),
-            Err(CallError::Undecidable(candidates)) => {
-                Self::Unclear { intent, candidates: candidates.clone() }
+            Err(CallError::NotSent(_) | CallError::Refused(_)) if replay => Self::Submitting(intent),
+            Err(CallError::NotSent(_) | CallError::Refused(_)) => {
+                Self::New { attempt: intent.attempt, tried: Some(intent) }
             }
         }
     }
@@ -311,7 +314,9 @@ impl Progress {
             }
             Observation::Ready(product) => Self::Ready { intent, handle, product },
             Observation::Failed(failure) => Self::Failed { intent, handle: Some(handle), failure },
-            Observation::Refused(refusal) => Self::submitted(intent, Err(&CallError::Refused(refusal))),
+            Observation::Refused(refusal) => {
+                Self::submitted(intent, false, Err(&CallError::Refused(refusal)))
+            }
             Observation::Missing => Self::Missing { intent, handle },
         }
     }

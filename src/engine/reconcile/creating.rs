@@ -43,7 +43,7 @@ impl<K: External> Pass<'_, K> {
         turn.report(&answer);
         drop(turn);
         let answer = answer.and_then(|submitted| self.own(submitted, replay));
-        self.submitted(client, from, intent, answer).await
+        self.submitted(client, from, intent, replay, answer).await
     }
 
     /// What a repeated call found again is only ours if no other object holds it.
@@ -87,6 +87,7 @@ impl<K: External> Pass<'_, K> {
         client: &K::Client,
         from: Progress,
         intent: Intent,
+        replay: bool,
         answer: Result<Submitted, CallError>,
     ) -> Result<Next, Error> {
         let request_id = match &answer {
@@ -94,23 +95,22 @@ impl<K: External> Pass<'_, K> {
             Err(CallError::Refused(refusal)) => Some(refusal.request_id.clone()).filter(|id| !id.is_empty()),
             Err(_) => None,
         };
-        let mut to = Progress::submitted(intent, answer.as_ref().map(|submitted| submitted.handle.clone()));
+        let mut to =
+            Progress::submitted(intent, replay, answer.as_ref().map(|submitted| submitted.handle.clone()));
         if let (true, Progress::Building { handle, .. }) = (K::IMMEDIATE, &to) {
             if let Some(product) = self.look_at_once(client, handle).await {
                 to = to.observed(Observation::Ready(product));
             }
         }
         let (notice, wait) = match &answer {
-            Err(error) if !matches!(to, Progress::Failed { .. }) => {
+            Err(error) if matches!(to, Progress::New { .. } | Progress::Submitting(_)) => {
                 self.memo.failures += 1;
                 if matches!(error, CallError::Unknown(_)) {
                     self.memo.lost_at = Some(Instant::now());
                 }
-                let wait = if matches!(to, Progress::Submitting(_)) {
-                    self.settle(client)
-                } else {
-                    self.backoff(error)
-                };
+                let settle =
+                    if matches!(to, Progress::Submitting(_)) { self.settle(client) } else { Duration::ZERO };
+                let wait = self.backoff(error).max(settle);
                 (Some(Notice::waiting(error.reason(), error.to_string())), Some(wait))
             }
             _ => {

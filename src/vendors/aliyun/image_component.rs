@@ -323,7 +323,9 @@ impl External for ImageComponent {
                 handle: Handle::image(answer.value.image_component_id),
                 request_id: answer.request_id,
             }),
-            Err(CallError::Refused(refusal)) if refusal.class == Class::Conflict => {
+            Err(CallError::Refused(refusal))
+                if refusal.class == Class::Conflict || (permit.replay() && refusal.class.is_final()) =>
+            {
                 let existing = self.lookalikes(client, &region).await?;
                 self.spec.for_provider.settle_conflict(refusal, &permit, existing)
             }
@@ -465,7 +467,7 @@ impl ComponentParameters {
                 }
             }
         }
-        if let [one] = existing.as_slice() {
+        if let ([one], Class::Conflict) = (existing.as_slice(), refusal.class) {
             let same = match self.compare(one, false) {
                 Comparison::Fixed(fields) => format!("it differs in {}", fields.join(", ")),
                 Comparison::Same | Comparison::Amendable(_) => {
