@@ -19,7 +19,7 @@ use kube::{
     runtime::{reflector, watcher},
 };
 use std::{net::SocketAddr, sync::Arc};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// What `cloud-image-operator run` takes.
@@ -154,19 +154,27 @@ pub async fn run_with(client: Client, options: Options, stop: CancellationToken)
     outcome
 }
 
+/// Fails when a CRD is missing, and gives those that were installed a moment ago the time to show.
 async fn check_crds(client: &Client) -> Result<(), Error> {
-    let known = client.list_api_group_resources("cloudimages.dev/v1alpha1").await;
-    let known = match known {
+    let last = Instant::now() + pace::CRDS;
+    loop {
+        match missing_crd(client).await? {
+            None => return Ok(()),
+            Some(missing) if Instant::now() >= last => return Err(Error::NoCrds(missing)),
+            Some(_) => sleep(pace::CRDS / 20).await,
+        }
+    }
+}
+
+async fn missing_crd(client: &Client) -> Result<Option<String>, Error> {
+    let known = match client.list_api_group_resources("cloudimages.dev/v1alpha1").await {
         Ok(list) => list.resources,
         Err(kube::Error::Api(status)) if status.code == 404 => vec![],
         Err(error) => return Err(error.into()),
     };
-    for crd in crate::kinds::crds() {
-        if !known.iter().any(|resource| resource.kind == crd.spec.names.kind) {
-            return Err(Error::NoCrds(crd.spec.names.plural + "." + crate::image::GROUP));
-        }
-    }
-    Ok(())
+    let mut crds = crate::kinds::crds().into_iter();
+    let missing = crds.find(|crd| !known.iter().any(|resource| resource.kind == crd.spec.names.kind));
+    Ok(missing.map(|crd| crd.spec.names.plural + "." + crate::image::GROUP))
 }
 
 fn controllers(

@@ -25,6 +25,8 @@ pub const SLOW_LOOK: Duration = Duration::from_secs(600);
 pub const ADMISSION: Duration = Duration::from_secs(30);
 /// How many times a difference may be set right without effect before the object is Stalled.
 pub const AMENDMENTS: u32 = 3;
+/// How long the API server may take to serve CRDs that were installed a moment ago.
+pub const CRDS: Duration = Duration::from_secs(5);
 /// How long the first reading of all accounts may take before an image says that it waits for it.
 pub const ACCOUNTS: Duration = Duration::from_secs(5);
 /// How long changes in the number of an account's users are collected before they are written.
