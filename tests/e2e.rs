@@ -4,5 +4,10 @@
 mod harness;
 
 mod e2e {
+    mod conflict;
+    mod crash;
     mod life;
+    mod lost_answers;
+    mod malformed;
+    mod policies;
 }

@@ -12,6 +12,7 @@ pub use objects::{account, component, condition, is_ready, secret};
 pub use operator::{Operator, Program};
 pub use plane::Write;
 
+use cloud_image_operator::engine::pace;
 use futures::StreamExt;
 use kube::{
     Api, Client,
@@ -38,6 +39,8 @@ pub struct World {
     pub namespace: String,
     /// The vendors.
     pub vendor: Simulator,
+    /// How far apart the operator's looks are that wait for a vendor; for the next one that is started.
+    pub beat: Duration,
     operator: Option<Operator>,
 }
 
@@ -64,7 +67,7 @@ impl World {
         let vendor = vendor_simulator::start(vendor_simulator::Options::default())
             .await
             .expect("the simulator starts");
-        let world = Self { client, namespace: name.into(), vendor, operator: None };
+        let world = Self { client, namespace: name.into(), vendor, beat: pace::BEAT, operator: None };
         world.create(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })).await;
         world
     }
@@ -73,15 +76,20 @@ impl World {
 
     /// Starts the operator within the test, for this namespace.
     pub async fn start_operator(&mut self) {
-        self.start_operator_for(&[]).await;
+        self.start_operator_with(&[], &[]).await;
     }
 
-    /// Starts the operator within the test, for this namespace and `others`.
-    pub async fn start_operator_for(&mut self, others: &[&str]) {
+    /// Starts the operator within the test, for this namespace and others, and with more addresses that accounts may
+    /// name than the simulated vendors'.
+    pub async fn start_operator_with(&mut self, namespaces: &[&str], endpoints: &[&str]) {
         assert!(self.operator.is_none(), "one operator for each world");
         let client = plane::client(&self.operator_name()).await;
-        let namespaces = others.iter().copied().chain([self.namespace.as_str()]).map(Into::into).collect();
-        self.operator = Some(Operator::start(client, namespaces, &self.endpoints()));
+        let all = |own: Vec<String>, more: &[&str]| {
+            own.into_iter().chain(more.iter().map(|&more| more.to_owned())).collect::<Vec<_>>()
+        };
+        let namespaces = all(vec![self.namespace.clone()], namespaces);
+        self.operator =
+            Some(Operator::start(client, namespaces, &all(self.endpoints(), endpoints), self.beat));
     }
 
     /// Ends the operator as SIGTERM does, and waits for it.
@@ -90,9 +98,10 @@ impl World {
         operator.stop().await.expect("the operator ends without an error");
     }
 
-    /// Starts the operator as a program, for this namespace.
-    pub fn start_program(&self) -> Program {
-        Program::start(&self.namespace, &self.endpoints())
+    /// Starts the operator as a program, for this namespace. `grace`: how long it may take to end after SIGTERM;
+    /// `None`: it is killed.
+    pub fn start_program(&self, grace: Option<Duration>) -> Program {
+        Program::start(&self.namespace, &self.endpoints(), grace)
     }
 
     fn operator_name(&self) -> String {
@@ -108,7 +117,7 @@ impl World {
 
     fn endpoints(&self) -> Vec<String> {
         let addresses = self.vendor.addresses();
-        [addresses.aliyun_ecs, addresses.batchcompute, addresses.volcengine].map(url).into()
+        [addresses.aliyun_ecs, addresses.batchcompute, addresses.volcengine, addresses.zstack].map(url).into()
     }
 
     /// How many calls of the action reached the vendors.

@@ -25,7 +25,7 @@ pub struct Operator {
 
 impl Operator {
     /// Starts it for some namespaces and with some addresses that accounts may name.
-    pub fn start(client: Client, namespaces: Vec<String>, endpoints: &[String]) -> Self {
+    pub fn start(client: Client, namespaces: Vec<String>, endpoints: &[String], beat: Duration) -> Self {
         let options = Options {
             namespaces,
             metrics_addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -33,6 +33,7 @@ impl Operator {
             log_format: LogFormat::Text,
             events: Events::All,
             allow_endpoints: endpoints.to_vec(),
+            beat,
         };
         let stop = CancellationToken::new();
         let running = run::run_with(client, options, stop.clone());
@@ -54,29 +55,20 @@ pub struct Program {
     folder: TempDir,
 }
 
-/// The time that the operator has for ending after SIGTERM, twice.
-const GRACE: Duration = Duration::from_secs(20);
-
 impl Program {
-    /// Starts it for one namespace.
-    pub fn start(namespace: &str, endpoints: &[String]) -> Self {
-        Self::launch(namespace, endpoints, Duration::ZERO)
-    }
-
-    /// Starts it so that [`Program::stop`] sends SIGTERM first.
-    pub fn start_gently(namespace: &str, endpoints: &[String]) -> Self {
-        Self::launch(namespace, endpoints, GRACE)
-    }
-
-    fn launch(namespace: &str, endpoints: &[String], grace: Duration) -> Self {
+    /// Starts it for one namespace. With `grace`, [`Program::stop`] sends SIGTERM and waits so long before SIGKILL.
+    pub fn start(namespace: &str, endpoints: &[String], grace: Option<Duration>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut command = Command::new(env!("CARGO_BIN_EXE_cloud-image-operator"));
         command.env("KUBECONFIG", plane::kubeconfig());
         command.args(["run", "--metrics-addr=127.0.0.1:0", "--namespace", namespace]);
         command.args(endpoints.iter().map(|endpoint| format!("--allow-endpoint={endpoint}")));
         let log = folder.path().join("log");
-        let process =
-            Launch::new("the operator", command).log(log).grace(grace).start().expect("the operator starts");
+        let process = Launch::new("the operator", command)
+            .log(log)
+            .grace(grace.unwrap_or_default())
+            .start()
+            .expect("the operator starts");
         Self { process, folder }
     }
 

@@ -1,0 +1,157 @@
+//! Whatever goes wrong with the creating call, its object becomes Ready and exactly one thing is made.
+
+use crate::harness::{World, account, component, condition, secret};
+use futures::future::join_all;
+use serde_json::{Value, json};
+use std::time::Duration;
+use vendor_simulator::{Fault, FaultRule, When};
+
+const KIND: &str = "ImageComponent";
+const CREATE: &str = "CreateImageComponent";
+
+/// Objects are told apart at the vendor by their description, since some of them have no name of their own.
+fn described(name: &str, mut parameters: Value) -> Value {
+    parameters["description"] = marker(name).into();
+    component(name, json!({ "forProvider": parameters }))
+}
+
+fn marker(name: &str) -> String {
+    format!("made for {name}.")
+}
+
+fn rule(name: &str, fault: Fault, when: When) -> FaultRule {
+    FaultRule::new(fault).action(CREATE).parameter("Description", marker(name)).when(when)
+}
+
+/// Creates one object for each fault, waits until all are Ready, and counts what was made.
+async fn all_become_ready_and_each_is_made_once(world: &World, faults: Vec<(&str, Fault, When)>) {
+    // With a name and version the vendor would refuse a second one; without, nothing but the operator prevents it.
+    let variants = [("named", json!({})), ("nameless", json!({ "name": null, "componentVersion": null }))];
+    let cases: Vec<_> = faults
+        .into_iter()
+        .flat_map(|(label, fault, when)| {
+            variants.clone().map(|(variant, parameters)| {
+                (format!("{label}-{variant}"), parameters, fault.clone(), when.clone())
+            })
+        })
+        .collect();
+    let rules = cases.iter().map(|(name, _, fault, when)| rule(name, fault.clone(), when.clone()));
+    world.vendor.set_faults(rules.collect());
+    join_all(cases.iter().map(|(name, parameters, ..)| world.create(described(name, parameters.clone()))))
+        .await;
+    let ready = join_all(cases.iter().map(|(name, ..)| world.until_ready(KIND, name))).await;
+
+    for state in world.vendor.faults() {
+        assert!(state.hit > 0, "{:?} never came about", state.rule);
+    }
+    let ledger = world.vendor.ledger();
+    for ((name, ..), object) in cases.iter().zip(ready) {
+        let uid = object["metadata"]["uid"].as_str().expect("a uid");
+        let made: Vec<_> = ledger
+            .effects_of(CREATE)
+            .filter(|effect| effect.token.as_deref().is_some_and(|token| token.starts_with(uid)))
+            .collect();
+        assert_eq!(made.len(), 1, "{name}: {made:#?}");
+        assert_eq!(object["status"]["imageId"], made[0].id.as_str(), "{name}");
+        assert_eq!(object["status"]["operation"]["token"].as_str(), made[0].token.as_deref(), "{name}");
+    }
+    assert_eq!(ledger.effects_of(CREATE).count(), cases.len());
+    assert_eq!(world.vendor.aliyun_ecs().count(), cases.len());
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_or_unreadable_makes_nothing_twice() {
+    let world = World::new("lost-answers").await;
+    let once = || When::first(1);
+    let gone = |status, effect| Fault::VendorError {
+        status,
+        code: "ServiceUnavailable".into(),
+        message: "The request has failed due to a temporary failure of the server.".into(),
+        effect,
+    };
+    let faults = vec![
+        ("lost", Fault::AnswerLost, once()),
+        ("lost-thrice", Fault::AnswerLost, When::first(3)),
+        ("closed", Fault::ConnectionClosed, once()),
+        ("closed-twice", Fault::ConnectionClosed, When::first(2)),
+        ("broken", Fault::InternalError { effect: false }, once()),
+        ("broken-after", Fault::InternalError { effect: true }, once()),
+        ("gateway", Fault::BadGateway { effect: false }, once()),
+        ("gateway-after", Fault::BadGateway { effect: true }, once()),
+        ("unavailable", gone(503, false), once()),
+        ("unavailable-after", gone(503, true), once()),
+        ("truncated", Fault::TruncatedBody, once()),
+        ("cut", Fault::CutBody, once()),
+        ("slow", Fault::SlowAnswer { millis: 4000 }, once()),
+        ("redirect", Fault::Redirect { location: None }, once()),
+        ("skew", Fault::ClockSkew { seconds: 3600 }, once()),
+    ];
+    all_become_ready_and_each_is_made_once(&world, faults).await;
+}
+
+/// Apart from the others: a request that is never answered holds its place among the account's requests for 20 s.
+#[tokio::test]
+async fn a_request_that_is_never_answered_makes_nothing_twice() {
+    let world = World::new("hanging").await;
+    let faults = vec![
+        ("hang", Fault::Hang { effect: false }, When::first(1)),
+        ("hang-after", Fault::Hang { effect: true }, When::first(1)),
+    ];
+    all_become_ready_and_each_is_made_once(&world, faults).await;
+}
+
+/// Apart from the others: a throttle stops all creating calls of the account for a while.
+#[tokio::test]
+async fn being_throttled_is_waited_out() {
+    let world = World::new("throttled").await;
+    let faults = vec![
+        ("quota", Fault::Throttle, When::first(1)),
+        ("quota-429", Fault::TooManyRequests, When::first(1)),
+    ];
+    all_become_ready_and_each_is_made_once(&world, faults).await;
+}
+
+/// What the vendor did shows only when it lists; that a listing fails or lags must not lead to another attempt.
+#[tokio::test]
+async fn listings_that_fail_or_lag_make_nothing_twice() {
+    let world = World::new("blind").await;
+    let fault = |fault, when| FaultRule::new(fault).action("DescribeImageComponents").when(when);
+    world.vendor.set_faults(vec![
+        FaultRule::new(Fault::AnswerLost).action(CREATE).when(When::first(1)),
+        fault(Fault::ListLag { seconds: 4 }, When::always()),
+        fault(Fault::AnswerLost, When::first(2)),
+        fault(Fault::TruncatedBody, When::first(1).after(2)),
+    ]);
+    world
+        .create(component("blind", json!({ "forProvider": { "name": null, "componentVersion": null } })))
+        .await;
+    world.until_ready(KIND, "blind").await;
+    assert_eq!(world.effects(CREATE), 1);
+}
+
+/// The vendor cannot be reached at all for a while: nothing was sent, so nothing is in doubt.
+#[tokio::test]
+async fn a_vendor_that_cannot_be_reached_is_tried_until_it_can() {
+    let mut world = World::empty("unreachable").await;
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let nowhere = format!("http://{}", closed.expect("a free port"));
+    world.create(secret("aliyun")).await;
+    world.create(account("default", &nowhere)).await;
+    world.start_operator_with(&[], &[&nowhere]).await;
+    world.create(component("patient", json!({}))).await;
+    let message = world.until_condition(KIND, "patient", "Ready", "False", "VendorUnreachable").await;
+    assert!(message.to_lowercase().contains("connect"), "{message}");
+    let waiting = world.get(KIND, "patient").await.expect("it is there");
+    assert_eq!(condition(&waiting, "Stalled")["status"], "False");
+    world
+        .patch(
+            "CloudAccount",
+            "default",
+            json!({ "spec": { "aliyun": { "ecs": { "endpoint": world.endpoint() } } } }),
+        )
+        .await;
+    tokio::time::timeout(Duration::from_secs(10), world.until_ready(KIND, "patient"))
+        .await
+        .expect("a corrected account works at once");
+    assert_eq!(world.effects(CREATE), 1);
+}

@@ -1,0 +1,151 @@
+//! What the policies of a spec promise: who only observes changes nothing, what is retained stays, what is suspended
+//! calls nobody, and what failed or vanished is made again only when asked for.
+
+use crate::harness::{World, component, condition};
+use serde_json::json;
+use vendor_simulator::{Fault, FaultRule, When, aliyun_ecs::Component};
+
+const KIND: &str = "ImageComponent";
+const CREATE: &str = "CreateImageComponent";
+const DELETE: &str = "DeleteImageComponent";
+
+#[tokio::test]
+async fn who_observes_changes_nothing() {
+    let world = World::new("observe").await;
+    let id = world.vendor.aliyun_ecs().seed(Component {
+        name: "theirs".into(),
+        tags: [("owner".to_owned(), "them".to_owned())].into(),
+        ..Component::default()
+    });
+    let spec = json!({
+        "managementPolicy": "Observe",
+        "import": { "id": id },
+        "forProvider": { "name": null, "componentVersion": null, "content": null, "tag": [{ "key": "owner", "value": "us" }] },
+    });
+    world.create(component("theirs", spec)).await;
+    let object = world.until_ready(KIND, "theirs").await;
+    assert_eq!(object["status"]["imageId"], id.as_str());
+    assert!(object["metadata"]["finalizers"].is_null(), "{object:#}");
+
+    world.delete(KIND, "theirs").await;
+    world.until_gone(KIND, "theirs").await;
+    let ledger = world.vendor.ledger();
+    assert!(ledger.effects.is_empty(), "{:#?}", ledger.effects);
+    assert!(ledger.calls.iter().all(|call| call.action == "DescribeImageComponents"), "{:#?}", ledger.calls);
+    assert!(world.vendor.aliyun_ecs().get(&id).is_some());
+}
+
+#[tokio::test]
+async fn what_is_retained_stays() {
+    let world = World::new("retain").await;
+    world.create(component("kept", json!({ "deletionPolicy": "Retain" }))).await;
+    let kept = world.until_ready(KIND, "kept").await;
+    world.delete(KIND, "kept").await;
+    world.until_gone(KIND, "kept").await;
+    assert_eq!(world.calls(DELETE), 0);
+    let id = kept["status"]["imageId"].as_str().expect("an id");
+    assert!(world.vendor.aliyun_ecs().get(id).is_some());
+}
+
+#[tokio::test]
+async fn what_is_suspended_calls_nobody() {
+    let world = World::new("suspend").await;
+    world.create(component("paused", json!({ "suspend": true }))).await;
+    let message = world.until_condition(KIND, "paused", "Ready", "False", "Suspended").await;
+    assert!(message.contains("suspend: false"), "{message}");
+    assert!(world.vendor.ledger().calls.is_empty(), "{:#?}", world.call_log());
+
+    world.patch(KIND, "paused", json!({ "spec": { "suspend": false } })).await;
+    world.until_ready(KIND, "paused").await;
+    let calls = world.vendor.ledger().calls.len();
+
+    let change = json!({ "suspend": true, "forProvider": { "tag": [{ "key": "late", "value": "yes" }] } });
+    world.patch(KIND, "paused", json!({ "spec": change })).await;
+    world.until_condition(KIND, "paused", "Ready", "False", "Suspended").await;
+    world.delete(KIND, "paused").await;
+    world
+        .until(KIND, "paused", "it says that the deletion waits", |object| {
+            object["status"]["phase"] == "Deleting"
+                && condition(object, "Ready")["message"].as_str().is_some_and(|message| {
+                    message.contains("nothing is deleted") && message.contains("suspend: false")
+                })
+        })
+        .await;
+    assert_eq!(world.vendor.ledger().calls.len(), calls, "{:#?}", world.call_log());
+
+    world.patch(KIND, "paused", json!({ "spec": { "suspend": false } })).await;
+    world.until_gone(KIND, "paused").await;
+    assert_eq!((world.effects(DELETE), world.vendor.aliyun_ecs().count()), (1, 0));
+}
+
+#[tokio::test]
+async fn what_vanished_is_made_again_only_if_wanted() {
+    let world = World::new("vanished").await;
+    world.create(component("again", json!({ "recreatePolicy": "WhenMissing" }))).await;
+    world.create(component("never", json!({}))).await;
+    let mut ids = vec![];
+    for name in ["again", "never"] {
+        let object = world.until_ready(KIND, name).await;
+        let id = object["status"]["imageId"].as_str().expect("an id").to_owned();
+        assert!(world.vendor.aliyun_ecs().remove(&id).is_some());
+        world.request(KIND, name, "look").await;
+        ids.push(id);
+    }
+    let again = world
+        .until(KIND, "again", "there is another one", |object| {
+            object["status"]["phase"] == "Ready" && object["status"]["imageId"] != ids[0].as_str()
+        })
+        .await;
+    assert_eq!(again["status"]["operation"]["attempt"], 2);
+    assert_eq!(again["status"]["lastHandledReconcileAt"], "look");
+
+    let message = world.until_condition(KIND, "never", "Ready", "False", "Missing").await;
+    assert!(message.contains(&ids[1]), "{message}");
+    let never = world.get(KIND, "never").await.expect("it is there");
+    assert_eq!(never["status"]["phase"], "Failed");
+    assert_eq!(condition(&never, "Stalled")["status"], "True");
+    assert_eq!(world.effects(CREATE), 3);
+
+    // Nothing is left of it, so its deletion has nothing to call for.
+    world.delete(KIND, "never").await;
+    world.until_gone(KIND, "never").await;
+    assert_eq!(world.calls(DELETE), 0);
+}
+
+#[tokio::test]
+async fn what_failed_is_tried_again_with_a_new_spec_or_on_request() {
+    let world = World::new("failed").await;
+    world.vendor.set_faults(vec![
+        FaultRule::new(Fault::VendorError {
+            status: 400,
+            code: "InvalidParameter.Content".into(),
+            message: "The specified parameter Content is not valid.".into(),
+            effect: false,
+        })
+        .action(CREATE)
+        .parameter("Name", "asked")
+        .when(When::first(1)),
+    ]);
+    world.create(component("corrected", json!({ "forProvider": { "content": "TELEPORT home" } }))).await;
+    world.create(component("asked", json!({}))).await;
+    for name in ["corrected", "asked"] {
+        let message = world.until_condition(KIND, name, "Stalled", "True", "InvalidSpec").await;
+        assert!(message.contains("[request id "), "{message}");
+        let object = world.get(KIND, name).await.expect("it is there");
+        assert_eq!(object["status"]["phase"], "Failed");
+        assert_eq!(object["status"]["operation"]["attempt"], 1);
+        let events = world.until_events(name, 1).await;
+        assert_eq!(events[0]["type"], "Warning");
+    }
+    world
+        .patch(KIND, "corrected", json!({ "spec": { "forProvider": { "content": "RUN echo home" } } }))
+        .await;
+    world.request(KIND, "asked", "once more").await;
+    for name in ["corrected", "asked"] {
+        let object = world.until_ready(KIND, name).await;
+        assert_eq!(object["status"]["operation"]["attempt"], 2, "{name}");
+    }
+    let asked = world.get(KIND, "asked").await.expect("it is there");
+    assert_eq!(asked["status"]["lastHandledReconcileAt"], "once more");
+    assert_eq!((world.calls(CREATE), world.effects(CREATE)), (4, 2));
+}
