@@ -37,7 +37,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use std::{fmt::Debug, sync::Arc};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 use telemetry::Telemetry;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -53,6 +53,8 @@ pub struct Shared {
     pub telemetry: Telemetry,
     /// When this process began to act.
     pub started: tokio::time::Instant,
+    /// How far apart the looks are that wait for the vendor: [`pace::BEAT`], but for tests.
+    pub beat: Duration,
     /// Cancelled when no new work is to be taken.
     pub stopping: CancellationToken,
 }
@@ -62,7 +64,7 @@ const WORKERS: u16 = 1024;
 
 /// Runs the controller of one kind, for one namespace or all, until `stopping`; then finishes what is under way.
 pub async fn run<K: External>(shared: Shared, namespace: Option<String>) {
-    let Shared { client, accounts, telemetry, started, stopping } = shared;
+    let Shared { client, accounts, telemetry, started, beat, stopping } = shared;
     let api = match &namespace {
         Some(namespace) => Api::<DeserializeGuard<K>>::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
@@ -77,6 +79,7 @@ pub async fn run<K: External>(shared: Shared, namespace: Option<String>) {
         memos: memo::Memos::default(),
         client,
         started,
+        beat,
         stopping: stopping.clone(),
     });
     let objects = watched(api, writer, {

@@ -18,7 +18,7 @@ use kube::{
     Api, Client,
     runtime::{reflector, watcher},
 };
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -49,6 +49,10 @@ pub struct Options {
     /// several times. Example: http://10.0.0.2:8080
     #[arg(long = "allow-endpoint", value_name = "URL-PREFIX")]
     pub allow_endpoints: Vec<String>,
+
+    /// How far apart the looks are that wait for the vendor. Not for users: tests have less time.
+    #[arg(skip = pace::BEAT)]
+    pub beat: Duration,
 }
 
 /// How log lines look.
@@ -212,6 +216,7 @@ fn controllers(
         accounts: accounts.clone(),
         telemetry,
         started: Instant::now(),
+        beat: options.beat,
         stopping: stopping.clone(),
     };
     let mut running = vec![];

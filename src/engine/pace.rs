@@ -17,8 +17,8 @@ pub const FAREWELL: Duration = Duration::from_millis(1500);
 pub const BEAT: Duration = Duration::from_secs(15);
 /// How long a car waits for more riders.
 pub const CAR_WINDOW: Duration = Duration::from_millis(100);
-/// A missing thing is believed to be missing only at a second look, this much later.
-pub const SECOND_LOOK: Duration = Duration::from_secs(30);
+/// A missing thing is believed to be missing only at a second look, this many beats later.
+pub const SECOND_LOOK: u32 = 2;
 /// How often a build that has outlived its timeout, or a missing image, is still looked at.
 pub const SLOW_LOOK: Duration = Duration::from_secs(600);
 /// How long to wait for a place below the rate limit before giving the worker back.

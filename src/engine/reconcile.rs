@@ -40,6 +40,8 @@ pub struct World {
     pub client: kube::Client,
     /// When this process began to act: calls of an earlier one may have been on the way until then.
     pub started: Instant,
+    /// How far apart the looks are that wait for the vendor.
+    pub beat: Duration,
     /// Cancelled when no new work is to be taken.
     pub stopping: CancellationToken,
 }
@@ -222,7 +224,7 @@ impl<K: External> Pass<'_, K> {
         let next = pace::to_next_resync(since_epoch(), interval, &self.uid())?;
         // On the beat, so that looks that fall together share a call.
         let seed = self.connection.as_ref().map_or(0, |connection| connection.seed);
-        Some(next + pace::to_next_beat(since_epoch() + next, pace::BEAT, seed))
+        Some(next + pace::to_next_beat(since_epoch() + next, self.world.beat, seed))
     }
 
     async fn connect(&mut self, ending: bool) -> Result<K::Client, Unusable> {

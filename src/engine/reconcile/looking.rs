@@ -63,10 +63,11 @@ impl<K: External> Pass<'_, K> {
         }
         if seen == Observation::Missing && !matches!(base, Progress::Missing { .. }) {
             let since = *self.memo.missing_since.get_or_insert_with(Instant::now);
+            let second = self.world.beat * pace::SECOND_LOOK;
             let patience = if matches!(base, Progress::Building { .. }) {
-                pace::SECOND_LOOK.max(self.settle(client))
+                second.max(self.settle(client))
             } else {
-                pace::SECOND_LOOK
+                second
             };
             if let Some(wait) = patience.checked_sub(since.elapsed()).filter(|wait| !wait.is_zero()) {
                 return Ok(Next::In(wait));

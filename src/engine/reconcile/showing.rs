@@ -81,7 +81,7 @@ impl<K: External> Pass<'_, K> {
 
     pub(super) fn to_beat(&self) -> Duration {
         let seed = self.connection.as_ref().map_or(0, |connection| connection.seed);
-        pace::to_next_beat(since_epoch(), pace::BEAT, seed)
+        pace::to_next_beat(since_epoch(), self.world.beat, seed)
     }
 
     /// Writes what changed, guarded, and tells of it.
