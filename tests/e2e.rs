@@ -4,10 +4,12 @@
 mod harness;
 
 mod e2e {
+    mod accounts;
     mod conflict;
     mod crash;
     mod life;
     mod lost_answers;
     mod malformed;
     mod policies;
+    mod scale;
 }

@@ -1,0 +1,162 @@
+//! What an image needs from its account: what is missing is named and never final, what changes counts at once, and an
+//! account in use stays.
+
+use crate::harness::{World, account, component, condition, secret};
+use serde_json::{Value, json};
+use std::{future::Future, time::Duration};
+use vendor_simulator::AccessKey;
+
+const KIND: &str = "ImageComponent";
+const ACCOUNT: &str = "CloudAccount";
+
+/// "At once", for a person who watches.
+async fn at_once<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(10), what).await.expect("it takes a few seconds at most")
+}
+
+/// Waits until an image and its account say what they wait for, and that it goes on by itself.
+async fn waits(world: &World, image: &str, reason: &str, names: &[&str]) {
+    let message = world.until_condition(KIND, image, "Ready", "False", reason).await;
+    assert!(names.iter().all(|name| message.contains(name)), "{message}");
+    let object = world.get(KIND, image).await.expect("it is there");
+    assert_eq!(condition(&object, "Stalled")["status"], "False", "{object:#}");
+    assert_eq!(condition(&object, "Reconciling")["status"], "True", "{object:#}");
+}
+
+#[tokio::test]
+async fn each_missing_thing_is_named_and_waited_for() {
+    let mut world = World::empty("missing").await;
+    world.start_operator().await;
+    world.create(component("image", json!({}))).await;
+    waits(&world, "image", "AccountNotFound", &["CloudAccount missing/default", "create it"]).await;
+
+    world.create(account("default", world.endpoint())).await;
+    waits(&world, "image", "SecretNotFound", &["Secret missing/aliyun", "create it"]).await;
+    let message = world.until_condition(ACCOUNT, "default", "Ready", "False", "SecretNotFound").await;
+    assert!(message.contains("missing/aliyun"), "{message}");
+
+    let mut half = secret("aliyun");
+    half["stringData"].as_object_mut().expect("keys").remove("accessKeySecret");
+    world.create(half).await;
+    waits(&world, "image", "SecretKeyMissing", &["missing/aliyun", "accessKeySecret"]).await;
+    assert!(world.vendor.ledger().calls.is_empty());
+
+    let whole = json!({ "stringData": { "accessKeySecret": "simulator-secret" } });
+    world.patch("Secret", "aliyun", whole).await;
+    at_once(world.until_ready(KIND, "image")).await;
+    world.until_condition(ACCOUNT, "default", "Ready", "True", "Usable").await;
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_not_allowed_is_refused() {
+    let mut world = World::empty("endpoint").await;
+    world.start_operator().await;
+    world.create(secret("aliyun")).await;
+    // Where clouds keep the credentials of the machine that the operator runs on.
+    world.create(account("default", "http://100.100.100.200/latest")).await;
+    let message = world.until_condition(ACCOUNT, "default", "Stalled", "True", "EndpointNotAllowed").await;
+    assert!(message.contains("--allow-endpoint http://100.100.100.200"), "{message}");
+    world.create(component("image", json!({}))).await;
+    waits(&world, "image", "EndpointNotAllowed", &["--allow-endpoint http://100.100.100.200"]).await;
+
+    let allowed = json!({ "spec": { "aliyun": { "ecs": { "endpoint": world.endpoint() } } } });
+    world.patch(ACCOUNT, "default", allowed).await;
+    at_once(world.until_ready(KIND, "image")).await;
+}
+
+#[tokio::test]
+async fn a_rotated_secret_works_at_once() {
+    let world = World::new("rotated").await;
+    world.create(component("before", json!({}))).await;
+    world.until_ready(KIND, "before").await;
+    let status = world.get(ACCOUNT, "default").await.expect("it is there")["status"].clone();
+    let version = status["credentials"]["resourceVersion"].clone();
+
+    world.vendor.configure(|settings| settings.access_keys = vec![AccessKey::new("rotated", "other-secret")]);
+    world.create(component("waiting", json!({}))).await;
+    let message = world.until_condition(KIND, "waiting", "Ready", "False", "CredentialsRefused").await;
+    assert!(message.contains("[request id "), "{message}");
+    let waiting = world.get(KIND, "waiting").await.expect("it is there");
+    assert_eq!(condition(&waiting, "Stalled")["status"], "False", "new credentials may come");
+
+    let rotated = json!({ "stringData": { "accessKeyId": "rotated", "accessKeySecret": "other-secret" } });
+    world.patch("Secret", "aliyun", rotated).await;
+    at_once(world.until_ready(KIND, "waiting")).await;
+    at_once(world.until(ACCOUNT, "default", "it shows the new Secret", |account| {
+        account["status"]["credentials"]["resourceVersion"] != version
+    }))
+    .await;
+    let before = world.get(KIND, "before").await.expect("it is there");
+    assert_eq!(condition(&before, "Ready")["status"], "True", "nothing was wrong with it");
+    let keys: Vec<_> = world.vendor.ledger().calls.into_iter().filter_map(|call| call.access_key).collect();
+    assert_eq!(keys.last().map(String::as_str), Some("rotated"));
+}
+
+#[tokio::test]
+async fn a_temporary_token_goes_along() {
+    let world = World::new("sts").await;
+    world.vendor.configure(|settings| {
+        settings.access_keys =
+            vec![AccessKey { security_token: Some("the-token".into()), ..AccessKey::new("STS.1", "s") }];
+    });
+    let keys = json!({ "stringData": { "accessKeyId": "STS.1", "accessKeySecret": "s", "securityToken": "the-token" } });
+    world.patch("Secret", "aliyun", keys).await;
+    world.create(component("image", json!({}))).await;
+    world.until_ready(KIND, "image").await;
+}
+
+#[tokio::test]
+async fn an_account_in_use_stays_until_the_last_image_is_gone() {
+    let world = World::new("in-use").await;
+    let images = |count: i64| move |account: &Value| account["status"]["images"] == count;
+    world.until(ACCOUNT, "default", "it counts nobody", images(0)).await;
+    for name in ["one", "two"] {
+        world.create(component(name, json!({}))).await;
+        world.until_ready(KIND, name).await;
+    }
+    world.until(ACCOUNT, "default", "it counts two", images(2)).await;
+
+    world.delete(ACCOUNT, "default").await;
+    let message = world.until_condition(ACCOUNT, "default", "Ready", "False", "InUse").await;
+    assert!(message.contains("2 objects") && message.contains("ImageComponent in-use/"), "{message}");
+
+    // Nothing new begins with it.
+    world.create(component("three", json!({}))).await;
+    waits(&world, "three", "AccountDeleting", &["CloudAccount in-use/default"]).await;
+    world.delete(KIND, "three").await;
+    world.until_gone(KIND, "three").await;
+
+    world.delete(KIND, "one").await;
+    world.until_gone(KIND, "one").await;
+    world.until(ACCOUNT, "default", "it counts one", images(1)).await;
+    world.delete(KIND, "two").await;
+    world.until_gone(KIND, "two").await;
+    at_once(world.until_gone(ACCOUNT, "default")).await;
+    assert_eq!(world.vendor.aliyun_ecs().count(), 0);
+}
+
+#[tokio::test]
+async fn an_account_that_nobody_uses_goes_at_once() {
+    let world = World::new("unused").await;
+    world.until_condition(ACCOUNT, "default", "Ready", "True", "Usable").await;
+    world.delete(ACCOUNT, "default").await;
+    at_once(world.until_gone(ACCOUNT, "default")).await;
+}
+
+/// Images, account and Secret go together, in whatever order the namespace controller takes them.
+#[tokio::test]
+async fn a_whole_namespace_goes_and_leaves_nothing_at_the_vendor() {
+    let world = World::new("doomed").await;
+    for name in ["one", "two", "three"] {
+        world.create(component(name, json!({}))).await;
+    }
+    world.create(component("kept", json!({ "deletionPolicy": "Retain" }))).await;
+    for name in ["one", "two", "three", "kept"] {
+        world.until_ready(KIND, name).await;
+    }
+    world.delete("Namespace", "doomed").await;
+    world.until_gone("Namespace", "doomed").await;
+    let left: Vec<_> = world.vendor.aliyun_ecs().components().into_iter().map(|left| left.name).collect();
+    assert_eq!(left, ["kept"]);
+    assert_eq!(world.effects("DeleteImageComponent"), 3);
+}

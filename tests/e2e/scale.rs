@@ -1,0 +1,51 @@
+//! Two hundred at once: each is made once, with few writes and calls, and then nothing happens at all.
+
+use crate::harness::{World, component};
+use futures::future::join_all;
+use serde_json::json;
+use std::time::Duration;
+
+const KIND: &str = "ImageComponent";
+const COUNT: usize = 200;
+
+/// How long nothing may happen. What it is about is a minute; whatever comes at intervals of the operator's own (the
+/// beat, the debounce, the first retries) would show in this time.
+const QUIET: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn two_hundred_at_once() {
+    let world = World::new("scale").await;
+    let names: Vec<_> = (0..COUNT).map(|number| format!("component-{number}")).collect();
+    join_all(names.iter().map(|name| world.create(component(name, json!({}))))).await;
+    join_all(names.iter().map(|name| world.until_ready(KIND, name))).await;
+    world.until_true("all Events are written", || world.writes("events").len() >= COUNT).await;
+
+    let ledger = world.vendor.ledger();
+    assert_eq!(ledger.effects_of("CreateImageComponent").count(), COUNT);
+    assert_eq!(ledger.calls_of("CreateImageComponent").count(), COUNT);
+    assert_eq!(world.vendor.aliyun_ecs().count(), COUNT);
+    let looks = ledger.calls_of("DescribeImageComponents").count();
+    assert!(looks <= COUNT / 4, "{looks} listings");
+
+    // Those of the users who created them are among them.
+    let writes = world.all_writes("imagecomponents");
+    assert!(writes.len() <= 3 * COUNT, "{} writes", writes.len());
+    let events = world.writes("events").len();
+    assert!(events <= COUNT, "{events} Events");
+
+    // The account's count follows with a delay of its own.
+    world
+        .until("CloudAccount", "default", "it counts them all", |account| {
+            account["status"]["images"] == COUNT
+        })
+        .await;
+    let done = |world: &World| {
+        (
+            world.vendor.ledger().calls.len(),
+            ["imagecomponents", "cloudaccounts", "events"].map(|resource| world.writes(resource).len()),
+        )
+    };
+    let before = done(&world);
+    tokio::time::sleep(QUIET).await;
+    assert_eq!(done(&world), before, "calls; writes of images, accounts, Events");
+}
