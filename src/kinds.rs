@@ -112,6 +112,9 @@ fn polished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
 
 fn polish(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
+    if let Some(values) = &mut schema.enum_ {
+        values.retain(|value| !value.0.is_null());
+    }
     schema.format = schema.format.take().filter(|format| !format.starts_with("uint"));
     schema.properties.iter_mut().flat_map(|properties| properties.values_mut()).for_each(polish);
     match &mut schema.items {

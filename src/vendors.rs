@@ -34,6 +34,8 @@ fn published_limits(account: &AccountVendor) -> &'static [(&'static str, u32, Du
         aliyun::PUBLISHED_LIMITS
     } else if account.volcengine.is_some() {
         volcengine::PUBLISHED_LIMITS
+    } else if account.zstack.is_some() {
+        zstack::PUBLISHED_LIMITS
     } else {
         &[]
     }

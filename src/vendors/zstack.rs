@@ -17,7 +17,17 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use session::Session;
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
+
+/// ZStack publishes no limits, and its server has none. These only keep a management node from being flooded.
+pub const PUBLISHED_LIMITS: &[(&str, u32, Duration)] = &[
+    ("GetApiJob", 100, Duration::from_secs(1)),
+    ("QueryImage", 50, Duration::from_secs(1)),
+    ("CreateRootVolumeTemplateFromRootVolume", 20, Duration::from_secs(1)),
+    ("UpdateImage", 20, Duration::from_secs(1)),
+    ("DeleteImage", 20, Duration::from_secs(1)),
+    ("ExpungeImage", 20, Duration::from_secs(1)),
+];
 
 /// A connection to a management node with one account's credentials.
 #[derive(Clone)]
@@ -290,5 +300,53 @@ impl Protocol for Rest<'_> {
     /// HTTP 503 with an error of the API is its normal way to say no.
     fn is_certain(&self, refusal: &Refusal) -> bool {
         refusal.class != Class::Unavailable
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(status: u16, body: &str) -> Option<Refusal> {
+        let rest = Rest { authorization: Authorization::None, context: "/zstack", zone: &TimeZone::UTC };
+        rest.refusal("Act", StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), body.as_bytes())
+    }
+
+    fn is_certain(refusal: &Refusal) -> bool {
+        let rest = Rest { authorization: Authorization::None, context: "/zstack", zone: &TimeZone::UTC };
+        rest.is_certain(refusal)
+    }
+
+    #[test]
+    fn an_error_of_the_api_under_503_is_its_answer() {
+        let body = r#"{"error":{"code":"SYS.1003","description":"Resource cannot be found","details":"no volume","opaque":null,
+            "cause":{"code":"SYS.1000","description":"database","details":"no volume"}}}"#;
+        let refusal = refusal(503, body).unwrap();
+        assert_eq!((refusal.code.as_str(), refusal.class), ("SYS.1003", Class::NotFound));
+        assert_eq!(refusal.message, "Resource cannot be found: no volume: database");
+        assert!(is_certain(&refusal));
+    }
+
+    #[test]
+    fn a_fault_of_the_vendors_own_says_nothing_about_whether_it_acted() {
+        for (status, body) in [(503, r#"{"error":{"code":"SYS.1000"}}"#), (500, "an internal error")] {
+            assert!(!is_certain(&refusal(status, body).unwrap()), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_others_answer_on_the_way_is_not_the_vendors_no() {
+        for (status, body) in [
+            (503, "Service Unavailable"),
+            (502, "<html><body>Bad Gateway</body></html>"),
+            (504, "upstream request timeout"),
+            (404, "<html></html>"),
+            (503, ""),
+            (503, r#"{"error":"x"}"#),
+        ] {
+            assert_eq!(refusal(status, body), None, "{status} {body}");
+        }
+        assert_eq!(refusal(202, "{}"), None);
+        assert_eq!(refusal(429, "too many requests").unwrap().class, Class::Throttled);
     }
 }

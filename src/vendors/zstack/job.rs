@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 /// How long a change, which takes the vendor a moment, is waited for.
 const PATIENCE: Duration = Duration::from_secs(8);
-const FIRST_LOOK: Duration = Duration::from_millis(100);
+const FIRST_LOOK: Duration = Duration::from_millis(250);
 const LAST_LOOK: Duration = Duration::from_secs(1);
 
 /// What the vendor says of a job.

@@ -583,3 +583,122 @@ fn observed(standing: Standing) -> Option<Observation> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parameters(change: Value) -> TemplateParameters {
+        let mut parameters = json!({
+            "name": "n", "rootVolumeUuid": "b94ff32725d133fea53e8ada5ea7f0fc", "platform": "Linux",
+            "backupStorageUuids": ["a94ff32725d133fea53e8ada5ea7f0fc"],
+        });
+        json_patch::merge(&mut parameters, &change);
+        serde_json::from_value(parameters).unwrap()
+    }
+
+    fn row(change: Value) -> Value {
+        let mut row = json!({
+            "uuid": "fadea0efc22e4e6fa43f537f1af6ee6b", "name": "n", "status": "Ready", "platform": "Linux",
+            "architecture": "x86_64", "system": false, "virtio": true, "size": 5,
+            "backupStorageRefs": [{ "backupStorageUuid": "a94ff32725d133fea53e8ada5ea7f0fc" }, { "backupStorageUuid": "other" }],
+        });
+        json_patch::merge(&mut row, &change);
+        row
+    }
+
+    fn refusal(code: &str, message: &str) -> Refusal {
+        let (class, hint) = errors::lookup(code, message);
+        Refusal {
+            action: RootVolumeTemplate::ACTION.into(),
+            status: 503,
+            code: code.into(),
+            message: message.into(),
+            request_id: String::new(),
+            class,
+            hint,
+            retry_after: None,
+        }
+    }
+
+    #[test]
+    fn both_uuids_follow_from_uid_and_attempt_and_are_what_the_server_takes() {
+        let uid = "123e4567-e89b-12d3-a456-426655440000";
+        let (first, second) = (RootVolumeTemplate::token(uid, 1), RootVolumeTemplate::token(uid, 2));
+        assert_eq!(first, RootVolumeTemplate::token(uid, 1));
+        let all = [image_uuid(&first), image_uuid(&second), first, second];
+        for (index, uuid) in all.iter().enumerate() {
+            let bytes = uuid.as_bytes();
+            assert_eq!(bytes.len(), 32);
+            assert!(bytes.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')), "{uuid}");
+            assert!((b'1'..=b'5').contains(&bytes[12]) && b"89ab".contains(&bytes[16]), "{uuid}");
+            assert!(!all[..index].contains(uuid));
+        }
+    }
+
+    #[test]
+    fn what_differs_decides_what_can_be_done() {
+        let amendable =
+            |fields: &[&str]| Comparison::Amendable(fields.iter().map(|&field| field.into()).collect());
+        let fixed = |field: &str| Comparison::Fixed(vec![field.into()]);
+        for (spec, vendor, expected) in [
+            (json!({}), json!({}), Comparison::Same),
+            (json!({ "name": "m" }), json!({}), amendable(&["name"])),
+            (
+                json!({ "description": "d", "guestOsType": "g" }),
+                json!({}),
+                amendable(&["description", "guestOsType"]),
+            ),
+            (json!({ "description": "" }), json!({}), Comparison::Same),
+            (json!({ "platform": "Windows" }), json!({}), amendable(&["platform"])),
+            (
+                json!({ "architecture": "aarch64", "virtio": false }),
+                json!({}),
+                amendable(&["architecture", "virtio"]),
+            ),
+            (json!({}), json!({ "description": "theirs", "guestOsType": "theirs" }), Comparison::Same),
+            (json!({ "system": true }), json!({}), fixed("system")),
+            (json!({ "backupStorageUuids": ["missing"] }), json!({}), fixed("backupStorageUuids")),
+            (json!({ "resourceUuid": "x" }), json!({}), fixed("resourceUuid")),
+        ] {
+            assert_eq!(parameters(spec.clone()).compare(&read(&row(vendor))), expected, "{spec}");
+        }
+    }
+
+    #[test]
+    fn a_request_has_what_is_given_and_the_uuid() {
+        let body = parameters(json!({ "virtio": true, "systemTags": ["bootMode::UEFI"] })).to_request("u");
+        assert_eq!(
+            body,
+            json!({
+                "params": {
+                    "name": "n", "rootVolumeUuid": "b94ff32725d133fea53e8ada5ea7f0fc", "platform": "Linux",
+                    "backupStorageUuids": ["a94ff32725d133fea53e8ada5ea7f0fc"], "virtio": true, "resourceUuid": "u",
+                },
+                "systemTags": ["bootMode::UEFI"],
+                "userTags": [],
+            })
+        );
+    }
+
+    #[test]
+    fn the_image_s_status_is_what_counts() {
+        let seen = |status: &str| observed(Standing::Image(row(json!({ "status": status }))));
+        assert!(matches!(seen("Ready"), Some(Observation::Ready(_))));
+        assert!(matches!(seen("Error"), Some(Observation::Failed(_))));
+        assert_eq!(seen("Deleted"), None);
+        assert_eq!(seen("Creating"), Some(Observation::Building { percent: None, note: None }));
+        assert!(matches!(seen("Migrating"), Some(Observation::Building { note: Some(_), .. })));
+    }
+
+    #[test]
+    fn a_job_that_failed_for_want_of_something_is_asked_again_and_a_broken_build_is_not() {
+        let seen = |code| observed(Standing::Refused(refusal(code, "why")));
+        for code in ["ID.1003", errors::SESSION_EXPIRED, "SYS.1003", "SYS.1007", "SYS.1012"] {
+            assert!(matches!(seen(code), Some(Observation::Refused(_))), "{code}");
+        }
+        for code in ["IMG.1000", "SYS.1000", "SYS.1006", "HOST.1001"] {
+            assert!(matches!(seen(code), Some(Observation::Failed(_))), "{code}");
+        }
+    }
+}
