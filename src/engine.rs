@@ -6,6 +6,7 @@
 pub mod accounts;
 pub mod carpool;
 pub mod catalog;
+pub mod connection;
 pub mod external;
 pub mod journal;
 pub mod lease;

@@ -79,13 +79,13 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
 
 /// The README's table of kinds.
 pub fn table() -> String {
-    let mut table = String::from("| kind | short name | vendor | the vendor's call |\n|---|---|---|---|\n");
+    let mut table = String::from("| kind | short name | vendor | the vendor's call | state |\n|---|---|---|---|---|\n");
     for kind in KINDS {
         let names = kind.crd().spec.names;
         let (api, version) = kind.api();
         let short = names.short_names.unwrap_or_default().join(", ");
         table += &format!(
-            "| `{}` | {short} | {} | {api} `{}` {version} |\n",
+            "| `{}` | {short} | {} | {api} `{}` {version} | alpha |\n",
             names.kind,
             kind.vendor(),
             kind.action()

@@ -2,13 +2,12 @@
 //! version of account and Secret, and shared by all objects of the account.
 
 use super::{
-    carpool::Carpool,
     catalog::Catalog,
-    external::{Connect, External, Material, Unusable},
+    connection::Connection,
+    external::{Material, Unusable},
     limits::Limits,
     pace,
-    progress::{Handle, Observation},
-    secrets::{NamespaceLabels, SecretKey, SecretVersion, Secrets},
+    secrets::{NamespaceLabels, SecretKey, Secrets},
     telemetry::Telemetry,
 };
 use crate::{
@@ -16,7 +15,7 @@ use crate::{
     image::{AccountKind, AccountRef, FIELD_MANAGER, FINALIZER},
     wire::{Http, endpoint::Endpoints},
 };
-use futures::future::{BoxFuture, join_all};
+use futures::future::join_all;
 use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -27,7 +26,6 @@ use kube::{
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::{
-    any::{Any, TypeId},
     collections::HashMap,
     fmt::{self, Debug},
     sync::{
@@ -135,93 +133,6 @@ where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
 {
     Api::namespaced(client.clone(), &object.namespace().unwrap_or_default())
-}
-
-/// One account at one version of its spec and Secret.
-pub struct Connection {
-    /// Differs from that of every earlier connection.
-    pub epoch: u64,
-    /// Shifts the account's beat.
-    pub seed: u64,
-    /// The version of the Secret.
-    pub secret: SecretVersion,
-    account: AccountVendor,
-    material: Material,
-    fingerprint: Fingerprint,
-    made: Mutex<HashMap<(TypeId, String), Arc<dyn Any + Send + Sync>>>,
-    farewells: Mutex<Vec<BoxFuture<'static, ()>>>,
-}
-
-/// What a connection was made from: the account's uid and generation, the Secret and its version.
-type Fingerprint = (Option<String>, Option<i64>, SecretKey, String);
-
-impl Debug for Connection {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Connection")
-            .field("epoch", &self.epoch)
-            .field("fingerprint", &self.fingerprint)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Connection {
-    /// The vendor client, made at first use.
-    pub fn client<C: Connect>(&self) -> Result<C, Unusable> {
-        self.once(String::new(), || {
-            let client = C::connect(&self.account, self.material.clone())?;
-            let leaving = client.clone();
-            lock(&self.farewells).push(Box::pin(async move { leaving.close().await }));
-            Ok(client)
-        })
-    }
-
-    /// Ends what the vendor keeps for its clients.
-    async fn close(&self) {
-        let farewells = std::mem::take(&mut *lock(&self.farewells));
-        join_all(farewells).await;
-    }
-
-    /// Where objects of one kind and lane share their looks.
-    pub fn observers<K: External>(&self, client: &K::Client, lane: &str) -> Carpool<Handle, Observation> {
-        let made = self.once::<KindPool<K>, std::convert::Infallible>(lane.to_owned(), || {
-            let (client, lane) = (client.clone(), lane.to_owned());
-            let pool = Carpool::start(K::BATCH, pace::CAR_WINDOW, move |handles: Vec<Handle>| {
-                let (client, lane) = (client.clone(), lane.clone());
-                async move { K::observe(&client, &lane, &handles).await }
-            });
-            Ok(KindPool(pool, std::marker::PhantomData))
-        });
-        match made {
-            Ok(KindPool(pool, _)) => pool,
-        }
-    }
-
-    /// What paces its calls.
-    pub fn limits(&self) -> &Limits {
-        &self.material.limits
-    }
-
-    fn once<T: Clone + Send + Sync + 'static, E>(
-        &self,
-        lane: String,
-        make: impl FnOnce() -> Result<T, E>,
-    ) -> Result<T, E> {
-        let mut all = lock(&self.made);
-        let key = (TypeId::of::<T>(), lane);
-        if let Some(made) = all.get(&key).and_then(|made| made.downcast_ref::<T>()) {
-            return Ok(made.clone());
-        }
-        let made = make()?;
-        all.insert(key, Arc::new(made.clone()));
-        Ok(made)
-    }
-}
-
-struct KindPool<K>(Carpool<Handle, Observation>, std::marker::PhantomData<fn() -> K>);
-impl<K> Clone for KindPool<K> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone(), std::marker::PhantomData)
-    }
 }
 
 /// The accounts of one kind that a watch has seen.
@@ -342,7 +253,11 @@ impl Accounts {
     ) -> Result<Arc<Connection>, Unusable> {
         let mut object = ObjectRef::<A>::new(&key.name);
         object.namespace.clone_from(&key.namespace);
+        let known = || lock(&self.connections).get(key).cloned();
         let Some(account) = seen.get(&object).await? else {
+            if let Some(connection) = known().filter(|_| ending) {
+                return Ok(connection);
+            }
             let create = "create it, or correct spec.accountRef";
             return Err(Unusable::new("AccountNotFound", format!("{key} does not exist; {create}")));
         };
@@ -357,7 +272,7 @@ impl Accounts {
             self.hold(&*account).await?;
         }
         match self.open(&*account).await {
-            Err(unusable) if ending => lock(&self.connections).get(key).cloned().ok_or(unusable),
+            Err(unusable) if ending => known().ok_or(unusable),
             done => done,
         }
     }
@@ -474,16 +389,14 @@ impl Accounts {
         };
         (self.vendors.check)(vendor, material.clone())
             .map_err(|unusable| Unusable::new(unusable.reason, format!("{key}: {}", unusable.message)))?;
-        let connection = Arc::new(Connection {
-            epoch: self.epochs.fetch_add(1, Ordering::Relaxed),
-            seed: pace::seed(&key.to_string()),
+        let connection = Arc::new(Connection::new(
+            self.epochs.fetch_add(1, Ordering::Relaxed),
+            pace::seed(&key.to_string()),
             secret,
-            account: vendor.clone(),
-            material,
             fingerprint,
-            made: Mutex::default(),
-            farewells: Mutex::default(),
-        });
+            vendor.clone(),
+            material,
+        ));
         let mut connections = lock(&self.connections);
         // Many objects may have come here at once: they share the connection of the first.
         let current = connections.entry(key).and_modify(|current| {

@@ -7,7 +7,8 @@ mod looking;
 mod showing;
 
 use super::{
-    accounts::{Accounts, Connection},
+    accounts::Accounts,
+    connection::Connection,
     external::{External, Unusable},
     journal::Journal,
     memo::{Context, Memo, Memos},

@@ -1,0 +1,124 @@
+//! One account at one version of its spec and Secret, with what is made once on it: clients, and the cars that observers
+//! share.
+
+use super::{
+    carpool::Carpool,
+    external::{Connect, External, Material, Unusable},
+    limits::Limits,
+    pace,
+    progress::{Handle, Observation},
+    secrets::{SecretKey, SecretVersion},
+};
+use crate::account::AccountVendor;
+use futures::future::{BoxFuture, join_all};
+use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
+    fmt::{self, Debug},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// One account at one version of its spec and Secret.
+pub struct Connection {
+    /// Differs from that of every earlier connection.
+    pub epoch: u64,
+    /// Shifts the account's beat.
+    pub seed: u64,
+    /// The version of the Secret.
+    pub secret: SecretVersion,
+    /// What it was made from.
+    pub fingerprint: Fingerprint,
+    account: AccountVendor,
+    material: Material,
+    made: Mutex<HashMap<(TypeId, String), Arc<dyn Any + Send + Sync>>>,
+    farewells: Mutex<Vec<BoxFuture<'static, ()>>>,
+}
+
+/// What a connection was made from: the account's uid and generation, the Secret and its version.
+pub type Fingerprint = (Option<String>, Option<i64>, SecretKey, String);
+
+impl Debug for Connection {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Connection")
+            .field("epoch", &self.epoch)
+            .field("fingerprint", &self.fingerprint)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// A connection with nothing made on it yet. `epoch` must differ from that of every other.
+    pub fn new(
+        epoch: u64,
+        seed: u64,
+        secret: SecretVersion,
+        fingerprint: Fingerprint,
+        account: AccountVendor,
+        material: Material,
+    ) -> Self {
+        let (made, farewells) = (Mutex::default(), Mutex::default());
+        Self { epoch, seed, secret, fingerprint, account, material, made, farewells }
+    }
+
+    /// The vendor client, made at first use.
+    pub fn client<C: Connect>(&self) -> Result<C, Unusable> {
+        self.once(String::new(), || {
+            let client = C::connect(&self.account, self.material.clone())?;
+            let leaving = client.clone();
+            lock(&self.farewells).push(Box::pin(async move { leaving.close().await }));
+            Ok(client)
+        })
+    }
+
+    /// Ends what the vendor keeps for its clients.
+    pub async fn close(&self) {
+        let farewells = std::mem::take(&mut *lock(&self.farewells));
+        join_all(farewells).await;
+    }
+
+    /// Where objects of one kind and lane share their looks.
+    pub fn observers<K: External>(&self, client: &K::Client, lane: &str) -> Carpool<Handle, Observation> {
+        let made = self.once::<KindPool<K>, std::convert::Infallible>(lane.to_owned(), || {
+            let (client, lane) = (client.clone(), lane.to_owned());
+            let pool = Carpool::start(K::BATCH, pace::CAR_WINDOW, move |handles: Vec<Handle>| {
+                let (client, lane) = (client.clone(), lane.clone());
+                async move { K::observe(&client, &lane, &handles).await }
+            });
+            Ok(KindPool(pool, std::marker::PhantomData))
+        });
+        match made {
+            Ok(KindPool(pool, _)) => pool,
+        }
+    }
+
+    /// What paces its calls.
+    pub fn limits(&self) -> &Limits {
+        &self.material.limits
+    }
+
+    fn once<T: Clone + Send + Sync + 'static, E>(
+        &self,
+        lane: String,
+        make: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut all = lock(&self.made);
+        let key = (TypeId::of::<T>(), lane);
+        if let Some(made) = all.get(&key).and_then(|made| made.downcast_ref::<T>()) {
+            return Ok(made.clone());
+        }
+        let made = make()?;
+        all.insert(key, Arc::new(made.clone()));
+        Ok(made)
+    }
+}
+
+struct KindPool<K>(Carpool<Handle, Observation>, std::marker::PhantomData<fn() -> K>);
+impl<K> Clone for KindPool<K> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), std::marker::PhantomData)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
