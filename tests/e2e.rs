@@ -5,11 +5,13 @@ mod harness;
 
 mod e2e {
     mod accounts;
+    mod batch_compute_image;
     mod conflict;
     mod crash;
     mod life;
     mod lost_answers;
     mod malformed;
     mod policies;
+    mod root_volume_template;
     mod scale;
 }

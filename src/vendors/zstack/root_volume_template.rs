@@ -326,9 +326,9 @@ impl External for RootVolumeTemplate {
         String::new()
     }
 
-    /// Longer than a request that was on its way needs to arrive, and the vendor to write its job down.
+    /// Only so long that a request that was on its way has arrived: the uuids do the rest.
     fn settle(&self, _: &Client) -> Duration {
-        Duration::from_secs(30)
+        Duration::from_secs(10)
     }
 
     /// The job's uuid, sent as `X-Job-UUID`: a UUID of version 5 without dashes. That of the image follows from it.
@@ -355,6 +355,8 @@ impl External for RootVolumeTemplate {
         Ok(Submitted { request_id: handle.task.clone(), handle })
     }
 
+    /// The image and the job tell. Where neither is there, asking again with the same uuids is safe even if the call is
+    /// still on its way, since the vendor takes each of them once; for an object that goes, there is nothing to ask.
     async fn recover(&self, client: &Client, token: &str, since: Timestamp) -> Result<Recovered, CallError> {
         let handle = self.handle_of(token);
         let row = get(client, handle.id()).await?;
@@ -362,7 +364,8 @@ impl External for RootVolumeTemplate {
             Standing::Image(_) | Standing::Making | Standing::Refused(_) => {
                 Recovered::Candidates(vec![handle])
             }
-            Standing::Gone => Recovered::Candidates(vec![]),
+            Standing::Gone if self.metadata.deletion_timestamp.is_some() => Recovered::Candidates(vec![]),
+            Standing::Gone => Recovered::Replay,
             Standing::Doubtful(row) => {
                 let image = read(&row);
                 let young = image.create_date.is_none_or(|created: Timestamp| created >= since - SKEW);

@@ -1,0 +1,194 @@
+//! BatchComputeImage: registered once, never changed, told apart from what others registered.
+
+use crate::harness::{World, condition, secret};
+use serde_json::{Value, json};
+use std::time::Duration;
+use vendor_simulator::{Fault, FaultRule, When, batchcompute::images::Image};
+
+const KIND: &str = "BatchComputeImage";
+const CREATE: &str = "CreateImage";
+
+/// A world whose account `default` is at the simulated BatchCompute.
+async fn world(name: &str) -> World {
+    let mut world = World::empty(name).await;
+    world.beat = Duration::from_secs(1);
+    world.create(secret("aliyun")).await;
+    let addresses = world.vendor.addresses();
+    world
+        .create(json!({
+            "apiVersion": "cloudimages.dev/v1alpha1",
+            "kind": "CloudAccount",
+            "metadata": { "name": "default" },
+            "spec": { "aliyun": {
+                "regionId": "cn-hangzhou",
+                "credentialsSecretRef": { "name": "aliyun" },
+                "ecs": { "endpoint": format!("http://{}", addresses.aliyun_ecs) },
+                "batchCompute": { "endpoint": format!("http://{}", addresses.batchcompute) },
+            } },
+        }))
+        .await;
+    world.start_operator().await;
+    world
+}
+
+/// An image that the vendor accepts, changed by a JSON merge patch of its spec.
+fn image(name: &str, spec: Value) -> Value {
+    let mut object = json!({
+        "apiVersion": "cloudimages.dev/v1alpha1",
+        "kind": KIND,
+        "metadata": { "name": name },
+        "spec": { "forProvider": { "name": name, "ecsImageId": format!("m-{name}"), "platform": "Linux" } },
+    });
+    json_patch::merge(&mut object["spec"], &spec);
+    object
+}
+
+fn parameters(parameters: Value) -> Value {
+    json!({ "forProvider": parameters })
+}
+
+#[tokio::test]
+async fn an_image_is_registered_shown_and_deleted() {
+    let world = world("batch-life").await;
+    world.create(image("life", parameters(json!({ "description": "for tests" })))).await;
+    let object = world.until_ready(KIND, "life").await;
+    let [made] = world.vendor.batchcompute().images().try_into().expect("one image");
+    assert_eq!(object["status"]["imageId"], made.id.as_str());
+    assert_eq!((made.name.as_str(), made.ecs_image_id.as_str()), ("life", "m-life"));
+    assert_eq!(object["status"]["atProvider"]["ecsImageId"], "m-life");
+    assert_eq!(object["status"]["atProvider"]["description"], "for tests");
+
+    let uid = object["metadata"]["uid"].as_str().expect("a uid").replace('-', "_");
+    let token = object["status"]["operation"]["token"].as_str().expect("a token");
+    assert!(token.starts_with(&uid), "{token}");
+    assert_eq!(world.vendor.ledger().effects[0].token.as_deref(), Some(token));
+
+    world.delete(KIND, "life").await;
+    world.until_gone(KIND, "life").await;
+    assert_eq!(world.vendor.batchcompute().images(), []);
+    assert_eq!((world.effects(CREATE), world.effects("DeleteImage")), (1, 1));
+}
+
+#[tokio::test]
+async fn what_the_vendor_would_refuse_is_refused_at_once() {
+    let world = world("batch-rules").await;
+    let long = |length: usize| "x".repeat(length);
+    for (change, sentence) in [
+        (json!({ "name": null }), "forProvider.name is required"),
+        (json!({ "name": "" }), "name must be 1 to 64 characters long"),
+        (json!({ "name": long(65) }), "name must be 1 to 64 characters long"),
+        (json!({ "name": "a.b" }), "name must contain only letters, digits"),
+        (json!({ "name": "镜像" }), "name must contain only letters, digits"),
+        (json!({ "name": "1a" }), "name must not start with a digit"),
+        (json!({ "name": 1 }), "must be of type string"),
+        (json!({ "description": long(1025) }), "description must be at most 1024 characters long"),
+        (json!({ "ecsImageId": null }), "forProvider.ecsImageId or ecsImageRef is required"),
+        (json!({ "ecsImageId": "" }), "ecsImageId must be 1 to 256 characters long"),
+        (json!({ "ecsImageId": long(257) }), "ecsImageId must be 1 to 256 characters long"),
+        (json!({ "ecsImageRef": { "name": "x" } }), "only one of ecsImageId and ecsImageRef"),
+        (json!({ "platform": null }), "forProvider.platform is required"),
+        (json!({ "platform": "AIX" }), "supported values: \"Linux\", \"Windows\""),
+    ] {
+        let refusal = world.try_create(image("rules", parameters(change.clone()))).await;
+        assert!(refusal.as_ref().is_err_and(|why| why.contains(sentence)), "{change}: {refusal:?}");
+    }
+    let most =
+        json!({ "name": format!("_-{}", long(62)), "description": long(1024), "ecsImageId": long(256) });
+    world.create(image("most", parameters(most))).await;
+    world.until_ready(KIND, "most").await;
+
+    for (change, field) in [
+        (json!({ "name": "other" }), "name"),
+        (json!({ "description": "other" }), "description"),
+        (json!({ "ecsImageId": "m-other" }), "ecsImageId"),
+        (json!({ "ecsImageId": null, "ecsImageRef": { "name": "x" } }), "ecsImageRef"),
+        (json!({ "platform": "Windows" }), "platform"),
+    ] {
+        let refusal = world.try_patch(KIND, "most", json!({ "spec": parameters(change) })).await;
+        let sentence = format!(
+            "forProvider.{field} cannot be changed once it is asked for: the vendor has no call for it"
+        );
+        assert!(refusal.as_ref().is_err_and(|why| why.contains(&sentence)), "{field}: {refusal:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_lost_call_registered_is_found_again() {
+    let world = world("batch-lost").await;
+    let rule = |name: &str| FaultRule::new(Fault::AnswerLost).action(CREATE).parameter("Name", name);
+    world.vendor.set_faults(vec![rule("lost").when(When::first(2)), rule("forgotten").when(When::first(1))]);
+    world.create(image("lost", json!({}))).await;
+    world.until_ready(KIND, "lost").await;
+    assert_eq!(world.effects(CREATE), 1);
+
+    // A vendor that does not know the token any more says that the image has been registered, and so it has.
+    world.vendor.configure(|settings| settings.batchcompute.token_seconds = 0);
+    world.create(image("forgotten", json!({}))).await;
+    let object = world.until_ready(KIND, "forgotten").await;
+    assert_eq!(world.effects(CREATE), 2);
+    let images = world.vendor.batchcompute().images();
+    let made = images.iter().find(|image| image.name == "forgotten").expect("it is there");
+    assert_eq!(object["status"]["imageId"], made.id.as_str());
+}
+
+#[tokio::test]
+async fn what_somebody_else_registered_is_only_taken_over_when_asked() {
+    let world = world("batch-theirs").await;
+    let theirs = Image { name: "theirs".into(), ecs_image_id: "m-theirs".into(), ..Image::default() };
+    let id = world.vendor.batchcompute().seed(theirs);
+    world.create(image("theirs", json!({}))).await;
+    let message = world.until_condition(KIND, "theirs", "Stalled", "True", "AlreadyExists").await;
+    for part in [format!("spec.import.id: {id}"), "has been registered".into(), "request id".into()] {
+        assert!(message.contains(&part), "{message}");
+    }
+    world.delete(KIND, "theirs").await;
+    world.until_gone(KIND, "theirs").await;
+    assert_eq!(world.vendor.batchcompute().images().len(), 1, "it is not ours to delete");
+
+    let matching = json!({ "import": { "match": { "ecsImageId": "m-theirs" } }, "forProvider": { "name": null, "ecsImageId": null, "platform": null } });
+    world.create(image("taken", matching)).await;
+    let object = world.until_ready(KIND, "taken").await;
+    assert_eq!(object["status"]["imageId"], id.as_str());
+    assert_eq!(world.effects(CREATE), 0);
+}
+
+#[tokio::test]
+async fn what_can_pass_is_waited_for() {
+    let world = world("batch-waits").await;
+    world.vendor.configure(|settings| settings.batchcompute.image_quota = Some(0));
+    world.create(image("quota", json!({}))).await;
+    let message = world.until_condition(KIND, "quota", "Ready", "False", "QuotaExceeded").await;
+    assert!(message.contains("QuotaExhausted.MaxImageCount") && message.contains("配额"), "{message}");
+    let object = world.get(KIND, "quota").await.expect("it is there");
+    assert_eq!(condition(&object, "Stalled")["status"], "False");
+    world.vendor.configure(|settings| settings.batchcompute.image_quota = None);
+    world.request(KIND, "quota", "1").await;
+    world.until_ready(KIND, "quota").await;
+
+    for (id, reason) in
+        [("m-missing", "NotFound"), ("m-unavailable", "VendorBusy"), ("m-unsharable", "QuotaExceeded")]
+    {
+        world.create(image(id, parameters(json!({ "ecsImageId": id })))).await;
+        world.until_condition(KIND, id, "Ready", "False", reason).await;
+    }
+    world.vendor.configure(|settings| settings.batchcompute.role_exists = false);
+    world.create(image("role", json!({}))).await;
+    let message = world.until_condition(KIND, "role", "Ready", "False", "PermissionDenied").await;
+    assert!(message.contains("AliyunBatchComputeDefaultRole"), "{message}");
+    world.vendor.configure(|settings| settings.batchcompute.role_exists = true);
+    world.request(KIND, "role", "1").await;
+    world.until_ready(KIND, "role").await;
+}
+
+#[tokio::test]
+async fn a_reference_is_waited_for() {
+    let world = world("batch-reference").await;
+    let reference = parameters(json!({ "ecsImageId": null, "ecsImageRef": { "name": "base" } }));
+    world.create(image("refers", reference)).await;
+    world.until_condition(KIND, "refers", "Ready", "False", "ReferenceNotReady").await;
+    assert_eq!(world.calls(CREATE), 0);
+    world.create(crate::harness::component("base", json!({}))).await;
+    let base = world.until_ready("ImageComponent", "base").await;
+    let object = world.until_ready(KIND, "refers").await;
+    assert_eq!(object["status"]["atProvider"]["ecsImageId"], base["status"]["imageId"]);
+}

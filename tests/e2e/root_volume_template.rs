@@ -1,0 +1,351 @@
+//! RootVolumeTemplate: built by a job, changed in place, deleted and expunged, with one session for all.
+
+use crate::harness::{World, condition, secret};
+use futures::future::join_all;
+use serde_json::{Value, json};
+use std::time::Duration;
+use vendor_simulator::{
+    Fault, FaultRule, When,
+    zstack::{images::DeletionPolicy, images::Image, sessions::Account},
+};
+
+const KIND: &str = "RootVolumeTemplate";
+const CREATE: &str = "CreateRootVolumeTemplateFromRootVolume";
+const VOLUME: &str = "b94ff32725d133fea53e8ada5ea7f0fc";
+
+/// A world with an account `default` at the simulated ZStack, whose builds take two seconds. `spec`: a JSON merge patch.
+async fn world_with(name: &str, keys: Value, spec: Value) -> World {
+    let mut world = World::empty(name).await;
+    world.beat = Duration::from_secs(1);
+    world.vendor.configure(|settings| settings.zstack.create_seconds = 2.0);
+    world
+        .create(json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "zstack" }, "stringData": keys }))
+        .await;
+    let mut account = json!({
+        "apiVersion": "cloudimages.dev/v1alpha1",
+        "kind": "CloudAccount",
+        "metadata": { "name": "default" },
+        "spec": { "zstack": {
+            "endpoint": format!("http://{}", world.vendor.addresses().zstack),
+            "credentialsSecretRef": { "name": "zstack" },
+            "timeZone": "Asia/Shanghai",
+        } },
+    });
+    json_patch::merge(&mut account["spec"]["zstack"], &spec);
+    let endpoint = account["spec"]["zstack"]["endpoint"].as_str().expect("an endpoint").to_owned();
+    world.create(account).await;
+    world.start_operator_with(&[], &[&endpoint]).await;
+    world
+}
+
+async fn world(name: &str) -> World {
+    world_with(name, json!({ "accountName": "admin", "password": "password" }), json!({})).await
+}
+
+/// A template that the vendor accepts, changed by a JSON merge patch of `forProvider`.
+fn template(name: &str, parameters: Value) -> Value {
+    let mut object = json!({
+        "apiVersion": "cloudimages.dev/v1alpha1",
+        "kind": KIND,
+        "metadata": { "name": name },
+        "spec": { "forProvider": { "name": name, "rootVolumeUuid": VOLUME } },
+    });
+    json_patch::merge(&mut object["spec"]["forProvider"], &parameters);
+    object
+}
+
+fn is_deleted(world: &World) -> bool {
+    world.vendor.zstack().images().is_empty()
+}
+
+#[tokio::test]
+async fn a_template_is_built_changed_in_place_and_expunged() {
+    let mut world = world("template-life").await;
+    let parameters = json!({
+        "description": "for tests", "guestOsType": "CentOS", "platform": "Linux", "architecture": "x86_64",
+        "system": false, "virtio": true, "backupStorageUuids": ["a94ff32725d133fea53e8ada5ea7f0fc"],
+        "systemTags": ["bootMode::UEFI"], "userTags": ["team-base"],
+    });
+    world.create(template("life", parameters)).await;
+    let building =
+        world.until(KIND, "life", "it is building", |object| object["status"]["phase"] == "Building").await;
+    let job = building["status"]["taskId"].as_str().expect("a task").to_owned();
+    assert!(world.vendor.zstack().jobs().iter().any(|known| known.uuid == job), "{job}");
+
+    let object = world.until_ready(KIND, "life").await;
+    let [made] = world.vendor.zstack().images().try_into().expect("one image");
+    assert_eq!(object["status"]["imageId"], made.uuid.as_str());
+    assert_eq!(object["status"]["operation"]["token"], job);
+    assert_eq!((made.name.as_str(), made.guest_os_type.as_deref()), ("life", Some("CentOS")));
+    assert_eq!(
+        (made.system_tags, made.user_tags),
+        (vec!["bootMode::UEFI".to_owned()], vec!["team-base".to_owned()])
+    );
+    let seen = &object["status"]["atProvider"];
+    assert_eq!(seen["backupStorageRefs"][0]["backupStorageUuid"], "a94ff32725d133fea53e8ada5ea7f0fc");
+    assert_eq!(seen["status"], "Ready");
+    // By the management node's clock, eight hours ahead.
+    let created: jiff::Timestamp =
+        seen["createDate"].as_str().expect("a date").parse().expect("with its zone");
+    assert!(
+        created.duration_since(made.creation.begun).abs() < jiff::SignedDuration::from_secs(2),
+        "{created}"
+    );
+
+    let wanted = json!({ "name": "other", "description": "changed", "guestOsType": "Windows 11", "platform": "Windows", "architecture": "aarch64", "virtio": false });
+    world.patch(KIND, "life", json!({ "spec": { "forProvider": wanted } })).await;
+    let object = world.until_ready(KIND, "life").await;
+    for (field, value) in wanted.as_object().expect("fields") {
+        assert_eq!(&object["status"]["atProvider"][field], value, "{field}");
+    }
+    assert_eq!((world.effects("UpdateImage"), world.effects(CREATE)), (1, 1));
+
+    world.delete(KIND, "life").await;
+    world.until_gone(KIND, "life").await;
+    assert!(is_deleted(&world));
+    assert_eq!((world.effects("DeleteImage"), world.effects("ExpungeImage")), (1, 1));
+    assert_eq!((world.calls("LogInByAccount"), world.vendor.zstack().sessions().len()), (1, 1));
+    world.stop_operator().await;
+    assert_eq!(world.vendor.zstack().sessions().len(), 0, "logged out");
+}
+
+#[tokio::test]
+async fn what_the_vendor_would_refuse_is_refused_at_once() {
+    let world = world("template-rules").await;
+    let (uuid, long) = ("uuid: 32 hex digits", |length: usize| "x".repeat(length));
+    for (change, sentence) in [
+        (json!({ "name": null }), "forProvider.name is required"),
+        (json!({ "name": "" }), "name must be 1 to 255 characters long"),
+        (json!({ "name": long(256) }), "name must be 1 to 255 characters long"),
+        (json!({ "name": "  " }), "name must not be blank"),
+        (json!({ "description": long(2049) }), "description must be at most 2048 characters long"),
+        (json!({ "rootVolumeUuid": null }), "forProvider.rootVolumeUuid is required"),
+        (json!({ "rootVolumeUuid": "b94ff327-25d1-33fe-a53e-8ada5ea7f0fc" }), uuid),
+        (json!({ "rootVolumeUuid": VOLUME.to_uppercase() }), uuid),
+        (json!({ "backupStorageUuids": ["x"] }), "backupStorageUuids must be uuids"),
+        (json!({ "backupStorageUuids": [VOLUME, VOLUME] }), "Duplicate value"),
+        (
+            json!({ "resourceUuid": "fadea0efc22e6e4fa43f537f1af6ee6b" }),
+            "resourceUuid must be a UUID of version 1 to 5",
+        ),
+        (
+            json!({ "resourceUuid": "fadea0efc22e3e4f743f537f1af6ee6b" }),
+            "resourceUuid must be a UUID of version 1 to 5",
+        ),
+        (json!({ "platform": "linux" }), "supported values: \"Linux\", \"Windows\", \"Other\""),
+        (json!({ "virtio": ["yes"] }), "must be of type boolean"),
+        (json!({ "architecture": "x86 64" }), "architecture must contain only"),
+        (json!({ "deleteMode": "Hard" }), "supported values: \"Permissive\", \"Enforcing\""),
+    ] {
+        let refusal = world.try_create(template("rules", change.clone())).await;
+        assert!(refusal.as_ref().is_err_and(|why| why.contains(sentence)), "{change}: {refusal:?}");
+    }
+    world.create(template("fixed", json!({}))).await;
+    world.until_ready(KIND, "fixed").await;
+    for (field, value) in [
+        ("rootVolumeUuid", json!("a94ff32725d133fea53e8ada5ea7f0fc")),
+        ("backupStorageUuids", json!([VOLUME])),
+        ("system", json!(true)),
+        ("resourceUuid", json!("fadea0efc22e3e6fa43f537f1af6ee6b")),
+        ("systemTags", json!(["a::b"])),
+        ("userTags", json!(["a"])),
+    ] {
+        let refusal =
+            world.try_patch(KIND, "fixed", json!({ "spec": { "forProvider": { field: value } } })).await;
+        let sentence = format!("forProvider.{field} cannot be changed once it is asked for");
+        assert!(refusal.as_ref().is_err_and(|why| why.contains(&sentence)), "{field}: {refusal:?}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_lost_one_image_is_made() {
+    let world = world("template-lost").await;
+    let rule =
+        |name: &str, fault| FaultRule::new(fault).action(CREATE).parameter("name", name).when(When::first(1));
+    let cases = [
+        ("lost", Fault::AnswerLost),
+        ("closed", Fault::ConnectionClosed),
+        ("broken", Fault::InternalError { effect: false }),
+        ("broken-after", Fault::InternalError { effect: true }),
+        ("gateway-after", Fault::BadGateway { effect: true }),
+        ("truncated", Fault::TruncatedBody),
+        ("record-gone", Fault::ForgetTask { after_seconds: 0 }),
+    ];
+    world.vendor.set_faults(cases.iter().map(|(name, fault)| rule(name, fault.clone())).collect());
+    join_all(cases.iter().map(|(name, _)| world.create(template(name, json!({}))))).await;
+    for (name, _) in &cases {
+        let object = world.until_ready(KIND, name).await;
+        assert_eq!(object["status"]["operation"]["attempt"], 1, "{name}");
+    }
+    assert_eq!(world.effects(CREATE), cases.len());
+    assert_eq!(world.calls("LogInByAccount"), 1);
+}
+
+#[tokio::test]
+async fn a_session_that_ended_is_made_anew() {
+    let world = world("template-session").await;
+    world.create(template("first", json!({}))).await;
+    world.until_ready(KIND, "first").await;
+    world.vendor.zstack().end_all_sessions();
+    world.create(template("second", json!({}))).await;
+    world.until_ready(KIND, "second").await;
+    world.vendor.zstack().end_all_sessions();
+    world.patch(KIND, "first", json!({ "spec": { "forProvider": { "description": "changed" } } })).await;
+    world.until_ready(KIND, "first").await;
+    assert_eq!((world.effects(CREATE), world.vendor.zstack().sessions().len()), (2, 1));
+    assert_eq!(world.calls("LogInByAccount"), 3);
+
+    // A new password: a new session, and the old one does not stay.
+    world.vendor.configure(|settings| settings.zstack.accounts[0].password = "changed".into());
+    world.patch("Secret", "zstack", json!({ "stringData": { "password": "changed" } })).await;
+    world.create(template("third", json!({}))).await;
+    world.until_ready(KIND, "third").await;
+    world.until_true("only the new session lives", || world.vendor.zstack().sessions().len() == 1).await;
+    assert_eq!(world.calls("LogOut"), 1);
+}
+
+#[tokio::test]
+async fn two_hundred_at_once_use_one_session() {
+    let world = world("template-many").await;
+    let names: Vec<_> = (0..200).map(|number| format!("many-{number}")).collect();
+    join_all(names.iter().map(|name| world.create(template(name, json!({}))))).await;
+    join_all(names.iter().map(|name| world.until_ready(KIND, name))).await;
+    assert_eq!((world.effects(CREATE), world.calls(CREATE)), (200, 200));
+    assert_eq!((world.calls("LogInByAccount"), world.vendor.zstack().sessions().len()), (1, 1));
+    assert!(world.calls("QueryImage") < 200, "{}", world.calls("QueryImage"));
+}
+
+#[tokio::test]
+async fn a_uuid_that_is_taken_is_nobody_elses_to_take() {
+    let world = world("template-taken").await;
+    let uuid = "fadea0efc22e3e6fa43f537f1af6ee6b";
+    world.vendor.zstack().seed(Image { uuid: uuid.into(), name: "theirs".into(), ..Image::default() });
+    let object = template("taken", json!({ "resourceUuid": uuid }));
+    world.create(object.clone()).await;
+    let message = world.until_condition(KIND, "taken", "Stalled", "True", "AlreadyExists").await;
+    assert!(message.contains("resourceUuid") && message.contains("spec.import"), "{message}");
+    world.delete(KIND, "taken").await;
+    world.until_gone(KIND, "taken").await;
+    assert_eq!(world.vendor.zstack().images().len(), 1, "it is not ours to delete");
+
+    world.vendor.zstack().remove(uuid);
+    world.create(object).await;
+    let object = world.until_ready(KIND, "taken").await;
+    assert_eq!(object["status"]["imageId"], uuid);
+}
+
+#[tokio::test]
+async fn a_build_that_fails_says_why_and_is_tried_again_when_asked() {
+    let world = world("template-fails").await;
+    let once = |fault| FaultRule::new(fault).action(CREATE).when(When::first(1));
+    world.vendor.set_faults(vec![once(Fault::FailBuild)]);
+    world.create(template("fails", json!({}))).await;
+    let message = world.until_condition(KIND, "fails", "Stalled", "True", "BuildFailed").await;
+    assert!(message.contains("IMG.1000") && message.contains("request id"), "{message}");
+    let other =
+        json!({ "spec": { "forProvider": { "rootVolumeUuid": "a94ff32725d133fea53e8ada5ea7f0fc" } } });
+    world.patch(KIND, "fails", other).await;
+    let object = world.until_ready(KIND, "fails").await;
+    assert_eq!(object["status"]["operation"]["attempt"], 2);
+    assert_eq!(world.vendor.zstack().images().len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_job_lacks_is_waited_for() {
+    let keys = json!({ "accountName": "tenant", "password": "password" });
+    let world = world_with("template-quota", keys, json!({})).await;
+    let tenant = Account {
+        name: "tenant".into(),
+        password: "password".into(),
+        uuid: "46c27e8ff05c4780bf6d2fa65700f22e".into(),
+        admin: false,
+    };
+    world.vendor.configure(|settings| {
+        settings.zstack.accounts.push(tenant);
+        settings.zstack.image_quota = 0;
+    });
+    world.create(template("quota", json!({}))).await;
+    let message = world.until_condition(KIND, "quota", "Ready", "False", "QuotaExceeded").await;
+    assert!(message.contains("ID.1003"), "{message}");
+    let object = world.get(KIND, "quota").await.expect("it is there");
+    assert_eq!(condition(&object, "Stalled")["status"], "False");
+    world.vendor.configure(|settings| settings.zstack.image_quota = 20);
+    world.request(KIND, "quota", "1").await;
+    let object = world.until_ready(KIND, "quota").await;
+    assert!(object["status"]["operation"]["attempt"].as_u64() > Some(1), "{object:#}");
+    assert_eq!(world.effects(CREATE), 1);
+}
+
+#[tokio::test]
+async fn images_are_deleted_by_whatever_policy() {
+    let world = world("template-policy").await;
+    world.vendor.configure(|settings| settings.zstack.deletion_policy = DeletionPolicy::Direct);
+    world.create(template("direct", json!({ "deleteMode": "Enforcing" }))).await;
+    world.until_ready(KIND, "direct").await;
+    world.delete(KIND, "direct").await;
+    world.until_gone(KIND, "direct").await;
+    assert!(is_deleted(&world));
+    assert_eq!(world.calls("ExpungeImage"), 0);
+    let ledger = world.vendor.ledger();
+    let call = ledger.calls_of("DeleteImage").next().expect("a call");
+    assert_eq!(call.parameters.get("deleteMode").map(String::as_str), Some("Enforcing"));
+
+    // One that is deleted while it is being made: the vendor cannot be stopped, so it is waited for.
+    world.vendor.configure(|settings| {
+        settings.zstack.deletion_policy = DeletionPolicy::Delay;
+        settings.zstack.create_seconds = 5.0;
+    });
+    world.create(template("early", json!({}))).await;
+    world.until(KIND, "early", "it is building", |object| object["status"]["phase"] == "Building").await;
+    world.delete(KIND, "early").await;
+    world.until_condition(KIND, "early", "Ready", "False", "DeletionWaits").await;
+    world.until_gone(KIND, "early").await;
+    assert!(is_deleted(&world));
+}
+
+#[tokio::test]
+async fn access_keys_are_signed_by_the_nodes_clock() {
+    let keys = secret("zstack")["stringData"].clone();
+    let world = world_with("template-keys", keys, json!({ "timeZone": "UTC" })).await;
+    world.create(template("skewed", json!({}))).await;
+    let message = world.until_condition(KIND, "skewed", "Ready", "False", "ClockSkew").await;
+    assert!(message.contains("zstack.timeZone"), "{message}");
+    world
+        .patch("CloudAccount", "default", json!({ "spec": { "zstack": { "timeZone": "Asia/Shanghai" } } }))
+        .await;
+    world.until_ready(KIND, "skewed").await;
+    world.delete(KIND, "skewed").await;
+    world.until_gone(KIND, "skewed").await;
+    assert!(is_deleted(&world));
+    assert_eq!(world.calls("LogInByAccount"), 0);
+}
+
+#[tokio::test]
+async fn a_private_authority_is_trusted_when_the_account_says_so() {
+    let mut world = World::empty("template-tls").await;
+    world.beat = Duration::from_secs(1);
+    world.vendor.configure(|settings| settings.zstack.create_seconds = 2.0);
+    let private = world.vendor.over_tls("zstack").await.expect("it listens");
+    let endpoint = format!("https://{}", private.address);
+    world.start_operator_with(&[], &[&endpoint]).await;
+    world
+        .create(json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "zstack" },
+            "stringData": { "accountName": "admin", "password": "password" },
+        }))
+        .await;
+    world
+        .create(json!({
+            "apiVersion": "cloudimages.dev/v1alpha1",
+            "kind": "CloudAccount",
+            "metadata": { "name": "default" },
+            "spec": { "zstack": { "endpoint": endpoint, "credentialsSecretRef": { "name": "zstack" } } },
+        }))
+        .await;
+    world.create(template("private", json!({}))).await;
+    let message = world.until_condition(KIND, "private", "Ready", "False", "VendorUnreachable").await;
+    assert!(message.contains("certificate"), "{message}");
+    let trust = json!({ "spec": { "zstack": { "caBundle": private.authority } } });
+    world.patch("CloudAccount", "default", trust).await;
+    world.until_ready(KIND, "private").await;
+}
