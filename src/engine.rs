@@ -140,19 +140,16 @@ fn noticed<K: External>(
         accounts.catalog().give_back(&uid);
     }
     let begins = matches!(event, watcher::Event::InitApply(_)) && world.memos.is_new(&uid);
-    if let (true, Ok(object)) = (begins, &object.0) {
-        if reconcile::may_be_under_way(object)
-            && (object.exclusive().is_some() || object.reference().is_some())
-        {
-            accounts.catalog().expect(&uid);
-        }
+    if let (true, Ok(object)) = (begins, &object.0)
+        && reconcile::may_be_under_way(object)
+        && (object.exclusive().is_some() || object.reference().is_some())
+    {
+        accounts.catalog().expect(&uid);
     }
-    if let (watcher::Event::Apply(_), Ok(object)) = (event, &object.0) {
-        if object.status().is_some_and(|status| status.phase == Some(Phase::Ready)) {
-            accounts
-                .catalog()
-                .signal(Signal::Ready(object.namespace().unwrap_or_default(), object.name_any()));
-        }
+    if let (watcher::Event::Apply(_), Ok(object)) = (event, &object.0)
+        && object.status().is_some_and(|status| status.phase == Some(Phase::Ready))
+    {
+        accounts.catalog().signal(Signal::Ready(object.namespace().unwrap_or_default(), object.name_any()));
     }
     // Objects come and go with these; in between, their number does not change.
     let fresh = object.finalizers().is_empty() || matches!(event, watcher::Event::InitApply(_));

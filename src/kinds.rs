@@ -79,7 +79,8 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
 
 /// The README's table of kinds.
 pub fn table() -> String {
-    let mut table = String::from("| kind | short name | vendor | the vendor's call | state |\n|---|---|---|---|---|\n");
+    let mut table =
+        String::from("| kind | short name | vendor | the vendor's call | state |\n|---|---|---|---|---|\n");
     for kind in KINDS {
         let names = kind.crd().spec.names;
         let (api, version) = kind.api();

@@ -318,17 +318,19 @@ impl Accounts {
             )
         };
         let api = account.api(&self.client);
-        let newest = api.get_metadata(&account.name_any()).await.map_err(failed)?;
-        if newest.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
-            return Ok(());
+        let mut tries = 3;
+        loop {
+            let newest = api.get_metadata(&account.name_any()).await.map_err(failed)?;
+            if newest.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+                return Ok(());
+            }
+            let finalizers = [newest.finalizers(), &[FINALIZER.into()]].concat();
+            match self.set_finalizers(account, newest.resource_version(), finalizers).await {
+                // Its own status was written in between, most likely: that is no news for an image's user.
+                Err(kube::Error::Api(status)) if status.code == 409 && tries > 1 => tries -= 1,
+                done => return done.map_err(failed),
+            }
         }
-        self.set_finalizers(
-            account,
-            newest.resource_version(),
-            [newest.finalizers(), &[FINALIZER.into()]].concat(),
-        )
-        .await
-        .map_err(failed)
     }
 
     async fn set_finalizers<A: Account>(

@@ -300,6 +300,7 @@ impl Progress {
     }
 
     /// After a look. `missing` must have been confirmed by a second look.
+    #[must_use]
     pub fn observed(self, seen: Observation) -> Self {
         let before = if let Self::Building { percent, .. } = &self { *percent } else { None };
         let (Self::Building { intent, handle, .. }

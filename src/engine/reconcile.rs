@@ -184,10 +184,10 @@ impl<K: External> Pass<'_, K> {
                     != status.and_then(|status| status.last_handled_reconcile_at.as_deref()),
             answer: None,
         };
-        if let (Progress::Unclear { .. }, Some(text)) = (progress, self.annotation(OUTCOME)) {
-            if Some(text) != status.and_then(|status| status.last_handled_outcome.as_deref()) {
-                wish.answer = Some(answer(text)?);
-            }
+        if let (Progress::Unclear { .. }, Some(text)) = (progress, self.annotation(OUTCOME))
+            && Some(text) != status.and_then(|status| status.last_handled_outcome.as_deref())
+        {
+            wish.answer = Some(answer(text)?);
         }
         Ok(wish)
     }

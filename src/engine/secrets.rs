@@ -12,12 +12,12 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::{sync::watch, task::AbortHandle};
+use tokio::{sync::watch, task::AbortHandle, time::Instant};
 
 /// Namespace and name of a Secret.
 pub type SecretKey = (String, String);
@@ -144,24 +144,22 @@ fn read(key: &SecretKey, secret: &Secret) -> SecretVersion {
     }
 }
 
+type Labels = BTreeMap<String, String>;
+
 /// Labels of namespaces, remembered for a moment.
 #[derive(Debug, Default)]
 pub struct NamespaceLabels {
-    known: Mutex<HashMap<String, (tokio::time::Instant, std::collections::BTreeMap<String, String>)>>,
+    known: Mutex<HashMap<String, (Instant, Labels)>>,
 }
 
 impl NamespaceLabels {
     /// The labels of one namespace.
-    pub async fn get(
-        &self,
-        client: &Client,
-        name: &str,
-    ) -> Result<std::collections::BTreeMap<String, String>, kube::Error> {
+    pub async fn get(&self, client: &Client, name: &str) -> Result<Labels, kube::Error> {
         let known = |labels: &Mutex<HashMap<_, _>>| {
             labels.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
         };
-        if let Some((at, labels)) = known(&self.known)
-            .filter(|(at, _): &(tokio::time::Instant, _)| at.elapsed() < pace::NAMESPACE_LABELS)
+        if let Some((at, labels)) =
+            known(&self.known).filter(|(at, _): &(Instant, _)| at.elapsed() < pace::NAMESPACE_LABELS)
         {
             let _ = at;
             return Ok(labels);
@@ -171,7 +169,7 @@ impl NamespaceLabels {
         self.known
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(name.into(), (tokio::time::Instant::now(), labels.clone()));
+            .insert(name.into(), (Instant::now(), labels.clone()));
         Ok(labels)
     }
 }

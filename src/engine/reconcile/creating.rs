@@ -97,10 +97,10 @@ impl<K: External> Pass<'_, K> {
         };
         let mut to =
             Progress::submitted(intent, replay, answer.as_ref().map(|submitted| submitted.handle.clone()));
-        if let (true, Progress::Building { handle, .. }) = (K::IMMEDIATE, &to) {
-            if let Some(product) = self.look_at_once(client, handle).await {
-                to = to.observed(Observation::Ready(product));
-            }
+        if let (true, Progress::Building { handle, .. }) = (K::IMMEDIATE, &to)
+            && let Some(product) = self.look_at_once(client, handle).await
+        {
+            to = to.observed(Observation::Ready(product));
         }
         let (notice, wait) = match &answer {
             Err(error) if matches!(to, Progress::New { .. } | Progress::Submitting(_)) => {

@@ -256,10 +256,10 @@ async fn list(client: &Client, product: &str, mut body: Value) -> Result<Vec<Val
         let page: Page = client.acep("ListAOSPImage", Effect::Read, &body).await?.value;
         let before = rows.len();
         for row in page.row.into_iter().map(lower_camel) {
-            if let Some(id) = row.get("imageId").and_then(Value::as_str) {
-                if rows.insert(id.to_owned(), row.clone()).is_none() {
-                    order.push(id.to_owned());
-                }
+            if let Some(id) = row.get("imageId").and_then(Value::as_str)
+                && rows.insert(id.to_owned(), row.clone()).is_none()
+            {
+                order.push(id.to_owned());
             }
         }
         // A token that came before, or a page with nothing new, means that the list has started over.
