@@ -79,7 +79,8 @@ async fn changes_in_place(world: &World, id: &str) {
     for action in ["TagResources", "UntagResources", "JoinResourceGroup"] {
         assert_eq!(world.calls(action), 1, "{action}");
     }
-    let writes = &world.writes("imagecomponents")[before..];
+    world.until_true("a write is recorded", || world.writes("imagecomponents").len() > before).await;
+    let writes = world.writes("imagecomponents").split_off(before);
     assert_eq!(writes.len(), 1, "{writes:#?}");
     assert_eq!(world.until_events("hello", 1).await.len(), 1, "a change that works is no news");
 }

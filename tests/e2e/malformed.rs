@@ -33,18 +33,11 @@ async fn an_object_that_cannot_be_read_is_said_on_the_object() {
     let world = World::new("unreadable").await;
     world.create(component("before", json!({}))).await;
     world.until_ready(KIND, "before").await;
-    // Inside the schema, and outside of what the operator can take: a whole number beyond 32 bits.
-    world.create(component("unreadable", json!({ "suspend": true }))).await;
-    world.until_condition(KIND, "unreadable", "Ready", "False", "Suspended").await;
-    world
-        .patch_status(
-            KIND,
-            "unreadable",
-            json!({ "operation": {
-        "action": "CreateImageComponent", "token": "t", "attempt": -1, "state": "Failed",
-    } }),
-        )
-        .await;
+    world.create(component("unreadable", json!({}))).await;
+    world.until_ready(KIND, "unreadable").await;
+    // Inside the schema, and outside of what the operator can take.
+    let operation = json!({ "attempt": 5_000_000_000_u64 });
+    world.patch_status(KIND, "unreadable", json!({ "operation": operation })).await;
     world.request(KIND, "unreadable", "now").await;
     let message = world.until_condition(KIND, "unreadable", "Stalled", "True", "InvalidObject").await;
     assert!(message.contains("5000000000"), "{message}");
