@@ -124,6 +124,12 @@ impl<K: External> Pass<'_, K> {
             notice = Some(Notice::stalled("TimedOut", message));
             next = Next::In(pace::SLOW_LOOK);
         }
+        if let (Progress::Missing { handle, .. }, true) = (&to, wish.recreate && !wish.import) {
+            let message =
+                format!("the vendor no longer has {}; it is made again, as recreatePolicy asks", handle.id());
+            notice = Some(Notice::waiting("Missing", message));
+            next = Next::In(Duration::ZERO);
+        }
         self.show(&from, to, notice, true, None).await?;
         Ok(next)
     }
