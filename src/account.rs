@@ -264,7 +264,7 @@ pub struct AcepApi {
 
 /// The service name that ACEP requests are signed with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[expect(non_camel_case_types, clippy::upper_case_acronyms, reason = "the two spellings of the vendor")]
+#[expect(non_camel_case_types, reason = "the two spellings of the vendor")]
 pub enum AcepServiceName {
     /// As the generated SDKs sign.
     #[default]

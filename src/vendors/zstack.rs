@@ -45,7 +45,7 @@ struct Inner {
 }
 
 enum Login {
-    Account(Session),
+    Account(Box<Session>),
     Key(sign::Keys),
 }
 
@@ -90,7 +90,10 @@ impl Connect for Client {
 impl Login {
     fn read(secret: &Credentials) -> Result<Self, Unusable> {
         if secret.optional("accountName").is_some() {
-            return Ok(Self::Account(Session::new(secret.get("accountName")?, secret.get("password")?)));
+            return Ok(Self::Account(Box::new(Session::new(
+                secret.get("accountName")?,
+                secret.get("password")?,
+            ))));
         }
         if secret.optional("accessKeyId").is_some() {
             return Ok(Self::Key(sign::Keys {

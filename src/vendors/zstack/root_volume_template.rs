@@ -244,7 +244,9 @@ async fn query(client: &Client, conditions: &[String]) -> Result<Vec<Value>, Cal
         let last = page.len() < PAGE;
         rows.extend(page);
         if last {
-            rows.iter_mut().for_each(|row| dates::with_zone(row, &client.0.zone));
+            for row in &mut rows {
+                dates::with_zone(row, &client.0.zone);
+            }
             return Ok(rows);
         }
     }
@@ -255,7 +257,9 @@ async fn get(client: &Client, uuid: &str) -> Result<Option<Value>, CallError> {
     let target = format!("/v1/images/{}", encode::component(uuid));
     let call = Call::new("QueryImage", Effect::Read, Method::GET, target);
     let mut row = client.ask::<Page>(&call).await?.0.value.inventories.into_iter().next();
-    row.iter_mut().for_each(|row| dates::with_zone(row, &client.0.zone));
+    if let Some(row) = &mut row {
+        dates::with_zone(row, &client.0.zone);
+    }
     Ok(row)
 }
 
