@@ -15,7 +15,7 @@ pub fn authority<T>(request: &Request<T>) -> String {
 
 /// A request as it was recorded: lines, an empty one, the body.
 #[cfg(test)]
-pub fn recorded(text: &str) -> Request<Vec<u8>> {
+pub(crate) fn recorded(text: &str) -> Request<Vec<u8>> {
     let (head, body) = text.split_once("\n\n").expect("an empty line");
     let mut lines = head.lines();
     let mut first = lines.next().expect("a request line").split(' ');

@@ -181,6 +181,32 @@ async fn whatever_is_lost_one_image_is_made() {
     assert_eq!(world.calls("LogInByAccount"), 1);
 }
 
+/// Under other vendors' 503 nobody would know whether something was made.
+#[tokio::test]
+async fn an_error_of_the_api_under_503_is_its_answer() {
+    let world = world("template-503").await;
+    let refused = |name: &str, code: &str, message: &str| {
+        let fault =
+            Fault::VendorError { status: 503, code: code.into(), message: message.into(), effect: false };
+        FaultRule::new(fault).action(CREATE).parameter("name", name).when(When::first(1))
+    };
+    world.vendor.set_faults(vec![
+        refused("invalid", "SYS.1007", "One or more API argument is invalid"),
+        refused("denied", "ID.1002", "Permission denied"),
+        refused("dead", "ID.1001", "Session expired"),
+    ]);
+    world.create(template("invalid", json!({}))).await;
+    let message = world.until_condition(KIND, "invalid", "Stalled", "True", "InvalidSpec").await;
+    assert!(message.contains("SYS.1007"), "{message}");
+    world.create(template("denied", json!({}))).await;
+    world.until_condition(KIND, "denied", "Ready", "False", "PermissionDenied").await;
+    assert_eq!((world.calls(CREATE), world.effects(CREATE)), (2, 0));
+
+    world.create(template("dead", json!({}))).await;
+    world.until_ready(KIND, "dead").await;
+    assert_eq!(world.effects(CREATE), 1);
+}
+
 #[tokio::test]
 async fn a_session_that_ended_is_made_anew() {
     let world = world("template-session").await;
