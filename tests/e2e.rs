@@ -5,9 +5,11 @@ mod harness;
 
 mod e2e {
     mod accounts;
+    mod aosp_image;
     mod batch_compute_image;
     mod conflict;
     mod crash;
+    mod image_export;
     mod life;
     mod lost_answers;
     mod malformed;

@@ -8,7 +8,9 @@ mod objects;
 mod operator;
 mod plane;
 
-pub use objects::{account, component, condition, is_ready, secret};
+pub use objects::{
+    account, aosp_image, component, condition, image_export, is_ready, secret, volcengine_account,
+};
 pub use operator::{Operator, Program};
 pub use plane::Write;
 
@@ -23,10 +25,10 @@ use kube::{
 use serde_json::{Value, json};
 use std::{net::SocketAddr, pin::pin, time::Duration};
 use tokio::time::{Instant, sleep, timeout_at};
-use vendor_simulator::Simulator;
+use vendor_simulator::{ClockChange, Simulator};
 
 /// How long a test waits for what must happen before it fails; much longer than it takes.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(150);
 
 /// How often a condition that nobody tells of is looked at.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -60,13 +62,32 @@ impl World {
         world
     }
 
+    /// The same namespace with vendors of its own, whose ids differ from all others' that have another `seed`. The
+    /// operator is the first world's.
+    pub async fn beside(&self, seed: u64) -> Self {
+        let vendor = simulator().await;
+        vendor.configure(|settings| settings.seed = seed);
+        let (client, namespace) = (self.client.clone(), self.namespace.clone());
+        Self { client, namespace, vendor, beat: self.beat, operator: None }
+    }
+
+    /// A namespace with a Secret and the CloudAccount `default` at Volcengine, whose clock stands still, and a running
+    /// operator that looks every second.
+    pub async fn at_volcengine(name: &str) -> Self {
+        let mut world = Self::empty(name).await;
+        world.beat = Duration::from_secs(1);
+        world.freeze();
+        world.create(secret("volcengine")).await;
+        world.create(volcengine_account("default", world.volcengine_endpoint())).await;
+        world.start_operator().await;
+        world
+    }
+
     /// An empty namespace and the vendors.
     pub async fn empty(name: &str) -> Self {
         plane::show_logs();
         let client = plane::client(&format!("test/{name}")).await;
-        let vendor = vendor_simulator::start(vendor_simulator::Options::default())
-            .await
-            .expect("the simulator starts");
+        let vendor = simulator().await;
         let world = Self { client, namespace: name.into(), vendor, beat: pace::BEAT, operator: None };
         world.create(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })).await;
         world
@@ -115,9 +136,26 @@ impl World {
         url(self.vendor.addresses().aliyun_ecs)
     }
 
-    fn endpoints(&self) -> Vec<String> {
+    /// Where Volcengine is.
+    pub fn volcengine_endpoint(&self) -> String {
+        url(self.vendor.addresses().volcengine)
+    }
+
+    /// Where all vendors are.
+    pub fn endpoints(&self) -> Vec<String> {
         let addresses = self.vendor.addresses();
         [addresses.aliyun_ecs, addresses.batchcompute, addresses.volcengine, addresses.zstack].map(url).into()
+    }
+
+    /// Lets the vendors' work stand still, until their clock is advanced or runs again.
+    pub fn freeze(&self) {
+        self.run(0.0);
+    }
+
+    /// Lets the vendors' clock run, so many seconds in one.
+    pub fn run(&self, speed: f64) {
+        let change = ClockChange { speed: Some(speed), ..ClockChange::default() };
+        self.vendor.set_clock(&change).expect("a speed that a clock can have");
     }
 
     /// How many calls of the action reached the vendors.
@@ -328,6 +366,11 @@ impl World {
             _ => Api::namespaced_with(self.client.clone(), namespace, &resource),
         }
     }
+}
+
+async fn simulator() -> Simulator {
+    let free = vendor_simulator::Options::default();
+    vendor_simulator::start(free).await.expect("the simulator starts")
 }
 
 fn url(address: SocketAddr) -> String {

@@ -38,6 +38,55 @@ pub fn component(name: &str, spec: Value) -> Value {
     object
 }
 
+/// A CloudAccount at Volcengine under this address, with the Secret `volcengine`; what may take a minute takes seconds.
+pub fn volcengine_account(name: &str, endpoint: impl Into<String>) -> Value {
+    let endpoint = endpoint.into();
+    json!({
+        "apiVersion": "cloudimages.dev/v1alpha1",
+        "kind": "CloudAccount",
+        "metadata": { "name": name },
+        "spec": { "volcengine": {
+            "region": "cn-beijing",
+            "credentialsSecretRef": { "name": "volcengine" },
+            "acep": { "productId": "1234", "endpoint": endpoint, "listDelay": "2s" },
+            "ecs": { "endpoint": endpoint, "listDelay": "2s" },
+        } },
+    })
+}
+
+/// An AospImage that the vendor accepts, named alike on both sides, changed by a JSON merge patch of its spec.
+pub fn aosp_image(name: &str, spec: Value) -> Value {
+    let mut object = json!({
+        "apiVersion": "cloudimages.dev/v1alpha1",
+        "kind": "AospImage",
+        "metadata": { "name": name },
+        "spec": { "forProvider": {
+            "imageName": name,
+            "imageTosInfo": {
+                "bucket": "bucket-1",
+                "region": "cn-beijing",
+                "endpoint": "tos-cn-beijing.volces.com",
+                "systemImg": { "filePath": "system.img" },
+                "vendorImg": { "filePath": "vendor.img" },
+            },
+        } },
+    });
+    json_patch::merge(&mut object["spec"], &spec);
+    object
+}
+
+/// An ImageExport of an image that the vendor has, changed by a JSON merge patch of its spec.
+pub fn image_export(name: &str, image: &str, spec: Value) -> Value {
+    let mut object = json!({
+        "apiVersion": "cloudimages.dev/v1alpha1",
+        "kind": "ImageExport",
+        "metadata": { "name": name },
+        "spec": { "forProvider": { "imageId": image, "tosBucket": "bucket-1", "tosPrefix": "test123" } },
+    });
+    json_patch::merge(&mut object["spec"], &spec);
+    object
+}
+
 /// A condition of an object; null where it has none of that type.
 pub fn condition<'a>(object: &'a Value, type_: &str) -> &'a Value {
     let conditions = object["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);

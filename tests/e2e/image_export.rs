@@ -1,0 +1,271 @@
+//! Exports of images: percent while they run, one at a time for each image, and every end that a task can come to.
+
+use crate::harness::{World, aosp_image, condition, image_export};
+use serde_json::{Value, json};
+use std::time::Duration;
+use vendor_simulator::{
+    Fault, FaultRule, Outcome, When,
+    volcengine::{ecs::EcsImage, exports::Task},
+};
+
+const KIND: &str = "ImageExport";
+const CREATE: &str = "ExportImage";
+const LOOK: &str = "DescribeTasks";
+const IMAGE: &str = "image-44";
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Waits until an export runs, and gives its task's id.
+async fn until_running(world: &World, name: &str) -> String {
+    let runs = |object: &Value| object["status"]["phase"] == "Building";
+    let object = world.until(KIND, name, "it is Building", runs).await;
+    object["status"]["taskId"].as_str().expect("a task id").to_owned()
+}
+
+/// Waits until the operator has looked once more.
+async fn until_looked(world: &World) {
+    let before = world.calls(LOOK);
+    // The first of two may have been under way already.
+    world.until_true("it has been looked at", || world.calls(LOOK) >= before + 2).await;
+}
+
+fn task(world: &World, id: &str) -> Task {
+    let mut tasks = world.vendor.volcengine().tasks();
+    tasks.retain(|task| task.id == id);
+    tasks.pop().expect("the task")
+}
+
+#[tokio::test]
+async fn an_export_shows_how_far_it_is_with_few_writes() {
+    let world = World::at_volcengine("export").await;
+    world.create(image_export("base", IMAGE, json!({}))).await;
+    let id = until_running(&world, "base").await;
+    let mut seen = vec![];
+    for _ in 0..12 {
+        world.vendor.advance(Duration::from_secs(5));
+        until_looked(&world).await;
+        let object = world.get(KIND, "base").await.expect("it is there");
+        seen.push(object["status"]["progress"].as_i64().unwrap_or_default());
+    }
+    world.vendor.advance(Duration::from_secs(5));
+    let base = world.until_ready(KIND, "base").await;
+    seen.dedup();
+    assert!(seen.is_sorted() && seen.len() >= 4, "{seen:?}");
+    let status = &base["status"];
+    assert_eq!((&status["taskId"], &status["progress"]), (&json!(id), &json!(100)));
+    assert_eq!(status["artifact"], "tos://bucket-1/test123_image-44_system.qcow2");
+    assert_eq!(status["atProvider"]["status"], "Succeeded");
+    assert_eq!(
+        world.vendor.volcengine().exported_objects(),
+        ["tos://bucket-1/test123_image-44_system.qcow2"]
+    );
+    let writes = world.writes("imageexports");
+    assert!(writes.len() <= 6, "{writes:#?}");
+
+    let calls = world.vendor.ledger().calls.len();
+    world.delete(KIND, "base").await;
+    world.until_gone(KIND, "base").await;
+    assert_eq!(world.vendor.ledger().calls.len(), calls, "there is nothing to delete");
+    assert_eq!(world.vendor.volcengine().exported_objects().len(), 1, "the file is the user's");
+    assert_eq!(world.effects(CREATE), 1);
+}
+
+#[tokio::test]
+async fn percent_is_read_as_text_too() {
+    let world = World::at_volcengine("export-text").await;
+    world.vendor.configure(|settings| settings.volcengine.process_as_text = true);
+    world.create(image_export("base", IMAGE, json!({}))).await;
+    until_running(&world, "base").await;
+    world.vendor.advance(Duration::from_secs(35));
+    world.until(KIND, "base", "half of it is done", |object| object["status"]["progress"] == 50).await;
+}
+
+#[tokio::test]
+async fn exports_of_one_image_wait_for_each_other_whoever_runs_the_operator() {
+    let mut world = World::at_volcengine("export-turns").await;
+    // The vendor is not the one who keeps them apart.
+    world.vendor.configure(|settings| settings.volcengine.lock_while_exporting = false);
+    world.create(image_export("first", IMAGE, json!({}))).await;
+    until_running(&world, "first").await;
+    world.create(image_export("second", IMAGE, json!({}))).await;
+    let message = world.until_condition(KIND, "second", "Reconciling", "True", "WaitsForOther").await;
+    assert!(message.contains("ImageExport export-turns/first") && message.contains(IMAGE), "{message}");
+
+    world.stop_operator().await;
+    world.start_operator().await;
+    world.create(image_export("third", IMAGE, json!({}))).await;
+    world.until_condition(KIND, "third", "Reconciling", "True", "WaitsForOther").await;
+    until_looked(&world).await;
+    assert_eq!(world.effects(CREATE), 1);
+
+    world.run(60.0);
+    for name in ["first", "second", "third"] {
+        world.until_ready(KIND, name).await;
+    }
+    assert_eq!(world.effects(CREATE), 3);
+    assert_eq!(world.vendor.volcengine().overlapping_exports(), []);
+}
+
+#[tokio::test]
+async fn an_image_that_something_else_has_locked_is_waited_for() {
+    let world = World::at_volcengine("export-locked").await;
+    let image = |locked| EcsImage { id: IMAGE.into(), locked, ..EcsImage::default() };
+    world.vendor.volcengine().seed_image(image(true));
+    world.create(image_export("base", IMAGE, json!({}))).await;
+    let message = world.until_condition(KIND, "base", "Reconciling", "True", "VendorBusy").await;
+    assert!(
+        message.contains("OperationDenied.ResourceLocked") && message.contains("request id"),
+        "{message}"
+    );
+    world.vendor.volcengine().seed_image(image(false));
+    until_running(&world, "base").await;
+    world.vendor.advance(2 * MINUTE);
+    world.until_ready(KIND, "base").await;
+    assert_eq!(world.effects(CREATE), 1);
+}
+
+#[tokio::test]
+async fn a_failed_export_says_what_to_check_and_tries_again_when_asked() {
+    let world = World::at_volcengine("export-failed").await;
+    world.vendor.set_faults(vec![FaultRule::new(Fault::FailBuild).action(CREATE).when(When::first(1))]);
+    world.create(image_export("base", IMAGE, json!({}))).await;
+    let first = until_running(&world, "base").await;
+    world.vendor.advance(2 * MINUTE);
+    let message = world.until_condition(KIND, "base", "Stalled", "True", "ExportFailed").await;
+    for word in [first.as_str(), "tos:PutObject", "quotas", "requested-at"] {
+        assert!(message.contains(word), "{word} is not in {message}");
+    }
+    until_quiet(&world).await;
+    assert_eq!(world.effects(CREATE), 1, "nothing is tried again by itself");
+
+    world.request(KIND, "base", "again").await;
+    let runs = |object: &Value| {
+        object["status"]["phase"] == "Building" && object["status"]["operation"]["attempt"] == 2
+    };
+    let second = world.until(KIND, "base", "it runs again", runs).await;
+    assert_ne!(second["status"]["taskId"], first);
+    world.vendor.advance(2 * MINUTE);
+    world.until_ready(KIND, "base").await;
+    assert_eq!(world.effects(CREATE), 2);
+}
+
+/// Waits for three beats without a call.
+async fn until_quiet(world: &World) {
+    loop {
+        let before = world.vendor.ledger().calls.len();
+        tokio::time::sleep(3 * world.beat).await;
+        if world.vendor.ledger().calls.len() == before {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_found_by_its_image_and_time() {
+    let world = World::at_volcengine("export-lost").await;
+    // Exports of the same image from before, which others hold.
+    world.create(image_export("before", IMAGE, json!({}))).await;
+    until_running(&world, "before").await;
+    world.vendor.advance(2 * MINUTE);
+    world.until_ready(KIND, "before").await;
+    for (name, fault, tasks) in [
+        ("acted", Fault::AnswerLost, 2),
+        ("ignored", Fault::ConnectionClosed, 3),
+        ("errored", Fault::InternalError { effect: true }, 4),
+    ] {
+        world.vendor.set_faults(vec![FaultRule::new(fault).action(CREATE).when(When::first(1))]);
+        world.create(image_export(name, IMAGE, json!({}))).await;
+        until_running(&world, name).await;
+        assert_eq!(world.effects(CREATE), tasks, "{name}");
+        world.vendor.advance(2 * MINUTE);
+        world.until_ready(KIND, name).await;
+    }
+    assert_eq!(world.vendor.volcengine().overlapping_exports(), []);
+}
+
+#[tokio::test]
+async fn a_task_that_the_vendor_forgot_is_named() {
+    let world = World::at_volcengine("export-forgotten").await;
+    world.create(image_export("base", IMAGE, json!({}))).await;
+    let id = until_running(&world, "base").await;
+    world.vendor.volcengine().remove_task(&id);
+    let message = world.until_condition(KIND, "base", "Stalled", "True", "Missing").await;
+    assert!(message.contains(&id), "{message}");
+    assert_eq!(world.effects(CREATE), 1);
+}
+
+/// What is over is not looked at again: the vendor forgets it sooner or later.
+#[tokio::test]
+async fn a_finished_export_stays_ready_when_its_task_is_forgotten() {
+    let world = World::at_volcengine("export-finished").await;
+    world.create(image_export("base", IMAGE, json!({}))).await;
+    let id = until_running(&world, "base").await;
+    world.vendor.advance(2 * MINUTE);
+    world.until_ready(KIND, "base").await;
+    world.vendor.volcengine().remove_task(&id);
+    world.request(KIND, "base", "look").await;
+    let handled = |object: &Value| object["status"]["lastHandledReconcileAt"] == "look";
+    let base = world.until(KIND, "base", "it is looked at", handled).await;
+    assert_eq!(condition(&base, "Ready")["status"], "True", "{base:#}");
+}
+
+#[tokio::test]
+async fn a_task_that_stands_still_is_named_and_a_late_end_counts() {
+    let world = World::at_volcengine("export-stalled").await;
+    world.vendor.set_faults(vec![FaultRule::new(Fault::StallBuild).action(CREATE)]);
+    world.create(image_export("base", IMAGE, json!({ "timeout": "1h" }))).await;
+    let id = until_running(&world, "base").await;
+    // As if it had been asked for long ago.
+    let began = json!({ "operation": { "startedAt": "2020-01-01T00:00:00Z" } });
+    world.patch_status(KIND, "base", began).await;
+    let message = world.until_condition(KIND, "base", "Stalled", "True", "TimedOut").await;
+    assert!(message.contains(&id) && message.contains("timeout"), "{message}");
+
+    world.vendor.volcengine().modify_task(&id, |task| task.work.outcome = Outcome::Success);
+    world.vendor.advance(2 * MINUTE);
+    world.request(KIND, "base", "look").await;
+    world.until_ready(KIND, "base").await;
+    assert_eq!(world.effects(CREATE), 1);
+}
+
+#[tokio::test]
+async fn a_running_export_holds_its_object_or_is_let_go() {
+    let world = World::at_volcengine("export-deleting").await;
+    for (name, image) in [("waits", "image-1"), ("goes", "image-2")] {
+        world.create(image_export(name, image, json!({}))).await;
+        let id = until_running(&world, name).await;
+        world.delete(KIND, name).await;
+        let message = world.until_condition(KIND, name, "Ready", "False", "DeletionWaits").await;
+        assert!(message.contains(&id) && message.contains("Retain"), "{message}");
+    }
+    world.patch(KIND, "goes", json!({ "spec": { "deletionPolicy": "Retain" } })).await;
+    world.until_gone(KIND, "goes").await;
+    assert!(world.get(KIND, "waits").await.is_some());
+
+    world.vendor.advance(2 * MINUTE);
+    world.until_gone(KIND, "waits").await;
+    assert_eq!(world.vendor.volcengine().exported_objects().len(), 2);
+}
+
+#[tokio::test]
+async fn an_export_of_another_object_s_image_waits_for_it() {
+    let world = World::at_volcengine("export-ref").await;
+    let spec = json!({ "forProvider": { "imageId": null, "imageRef": { "name": "phone" } } });
+    world.create(image_export("base", IMAGE, spec)).await;
+    let message = world.until_condition(KIND, "base", "Reconciling", "True", "ReferenceNotReady").await;
+    assert!(message.contains("phone") && message.contains("does not exist"), "{message}");
+
+    world.create(aosp_image("phone", json!({}))).await;
+    let has_id = |object: &Value| object["status"]["imageId"].is_string();
+    let phone = world.until("AospImage", "phone", "it has an image id", has_id).await;
+    let image = phone["status"]["imageId"].as_str().expect("an id").to_owned();
+    world.vendor.volcengine().seed_image(EcsImage { id: image.clone(), ..EcsImage::default() });
+    assert_eq!(world.calls(CREATE), 0);
+
+    world.vendor.advance(2 * MINUTE);
+    world.until_ready("AospImage", "phone").await;
+    let id = until_running(&world, "base").await;
+    assert_eq!(task(&world, &id).resource_id, image);
+    world.vendor.advance(2 * MINUTE);
+    let base = world.until_ready(KIND, "base").await;
+    assert_eq!(base["status"]["artifact"], format!("tos://bucket-1/test123_{image}_system.qcow2"));
+}
