@@ -335,14 +335,17 @@ impl<K: External> Pass<'_, K> {
             self.show(
                 progress,
                 progress.clone(),
-                Some(Notice::waiting(unusable.reason, unusable.message)),
+                Some(Notice::waiting(unusable.reason, &*unusable.message)),
                 false,
                 None,
             )
             .await?;
         }
-        // The account's and the Secret's watches wake us; this is for what nobody watches, such as namespace labels.
-        Ok(Next::In(pace::backoff(6, true).max(pace::NAMESPACE_LABELS * 2)))
+        // The account's and the Secret's watches wake us; nobody watches the labels of namespaces.
+        Ok(Next::In(match unusable.reason {
+            "NamespaceNotAllowed" => pace::NAMESPACE_LABELS + Duration::from_secs(1),
+            _ => pace::backoff(6, true),
+        }))
     }
 
     /// The object as the vendor is to see it.
