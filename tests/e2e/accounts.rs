@@ -64,6 +64,19 @@ async fn an_endpoint_that_is_not_allowed_is_refused() {
     at_once(world.until_ready(KIND, "image")).await;
 }
 
+/// A namespaced account must not reach for Secrets elsewhere: whoever may write it might not read those.
+#[tokio::test]
+async fn a_namespaced_account_uses_only_secrets_beside_it() {
+    World::empty("safe").await.create(secret("aliyun")).await;
+    let mut world = World::empty("curious").await;
+    world.start_operator().await;
+    let mut account = account("default", world.endpoint());
+    account["spec"]["aliyun"]["credentialsSecretRef"]["namespace"] = "safe".into();
+    world.create(account).await;
+    let message = world.until_condition(ACCOUNT, "default", "Ready", "False", "SecretNotFound").await;
+    assert!(message.contains("Secret curious/aliyun"), "{message}");
+}
+
 #[tokio::test]
 async fn a_rotated_secret_works_at_once() {
     let world = World::new("rotated").await;

@@ -1,0 +1,109 @@
+//! Accounts that namespaces share. They belong to the whole cluster and one operator looks after them, so they have a
+//! control plane of their own.
+
+#[path = "harness/harness.rs"]
+mod harness;
+
+use harness::{World, component, condition, secret};
+use serde_json::{Value, json};
+use std::{future::Future, time::Duration};
+
+const KIND: &str = "ImageComponent";
+const ACCOUNT: &str = "ClusterCloudAccount";
+
+/// A cluster account at Alibaba Cloud with a Secret in the namespace `vault`.
+fn shared(name: &str, endpoint: String, allowed: &Value) -> Value {
+    json!({
+        "apiVersion": "cloudimages.dev/v1alpha1",
+        "kind": ACCOUNT,
+        "metadata": { "name": name },
+        "spec": {
+            "aliyun": {
+                "regionId": "cn-hangzhou",
+                "credentialsSecretRef": { "name": "aliyun", "namespace": "vault" },
+                "ecs": { "endpoint": endpoint },
+            },
+            "allowedNamespaces": allowed,
+        },
+    })
+}
+
+fn image(name: &str, account: &str) -> Value {
+    component(name, json!({ "accountRef": { "kind": ACCOUNT, "name": account } }))
+}
+
+/// Waits until an image says that its namespace may not use the account, and that it goes on by itself.
+async fn refused(world: &World, image: &str, account: &str) {
+    let message = world.until_condition(KIND, image, "Ready", "False", "NamespaceNotAllowed").await;
+    let names = [format!("{ACCOUNT} {account}"), format!("namespace {}", world.namespace)];
+    assert!(names.iter().all(|name| message.contains(name)), "{message}");
+    let object = world.get(KIND, image).await.expect("it is there");
+    assert_eq!(condition(&object, "Stalled")["status"], "False", "{object:#}");
+}
+
+async fn within<T>(seconds: u64, what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(seconds), what).await.expect("it does not take so long")
+}
+
+#[tokio::test]
+async fn the_namespaces_that_an_account_allows_may_use_it_and_no_other() {
+    let vault = World::empty("vault").await;
+    let mut team = World::empty("team").await;
+    let other = World::empty("other").await;
+    team.start_operator_with(&["vault", "other"], &[]).await;
+
+    // Its Secret comes later; an account without a rule is for nobody.
+    let endpoint = team.endpoint();
+    for (name, allowed) in [
+        ("by-name", json!({ "names": ["team"] })),
+        ("by-label", json!({ "selector": { "matchLabels": { "images": "allowed" } } })),
+        ("nobodys", Value::Null),
+    ] {
+        team.create(shared(name, endpoint.clone(), &allowed)).await;
+        team.create(image(name, name)).await;
+        other.create(image(name, name)).await;
+    }
+    let message = team.until_condition(KIND, "by-name", "Ready", "False", "SecretNotFound").await;
+    assert!(message.contains("Secret vault/aliyun"), "{message}");
+    vault.create(secret("aliyun")).await;
+    within(10, team.until_ready(KIND, "by-name")).await;
+    for (world, name) in [
+        (&team, "by-label"),
+        (&team, "nobodys"),
+        (&other, "by-name"),
+        (&other, "by-label"),
+        (&other, "nobodys"),
+    ] {
+        refused(world, name, name).await;
+    }
+    assert_eq!(team.vendor.aliyun_ecs().count(), 1);
+
+    // The account's rule changes, which is seen at once.
+    let allow = json!({ "spec": { "allowedNamespaces": { "names": ["team", "other"] } } });
+    team.patch(ACCOUNT, "by-name", allow).await;
+    // The vendor has one of that name and version.
+    other.until_condition(KIND, "by-name", "Stalled", "True", "AlreadyExists").await;
+
+    // A namespace's labels change, which is looked at from time to time.
+    team.patch("Namespace", "team", json!({ "metadata": { "labels": { "images": "allowed" } } })).await;
+    within(60, team.until_ready(KIND, "by-label")).await;
+    refused(&other, "by-label", "by-label").await;
+
+    // Users are counted wherever they are, and keep the account.
+    let counted = |count: u64| move |account: &Value| account["status"]["images"] == count;
+    team.until(ACCOUNT, "by-name", "it counts both", counted(2)).await;
+    team.delete(ACCOUNT, "by-name").await;
+    let message = team.until_condition(ACCOUNT, "by-name", "Ready", "False", "InUse").await;
+    assert!(message.contains("2 objects"), "{message}");
+    for world in [&other, &team] {
+        world.delete(KIND, "by-name").await;
+        world.until_gone(KIND, "by-name").await;
+    }
+    within(10, team.until_gone(ACCOUNT, "by-name")).await;
+
+    // What is not allowed any more is still deleted at the vendor.
+    team.patch("Namespace", "team", json!({ "metadata": { "labels": { "images": null } } })).await;
+    team.delete(KIND, "by-label").await;
+    team.until_gone(KIND, "by-label").await;
+    assert_eq!(team.vendor.aliyun_ecs().count(), 0);
+}
