@@ -18,7 +18,7 @@ use cloud_image_operator::engine::pace;
 use futures::StreamExt;
 use kube::{
     Api, Client,
-    api::{DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
     core::{ApiResource, GroupVersionKind},
     runtime::watcher,
 };
@@ -28,7 +28,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use vendor_simulator::{ClockChange, Simulator};
 
 /// How long a test waits for what must happen before it fails; much longer than it takes.
-pub const PATIENCE: Duration = Duration::from_secs(150);
+pub const PATIENCE: Duration = Duration::from_secs(240);
 
 /// How often a condition that nobody tells of is looked at.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -233,7 +233,7 @@ impl World {
 
     /// Begins the deletion of an object.
     pub async fn delete(&self, kind: &str, name: &str) {
-        self.api(kind).delete(name, &Default::default()).await.expect("the object is deleted");
+        self.api(kind).delete(name, &DeleteParams::default()).await.expect("the object is deleted");
     }
 
     /// The object as it is now; `None`: it does not exist.
