@@ -1,5 +1,6 @@
 //! What the operator remembers of an object between two passes. Losing it costs a look, never a thing.
 
+use super::pace;
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
@@ -23,8 +24,33 @@ pub struct Memo {
     pub amended: u32,
     /// The vendor was asked to delete it.
     pub deleting: bool,
+    /// The newest version of the object that this process wrote or saw, and when.
+    pub newest: Option<(u64, Instant)>,
     /// The trouble that was shown last, so that an Event is not repeated.
     pub trouble: Option<String>,
+}
+
+impl Memo {
+    /// Whether this is an earlier version than one that was met already: the news of a write is still on the way. Acting
+    /// on it would be acting on what is over. Not for ever, since a restored etcd counts from an earlier version again.
+    pub fn is_ahead_of(&self, version: Option<&str>) -> bool {
+        let seen = version.and_then(number);
+        let met = self.newest.filter(|(_, when)| when.elapsed() < pace::NEWS);
+        seen.zip(met).is_some_and(|(seen, (met, _))| seen < met)
+    }
+
+    /// Takes note of a version.
+    pub fn meet(&mut self, version: Option<&str>) {
+        let Some(version) = version.and_then(number) else { return };
+        if self.newest.is_none_or(|(newest, _)| newest < version) {
+            self.newest = Some((version, Instant::now()));
+        }
+    }
+}
+
+/// Versions of one resource are numbers that grow.
+fn number(version: &str) -> Option<u64> {
+    version.parse().ok()
 }
 
 /// What makes waiting pointless when it changes.
@@ -58,5 +84,23 @@ impl Memos {
     /// The object is gone.
     pub fn forget(&self, uid: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_earlier_version_than_one_that_was_met_is_not_acted_on_for_a_while() {
+        let mut memo = Memo::default();
+        assert!(!memo.is_ahead_of(Some("5")));
+        memo.meet(Some("10"));
+        memo.meet(Some("9"));
+        assert!(memo.is_ahead_of(Some("9")));
+        assert!(!memo.is_ahead_of(Some("10")) && !memo.is_ahead_of(Some("11")));
+        assert!(!memo.is_ahead_of(None) && !memo.is_ahead_of(Some("abc")));
+        tokio::time::advance(pace::NEWS).await;
+        assert!(!memo.is_ahead_of(Some("9")), "a restored etcd counts from an earlier version");
     }
 }

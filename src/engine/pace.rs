@@ -19,6 +19,10 @@ pub const BEAT: Duration = Duration::from_secs(15);
 pub const CAR_WINDOW: Duration = Duration::from_millis(100);
 /// A missing thing is believed to be missing only at a second look, this many beats later.
 pub const SECOND_LOOK: u32 = 2;
+/// How long the news of our own writes may be on the way, and how often to look for them.
+pub const NEWS: Duration = Duration::from_secs(60);
+/// See [`NEWS`].
+pub const NEWS_LOOK: Duration = Duration::from_millis(200);
 /// How often a build that has outlived its timeout, or a missing image, is still looked at.
 pub const SLOW_LOOK: Duration = Duration::from_secs(600);
 /// How long to wait for a place below the rate limit before giving the worker back.

@@ -68,13 +68,11 @@ pub async fn reconcile<K: External>(
         }
     };
     let uid = object.uid().unwrap_or_default();
-    let mut pass = Pass {
-        object: object.clone(),
-        world: &world,
-        memo: world.memos.get(&uid),
-        connection: None,
-        resolved: None,
-    };
+    let memo = world.memos.get(&uid);
+    if memo.is_ahead_of(object.meta().resource_version.as_deref()) {
+        return Ok(Action::requeue(pace::NEWS_LOOK));
+    }
+    let mut pass = Pass { object: object.clone(), world: &world, memo, connection: None, resolved: None };
     let done = pass.run().await;
     let wake = match &done {
         Ok(Next::Forget) => {
@@ -97,6 +95,7 @@ pub async fn reconcile<K: External>(
         }
     };
     let context = pass.context();
+    pass.memo.meet(pass.object.meta().resource_version.as_deref());
     let gated = wake.filter(|_| !matches!(done, Ok(Next::Poll(_))));
     let memo = Memo { wake: gated.map(|wait| Instant::now() + wait), context, ..pass.memo };
     world.memos.put(&uid, memo);
