@@ -9,6 +9,7 @@ mod e2e {
     mod batch_compute_image;
     mod conflict;
     mod crash;
+    mod crowd;
     mod image_export;
     mod life;
     mod lost_answers;
