@@ -2,7 +2,7 @@
 
 use crate::period::Period;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, Time};
-use kube::{CustomResource, KubeSchema};
+use kube::{CustomResource, KubeSchema, core::Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +44,11 @@ use serde::{Deserialize, Serialize};
         json_path = ".status.conditions[?(@.type=='Ready')].message",
         priority = 1
     )
+)]
+#[x_kube(
+    validation = secret_namespace("aliyun", false),
+    validation = secret_namespace("volcengine", false),
+    validation = secret_namespace("zstack", false),
 )]
 pub struct CloudAccountSpec {
     /// Which vendor, and how to reach it.
@@ -90,9 +95,9 @@ pub struct CloudAccountSpec {
     )
 )]
 #[x_kube(
-    validation = Rule::new("!has(self.aliyun) || has(self.aliyun.credentialsSecretRef.namespace)").message("a ClusterCloudAccount needs credentialsSecretRef.namespace: it has no namespace of its own"),
-    validation = Rule::new("!has(self.volcengine) || has(self.volcengine.credentialsSecretRef.namespace)").message("a ClusterCloudAccount needs credentialsSecretRef.namespace: it has no namespace of its own"),
-    validation = Rule::new("!has(self.zstack) || has(self.zstack.credentialsSecretRef.namespace)").message("a ClusterCloudAccount needs credentialsSecretRef.namespace: it has no namespace of its own"),
+    validation = secret_namespace("aliyun", true),
+    validation = secret_namespace("volcengine", true),
+    validation = secret_namespace("zstack", true),
 )]
 pub struct ClusterCloudAccountSpec {
     /// Which vendor, and how to reach it.
@@ -102,6 +107,18 @@ pub struct ClusterCloudAccountSpec {
     /// Example: `{names: [images]}` or `{selector: {matchLabels: {team: base}}}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_namespaces: Option<AllowedNamespaces>,
+}
+
+/// A rule for `spec`: whether the Secret's namespace must be named or must not.
+fn secret_namespace(vendor: &str, named: bool) -> Rule {
+    let message = if named {
+        "a ClusterCloudAccount needs credentialsSecretRef.namespace: it has no namespace of its own"
+    } else {
+        "credentialsSecretRef.namespace is for a ClusterCloudAccount: a CloudAccount uses a Secret of its own namespace"
+    };
+    let not = if named { "" } else { "!" };
+    Rule::new(format!("!has(self.{vendor}) || {not}has(self.{vendor}.credentialsSecretRef.namespace)"))
+        .message(message)
 }
 
 /// Which namespaces may use a cluster account: those that are named, and those that the selector selects.
@@ -311,7 +328,7 @@ pub struct AccountStatus {
     /// `Ready`: images can use the account. `Reconciling`: it waits for something that the message names.
     /// `Stalled`: a person must change the spec.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 
@@ -320,8 +337,10 @@ pub struct AccountStatus {
 #[serde(rename_all = "camelCase")]
 pub struct CredentialsStatus {
     /// The Secret, as `namespace/name`.
+    #[schemars(length(max = 512))]
     pub secret: String,
     /// The Secret's resourceVersion.
+    #[schemars(length(max = 128))]
     pub resource_version: String,
     /// Since when this version is in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -184,6 +184,17 @@ impl ImageRef {
     }
 }
 
+/// The longest id that a vendor gives, with much to spare.
+const ID: usize = 1024;
+/// The longest request id that is kept.
+const REQUEST_ID: usize = 256;
+/// The longest message that is kept; what Kubernetes' own conditions take.
+const MESSAGE: usize = 32_768;
+/// How many candidates are kept.
+const CANDIDATES: usize = 100;
+/// All annotations of an object together are at most so long.
+const ANNOTATION: usize = 262_144;
+
 /// Where an image stands: the same flat shape for every kind.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -196,9 +207,11 @@ pub struct ImageStatus {
     pub phase: Option<Phase>,
     /// What the vendor calls the thing that was made. Example: `ic-bp67acfmxazb4p`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = ID))]
     pub image_id: Option<String>,
     /// The vendor's task that makes it, where there is one. Example: `t-3teco18f1w5a71`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = ID))]
     pub task_id: Option<String>,
     /// How far the build is, in percent (0 to 100), where the vendor tells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -206,6 +219,7 @@ pub struct ImageStatus {
     pub progress: Option<i32>,
     /// Where the result lies, for kinds that write a file. Example: `tos://bucket-1/test123_image-44_system.qcow2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
     pub artifact: Option<String>,
     /// The vendor call that makes the image: the one in flight, or the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -216,14 +230,16 @@ pub struct ImageStatus {
     pub at_provider: Option<Value>,
     /// The value of the annotation `reconcile.cloudimages.dev/requested-at` that was honoured last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = ANNOTATION))]
     pub last_handled_reconcile_at: Option<String>,
     /// The value of the annotation `cloudimages.dev/outcome` that was honoured, or found outdated, last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = ANNOTATION))]
     pub last_handled_outcome: Option<String>,
     /// `Ready`: the vendor has it, usable, as the spec says. `Reconciling`: on the way, nothing to do.
     /// `Stalled`: it will not go on without a person or a new spec; the message says which and how.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 
@@ -232,8 +248,10 @@ pub struct ImageStatus {
 #[serde(rename_all = "camelCase")]
 pub struct Operation {
     /// The vendor's name of the call; `Import` where nothing was created. Example: `CreateImageComponent`.
+    #[schemars(length(max = 128))]
     pub action: String,
     /// What is sent along so that the vendor, or a later look, can tell this attempt from any other.
+    #[schemars(length(max = 128))]
     pub token: String,
     /// Counts the attempts of this object, from 1.
     pub attempt: u32,
@@ -242,6 +260,7 @@ pub struct Operation {
     pub started_at: Option<Time>,
     /// The vendor's id of the request, for its support. Example: `473469C7-AA6F-4DC5-B3DB-A3DC0DE3C83E`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = REQUEST_ID))]
     pub request_id: Option<String>,
     /// What is known of the call: `InFlight` asked, no answer written down yet; `NotDone` it certainly had no effect;
     /// `Running` the vendor is at it; `Succeeded`; `Failed`; `Unclear` nobody can tell whether it had an effect;
@@ -249,13 +268,15 @@ pub struct Operation {
     pub state: OperationState,
     /// What the vendor has that might be the result, while `state` is `Unclear`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(max = CANDIDATES), inner(length(max = ID)), extend("x-kubernetes-list-type" = "atomic"))]
     pub candidates: Vec<String>,
     /// Why the attempt failed: one CamelCase word, while `state` is `Failed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub reason: Option<String>,
     /// Why the attempt failed, in a sentence, while `state` is `Failed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MESSAGE))]
     pub message: Option<String>,
 }
 
@@ -295,6 +316,25 @@ impl ImageStatus {
     /// The JSON default of `status`, in each CRD: without it, kstatus takes an object that nobody has looked at as done.
     pub fn unseen() -> Value {
         serde_json::json!({ "observedGeneration": -1 })
+    }
+
+    /// Cuts what vendors said to what the schema takes: a status that the API server refuses would lose their answer.
+    pub fn fit(&mut self) {
+        if let Some(operation) = &mut self.operation {
+            operation.request_id.iter_mut().for_each(|id| cut(id, REQUEST_ID));
+            operation.message.iter_mut().for_each(|message| cut(message, MESSAGE));
+            operation.candidates.truncate(CANDIDATES);
+        }
+        for condition in &mut self.conditions {
+            cut(&mut condition.message, MESSAGE);
+        }
+    }
+}
+
+/// Cuts text to so many characters, which is what the API server counts.
+fn cut(text: &mut String, most: usize) {
+    if let Some((end, _)) = text.char_indices().nth(most) {
+        text.truncate(end);
     }
 }
 

@@ -155,6 +155,7 @@ pub fn status(shown: &Shown<'_>, old: Option<&ImageStatus>, now: Timestamp) -> O
         }
         _ => {}
     }
+    new.fit();
     (!same(&new, old)).then_some(new)
 }
 

@@ -24,6 +24,11 @@ use std::{
 
 const AGAIN: &str = "make a new object with another name or componentVersion";
 
+/// Content in YAML, whose scripts may have any word at the beginning of a line.
+const YAML: &str = r#"(?m)^"?(Tasks|Parameters)"?[ \\t]*:|\\A\\s*[{]"#;
+/// A line that begins with FROM and does not continue the one before.
+const FROM: &str = r"(?i)(^|(^|[^\\\\])\\n)[ \\t]*FROM(\\s|$)";
+
 /// An image component at Alibaba Cloud.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -97,7 +102,7 @@ pub struct ComponentParameters {
         validation = Rule::new("self.size() >= 2 && self.size() <= 128").message("name must be 2 to 128 characters long"),
         validation = Rule::new("!self.startsWith('http://') && !self.startsWith('https://')").message("name must not begin with http:// or https://"),
         validation = Rule::new("self.matches('^[a-zA-Z\\\\p{Han}]')").message("name must begin with a letter or a Chinese character"),
-        validation = Rule::new("self.matches('^[a-zA-Z0-9\\\\p{Han}:_./-]*$') && (!self.contains('/') || self.startsWith('http'))").message("name must contain only letters, Chinese characters, digits, colons (:), underscores (_), full stops (.) and hyphens (-)"),
+        validation = Rule::new("self.matches('^(https?://|[a-zA-Z0-9\\\\p{Han}:_.-]*$)')").message("name must contain only letters, Chinese characters, digits, colons (:), underscores (_), full stops (.) and hyphens (-)"),
     )]
     pub name: Option<String>,
 
@@ -123,11 +128,11 @@ pub struct ComponentParameters {
     /// Windows), or lines like a Dockerfile's without `FROM` (Linux). At most 127 commands. Cannot be changed.
     /// Example: `RUN echo hello world`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 65536))]
+    #[schemars(length(max = 65536))]
     #[x_kube(
         validation = Rule::new("bytes(self).size() <= 16384").message("content must be at most 16 KB (16384 bytes)"),
-        validation = Rule::new("!self.matches('(?m)^(?i:FROM)([ \\\\t]|$)')").message("content must not contain the command FROM: a component has no base image"),
-        validation = Rule::new("self.matches('[^\\\\s]')").message("content must not be blank"),
+        validation = Rule::new(format!("self.matches('{YAML}') || !self.matches('{FROM}')")).message("content must not contain the command FROM: a component has no base image"),
+        validation = Rule::new("self.matches('[^\\\\s\\\\v\\\\p{Z}]')").message("content must not be blank"),
     )]
     pub content: Option<String>,
 
