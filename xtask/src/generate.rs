@@ -35,7 +35,12 @@ pub fn run(check: bool) -> Result<()> {
 
 /// Like [`run`], with the operator's binary as the last build of the workspace left it.
 pub(crate) fn with_built_operator(check: bool) -> Result<()> {
-    let operator = Operator { binary: workspace::binary(Operator::NAME)? };
+    with_operator(&workspace::binary(Operator::NAME)?, check)
+}
+
+/// Like [`run`], with an operator's binary that is there already.
+pub fn with_operator(binary: &Path, check: bool) -> Result<()> {
+    let operator = Operator { binary: binary.into() };
     let mut wanted = Files::new();
     for producer in PRODUCERS {
         interrupt::check()?;
