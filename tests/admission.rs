@@ -1,0 +1,13 @@
+//! What the API server accepts and refuses, and with which sentence: each rule with good and bad samples.
+
+#[path = "harness/harness.rs"]
+mod harness;
+
+mod admission {
+    mod accounts;
+    mod ask;
+    mod changes;
+    mod defaults;
+    mod image_component;
+    mod schema;
+}

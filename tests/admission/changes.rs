@@ -1,0 +1,123 @@
+//! What may be changed when: what the vendor cannot change is closed from the moment it is asked for.
+
+use super::ask::{Answer, assert_accepted, assert_refused, patch};
+use crate::harness::{World, component};
+use serde_json::{Value, json};
+
+/// The fields that the vendor has no call to change, each with another value.
+fn fixed() -> [(&'static str, Value); 7] {
+    [
+        ("regionId", json!("cn-beijing")),
+        ("name", json!("other")),
+        ("description", json!("another one")),
+        ("systemType", json!("Windows")),
+        ("componentType", json!("Test")),
+        ("content", json!("RUN false")),
+        ("componentVersion", json!("2.0.0")),
+    ]
+}
+
+fn assert_closed(answer: Answer, field: &str, what: &str) {
+    let sentence = format!(
+        "forProvider.{field} cannot be changed once it is asked for: the vendor has no call for it; make a new object with \
+         another name or componentVersion"
+    );
+    assert_refused(answer, &[("<nil>", &sentence)], &format!("{what}: {field}"));
+}
+
+#[tokio::test]
+async fn what_the_vendor_cannot_change_is_closed_while_it_has_it() {
+    let world = World::empty("fixed").await;
+    let bare = component("bare", json!({}));
+    let full = component(
+        "full",
+        json!({ "forProvider": { "regionId": "cn-hangzhou", "description": "the first" } }),
+    );
+    for object in [&bare, &full] {
+        world.create(object.clone()).await;
+    }
+    let operation =
+        |state: &str| json!({ "action": "CreateImageComponent", "token": "t", "attempt": 1, "state": state });
+    let closed = [
+        ("not seen yet", json!({ "observedGeneration": -1 })),
+        ("Ready", json!({ "phase": "Ready", "imageId": "ic-1", "operation": operation("Succeeded") })),
+        ("Submitting", json!({ "phase": "Submitting", "operation": operation("InFlight") })),
+        ("Building", json!({ "phase": "Building", "imageId": "ic-1", "operation": operation("Running") })),
+        ("Unclear", json!({ "phase": "Unclear", "operation": operation("Unclear") })),
+        ("Deleting", json!({ "phase": "Deleting", "operation": operation("Succeeded") })),
+        (
+            "gone at the vendor",
+            json!({ "phase": "Failed", "imageId": "ic-1", "operation": operation("Missing") }),
+        ),
+    ];
+    let open = [
+        ("Pending", json!({ "phase": "Pending" })),
+        ("Pending again", json!({ "phase": "Pending", "operation": operation("NotDone") })),
+        ("Failed", json!({ "phase": "Failed", "operation": operation("Failed") })),
+    ];
+    for (states, is_open) in [(&closed[..], false), (&open[..], true)] {
+        for (state, status) in states {
+            for object in [&bare, &full] {
+                let name = object["metadata"]["name"].as_str().expect("a name");
+                let mut status = status.clone();
+                for field in ["phase", "imageId", "operation"] {
+                    status.as_object_mut().expect("an object").entry(field).or_insert(Value::Null);
+                }
+                world.patch_status("ImageComponent", name, status).await;
+                for (field, value) in fixed() {
+                    let change = json!({ "spec": { "forProvider": { field: value } } });
+                    let answer = patch(&world, object, &change).await;
+                    if is_open {
+                        assert_accepted(answer, &format!("{state}, {name}: {field}"));
+                    } else {
+                        assert_closed(answer, field, &format!("{state}, {name}"));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_field_that_cannot_be_changed_cannot_be_taken_away() {
+    let world = World::empty("removed").await;
+    let import = json!({ "import": { "id": "ic-1" }, "forProvider": { "regionId": "cn-hangzhou", "description": "the first" } });
+    let object = component("full", import);
+    world.create(object.clone()).await;
+    for field in ["regionId", "name", "description", "content", "componentVersion"] {
+        let change = json!({ "spec": { "forProvider": { field: null } } });
+        assert_closed(patch(&world, &object, &change).await, field, "taken away");
+    }
+}
+
+#[tokio::test]
+async fn everything_else_can_be_changed() {
+    let world = World::empty("open").await;
+    let object = component("ready", json!({}));
+    world.create(object.clone()).await;
+    let operation =
+        json!({ "action": "CreateImageComponent", "token": "t", "attempt": 1, "state": "Succeeded" });
+    let ready = json!({ "phase": "Ready", "imageId": "ic-1", "operation": operation });
+    world.patch_status("ImageComponent", "ready", ready).await;
+    for change in [
+        json!({ "forProvider": { "tag": [{ "key": "team" }] } }),
+        json!({ "forProvider": { "resourceGroupId": "rg-1" } }),
+        json!({ "deletionPolicy": "Retain" }),
+        json!({ "managementPolicy": "Observe", "import": { "id": "ic-1" } }),
+        json!({ "suspend": true }),
+        json!({ "resyncInterval": "0s", "timeout": "1h", "recreatePolicy": "WhenMissing" }),
+    ] {
+        let answer = patch(&world, &object, &json!({ "spec": change })).await;
+        assert_accepted(answer, &change.to_string());
+    }
+    // What was made stays in its account, whatever the status says.
+    for status in [json!({ "phase": "Ready" }), json!({ "phase": "Pending" })] {
+        world.patch_status("ImageComponent", "ready", status).await;
+        for account in [json!({ "name": "other" }), json!({ "kind": "ClusterCloudAccount" })] {
+            let answer = patch(&world, &object, &json!({ "spec": { "accountRef": account } })).await;
+            let sentence =
+                "accountRef cannot be changed: what was made stays in its account; make a new object";
+            assert_refused(answer, &[("spec.accountRef", sentence)], &account.to_string());
+        }
+    }
+}

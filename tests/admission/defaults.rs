@@ -1,0 +1,135 @@
+//! What the API server fills in, and what it does with fields that no kind has.
+
+use super::ask::{apply, assert_accepted, create, with};
+use crate::harness::{World, component};
+use serde_json::{Value, json};
+use std::{fs, path::Path};
+
+#[tokio::test]
+async fn what_is_left_out_has_the_documented_default() {
+    let world = World::empty("defaults").await;
+    let bare = json!({ "forProvider": { "name": null, "componentVersion": null, "tag": [{ "key": "a" }] } });
+    let created = create(&world, &component("hello", bare)).await.expect("a bare object");
+    assert_eq!(
+        created["spec"],
+        json!({
+            "accountRef": { "kind": "CloudAccount", "name": "default" },
+            "managementPolicy": "Managed",
+            "deletionPolicy": "Delete",
+            "suspend": false,
+            "resyncInterval": "10h",
+            "timeout": "2h",
+            "recreatePolicy": "Never",
+            "forProvider": {
+                "systemType": "Linux",
+                "componentType": "Build",
+                "content": "RUN echo hello",
+                "tag": [{ "key": "a", "value": "" }],
+            },
+        })
+    );
+    for (given, filled) in [
+        (json!({}), json!({ "kind": "CloudAccount", "name": "default" })),
+        (json!({ "name": "a" }), json!({ "kind": "CloudAccount", "name": "a" })),
+        (
+            json!({ "kind": "ClusterCloudAccount" }),
+            json!({ "kind": "ClusterCloudAccount", "name": "default" }),
+        ),
+    ] {
+        let created = create(&world, &with(&component("hello", json!({})), "spec.accountRef", given)).await;
+        assert_eq!(created.expect("a reference")["spec"]["accountRef"], filled);
+    }
+}
+
+#[tokio::test]
+async fn null_is_as_good_as_nothing() {
+    let world = World::empty("null").await;
+    let mut object = component("hello", json!({}));
+    for (field, default) in [("import", Value::Null), ("suspend", false.into()), ("timeout", "2h".into())] {
+        object["spec"][field] = Value::Null;
+        let created = assert_accepted(create(&world, &object).await, field);
+        assert_eq!(created["spec"][field], default, "{field}");
+    }
+    for (field, default) in
+        [("description", Value::Null), ("tag", Value::Null), ("systemType", "Linux".into())]
+    {
+        object["spec"]["forProvider"][field] = Value::Null;
+        let created = assert_accepted(create(&world, &object).await, field);
+        assert_eq!(created["spec"]["forProvider"][field], default, "{field}");
+    }
+}
+
+/// kstatus, and so Flux and Argo CD, takes an object without a status as done.
+#[tokio::test]
+async fn every_sample_is_accepted_and_starts_unseen() {
+    let world = World::empty("samples").await;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
+    let mut count = 0;
+    for entry in fs::read_dir(folder).expect("the samples") {
+        let path = entry.expect("an entry").path();
+        let text = fs::read_to_string(&path).expect("a text");
+        for document in text.split("\n---\n") {
+            let mut object: Value = serde_saphyr::from_str(document).expect("YAML");
+            if object["apiVersion"] != "cloudimages.dev/v1alpha1" {
+                continue;
+            }
+            if !object["metadata"]["namespace"].is_null() {
+                object["metadata"]["namespace"] = world.namespace.clone().into();
+            }
+            let what = format!("{} of {}", object["kind"], path.display());
+            let made = assert_accepted(apply(&world, &object).await, &what);
+            assert_eq!(made["status"], json!({ "observedGeneration": -1 }), "{what}");
+            count += 1;
+        }
+    }
+    assert!(count >= 2, "{count} objects");
+
+    let cluster = json!({
+        "apiVersion": "cloudimages.dev/v1alpha1",
+        "kind": "ClusterCloudAccount",
+        "metadata": { "name": "c" },
+        "spec": { "volcengine": { "region": "r", "acep": {}, "credentialsSecretRef": { "name": "s", "namespace": "n" } } },
+    });
+    let made = assert_accepted(create(&world, &cluster).await, "a cluster account");
+    assert_eq!(made["status"], json!({ "observedGeneration": -1 }));
+    assert_eq!(made["spec"]["volcengine"]["acep"], json!({ "serviceName": "acep" }));
+}
+
+#[tokio::test]
+async fn unknown_fields_are_refused_where_the_user_asks_for_it() {
+    let world = World::empty("unknown").await;
+    let object = component(
+        "hello",
+        json!({ "import": { "match": { "name": "ab" } }, "forProvider": { "tag": [{ "key": "a" }] } }),
+    );
+    assert_accepted(apply(&world, &object).await, "all fields are known");
+    for field in [
+        "spec.x",
+        "spec.forProvider.x",
+        "spec.forProvider.tag.0.x",
+        "spec.import.x",
+        "spec.import.match.x",
+        "spec.accountRef.x",
+    ] {
+        let object = with(&with(&object, "spec.accountRef", json!({})), field, json!("?"));
+        let refusals = apply(&world, &object).await.expect_err(field);
+        assert!(refusals.are(&[("", "field not declared in schema")]), "{field}: {refusals:?}");
+    }
+    let account = json!({
+        "apiVersion": "cloudimages.dev/v1alpha1",
+        "kind": "CloudAccount",
+        "metadata": { "name": "a" },
+        "spec": { "aliyun": { "regionId": "r", "credentialsSecretRef": { "name": "s" }, "ecs": {} } },
+    });
+    assert_accepted(apply(&world, &account).await, "all fields are known");
+    for field in [
+        "spec.x",
+        "spec.aliyun.x",
+        "spec.aliyun.ecs.x",
+        "spec.aliyun.credentialsSecretRef.x",
+        "spec.allowedNamespaces",
+    ] {
+        let refusals = apply(&world, &with(&account, field, json!("?"))).await.expect_err(field);
+        assert!(refusals.are(&[("", "field not declared in schema")]), "{field}: {refusals:?}");
+    }
+}
