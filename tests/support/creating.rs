@@ -1,0 +1,74 @@
+//! What a test needs to make the operator's own client call a vendor, without an operator around it.
+
+use axum::{Json, Router};
+use cloud_image_operator::{
+    account::{AccountVendor, AliyunAccount, Endpoint, SecretRef},
+    engine::{
+        external::{Connect, Credentials, External, Material},
+        journal::{Journal, Permit},
+        limits::Limits,
+        progress::Intent,
+        telemetry::{Events, Telemetry},
+    },
+    vendors::aliyun::{Client, image_component::ImageComponent},
+    wire::{Http, endpoint::Endpoints},
+};
+use serde_json::{Value, json};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+/// A client for Alibaba Cloud at `endpoint`, with a Secret's `keys` and values.
+pub fn aliyun(endpoint: &str, keys: &[(&str, &str)], http: Http) -> Client {
+    let account = AccountVendor {
+        aliyun: Some(AliyunAccount {
+            region_id: "cn-hangzhou".into(),
+            credentials_secret_ref: SecretRef { name: "aliyun".into(), namespace: None },
+            ecs: Some(Endpoint { endpoint: Some(endpoint.into()) }),
+            batch_compute: None,
+        }),
+        ..AccountVendor::default()
+    };
+    let keys = keys.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+    let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+    let material = Material {
+        secret: Arc::new(Credentials { source: "test/aliyun".into(), keys }),
+        http,
+        limits: Arc::new(Limits::new(&[], vec![])),
+        telemetry: Telemetry::new(kubernetes(nobody), Events::None),
+        endpoints: Arc::new(Endpoints::new(&[endpoint.into()]).expect("an address")),
+    };
+    Client::connect(&account, material).expect("a client")
+}
+
+/// An object of its own with these parameters.
+pub fn component(for_provider: &Value) -> ImageComponent {
+    let object = json!({
+        "apiVersion": "cloudimages.dev/v1alpha1",
+        "kind": "ImageComponent",
+        "metadata": { "name": "c", "namespace": "test", "uid": uuid::Uuid::new_v4().to_string() },
+        "spec": { "forProvider": for_provider },
+    });
+    serde_json::from_value(object).expect("an ImageComponent")
+}
+
+/// A permit of the journal's own, whose API server says that it stored the intent.
+pub async fn permit(object: &ImageComponent) -> Permit {
+    let stored = serde_json::to_value(object).expect("an object is JSON");
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let stores = Router::new().fallback(move || std::future::ready(Json(stored)));
+    let server = tokio::spawn(async move { axum::serve(listener, stores).await });
+    let token = ImageComponent::token(object.metadata.uid.as_deref().unwrap_or_default(), 1);
+    let intent = Intent { token, attempt: 1, since: None };
+    let (_, permit) =
+        Journal::new(kubernetes(address)).first_permit(object, intent).await.expect("the intent is stored");
+    server.abort();
+    permit
+}
+
+fn kubernetes(address: SocketAddr) -> kube::Client {
+    let url = format!("http://{address}").parse().expect("an address");
+    kube::Client::try_from(kube::Config::new(url)).expect("a client")
+}
