@@ -1,0 +1,214 @@
+//! What became of a call: every error code of the vendor's page is known, every broken answer is taken for what it is, and
+//! nothing repeats a call that creates.
+
+#[path = "support/creating.rs"]
+mod creating;
+#[path = "support/server.rs"]
+mod server;
+
+use cloud_image_operator::{
+    engine::{external::External, external::Submitted, progress::Handle},
+    vendors::aliyun::{errors, image_component::ImageComponent},
+    wire::{CallError, Class, Http},
+};
+use serde_json::json;
+use server::{Act, Server, answer};
+use std::{net::Ipv4Addr, time::Duration};
+
+// ---- Codes -----------------------------------------------------------------------------------------------------------
+
+/// HTTP status, code, and the reason that users see, as the page of CreateImageComponent lists the codes.
+const PAGE: &str = include_str!("data/create-image-component-codes.txt");
+
+#[test]
+fn every_code_of_the_page_has_its_class_and_a_hint_in_both_languages() {
+    assert_eq!(PAGE.lines().count(), 33, "the page has 33 codes");
+    for line in PAGE.lines() {
+        let [status, code, reason] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        assert!(status.parse::<u16>().is_ok_and(|status| (400..600).contains(&status)), "{line}");
+        // A family such as `MissingParameter*` would know the code too, but not what to do about it.
+        assert!(errors::TABLE.iter().any(|row| row.0 == code), "{code} has no row of its own");
+        let (class, hint) = errors::lookup(code);
+        assert_eq!(class.reason(), reason, "{code}");
+        let (english, chinese) = hint.split_once(" / ").unwrap_or_default();
+        assert!(english.is_ascii() && english.len() > 10, "{code}: {hint}");
+        assert!(chinese.chars().any(|char| ('\u{4e00}'..='\u{9fff}').contains(&char)), "{code}: {hint}");
+    }
+}
+
+// ---- Answers to a creating call --------------------------------------------------------------------------------------
+
+/// What a caller may do about it depends on this alone.
+#[derive(Debug, PartialEq)]
+enum Verdict {
+    Made(&'static str),
+    NotSent,
+    Refused(Class),
+    Unknown,
+}
+use Verdict::{Made, NotSent, Refused, Unknown};
+
+#[tokio::test]
+async fn an_answer_is_trusted_only_if_it_is_the_vendors() {
+    let refusal = |code: &str| json!({ "Code": code, "Message": "m", "RequestId": "R-1" }).to_string();
+    let html = "<html><body>Bad Gateway</body></html>";
+    let made = json!({ "ImageComponentId": "ic-1", "RequestId": "R-1" }).to_string();
+    let table = [
+        ("closed at once", Act::Close, Unknown),
+        ("closed when the request was read", Act::ReadAndClose, Unknown),
+        ("no answer in time", Act::Hang, Unknown),
+        ("not HTTP", Act::Say("SSH-2.0-OpenSSH_9.9\r\n".into()), Unknown),
+        ("200", answer(200, &made), Made("ic-1")),
+        ("200, half of it", Act::Say(half(&made)), Unknown),
+        ("200 HTML", answer(200, html), Unknown),
+        ("200 JSON without an id", answer(200, r#"{"RequestId":"R-1"}"#), Unknown),
+        ("200 empty", answer(200, ""), Unknown),
+        ("204", answer(204, ""), Unknown),
+        ("304", answer(304, ""), Unknown),
+        ("400 for the spec", answer(400, &refusal("InvalidName.Malformed")), Refused(Class::Invalid)),
+        ("400 for the rate", answer(400, &refusal("Throttling")), Refused(Class::Throttled)),
+        ("400 for the rate of this API", answer(400, &refusal("Throttling.Api")), Refused(Class::Throttled)),
+        ("400 for the quota", answer(400, &refusal("QuotaExceed.ImageComponent")), Refused(Class::Quota)),
+        ("400 with an unknown code", answer(400, &refusal("Some.News")), Refused(Class::Unlisted)),
+        ("400 with a fault of the vendor's", answer(400, &refusal("ServiceUnavailable")), Unknown),
+        ("403", answer(403, &refusal("Forbidden.RAM")), Refused(Class::Permission)),
+        ("404", answer(404, &refusal("InvalidResourceGroup.NotFound")), Refused(Class::NotFound)),
+        ("403 HTML", answer(403, html), Unknown),
+        ("404 empty", answer(404, ""), Unknown),
+        ("429", answer(429, &refusal("Whatever")), Refused(Class::Throttled)),
+        ("429 text", answer(429, "slow down"), Unknown),
+        ("500", answer(500, &refusal("InternalError")), Unknown),
+        ("500 with a code of ours to mend", answer(500, &refusal("InvalidName.Malformed")), Unknown),
+        ("503 for the rate", answer(503, &refusal("Throttling")), Refused(Class::Throttled)),
+        ("503", answer(503, &refusal("ServiceUnavailable")), Unknown),
+        ("502 HTML", answer(502, html), Unknown),
+    ];
+    for (what, act, expected) in table {
+        let server = Server::start(vec![act]).await;
+        let (verdict, told) = submit(&server.url(), http(Duration::from_millis(500))).await;
+        assert_eq!(verdict, expected, "{what}: {told}");
+        // Also a server that closes at once may have been sent the request, but never twice.
+        let seen = server.connections();
+        assert_eq!(seen, 1, "{what}: {seen} connections");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_without_a_connection() {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    drop(listener);
+    let (verdict, told) = submit(&format!("http://{address}"), http(Duration::from_secs(5))).await;
+    assert_eq!(verdict, NotSent, "connection refused: {told}");
+
+    for (what, act) in [("ends", Act::Close), ("hangs", Act::Hang)] {
+        let server = Server::start(vec![act]).await;
+        let http = Http::new(Duration::from_secs(5), Duration::from_millis(500), None).expect("HTTP");
+        let (verdict, told) = submit(&server.url().replace("http:", "https:"), http).await;
+        assert_eq!(verdict, NotSent, "the TLS handshake {what}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let made = json!({ "ImageComponentId": "ic-1" }).to_string();
+    for status in [301, 302, 303, 307, 308] {
+        let elsewhere = Server::start(vec![answer(200, &made)]).await;
+        let head =
+            format!("HTTP/1.1 {status} Moved\r\nLocation: {}/\r\nContent-Length: 0\r\n\r\n", elsewhere.url());
+        let server = Server::start(vec![Act::Say(head)]).await;
+        let (verdict, told) = submit(&server.url(), http(Duration::from_secs(5))).await;
+        assert_eq!(verdict, Unknown, "{status}: {told}");
+        assert_eq!((server.requests(), elsewhere.connections()), (1, 0), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_tells_the_vendors_own_words_and_a_lost_answer_what_is_known() {
+    let body = json!({ "Code": "InvalidName.Malformed", "Message": "The name is bad.", "RequestId": "R-1" });
+    let server = Server::start(vec![answer(400, &body.to_string())]).await;
+    let (_, told) = submit(&server.url(), http(Duration::from_secs(5))).await;
+    for part in [
+        "CreateImageComponent",
+        "InvalidName.Malformed",
+        "400",
+        "The name is bad",
+        "R-1",
+        "forProvider.name",
+        "请",
+    ] {
+        assert!(told.contains(part), "{part} is not in: {told}");
+    }
+    let server = Server::start(vec![answer(502, "<h1>Bad Gateway</h1>")]).await;
+    let (_, told) = submit(&server.url(), http(Duration::from_secs(5))).await;
+    assert!(told.contains("502") && told.contains("Bad Gateway"), "{told}");
+}
+
+// ---- Nothing is sent twice -------------------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn a_server_that_reads_and_closes_sees_one_request() {
+    let server = Server::start(vec![Act::ReadAndClose; 5]).await;
+    let (verdict, told) = submit(&server.url(), http(Duration::from_secs(5))).await;
+    assert_eq!(verdict, Unknown, "{told}");
+    assert_eq!(server.requests(), 1);
+}
+
+/// Pools hold connections that the server may close at any moment, and send a request again when one turns out closed.
+#[tokio::test]
+async fn a_connection_that_was_used_before_does_not_double_a_creation() {
+    let found = r#"{"ImageComponent":{"ImageComponentSet":[]}}"#;
+    let made = r#"{"ImageComponentId":"ic-1"}"#;
+    // On one connection: an answer that leaves it open, then the end after reading another request.
+    let server =
+        Server::start(vec![answer(200, found), Act::ReadAndClose, answer(200, made), answer(200, made)])
+            .await;
+    let http = http(Duration::from_secs(5));
+    let client = creating::aliyun(&server.url(), &KEYS, http);
+    let handle = [Handle::image("ic-0")];
+    ImageComponent::observe(&client, "cn-hangzhou", &handle).await.expect("an answer");
+    assert_eq!((server.requests(), server.connections()), (1, 1));
+
+    let object = creating::component(&json!({ "content": "RUN true" }));
+    let permit = creating::permit(&object).await;
+    let (verdict, told) = verdict(object.submit(&client, permit).await);
+    assert_eq!(server.connections(), 2, "a creation has a connection of its own");
+    assert_eq!(server.requests(), 2, "it is sent once");
+    assert_eq!(verdict, Unknown, "{told}");
+}
+
+const KEYS: [(&str, &str); 2] = [("accessKeyId", "id"), ("accessKeySecret", "secret")];
+
+fn http(timeout: Duration) -> Http {
+    Http::new(timeout, Duration::from_secs(5), None).expect("HTTP")
+}
+
+/// Makes the operator's own creating call.
+async fn submit(url: &str, http: Http) -> (Verdict, String) {
+    let object = creating::component(&json!({ "content": "RUN true" }));
+    let permit = creating::permit(&object).await;
+    verdict(object.submit(&creating::aliyun(url, &KEYS, http), permit).await)
+}
+
+fn verdict(submitted: Result<Submitted, CallError>) -> (Verdict, String) {
+    match submitted {
+        Ok(submitted) => (Made(submitted.handle.id().to_owned().leak()), String::new()),
+        Err(error) => {
+            let told = error.to_string();
+            match error {
+                CallError::NotSent(_) => (NotSent, told),
+                CallError::Refused(refusal) => (Refused(refusal.class), told),
+                CallError::Unknown(_) => (Unknown, told),
+                CallError::Undecidable(_) => panic!("{told}"),
+            }
+        }
+    }
+}
+
+/// An answer that ends before its length.
+fn half(body: &str) -> String {
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len() * 2
+    )
+}
