@@ -7,6 +7,9 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+/// How many windows a car waits at most while riders keep coming.
+const WINDOWS: u32 = 5;
+
 type Rider<T, A> = (T, oneshot::Sender<Result<Option<A>, CallError>>);
 
 /// A place to ask about a `T` and get an `A`. Cheap to clone; ends when the last clone is dropped.
@@ -26,8 +29,8 @@ where
     T: Clone + Eq + Hash + Send + Sync + 'static,
     A: Clone + Send + Sync + 'static,
 {
-    /// `drive` asks the vendor about up to `batch` things at once. A car leaves when it is full, or when `window` has
-    /// passed since the first rider got in.
+    /// `drive` asks the vendor about up to `batch` things at once. A car leaves when it is full, or when nobody got in for
+    /// `window`, or some windows after the first rider.
     pub fn start<F, D>(batch: usize, window: Duration, drive: F) -> Self
     where
         F: Fn(Vec<T>) -> D + Send + 'static,
@@ -36,9 +39,11 @@ where
         let (seats, mut queue) = mpsc::unbounded_channel::<Rider<T, A>>();
         tokio::spawn(async move {
             while let Some(first) = queue.recv().await {
-                let leaves = Instant::now() + window;
+                let latest = Instant::now() + window * WINDOWS;
                 let mut riders = vec![first];
                 while riders.len() < batch {
+                    // A crowd on a busy machine takes a while to get in, and is worth waiting for.
+                    let leaves = (Instant::now() + window).min(latest);
                     match timeout_at(leaves, queue.recv()).await {
                         Ok(Some(rider)) => riders.push(rider),
                         Ok(None) | Err(_) => break,
@@ -96,6 +101,32 @@ mod tests {
             assert_eq!(answer, Ok((thing != 13).then_some(thing * 2)));
         }
         assert_eq!(calls.load(Ordering::SeqCst), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_car_waits_for_those_who_keep_coming_but_not_for_ever() {
+        let calls = Arc::default();
+        let pool = Carpool::start(1000, pace::CAR_WINDOW, {
+            let calls: Arc<AtomicUsize> = Arc::clone(&calls);
+            move |things: Vec<u32>| {
+                calls.fetch_add(1, Ordering::SeqCst);
+                async move { Ok(things.into_iter().map(|thing| (thing, thing)).collect()) }
+            }
+        });
+        let start = Instant::now();
+        let first = pool.ask(0);
+        let others = (1..100_u32).map(|thing| {
+            let pool = &pool;
+            async move {
+                tokio::time::sleep(pace::CAR_WINDOW / 2 * thing).await;
+                pool.ask(thing).await
+            }
+        });
+        let others = join_all(others);
+        let (answer, _) = tokio::join!(async { (first.await, start.elapsed()) }, others);
+        assert_eq!(answer.0, Ok(Some(0)));
+        assert!((pace::CAR_WINDOW * WINDOWS..pace::CAR_WINDOW * 6).contains(&answer.1), "{:?}", answer.1);
+        assert!(calls.load(Ordering::SeqCst) <= 11, "{}", calls.load(Ordering::SeqCst));
     }
 
     #[tokio::test(start_paused = true)]
