@@ -1,0 +1,150 @@
+//! What every kind must stand, by its line in the registry and its sample alone: every fault that the simulated vendors
+//! know, on the creating call, on the calls that look, and on those that change and delete. Whatever happens, the vendor
+//! makes one thing, a person need not help unless nobody could know, and nothing is left in the end.
+
+#[path = "harness/harness.rs"]
+mod harness;
+
+mod conformance {
+    pub mod faults;
+    pub mod subject;
+}
+
+use cloud_image_operator::kinds::KINDS;
+use conformance::{
+    faults::{self, FAULTS, Hardship, Site},
+    subject::{self, Calls, Subject},
+};
+use futures::{FutureExt, future::join_all};
+use harness::World;
+use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
+use tokio::task::JoinSet;
+
+/// What a user of the vendor's own tools would not find out either, by kind and hardship, and the reason that is shown.
+const NOBODY_KNOWS: &[(&str, &str, &str)] = &[
+    // The task's id is all that the vendor gave, and it knows it no more.
+    ("ImageExport", "forgotten-task-creating", "Missing"),
+];
+
+/// Kinds whose results stay: the exported file is the user's, and a task cannot be deleted.
+const STAYS: &[&str] = &["ImageExport"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_kind_stands_every_fault() {
+    let subjects = subject::all();
+    assert_eq!(subjects.len(), KINDS.len());
+    // One operator for all: each hardship has vendors of its own.
+    let mut quiet = World::empty("conformance").await;
+    quiet.beat = Duration::from_secs(1);
+    quicken(&quiet);
+    let hardships: Vec<_> = FAULTS.iter().flat_map(faults::hardships).collect();
+    let count = hardships.len();
+    let mut places = vec![];
+    for (hardship, seed) in hardships.into_iter().zip(2..) {
+        places.push((hardship, quiet.beside(seed).await));
+    }
+    let endpoints: Vec<_> = places.iter().flat_map(|(_, world)| world.endpoints()).collect();
+    quiet.start_operator_with(&[], &endpoints.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let calls = undisturbed(&quiet, &subjects).await;
+    let mut worlds = JoinSet::new();
+    for (number, (hardship, world)) in (1..).zip(places) {
+        let (subjects, calls) = (subjects.clone(), calls.clone());
+        worlds.spawn(async move { stand(&hardship, number, &world, &subjects, &calls).await });
+    }
+    let mut failed = vec![];
+    while let Some(ended) = worlds.join_next().await {
+        match ended {
+            Ok(failures) => failed.extend(failures),
+            Err(error) => failed.push(error.to_string()),
+        }
+    }
+    assert!(failed.is_empty(), "of {count} hardships for {} kinds:\n{}", subjects.len(), failed.join("\n"));
+}
+
+/// Without a fault: tells which calls look, which change, and so where faults can hit.
+async fn undisturbed(world: &World, subjects: &[Subject]) -> Calls {
+    let lives = subjects.iter().map(|subject| async {
+        subject.apply(world, "undisturbed", 0).await;
+        live(world, subject, "undisturbed", None).await
+    });
+    assert_eq!(join_all(lives).await.into_iter().find_map(Result::err), None);
+    Calls::read(&world.vendor.ledger())
+}
+
+/// A world in which all kinds live through one hardship side by side; gives what went wrong.
+async fn stand(
+    hardship: &Hardship,
+    number: usize,
+    world: &World,
+    subjects: &[Subject],
+    calls: &Calls,
+) -> Vec<String> {
+    quicken(world);
+    world.vendor.set_faults(hardship.rules(calls));
+    let lives = subjects.iter().map(|subject| async {
+        subject.apply(world, &hardship.name, number).await;
+        let known = (subject.kind.as_str(), hardship.name.as_str());
+        let unknowable = NOBODY_KNOWS.iter().find(|row| (row.0, row.1) == known).map(|row| row.2);
+        // A panic is one kind's failure; the others are worth knowing too.
+        let life = AssertUnwindSafe(live(world, subject, &hardship.name, unknowable)).catch_unwind().await;
+        let failure = life.unwrap_or_else(|panic| Err(said(panic.as_ref()))).err()?;
+        Some(format!("{} {}: {failure}", hardship.name, subject.kind))
+    });
+    let mut failures: Vec<_> = join_all(lives).await.into_iter().flatten().collect();
+    let missed = world.vendor.faults().iter().filter(|rule| rule.hit == 0).count();
+    // Looks that not every way leads through may be spared; but a hardship that hits nothing proves nothing.
+    if missed == world.vendor.faults().len() || hardship.site == Site::Creating && missed > 0 {
+        failures.push(format!("{}: {missed} of its faults hit nothing", hardship.name));
+    }
+    failures
+}
+
+fn said(panic: &(dyn Any + Send)) -> String {
+    panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "it panicked".into())
+}
+
+/// What takes the vendors a minute takes a second.
+fn quicken(world: &World) {
+    world.vendor.configure(|settings| {
+        settings.volcengine.queue_seconds = 0.5;
+        settings.volcengine.build_seconds = 1.5;
+        settings.volcengine.export_queue_seconds = 0.5;
+        settings.volcengine.export_seconds = 1.5;
+        settings.zstack.create_seconds = 2.0;
+        settings.zstack.operation_seconds = 0.2;
+    });
+}
+
+/// From applied to gone. `unknowable`: the reason with which it waits for a person instead of becoming Ready.
+async fn live(
+    world: &World,
+    subject: &Subject,
+    world_name: &str,
+    unknowable: Option<&str>,
+) -> Result<(), String> {
+    let Subject { kind, action, .. } = subject;
+    let name = &format!("{}-{world_name}", subject.name);
+    match unknowable {
+        None => drop(world.until_ready(kind, name).await),
+        Some(reason) => {
+            let stuck = |object: &serde_json::Value| {
+                let stalled = harness::condition(object, "Stalled");
+                stalled["status"] == "True" && stalled["reason"] == reason
+            };
+            world.until(kind, name, &format!("it is Stalled, {reason}"), stuck).await;
+        }
+    }
+    let made = subject::made(&world.vendor.ledger(), action);
+    if made.len() != 1 {
+        return Err(format!("the vendor made {made:?}; {:#?}", world.call_log()));
+    }
+    world.delete(kind, name).await;
+    world.until_gone(kind, name).await;
+    let ledger = world.vendor.ledger();
+    let left: Vec<_> =
+        subject::made(&ledger, action).into_iter().filter(|id| !subject::deleted(&ledger, id)).collect();
+    if left.is_empty() == STAYS.contains(&kind.as_str()) {
+        return Err(format!("{left:?} is left at the vendor; {:#?}", world.call_log()));
+    }
+    Ok(())
+}

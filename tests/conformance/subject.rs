@@ -1,0 +1,127 @@
+//! The kinds as the suite meets them: the registry's lines with their samples, and what the ledger says about them.
+
+use crate::harness::World;
+use cloud_image_operator::kinds::KINDS;
+use serde_json::{Value, json};
+use std::{collections::BTreeSet, fs, path::Path};
+use vendor_simulator::{Change, Ledger};
+
+/// One kind and its sample.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// Such as `ImageComponent`.
+    pub kind: String,
+    /// The sample object's name.
+    pub name: String,
+    /// The creating call.
+    pub action: &'static str,
+    sample: String,
+}
+
+/// All kinds.
+pub fn all() -> Vec<Subject> {
+    let subject = |kind: &&dyn cloud_image_operator::kinds::Kind| {
+        let names = kind.crd().spec.names;
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("samples/{}.yaml", names.plural));
+        let sample = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let object = documents(&sample).pop().expect("an object");
+        assert_eq!(object["kind"], names.kind.as_str(), "the sample's last document");
+        let name = object["metadata"]["name"].as_str().expect("a name").to_owned();
+        Subject { kind: names.kind, name, action: kind.action(), sample }
+    };
+    KINDS.iter().map(subject).collect()
+}
+
+fn documents(sample: &str) -> Vec<Value> {
+    let read = |document| serde_saphyr::from_str(document).expect("YAML");
+    sample.split("\n---\n").map(read).collect()
+}
+
+impl Subject {
+    /// Applies the sample in a world's namespace, at its vendors, so that it has nothing in common with those of other
+    /// worlds: `world_name` ends its names, `number` the ids of vendors' things that only one object may work on.
+    pub async fn apply(&self, world: &World, world_name: &str, number: usize) {
+        let addresses = world.vendor.addresses();
+        let mut sample = self.sample.clone();
+        for (port, address) in [
+            (8801, addresses.volcengine),
+            (8802, addresses.aliyun_ecs),
+            (8803, addresses.batchcompute),
+            (8804, addresses.zstack),
+        ] {
+            sample = sample.replace(&format!("http://127.0.0.1:{port}"), &format!("http://{address}"));
+        }
+        for mut document in documents(&sample) {
+            if document["kind"] == "Namespace" {
+                continue;
+            }
+            document["metadata"]["namespace"] = json!(world.namespace);
+            if document["kind"] != "Secret" {
+                lengthen(&mut document["metadata"]["name"], &format!("-{world_name}"));
+            }
+            if let Some(account) = document.pointer_mut("/spec/accountRef/name") {
+                lengthen(account, &format!("-{world_name}"));
+            }
+            if let Some(image) = document.pointer_mut("/spec/forProvider/imageId") {
+                lengthen(image, &number.to_string());
+            }
+            if let Some(account) = document["spec"].get_mut("volcengine") {
+                // A lost answer is looked for after this; the usual minute is for the vendor itself.
+                account["acep"]["listDelay"] = json!("3s");
+                account["ecs"]["listDelay"] = json!("3s");
+            }
+            let applied = world.try_create(document).await;
+            // Samples share accounts.
+            assert!(
+                applied.as_ref().err().is_none_or(|error| error.contains("already exists")),
+                "{applied:?}"
+            );
+        }
+    }
+}
+
+fn lengthen(text: &mut Value, by: &str) {
+    *text = json!(format!("{}{by}", text.as_str().unwrap_or_default()));
+}
+
+/// What the creating call made, by id.
+pub fn made(ledger: &Ledger, action: &str) -> Vec<String> {
+    let created = ledger.effects_of(action).filter(|effect| effect.change == Change::Created);
+    created.map(|effect| effect.id.clone()).collect()
+}
+
+/// Whether the vendor deleted it.
+pub fn deleted(ledger: &Ledger, id: &str) -> bool {
+    ledger.effects.iter().any(|effect| effect.change == Change::Deleted && effect.id == id)
+}
+
+/// The calls of an undisturbed life: service and action.
+#[derive(Clone, Debug, Default)]
+pub struct Calls {
+    /// Those that made something.
+    pub creating: BTreeSet<(String, String)>,
+    /// Those that changed or deleted something.
+    pub changing: BTreeSet<(String, String)>,
+    /// Those that did neither.
+    pub reading: BTreeSet<(String, String)>,
+}
+
+impl Calls {
+    /// Sorts the calls by what came of them.
+    pub fn read(ledger: &Ledger) -> Self {
+        let mut calls = Self::default();
+        for effect in &ledger.effects {
+            let call = (effect.service.clone(), effect.action.clone());
+            let kind =
+                if effect.change == Change::Created { &mut calls.creating } else { &mut calls.changing };
+            kind.insert(call);
+        }
+        for call in &ledger.calls {
+            let call = (call.service.clone(), call.action.clone());
+            if !calls.creating.contains(&call) && !calls.changing.contains(&call) {
+                calls.reading.insert(call);
+            }
+        }
+        calls
+    }
+}
