@@ -15,6 +15,7 @@ mod e2e {
     mod lost_answers;
     mod malformed;
     mod policies;
+    mod replicas;
     mod root_volume_template;
     mod scale;
 }

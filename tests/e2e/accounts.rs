@@ -8,6 +8,7 @@ use vendor_simulator::AccessKey;
 
 const KIND: &str = "ImageComponent";
 const ACCOUNT: &str = "CloudAccount";
+const CREATE: &str = "CreateImageComponent";
 
 /// "At once", for a person who watches.
 async fn at_once<T>(what: impl Future<Output = T>) -> T {
@@ -64,19 +65,6 @@ async fn an_endpoint_that_is_not_allowed_is_refused() {
     at_once(world.until_ready(KIND, "image")).await;
 }
 
-/// A namespaced account must not reach for Secrets elsewhere: whoever may write it might not read those.
-#[tokio::test]
-async fn a_namespaced_account_uses_only_secrets_beside_it() {
-    World::empty("safe").await.create(secret("aliyun")).await;
-    let mut world = World::empty("curious").await;
-    world.start_operator().await;
-    let mut account = account("default", world.endpoint());
-    account["spec"]["aliyun"]["credentialsSecretRef"]["namespace"] = "safe".into();
-    world.create(account).await;
-    let message = world.until_condition(ACCOUNT, "default", "Ready", "False", "SecretNotFound").await;
-    assert!(message.contains("Secret curious/aliyun"), "{message}");
-}
-
 #[tokio::test]
 async fn a_rotated_secret_works_at_once() {
     let world = World::new("rotated").await;
@@ -87,6 +75,8 @@ async fn a_rotated_secret_works_at_once() {
 
     world.vendor.configure(|settings| settings.access_keys = vec![AccessKey::new("rotated", "other-secret")]);
     world.create(component("waiting", json!({}))).await;
+    // After the second refusal it would wait for longer than "at once".
+    world.until_true("it was refused twice", || world.calls(CREATE) == 3).await;
     let message = world.until_condition(KIND, "waiting", "Ready", "False", "CredentialsRefused").await;
     assert!(message.contains("[request id "), "{message}");
     let waiting = world.get(KIND, "waiting").await.expect("it is there");
@@ -145,6 +135,32 @@ async fn an_account_in_use_stays_until_the_last_image_is_gone() {
     world.delete(KIND, "two").await;
     world.until_gone(KIND, "two").await;
     at_once(world.until_gone(ACCOUNT, "default")).await;
+    assert_eq!(world.vendor.aliyun_ecs().count(), 0);
+}
+
+/// As when a namespace goes and the Secret is first: the operator knows the credentials of what it has to delete.
+#[tokio::test]
+async fn an_image_can_be_deleted_after_its_secret() {
+    let mut world = World::new("secret-first").await;
+    for name in ["one", "two"] {
+        world.create(component(name, json!({}))).await;
+        world.until_ready(KIND, name).await;
+    }
+    world.delete("Secret", "aliyun").await;
+    world.until_condition(ACCOUNT, "default", "Ready", "False", "SecretNotFound").await;
+    let one = world.get(KIND, "one").await.expect("it is there");
+    assert_eq!(condition(&one, "Ready")["status"], "True", "nothing has to be done about it");
+    world.delete(KIND, "one").await;
+    world.until_gone(KIND, "one").await;
+    assert_eq!(world.vendor.aliyun_ecs().count(), 1);
+
+    // A new process does not know them.
+    world.stop_operator().await;
+    world.start_operator().await;
+    world.delete(KIND, "two").await;
+    waits(&world, "two", "SecretNotFound", &["Secret secret-first/aliyun", "create it"]).await;
+    world.create(secret("aliyun")).await;
+    at_once(world.until_gone(KIND, "two")).await;
     assert_eq!(world.vendor.aliyun_ecs().count(), 0);
 }
 

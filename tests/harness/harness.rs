@@ -122,7 +122,12 @@ impl World {
     /// Starts the operator as a program, for this namespace. `grace`: how long it may take to end after SIGTERM;
     /// `None`: it is killed.
     pub fn start_program(&self, grace: Option<Duration>) -> Program {
-        Program::start(&self.namespace, &self.endpoints(), grace)
+        self.start_program_with(&[], grace)
+    }
+
+    /// The same with more arguments.
+    pub fn start_program_with(&self, arguments: &[&str], grace: Option<Duration>) -> Program {
+        Program::start(&self.namespace, &self.endpoints(), arguments, grace)
     }
 
     fn operator_name(&self) -> String {

@@ -57,12 +57,13 @@ pub struct Program {
 
 impl Program {
     /// Starts it for one namespace. With `grace`, [`Program::stop`] sends SIGTERM and waits so long before SIGKILL.
-    pub fn start(namespace: &str, endpoints: &[String], grace: Option<Duration>) -> Self {
+    pub fn start(namespace: &str, endpoints: &[String], arguments: &[&str], grace: Option<Duration>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut command = Command::new(env!("CARGO_BIN_EXE_cloud-image-operator"));
         command.env("KUBECONFIG", plane::kubeconfig());
         command.args(["run", "--metrics-addr=127.0.0.1:0", "--namespace", namespace]);
         command.args(endpoints.iter().map(|endpoint| format!("--allow-endpoint={endpoint}")));
+        command.args(arguments);
         let log = folder.path().join("log");
         let process = Launch::new("the operator", command)
             .log(log)

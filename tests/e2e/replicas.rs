@@ -1,0 +1,56 @@
+//! Several operators for the same objects: with a lease one works at a time, and without it nothing is made twice either.
+
+use crate::harness::{World, component};
+use futures::future::join_all;
+use serde_json::json;
+use std::time::Duration;
+
+const KIND: &str = "ImageComponent";
+const CREATE: &str = "CreateImageComponent";
+
+#[tokio::test]
+async fn another_replica_takes_over_from_one_that_ends_and_from_one_that_is_killed() {
+    let world = World::with_account("replicas").await;
+    let start = |grace| world.start_program_with(&["--leader-elect"], grace);
+    let ready = async |name: &str| {
+        world.create(component(name, json!({}))).await;
+        world.until_ready(KIND, name).await;
+    };
+    let first = start(Some(Duration::from_secs(20)));
+    ready("one").await;
+    let second = start(None);
+    ready("two").await;
+
+    // It gives the lease back, so nobody waits until that runs out.
+    let (code, log) = first.stop().await;
+    assert_eq!(code, Some(0), "{log}");
+    tokio::time::timeout(Duration::from_secs(12), ready("three")).await.expect("the second leads at once");
+
+    let third = start(None);
+    let (_, log) = second.stop().await;
+    assert!(log.contains("waiting for the lease") && !log.contains("name=two"), "{log}");
+    ready("four").await;
+    let (_, log) = third.stop().await;
+    assert!(!log.contains("name=three"), "{log}");
+    assert_eq!(world.effects(CREATE), 4);
+}
+
+/// What a lease cannot prevent: a holder that was asleep, or a second installation.
+#[tokio::test]
+async fn two_that_work_at_once_make_nothing_twice() {
+    const COUNT: usize = 40;
+    let mut world = World::with_account("rivals").await;
+    let rival = world.start_program(None);
+    world.start_operator().await;
+    // The vendor would make any number of these.
+    let parameters = json!({ "forProvider": { "name": null, "componentVersion": null } });
+    let names: Vec<_> = (0..COUNT).map(|number| format!("component-{number}")).collect();
+    join_all(names.iter().map(|name| world.create(component(name, parameters.clone())))).await;
+    join_all(names.iter().map(|name| world.until_ready(KIND, name))).await;
+    assert_eq!(world.effects(CREATE), COUNT);
+    assert_eq!(world.vendor.aliyun_ecs().count(), COUNT);
+    join_all(names.iter().map(|name| world.delete(KIND, name))).await;
+    join_all(names.iter().map(|name| world.until_gone(KIND, name))).await;
+    assert_eq!(world.vendor.aliyun_ecs().count(), 0);
+    drop(rival);
+}
