@@ -1,7 +1,7 @@
 //! One object that cannot be read is that object's condition, never a dead watch.
 
 use super::{external::External, status};
-use crate::image::FIELD_MANAGER;
+use crate::image::{FIELD_MANAGER, FINALIZER};
 use jiff::Timestamp;
 use kube::{
     Api, Client,
@@ -18,7 +18,7 @@ pub async fn report<K: External>(client: &Client, invalid: &InvalidObject) -> Re
         (metadata.name.clone().unwrap_or_default(), metadata.namespace.clone().unwrap_or_default());
     let generation = metadata.generation.unwrap_or_default();
     let message = format!(
-        "the object cannot be read: {}; correct it, or delete it (the vendor's side is left alone)",
+        "the object cannot be read: {}; correct it, or delete it and take its finalizer {FINALIZER} off (the vendor's side is left alone)",
         invalid.error
     );
     tracing::warn!(kind = %K::kind(&()), %namespace, %name, error = %invalid.error, "an object cannot be read");
