@@ -46,4 +46,11 @@ async fn an_object_that_cannot_be_read_is_said_on_the_object() {
     world.until_ready(KIND, "after").await;
     let before = world.get(KIND, "before").await.expect("it is there");
     assert_eq!(condition(&before, "Ready")["status"], "True");
+
+    // Nobody knows what to delete, so it waits for a person, who is told how.
+    assert!(message.contains("finalizer cloudimages.dev/external"), "{message}");
+    world.delete(KIND, "unreadable").await;
+    world.patch(KIND, "unreadable", json!({ "metadata": { "finalizers": null } })).await;
+    world.until_gone(KIND, "unreadable").await;
+    assert_eq!((world.calls("DeleteImageComponent"), world.vendor.aliyun_ecs().count()), (0, 3));
 }
