@@ -33,7 +33,7 @@ use vendor_simulator::{AccessKey, Simulator};
 // ---- Against the SDKs ------------------------------------------------------------------------------------------------
 
 /// One line for each folder: its name, and the signer that must do the same.
-const VECTORS: &[(&str, fn(Recorded) -> Stages)] = &[
+const VECTORS: &[(&str, Signer)] = &[
     ("aliyun-v3-create-formbody", aliyun_v3),
     ("aliyun-v3-describe-array", aliyun_v3),
     ("batchcompute-create", batchcompute),
@@ -45,6 +45,8 @@ const VECTORS: &[(&str, fn(Recorded) -> Stages)] = &[
     ("zstack-ak-get-2", zstack),
     ("zstack-ak-post-1", zstack),
 ];
+
+type Signer = fn(Recorded) -> Stages;
 
 fn aliyun_v3(recorded: Recorded) -> Stages {
     let (mut request, headers) = recorded.unsigned();
