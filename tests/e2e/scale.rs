@@ -14,7 +14,7 @@ const QUIET: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn two_hundred_at_once() {
-    let world = World::new("scale").await;
+    let mut world = World::new("scale").await;
     let names: Vec<_> = (0..COUNT).map(|number| format!("component-{number}")).collect();
     join_all(names.iter().map(|name| world.create(component(name, json!({}))))).await;
     join_all(names.iter().map(|name| world.until_ready(KIND, name))).await;
@@ -48,4 +48,18 @@ async fn two_hundred_at_once() {
     let before = done(&world);
     tokio::time::sleep(QUIET).await;
     assert_eq!(done(&world), before, "calls; writes of images, accounts, Events");
+
+    // A new process looks at each of them, and finds nothing to ask or to say.
+    world.stop_operator().await;
+    world.start_operator().await;
+    world.create(component("one-more", json!({}))).await;
+    world.until_ready(KIND, "one-more").await;
+    world.until_events("one-more", 1).await;
+    world
+        .until("CloudAccount", "default", "it counts one more", |account| {
+            account["status"]["images"] == COUNT + 1
+        })
+        .await;
+    let (calls, [images, _, events]) = done(&world);
+    assert_eq!((calls - before.0, images - before.1[0], events - before.1[2]), (2, 2, 1));
 }
