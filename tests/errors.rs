@@ -83,9 +83,10 @@ async fn an_answer_is_trusted_only_if_it_is_the_vendors() {
         ("503", answer(503, &refusal("ServiceUnavailable")), Unknown),
         ("502 HTML", answer(502, html), Unknown),
     ];
+    let http = http(Duration::from_millis(500));
     for (what, act, expected) in table {
         let server = Server::start(vec![act]).await;
-        let (verdict, told) = submit(&server.url(), http(Duration::from_millis(500))).await;
+        let (verdict, told) = submit(&server.url(), http.clone()).await;
         assert_eq!(verdict, expected, "{what}: {told}");
         // Also a server that closes at once may have been sent the request, but never twice.
         let seen = server.connections();
@@ -112,12 +113,13 @@ async fn nothing_is_sent_without_a_connection() {
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
     let made = json!({ "ImageComponentId": "ic-1" }).to_string();
+    let http = http(Duration::from_secs(5));
     for status in [301, 302, 303, 307, 308] {
         let elsewhere = Server::start(vec![answer(200, &made)]).await;
         let head =
             format!("HTTP/1.1 {status} Moved\r\nLocation: {}/\r\nContent-Length: 0\r\n\r\n", elsewhere.url());
         let server = Server::start(vec![Act::Say(head)]).await;
-        let (verdict, told) = submit(&server.url(), http(Duration::from_secs(5))).await;
+        let (verdict, told) = submit(&server.url(), http.clone()).await;
         assert_eq!(verdict, Unknown, "{status}: {told}");
         assert_eq!((server.requests(), elsewhere.connections()), (1, 0), "{status}");
     }
