@@ -13,7 +13,10 @@ use crate::{
     vendors::VENDORS,
     wire::endpoint::{Denied, Endpoints},
 };
-use futures::{FutureExt, future::join_all};
+use futures::{
+    FutureExt,
+    future::{FusedFuture, join_all},
+};
 use kube::{
     Api, Client,
     runtime::{reflector, watcher},
@@ -124,7 +127,8 @@ pub async fn run_with(client: Client, options: Options, stop: CancellationToken)
         ready.set(true);
         let stopping = stop.child_token();
         let (accounts, controllers) = controllers(&client, &options, endpoints, telemetry, stopping.clone());
-        let mut controllers = std::pin::pin!(controllers);
+        // Told to stop with nothing under way, they may have ended before anybody waits for their end.
+        let mut controllers = std::pin::pin!(controllers.fuse());
         let lost = async {
             match &lead {
                 Some(lead) => lead.lost().await,
@@ -138,7 +142,7 @@ pub async fn run_with(client: Client, options: Options, stop: CancellationToken)
         };
         stopping.cancel();
         ready.set(false);
-        if tokio::time::timeout(pace::GRACE, controllers).await.is_err() {
+        if !controllers.is_terminated() && tokio::time::timeout(pace::GRACE, controllers).await.is_err() {
             tracing::warn!(
                 "some work did not end in time; what it was about is written down, and the next start finds out"
             );

@@ -84,7 +84,7 @@ impl World {
         self.made.iter().flatten().count()
     }
 
-    fn progress(&self, stored: &Stored) -> Progress {
+    fn progress(stored: &Stored) -> Progress {
         status::progress(stored.status.as_ref(), stored.held, Some(Timestamp::UNIX_EPOCH), || token(1))
             .unwrap()
     }
@@ -96,7 +96,7 @@ impl World {
         }
         let read = if fault == Fault::StaleRead { self.before.clone() } else { self.stored.clone() };
         let fresh = read == self.stored;
-        let progress = self.progress(&read);
+        let progress = Self::progress(&read);
         match progress.next(&self.wish) {
             Step::Submit { attempt } => self.create(attempt, false, fresh, fault),
             Step::Recover(intent) if self.careless => self.create(intent.attempt, false, true, fault),
@@ -109,7 +109,7 @@ impl World {
                 match to {
                     Progress::Submitting(_) => self.create(attempt, true, fresh, fault),
                     Progress::New { attempt, .. } if !self.wish.deleting => {
-                        self.create(attempt, false, fresh, fault)
+                        self.create(attempt, false, fresh, fault);
                     }
                     Progress::New { .. } => self.release(fresh),
                     to => self.guarded(&to, fresh),
@@ -170,7 +170,7 @@ impl World {
                 let lost = CallError::Unknown("timeout".into());
                 self.unguarded(&Progress::submitted(intent, replay, Err(&lost)));
             }
-            _ => self.unguarded(&Progress::submitted(intent, replay, answer.as_ref().map(Clone::clone))),
+            _ => self.unguarded(&Progress::submitted(intent, replay, answer.as_ref().cloned())),
         }
     }
 
@@ -245,7 +245,7 @@ impl World {
 
     /// Two worlds with the same key have the same future.
     fn key(&self) -> String {
-        let short = |stored: &Stored| format!("{} {:?}", stored.held, self.progress(stored));
+        let short = |stored: &Stored| format!("{} {:?}", stored.held, Self::progress(stored));
         format!("{} | {} | {:?} | {}", short(&self.before), short(&self.stored), self.made, self.released)
     }
 }
@@ -322,7 +322,7 @@ fn once_the_faults_end_it_becomes_ready_or_says_that_nobody_can_tell() {
         every_history(api, false, |world| {
             let mut world = world.clone();
             (0..5).for_each(|_| world.pass(Fault::None));
-            match world.progress(&world.stored) {
+            match World::progress(&world.stored) {
                 Progress::Ready { .. } => assert_eq!(world.there(), 1, "{api:?} {world:?}"),
                 Progress::Unclear { .. } => assert_eq!(api, Api::Neither, "{world:?}"),
                 other => panic!("{api:?} is stuck at {other:?}"),
@@ -344,7 +344,7 @@ fn a_deletion_leaves_nothing_behind_unless_it_says_so() {
                     assert_eq!(world.there(), 0, "{api:?} {world:?}");
                 } else {
                     assert!(
-                        matches!(world.progress(&world.stored), Progress::Unclear { .. }),
+                        matches!(World::progress(&world.stored), Progress::Unclear { .. }),
                         "{api:?} {world:?}"
                     );
                     assert_eq!(api, Api::Neither);
