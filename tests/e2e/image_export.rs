@@ -269,3 +269,46 @@ async fn an_export_of_another_object_s_image_waits_for_it() {
     let base = world.until_ready(KIND, "base").await;
     assert_eq!(base["status"]["artifact"], format!("tos://bucket-1/test123_{image}_system.qcow2"));
 }
+
+/// ExportImage is a GET, which an HTTP client repeats by itself when it believes that it may.
+#[tokio::test]
+async fn no_client_repeats_the_creating_call() {
+    let world = World::at_volcengine("export-once").await;
+    // So long that nobody believes in the time of this test that there was no effect.
+    world
+        .patch(
+            "CloudAccount",
+            "default",
+            json!({ "spec": { "volcengine": { "ecs": { "listDelay": "10m" } } } }),
+        )
+        .await;
+    // The connections that the looks leave in a pool are closed.
+    let mut faults = vec![FaultRule::new(Fault::CloseAfterAnswer).action(LOOK)];
+    let named = [
+        ("closed", Fault::ConnectionClosed),
+        ("lost", Fault::AnswerLost),
+        ("cut", Fault::CutBody),
+        ("redirected", Fault::Redirect { location: None }),
+        ("unavailable", Fault::BadGateway { effect: false }),
+    ];
+    world.create(image_export("first", "image-first", json!({}))).await;
+    until_running(&world, "first").await;
+    let image = |name: &str| format!("image-{name}");
+    faults.extend(
+        named.iter().map(|(name, fault)| {
+            FaultRule::new(fault.clone()).action(CREATE).parameter("ImageId", image(name))
+        }),
+    );
+    world.vendor.set_faults(faults);
+    until_looked(&world).await;
+    for (name, _) in &named {
+        world.create(image_export(name, &image(name), json!({}))).await;
+        world.until_condition(KIND, name, "Reconciling", "True", "AnswerLost").await;
+    }
+    until_looked(&world).await;
+    let ledger = world.vendor.ledger();
+    for (name, _) in &named {
+        let of_image = |call: &&vendor_simulator::Call| call.parameters["ImageId"] == image(name);
+        assert_eq!(ledger.calls_of(CREATE).filter(of_image).count(), 1, "{name}");
+    }
+}
