@@ -116,10 +116,12 @@ pub async fn run_with(client: Client, options: Options, stop: CancellationToken)
         let address = options.metrics_addr;
         serving.map(move |served| served.map_err(|error| Error::Metrics(address, error)))
     });
-    let version = client.apiserver_version().await?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), api_server = version.git_version, "starting");
-    check_crds(&client).await?;
     let work = async {
+        // Nothing is under way yet, so nothing has to be waited for.
+        tokio::select! {
+            checked = check_api_server(&client) => checked?,
+            () = stop.cancelled() => return Ok(()),
+        }
         let lead = if options.leader_elect { Some(lease::acquire(&client, &stop).await?) } else { None };
         if stop.is_cancelled() {
             return Ok(());
@@ -160,6 +162,12 @@ pub async fn run_with(client: Client, options: Options, stop: CancellationToken)
     };
     tracing::info!("stopped");
     outcome
+}
+
+async fn check_api_server(client: &Client) -> Result<(), Error> {
+    let version = client.apiserver_version().await?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), api_server = version.git_version, "starting");
+    check_crds(client).await
 }
 
 /// Fails when a CRD is missing, and gives those that were installed a moment ago the time to show.
