@@ -1,8 +1,11 @@
 //! The operator ends in the middle, killed or told to: whoever comes after it finishes what it began, once.
 
-use crate::harness::{World, component};
+use crate::harness::{Program, World, component, until};
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
 use vendor_simulator::{Fault, FaultRule, When};
 
 const KIND: &str = "ImageComponent";
@@ -119,6 +122,30 @@ async fn told_to_end_with_nothing_under_way() {
     let program = world.start_program(GRACE);
     world.create(component("done", json!({}))).await;
     world.until_ready(KIND, "done").await;
+    let told = Instant::now();
+    let (code, log) = program.stop().await;
+    assert_eq!(code, Some(0), "{log}");
+    assert!(told.elapsed() < Duration::from_secs(3), "{:?}: {log}", told.elapsed());
+}
+
+/// An API server that takes connections and says nothing, as one that is being replaced may.
+#[tokio::test]
+async fn told_to_end_before_it_could_begin() {
+    let mute = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let server = format!("https://{}", mute.local_addr().expect("an address"));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let kubeconfig = folder.path().join("kubeconfig");
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "mute",
+        "clusters": [{ "name": "mute", "cluster": { "server": server } }],
+        "contexts": [{ "name": "mute", "context": { "cluster": "mute", "user": "nobody" } }],
+        "users": [{ "name": "nobody", "user": {} }],
+    });
+    std::fs::write(&kubeconfig, config.to_string()).expect("a file");
+    let program = Program::start_at(&kubeconfig, &[], GRACE);
+    assert!(until(|| program.log().contains("serving /metrics")).await, "{}", program.log());
     let told = Instant::now();
     let (code, log) = program.stop().await;
     assert_eq!(code, Some(0), "{log}");

@@ -174,12 +174,8 @@ impl World {
     }
 
     /// Waits for something that is not an object of the API server's.
-    pub async fn until_true(&self, what: &str, mut met: impl FnMut() -> bool) {
-        let end = Instant::now() + PATIENCE;
-        while !met() {
-            assert!(Instant::now() < end, "in vain waited until {what}; calls: {:#?}", self.call_log());
-            sleep(GLANCE).await;
-        }
+    pub async fn until_true(&self, what: &str, met: impl FnMut() -> bool) {
+        assert!(until(met).await, "in vain waited until {what}; calls: {:#?}", self.call_log());
     }
 
     /// The ledger in short lines, for failures.
@@ -371,6 +367,18 @@ impl World {
             _ => Api::namespaced_with(self.client.clone(), namespace, &resource),
         }
     }
+}
+
+/// Waits for a condition that nobody tells of; false when it was in vain.
+pub async fn until(mut met: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + PATIENCE;
+    while !met() {
+        if Instant::now() >= end {
+            return false;
+        }
+        sleep(GLANCE).await;
+    }
+    true
 }
 
 async fn simulator() -> Simulator {

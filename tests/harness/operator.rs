@@ -9,6 +9,7 @@ use futures::TryFutureExt;
 use kube::Client;
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     process::Command,
     time::Duration,
 };
@@ -57,20 +58,29 @@ pub struct Program {
 
 impl Program {
     /// Starts it for one namespace. With `grace`, [`Program::stop`] sends SIGTERM and waits so long before SIGKILL.
-    pub fn start(namespace: &str, endpoints: &[String], arguments: &[&str], grace: Option<Duration>) -> Self {
+    pub fn start(namespace: &str, endpoints: &[String], more: &[&str], grace: Option<Duration>) -> Self {
+        let mut arguments = vec!["--namespace".to_owned(), namespace.to_owned()];
+        arguments.extend(endpoints.iter().map(|endpoint| format!("--allow-endpoint={endpoint}")));
+        arguments.extend(more.iter().map(|&argument| argument.to_owned()));
+        Self::start_at(plane::kubeconfig(), &arguments, grace)
+    }
+
+    /// Starts it with any kubeconfig.
+    pub fn start_at(kubeconfig: &Path, arguments: &[String], grace: Option<Duration>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut command = Command::new(env!("CARGO_BIN_EXE_cloud-image-operator"));
-        command.env("KUBECONFIG", plane::kubeconfig());
-        command.args(["run", "--metrics-addr=127.0.0.1:0", "--namespace", namespace]);
-        command.args(endpoints.iter().map(|endpoint| format!("--allow-endpoint={endpoint}")));
-        command.args(arguments);
-        let log = folder.path().join("log");
+        command.env("KUBECONFIG", kubeconfig).args(["run", "--metrics-addr=127.0.0.1:0"]).args(arguments);
         let process = Launch::new("the operator", command)
-            .log(log)
+            .log(folder.path().join("log"))
             .grace(grace.unwrap_or_default())
             .start()
             .expect("the operator starts");
         Self { process, folder }
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        self.process.log()
     }
 
     /// Ends it, and gives its exit code (128 + 9 for one that was killed) and what it logged.
