@@ -16,6 +16,7 @@ mod e2e {
     mod malformed;
     mod policies;
     mod replicas;
+    mod rights;
     mod root_volume_template;
     mod scale;
 }

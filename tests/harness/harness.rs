@@ -43,6 +43,8 @@ pub struct World {
     pub vendor: Simulator,
     /// How far apart the operator's looks are that wait for a vendor; for the next one that is started.
     pub beat: Duration,
+    /// As whom the next operator that is started within the test acts; `None`: as one who may do everything.
+    pub operator_user: Option<String>,
     operator: Option<Operator>,
 }
 
@@ -68,7 +70,7 @@ impl World {
         let vendor = simulator().await;
         vendor.configure(|settings| settings.seed = seed);
         let (client, namespace) = (self.client.clone(), self.namespace.clone());
-        Self { client, namespace, vendor, beat: self.beat, operator: None }
+        Self { client, namespace, vendor, beat: self.beat, operator_user: None, operator: None }
     }
 
     /// A namespace with a Secret and the CloudAccount `default` at Volcengine, whose clock stands still, and a running
@@ -86,9 +88,16 @@ impl World {
     /// An empty namespace and the vendors.
     pub async fn empty(name: &str) -> Self {
         plane::show_logs();
-        let client = plane::client(&format!("test/{name}")).await;
+        let client = plane::client(&format!("test/{name}"), None).await;
         let vendor = simulator().await;
-        let world = Self { client, namespace: name.into(), vendor, beat: pace::BEAT, operator: None };
+        let world = Self {
+            client,
+            namespace: name.into(),
+            vendor,
+            beat: pace::BEAT,
+            operator_user: None,
+            operator: None,
+        };
         world.create(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })).await;
         world
     }
@@ -104,7 +113,7 @@ impl World {
     /// name than the simulated vendors'.
     pub async fn start_operator_with(&mut self, namespaces: &[&str], endpoints: &[&str]) {
         assert!(self.operator.is_none(), "one operator for each world");
-        let client = plane::client(&self.operator_name()).await;
+        let client = plane::client(&self.operator_name(), self.operator_user.as_deref()).await;
         let all = |own: Vec<String>, more: &[&str]| {
             own.into_iter().chain(more.iter().map(|&more| more.to_owned())).collect::<Vec<_>>()
         };
@@ -359,11 +368,16 @@ impl World {
         let (group, version) = match kind {
             "Namespace" | "Secret" => ("", "v1"),
             "Event" => ("events.k8s.io", "v1"),
+            "ClusterRole" | "ClusterRoleBinding" | "Role" | "RoleBinding" => {
+                ("rbac.authorization.k8s.io", "v1")
+            }
             _ => ("cloudimages.dev", "v1alpha1"),
         };
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         match kind {
-            "Namespace" | "ClusterCloudAccount" => Api::all_with(self.client.clone(), &resource),
+            "Namespace" | "ClusterCloudAccount" | "ClusterRole" | "ClusterRoleBinding" => {
+                Api::all_with(self.client.clone(), &resource)
+            }
             _ => Api::namespaced_with(self.client.clone(), namespace, &resource),
         }
     }

@@ -28,7 +28,7 @@ fn start() -> ControlPlane {
     let plane = ControlPlane::start_audited().expect("the control plane starts");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let api = Api::<CustomResourceDefinition>::all(connect(plane.kubeconfig(), "install").await);
+        let api = Api::<CustomResourceDefinition>::all(connect(plane.kubeconfig(), "install", None).await);
         for crd in kinds::crds() {
             api.create(&PostParams::default(), &crd).await.expect("the CRD is accepted");
         }
@@ -42,16 +42,18 @@ fn start() -> ControlPlane {
     plane
 }
 
-/// A client whose requests carry this User-Agent, by which the record tells them from others'.
-pub async fn client(user_agent: &str) -> Client {
-    connect(PLANE.kubeconfig(), user_agent).await
+/// A client whose requests carry this User-Agent, by which the record tells them from others'. It may do everything
+/// unless it acts as another `user`.
+pub async fn client(user_agent: &str, user: Option<&str>) -> Client {
+    connect(PLANE.kubeconfig(), user_agent, user).await
 }
 
-async fn connect(kubeconfig: &Path, user_agent: &str) -> Client {
+async fn connect(kubeconfig: &Path, user_agent: &str, user: Option<&str>) -> Client {
     let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .expect("a usable kubeconfig");
+    config.auth_info.impersonate = user.map(Into::into);
     config.headers.push((http::header::USER_AGENT, user_agent.parse().expect("a header value")));
     Client::try_from(config).expect("a client")
 }
