@@ -125,7 +125,7 @@ async fn told_to_end_with_nothing_under_way() {
     let told = Instant::now();
     let (code, log) = program.stop().await;
     assert_eq!(code, Some(0), "{log}");
-    assert!(told.elapsed() < Duration::from_secs(3), "{:?}: {log}", told.elapsed());
+    assert!(told.elapsed() < Duration::from_secs(10), "{:?}: {log}", told.elapsed());
 }
 
 /// An API server that takes connections and says nothing, as one that is being replaced may.
@@ -149,5 +149,5 @@ async fn told_to_end_before_it_could_begin() {
     let told = Instant::now();
     let (code, log) = program.stop().await;
     assert_eq!(code, Some(0), "{log}");
-    assert!(told.elapsed() < Duration::from_secs(3), "{:?}: {log}", told.elapsed());
+    assert!(told.elapsed() < Duration::from_secs(10), "{:?}: {log}", told.elapsed());
 }
