@@ -29,7 +29,7 @@ use std::{
     collections::HashMap,
     fmt::{self, Debug},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -175,6 +175,8 @@ pub struct Accounts {
     connections: Mutex<HashMap<AccountKey, Arc<Connection>>>,
     limits: Mutex<HashMap<AccountKey, (AccountVendor, Arc<Limits>)>>,
     holding: tokio::sync::Mutex<()>,
+    /// For all accounts without certificates of their own: reading the system's takes a while.
+    http: OnceLock<Http>,
     catalog: Arc<Catalog>,
     epochs: AtomicU64,
     changes: broadcast::Sender<AccountKey>,
@@ -212,12 +214,22 @@ impl Accounts {
                 connections: Mutex::default(),
                 limits: Mutex::default(),
                 holding: tokio::sync::Mutex::default(),
+                http: OnceLock::new(),
                 catalog,
                 epochs: AtomicU64::new(1),
                 changes: broadcast::channel(256).0,
                 usage: broadcast::channel(4096).0,
             }
         })
+    }
+
+    fn http(&self, ca_bundle: Option<&str>) -> Result<Http, String> {
+        let new = || Http::new(pace::REQUEST_TIMEOUT, pace::CONNECT_TIMEOUT, ca_bundle);
+        match (ca_bundle, self.http.get()) {
+            (Some(_), _) => new(),
+            (None, Some(http)) => Ok(http.clone()),
+            (None, None) => new().map(|http| self.http.get_or_init(|| http).clone()),
+        }
     }
 
     /// The connection for an image in `namespace`. With `ending`, for an image that is being deleted: then an account
@@ -380,7 +392,8 @@ impl Accounts {
         {
             return Ok(connection.clone());
         }
-        let http = Http::new(pace::REQUEST_TIMEOUT, pace::CONNECT_TIMEOUT, vendor.ca_bundle())
+        let http = self
+            .http(vendor.ca_bundle())
             .map_err(|error| Unusable::new("InvalidAccount", format!("{key}: {error}")))?;
         let material = Material {
             secret: secret.credentials.clone(),
