@@ -2,7 +2,7 @@
 //! know it any more, ended when the connection is.
 
 use super::{Authorization, Call, Client};
-use crate::wire::{CallError, Effect, digest};
+use crate::wire::{CallError, Class, Effect, digest};
 use http::Method;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::json;
@@ -92,8 +92,9 @@ impl Session {
                 Ok(uuid)
             }
             Err(error) => {
-                state.refused =
-                    matches!(error, CallError::Refused(_)).then(|| (Instant::now(), error.clone()));
+                // A vendor that is busy or has a fault says nothing about the password.
+                let about_us = !matches!(error.class(), None | Some(Class::Throttled | Class::Unavailable));
+                state.refused = about_us.then(|| (Instant::now(), error.clone()));
                 Err(error)
             }
         }
