@@ -16,7 +16,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt;
-use std::marker::PhantomData;
+use std::{fmt::Debug, marker::PhantomData};
 
 /// Every image kind.
 pub static KINDS: &[&dyn Kind] = &[
@@ -28,7 +28,7 @@ pub static KINDS: &[&dyn Kind] = &[
 ];
 
 /// One image kind, as the rest of the program sees it.
-pub trait Kind: Sync {
+pub trait Kind: Debug + Sync {
     /// Its definition.
     fn crd(&self) -> CustomResourceDefinition;
     /// Its controller, for one namespace or all.
@@ -41,14 +41,17 @@ pub trait Kind: Sync {
     fn action(&self) -> &'static str;
 }
 
-struct Of<K> {
+/// A line of the registry: an [`External`] kind, and whose API it stands for.
+#[derive(Debug)]
+pub struct Of<K> {
     vendor: &'static str,
     api: (&'static str, &'static str),
     kind: PhantomData<fn() -> K>,
 }
 
 impl<K> Of<K> {
-    const fn new(vendor: &'static str, api: &'static str, version: &'static str) -> Self {
+    /// `vendor` and `api` in the vendor's own spelling, `version` as its requests say it.
+    pub const fn new(vendor: &'static str, api: &'static str, version: &'static str) -> Self {
         Self { vendor, api: (api, version), kind: PhantomData }
     }
 }
@@ -71,10 +74,10 @@ impl<K: External> Kind for Of<K> {
     }
 }
 
-/// The CRDs of all kinds, accounts first.
-pub fn crds() -> Vec<CustomResourceDefinition> {
+/// The CRDs of the accounts and of some kinds, in this order.
+pub fn crds(kinds: &[&dyn Kind]) -> Vec<CustomResourceDefinition> {
     let accounts = [polished(CloudAccount::crd()), polished(ClusterCloudAccount::crd())];
-    accounts.into_iter().chain(KINDS.iter().map(|kind| kind.crd())).collect()
+    accounts.into_iter().chain(kinds.iter().map(|kind| kind.crd())).collect()
 }
 
 /// The README's table of kinds.

@@ -49,7 +49,7 @@ fn main() -> ExitCode {
 
 fn print_crds() -> Result<(), Box<dyn std::error::Error>> {
     let mut documents = String::new();
-    for crd in kinds::crds() {
+    for crd in kinds::crds(kinds::KINDS) {
         documents += "---\n";
         documents += &serde_saphyr::to_string(&crd)?;
     }

@@ -8,7 +8,7 @@ use crate::{
         lease, pace, stewardship,
         telemetry::{Events, Telemetry},
     },
-    kinds::KINDS,
+    kinds::{self, KINDS, Kind},
     serve::{self, Readiness},
     vendors::VENDORS,
     wire::endpoint::{Denied, Endpoints},
@@ -56,6 +56,10 @@ pub struct Options {
     /// How far apart the looks are that wait for the vendor. Not for users: tests have less time.
     #[arg(skip = pace::BEAT)]
     pub beat: Duration,
+
+    /// The image kinds that are looked after. Not for users: tests have one more.
+    #[arg(skip = KINDS)]
+    pub kinds: &'static [&'static dyn Kind],
 }
 
 /// How log lines look.
@@ -119,7 +123,7 @@ pub async fn run_with(client: Client, options: Options, stop: CancellationToken)
     let work = async {
         // Nothing is under way yet, so nothing has to be waited for.
         tokio::select! {
-            checked = check_api_server(&client) => checked?,
+            checked = check_api_server(&client, options.kinds) => checked?,
             () = stop.cancelled() => return Ok(()),
         }
         let lead = if options.leader_elect { Some(lease::acquire(&client, &stop).await?) } else { None };
@@ -164,17 +168,17 @@ pub async fn run_with(client: Client, options: Options, stop: CancellationToken)
     outcome
 }
 
-async fn check_api_server(client: &Client) -> Result<(), Error> {
+async fn check_api_server(client: &Client, kinds: &[&dyn Kind]) -> Result<(), Error> {
     let version = client.apiserver_version().await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), api_server = version.git_version, "starting");
-    check_crds(client).await
+    check_crds(client, kinds).await
 }
 
 /// Fails when a CRD is missing, and gives those that were installed a moment ago the time to show.
-async fn check_crds(client: &Client) -> Result<(), Error> {
+async fn check_crds(client: &Client, kinds: &[&dyn Kind]) -> Result<(), Error> {
     let last = Instant::now() + pace::CRDS;
     loop {
-        match missing_crd(client).await? {
+        match missing_crd(client, kinds).await? {
             None => return Ok(()),
             Some(missing) if Instant::now() >= last => return Err(Error::NoCrds(missing)),
             Some(_) => sleep(pace::CRDS / 20).await,
@@ -182,13 +186,13 @@ async fn check_crds(client: &Client) -> Result<(), Error> {
     }
 }
 
-async fn missing_crd(client: &Client) -> Result<Option<String>, Error> {
+async fn missing_crd(client: &Client, kinds: &[&dyn Kind]) -> Result<Option<String>, Error> {
     let known = match client.list_api_group_resources("cloudimages.dev/v1alpha1").await {
         Ok(list) => list.resources,
         Err(kube::Error::Api(status)) if status.code == 404 => vec![],
         Err(error) => return Err(error.into()),
     };
-    let mut crds = crate::kinds::crds().into_iter();
+    let mut crds = kinds::crds(kinds).into_iter();
     let missing = crds.find(|crd| !known.iter().any(|resource| resource.kind == crd.spec.names.kind));
     Ok(missing.map(|crd| crd.spec.names.plural + "." + crate::image::GROUP))
 }
@@ -233,7 +237,7 @@ fn controllers(
     };
     let mut running = vec![];
     for namespace in &namespaces {
-        for kind in KINDS {
+        for kind in options.kinds {
             running.push(kind.run(shared.clone(), namespace.clone()));
         }
     }

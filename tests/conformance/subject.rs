@@ -1,7 +1,7 @@
 //! The kinds as the suite meets them: the registry's lines with their samples, and what the ledger says about them.
 
 use crate::harness::World;
-use cloud_image_operator::kinds::KINDS;
+use cloud_image_operator::kinds::Kind;
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, fs, path::Path};
 use vendor_simulator::{Change, Ledger};
@@ -18,18 +18,18 @@ pub struct Subject {
     sample: String,
 }
 
-/// All kinds.
-pub fn all() -> Vec<Subject> {
-    let subject = |kind: &&dyn cloud_image_operator::kinds::Kind| {
+/// Some kinds, with the samples in a folder of the project.
+pub fn all(kinds: &[&dyn Kind], samples: &str) -> Vec<Subject> {
+    let subject = |kind: &&dyn Kind| {
         let names = kind.crd().spec.names;
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("samples/{}.yaml", names.plural));
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("{samples}/{}.yaml", names.plural));
         let sample = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let object = documents(&sample).pop().expect("an object");
         assert_eq!(object["kind"], names.kind.as_str(), "the sample's last document");
         let name = object["metadata"]["name"].as_str().expect("a name").to_owned();
         Subject { kind: names.kind, name, action: kind.action(), sample }
     };
-    KINDS.iter().map(subject).collect()
+    kinds.iter().map(subject).collect()
 }
 
 fn documents(sample: &str) -> Vec<Value> {

@@ -14,7 +14,10 @@ pub use objects::{
 pub use operator::{Operator, Program};
 pub use plane::Write;
 
-use cloud_image_operator::engine::pace;
+use cloud_image_operator::{
+    engine::pace,
+    kinds::{KINDS, Kind},
+};
 use futures::StreamExt;
 use kube::{
     Api, Client,
@@ -43,6 +46,8 @@ pub struct World {
     pub vendor: Simulator,
     /// How far apart the operator's looks are that wait for a vendor; for the next one that is started.
     pub beat: Duration,
+    /// Which kinds the next operator that is started within the test looks after.
+    pub kinds: &'static [&'static dyn Kind],
     /// As whom the next operator that is started within the test acts; `None`: as one who may do everything.
     pub operator_user: Option<String>,
     operator: Option<Operator>,
@@ -70,7 +75,15 @@ impl World {
         let vendor = simulator().await;
         vendor.configure(|settings| settings.seed = seed);
         let (client, namespace) = (self.client.clone(), self.namespace.clone());
-        Self { client, namespace, vendor, beat: self.beat, operator_user: None, operator: None }
+        Self {
+            client,
+            namespace,
+            vendor,
+            beat: self.beat,
+            kinds: self.kinds,
+            operator_user: None,
+            operator: None,
+        }
     }
 
     /// A namespace with a Secret and the CloudAccount `default` at Volcengine, whose clock stands still, and a running
@@ -95,6 +108,7 @@ impl World {
             namespace: name.into(),
             vendor,
             beat: pace::BEAT,
+            kinds: KINDS,
             operator_user: None,
             operator: None,
         };
@@ -118,8 +132,13 @@ impl World {
             own.into_iter().chain(more.iter().map(|&more| more.to_owned())).collect::<Vec<_>>()
         };
         let namespaces = all(vec![self.namespace.clone()], namespaces);
-        self.operator =
-            Some(Operator::start(client, namespaces, &all(self.endpoints(), endpoints), self.beat));
+        self.operator = Some(Operator::start(
+            client,
+            namespaces,
+            &all(self.endpoints(), endpoints),
+            self.beat,
+            self.kinds,
+        ));
     }
 
     /// Ends the operator as SIGTERM does, and waits for it.
@@ -368,6 +387,7 @@ impl World {
         let (group, version) = match kind {
             "Namespace" | "Secret" => ("", "v1"),
             "Event" => ("events.k8s.io", "v1"),
+            "CustomResourceDefinition" => ("apiextensions.k8s.io", "v1"),
             "ClusterRole" | "ClusterRoleBinding" | "Role" | "RoleBinding" => {
                 ("rbac.authorization.k8s.io", "v1")
             }
@@ -375,9 +395,11 @@ impl World {
         };
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         match kind {
-            "Namespace" | "ClusterCloudAccount" | "ClusterRole" | "ClusterRoleBinding" => {
-                Api::all_with(self.client.clone(), &resource)
-            }
+            "Namespace"
+            | "CustomResourceDefinition"
+            | "ClusterCloudAccount"
+            | "ClusterRole"
+            | "ClusterRoleBinding" => Api::all_with(self.client.clone(), &resource),
             _ => Api::namespaced_with(self.client.clone(), namespace, &resource),
         }
     }

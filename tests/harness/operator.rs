@@ -3,6 +3,7 @@
 use super::plane;
 use cloud_image_operator::{
     engine::telemetry::Events,
+    kinds::Kind,
     run::{self, LogFormat, Options},
 };
 use futures::TryFutureExt;
@@ -26,7 +27,13 @@ pub struct Operator {
 
 impl Operator {
     /// Starts it for some namespaces and with some addresses that accounts may name.
-    pub fn start(client: Client, namespaces: Vec<String>, endpoints: &[String], beat: Duration) -> Self {
+    pub fn start(
+        client: Client,
+        namespaces: Vec<String>,
+        endpoints: &[String],
+        beat: Duration,
+        kinds: &'static [&'static dyn Kind],
+    ) -> Self {
         let options = Options {
             namespaces,
             metrics_addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -35,6 +42,7 @@ impl Operator {
             events: Events::All,
             allow_endpoints: endpoints.to_vec(),
             beat,
+            kinds,
         };
         let stop = CancellationToken::new();
         let running = run::run_with(client, options, stop.clone());

@@ -29,10 +29,10 @@ fn start() -> ControlPlane {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let api = Api::<CustomResourceDefinition>::all(connect(plane.kubeconfig(), "install", None).await);
-        for crd in kinds::crds() {
+        for crd in kinds::crds(kinds::KINDS) {
             api.create(&PostParams::default(), &crd).await.expect("the CRD is accepted");
         }
-        for crd in kinds::crds() {
+        for crd in kinds::crds(kinds::KINDS) {
             let name = crd.metadata.name.expect("a name");
             await_condition(api.clone(), &name, conditions::is_crd_established())
                 .await

@@ -11,7 +11,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 impl Client {
     /// One call. `target` is the path with its query, percent-encoded. Creating calls must have had their turn before.
-    pub(super) async fn batch_compute<T: DeserializeOwned>(
+    pub async fn batch_compute<T: DeserializeOwned>(
         &self,
         action: &'static str,
         effect: Effect,

@@ -1,0 +1,153 @@
+//! `TestImage`: the shortest kind that there can be, to show that one file is all that a kind needs. It stands for
+//! BatchCompute's `CreateImage` too, with a name as its only parameter.
+
+use cloud_image_operator::{
+    engine::{
+        external::{External, Submitted},
+        journal::Permit,
+        progress::{Comparison, Deletion, Handle, Observation, Product, Recovered},
+    },
+    image::{ImageSpec, ImageStatus},
+    vendors::aliyun::{Client, batch_compute_image::BatchComputeMatch},
+    wire::{CallError, Class, Effect, encode::lower_camel},
+};
+use http::Method;
+use jiff::Timestamp;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde_json::{Value, json};
+use std::{collections::HashMap, time::Duration};
+
+// ---- What a user writes --------------------------------------------------------------------------------------------
+
+/// An image for tests.
+#[derive(CustomResource, Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[kube(
+    group = "cloudimages.dev",
+    version = "v1alpha1",
+    kind = "TestImage",
+    namespaced,
+    status = "ImageStatus"
+)]
+pub struct TestImageSpec {
+    #[serde(flatten)]
+    image: ImageSpec<BatchComputeMatch>,
+    for_provider: TestParameters,
+}
+
+/// What the vendor is told.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+struct TestParameters {
+    /// Name of the image. Example: `test`.
+    name: String,
+}
+
+// ---- What the vendor speaks ----------------------------------------------------------------------------------------
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Created {
+    id: String,
+}
+
+// ---- How one becomes the other -------------------------------------------------------------------------------------
+
+impl External for TestImage {
+    type Client = Client;
+    type Match = BatchComputeMatch;
+
+    const ACTION: &'static str = "CreateImage";
+    const BATCH: usize = 1;
+    const IMMEDIATE: bool = true;
+
+    fn spec(&self) -> &ImageSpec<BatchComputeMatch> {
+        &self.spec.image
+    }
+
+    fn status(&self) -> Option<&ImageStatus> {
+        self.status.as_ref()
+    }
+
+    fn lane(&self, client: &Client) -> String {
+        client.region().to_owned()
+    }
+
+    fn settle(&self, _: &Client) -> Duration {
+        Duration::from_secs(5)
+    }
+
+    fn token(uid: &str, attempt: u32) -> String {
+        format!("{}_{attempt}", uid.replace('-', "_"))
+    }
+
+    async fn submit(&self, client: &Client, permit: Permit) -> Result<Submitted, CallError> {
+        let name = &self.spec.for_provider.name;
+        let body =
+            json!({ "Name": name, "EcsImageId": format!("m-{name}"), "Platform": "Linux" }).to_string();
+        let target = format!("/images?IdempotentToken={}", permit.token());
+        let call = client.batch_compute(Self::ACTION, Effect::Create, Method::POST, &target, body.into());
+        let answer = call.await?;
+        let Created { id } = answer.value;
+        Ok(Submitted { handle: Handle::image(id), request_id: answer.request_id })
+    }
+
+    async fn recover(&self, _: &Client, _: &str, _: Timestamp) -> Result<Recovered, CallError> {
+        Ok(Recovered::Replay)
+    }
+
+    async fn observe(
+        client: &Client,
+        _: &str,
+        handles: &[Handle],
+    ) -> Result<HashMap<Handle, Observation>, CallError> {
+        let mut seen = HashMap::new();
+        for handle in handles {
+            let target = format!("/images/{}", handle.id());
+            match client.batch_compute("GetImage", Effect::Read, Method::GET, &target, vec![]).await {
+                Ok(answer) => {
+                    let image_id = Some(handle.id().to_owned());
+                    let at_provider = lower_camel(answer.value);
+                    let product = Product { image_id, artifact: None, at_provider };
+                    seen.insert(handle.clone(), Observation::Ready(product));
+                }
+                Err(CallError::Refused(refusal)) if refusal.class == Class::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(seen)
+    }
+
+    async fn find(&self, _: &Client, _: &BatchComputeMatch) -> Result<Vec<Handle>, CallError> {
+        Ok(vec![])
+    }
+
+    fn compare(&self, _: &Client, product: &Product) -> Comparison {
+        let named = product.at_provider.get("name").and_then(Value::as_str);
+        if named == Some(&self.spec.for_provider.name) {
+            Comparison::Same
+        } else {
+            Comparison::Fixed(vec!["name".into()])
+        }
+    }
+
+    async fn amend(&self, _: &Client, _: &Product) -> Result<(), CallError> {
+        Ok(())
+    }
+
+    async fn delete(&self, client: &Client, handle: &Handle) -> Result<Deletion, CallError> {
+        let target = format!("/images/{}", handle.id());
+        let call = client.batch_compute::<IgnoredAny>(
+            "DeleteImage",
+            Effect::Change,
+            Method::DELETE,
+            &target,
+            vec![],
+        );
+        match call.await {
+            Err(CallError::Refused(refusal)) if refusal.class == Class::NotFound => Ok(Deletion::Gone),
+            done => done.map(|_| Deletion::Gone),
+        }
+    }
+}
