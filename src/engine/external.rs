@@ -4,7 +4,7 @@ use super::{
     catalog::Reference,
     journal::Permit,
     limits::Limits,
-    progress::{Comparison, Deletion, Handle, Observation, Product, Recovered},
+    progress::{Comparison, Deletion, Handle, Lookalike, Observation, Product, Recovered},
     telemetry::Telemetry,
 };
 use crate::{
@@ -192,16 +192,25 @@ pub trait External:
     /// Makes the image. The permit is the proof that the intent is stored; there is no other way to call this.
     ///
     /// MUST NOT do anything that can fail after the vendor has acted, other than reading the answer, and MUST NOT
-    /// repeat the call. An answer that cannot be trusted is [`CallError::Unknown`], never `NotSent` or `Refused`. With
-    /// [`Permit::replay`], a final refusal MUST mean that no earlier call of this attempt had an effect: look first.
+    /// repeat the call. An answer that cannot be trusted is [`CallError::Unknown`], never `NotSent` or `Refused`.
     fn submit(
         &self,
         client: &Self::Client,
         permit: Permit,
     ) -> impl Future<Output = Result<Submitted, CallError>> + Send;
 
-    /// Finds out whether a call whose answer was lost took effect. `since` is a moment before the call. Ids that other
-    /// objects hold need not be left out. No default: each API must say.
+    /// What is there that a refused creating call may be about: of the same name, or whatever the vendor has only once.
+    /// MUST be implemented where a repeated call can be refused for what the first one made. Ids that other objects hold
+    /// need not be left out.
+    fn lookalikes(
+        &self,
+        _client: &Self::Client,
+    ) -> impl Future<Output = Result<Vec<Lookalike>, CallError>> + Send {
+        async { Ok(vec![]) }
+    }
+
+    /// Finds out whether a call whose answer was lost took effect. What it made is not older than `since`, by the
+    /// vendor's clock. Ids that other objects hold need not be left out. No default: each API must say.
     fn recover(
         &self,
         client: &Self::Client,

@@ -2,7 +2,6 @@
 
 use super::{external::External, progress::Intent};
 use crate::image::{FIELD_MANAGER, FINALIZER, ImageStatus};
-use jiff::Timestamp;
 use kube::{
     Api, Client, ResourceExt,
     api::{Patch, PatchParams},
@@ -11,27 +10,16 @@ use serde_json::{Value, json};
 
 /// Proof that the intent to create is stored. Not `Clone`; spent by the one call that it allows.
 #[derive(Debug)]
-pub struct Permit {
-    intent: Intent,
-    replay: bool,
-}
+pub struct Permit(Intent);
 
 impl Permit {
     /// Sent with the call.
     pub fn token(&self) -> &str {
-        &self.intent.token
-    }
-    /// Whether an earlier call with this token may have had its effect already.
-    pub fn replay(&self) -> bool {
-        self.replay
+        &self.0.token
     }
     /// Which attempt of the object this is, from 1.
     pub fn attempt(&self) -> u32 {
-        self.intent.attempt
-    }
-    /// A moment before the first call with this token.
-    pub fn since(&self) -> Option<Timestamp> {
-        self.intent.since
+        self.0.attempt
     }
 }
 
@@ -55,19 +43,18 @@ impl Journal {
         intent: Intent,
     ) -> Result<(K, Permit), kube::Error> {
         let object = self.hold(object).await?;
-        Ok((object, Permit { intent, replay: false }))
+        Ok((object, Permit(intent)))
     }
 
-    /// Stores the intent of any other attempt, in `status`. Guarded. `replay`: the same token may have been sent before.
+    /// Stores the intent of any other attempt, in `status`. Guarded.
     pub async fn permit<K: External>(
         &self,
         object: &K,
         status: &ImageStatus,
         intent: Intent,
-        replay: bool,
     ) -> Result<(K, Permit), kube::Error> {
         let object = self.advance(object, status).await?;
-        Ok((object, Permit { intent, replay }))
+        Ok((object, Permit(intent)))
     }
 
     /// Puts our finalizer on. Guarded.

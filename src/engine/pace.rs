@@ -1,5 +1,6 @@
 //! When to come back. Every duration of the operator is in this file.
 
+use jiff::SignedDuration;
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     time::Duration,
@@ -27,6 +28,8 @@ pub const NEWS_LOOK: Duration = Duration::from_millis(200);
 pub const SLOW_LOOK: Duration = Duration::from_secs(600);
 /// How long to wait for a place below the rate limit before giving the worker back.
 pub const ADMISSION: Duration = Duration::from_secs(30);
+/// How far a vendor's clock may be behind ours: most refuse requests beyond that.
+pub const SKEW: SignedDuration = SignedDuration::from_mins(15);
 /// How many times a difference may be set right without effect before the object is Stalled.
 pub const AMENDMENTS: u32 = 3;
 /// How long the API server may take to serve CRDs that were installed a moment ago.

@@ -180,6 +180,17 @@ pub enum Comparison {
     Fixed(Vec<String>),
 }
 
+/// Something at the vendor that may be why a creating call was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lookalike {
+    /// What a person would name it by.
+    pub id: String,
+    /// When it came into being, where the vendor tells.
+    pub created: Option<Timestamp>,
+    /// How it differs from what the spec asks for.
+    pub comparison: Comparison,
+}
+
 /// The answer to "delete it".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deletion {
@@ -189,6 +200,51 @@ pub enum Deletion {
     Underway,
     /// It cannot be deleted now; the sentence says what it waits for.
     Waiting(String),
+}
+
+/// Whether a refused call is about what an earlier call of the same attempt made. That is the one thing that is there, as
+/// the spec asks for and not older than `since`; what else is as young, nobody can tell. `since` is `None` where there
+/// was no such call: then a single thing that is in the way is only named.
+pub fn refused(
+    refusal: Refusal,
+    since: Option<Timestamp>,
+    there: &[Lookalike],
+    is_taken: impl Fn(&str) -> bool,
+) -> Result<String, CallError> {
+    if since.is_some() || refusal.class == Class::TokenReused {
+        let is_young =
+            |thing: &&Lookalike| thing.created.zip(since).is_none_or(|(born, since)| born >= since);
+        let maybe: Vec<_> = there.iter().filter(is_young).filter(|thing| !is_taken(&thing.id)).collect();
+        let fits = |thing: &&&Lookalike| !matches!(thing.comparison, Comparison::Fixed(_));
+        let ours: Vec<_> = maybe.iter().filter(fits).collect();
+        if let [one] = ours.as_slice() {
+            return Ok(one.id.clone());
+        }
+        let in_doubt = match refusal.class {
+            Class::TokenReused => true,
+            Class::Conflict => !maybe.is_empty(),
+            _ => ours.len() > 1,
+        };
+        if in_doubt {
+            return Err(CallError::Undecidable(maybe.iter().map(|thing| thing.id.clone()).collect()));
+        }
+        // Lists may lag behind: what a call made whose answer was lost must not be given up.
+        if there.is_empty() && refusal.class == Class::Conflict {
+            return Err(CallError::Unknown(format!("{refusal}; the vendor does not show it yet")));
+        }
+    }
+    if let ([one], Class::Conflict) = (there, refusal.class) {
+        let how = match &one.comparison {
+            Comparison::Fixed(fields) => format!("it differs in {}", fields.join(", ")),
+            Comparison::Same | Comparison::Amendable(_) => {
+                format!("it is the same; set spec.import.id: {} to take it over", one.id)
+            }
+        };
+        let message = refusal.message.trim_end_matches('.');
+        let message = format!("{message} ({} is there already; {how})", one.id);
+        return Err(CallError::Refused(Refusal { message, ..refusal }));
+    }
+    Err(CallError::Refused(refusal))
 }
 
 /// Every write costs the API server: a build's progress moves in quarters, so it is written at most three times.

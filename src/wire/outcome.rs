@@ -64,6 +64,8 @@ pub enum Class {
     Invalid,
     /// Something of that name exists already.
     Conflict,
+    /// The token came before with other parameters: an earlier call took effect.
+    TokenReused,
     /// The thing named by the call is not there.
     NotFound,
     /// Too many calls: wait, for everybody.
@@ -95,6 +97,7 @@ impl Class {
         match self {
             Self::Invalid => "InvalidSpec",
             Self::Conflict => "AlreadyExists",
+            Self::TokenReused => "TokenReused",
             Self::NotFound => "NotFound",
             Self::Throttled => "Throttled",
             Self::Quota => "QuotaExceeded",

@@ -6,10 +6,10 @@ use crate::{
         external::{External, Submitted},
         journal::Permit,
         pace,
-        progress::{Comparison, Handle, Intent, Observation, Product, Progress, Recovered, Wish},
+        progress::{self, Comparison, Handle, Intent, Observation, Product, Progress, Recovered, Wish},
         status::{self, Notice},
     },
-    wire::{CallError, Effect},
+    wire::{CallError, Class, Effect, Refusal},
 };
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -33,16 +33,25 @@ impl<K: External> Pass<'_, K> {
         // No place below the limit in time: nothing is stored yet, so there is nothing to show either.
         let Ok(turn) = turn else { return Ok(Next::In(pace::backoff(3, false))) };
         let uid = self.uid();
-        let since =
-            from.intent().filter(|_| replay).and_then(|intent| intent.since).unwrap_or_else(Timestamp::now);
+        let earlier = from.intent().filter(|_| replay).and_then(|intent| intent.since);
+        let since = earlier.unwrap_or_else(Timestamp::now);
         let intent = Intent { token: K::token(&uid, attempt), attempt, since: Some(since) };
-        let permit = self.permit(&from, &intent, replay).await?;
+        let permit = self.permit(&from, &intent).await?;
         let started = Instant::now();
         let answer = self.subject().submit(client, permit).await;
         self.world.telemetry.call(K::ACTION, started.elapsed(), &answer);
         turn.report(&answer);
         drop(turn);
-        let answer = answer.and_then(|submitted| self.own(submitted, replay));
+        let answer = match answer {
+            Ok(submitted) => self.own(submitted, replay),
+            Err(CallError::Refused(refusal))
+                if matches!(refusal.class, Class::Conflict | Class::TokenReused)
+                    || replay && refusal.class.is_final() =>
+            {
+                self.settle_refusal(client, refusal, replay.then(|| before(earlier))).await
+            }
+            Err(error) => Err(error),
+        };
         self.submitted(client, from, intent, replay, answer).await
     }
 
@@ -55,12 +64,31 @@ impl<K: External> Pass<'_, K> {
         Ok(submitted)
     }
 
-    pub(super) async fn permit(
-        &mut self,
-        from: &Progress,
-        intent: &Intent,
-        replay: bool,
-    ) -> Result<Permit, Error> {
+    /// What is there may be what an earlier call of this attempt made, after `since`.
+    async fn settle_refusal(
+        &self,
+        client: &K::Client,
+        refusal: Refusal,
+        since: Option<Timestamp>,
+    ) -> Result<Submitted, CallError> {
+        let there = match (self.subject().lookalikes(client).await, since) {
+            (Ok(there), _) => there,
+            // Nothing of ours can be there, and what is only matters for the message.
+            (Err(_), None) => vec![],
+            (Err(error), Some(_)) => {
+                return Err(CallError::Unknown(format!(
+                    "{refusal}; what is there cannot be looked at: {error}"
+                )));
+            }
+        };
+        let (kind, uid) = (K::kind(&()), self.uid());
+        let is_taken = |id: &str| self.world.accounts.catalog().is_taken(&kind, id, &uid);
+        let request_id = Some(refusal.request_id.clone()).filter(|id| !id.is_empty());
+        let id = progress::refused(refusal, since, &there, is_taken)?;
+        Ok(Submitted { handle: K::handle(&id), request_id })
+    }
+
+    pub(super) async fn permit(&mut self, from: &Progress, intent: &Intent) -> Result<Permit, Error> {
         let untouched = !self.held() && self.object.status().is_none_or(|status| status.operation.is_none());
         if untouched && intent.attempt == 1 {
             let (object, permit) = self.world.journal.first_permit(&self.object, intent.clone()).await?;
@@ -75,8 +103,7 @@ impl<K: External> Pass<'_, K> {
         // Unchanged, it is written all the same: what counts is that the API server has nothing newer.
         let status = status::status(&shown, self.object.status(), Timestamp::now())
             .unwrap_or_else(|| self.object.status().cloned().unwrap_or_default());
-        let (object, permit) =
-            self.world.journal.permit(&self.object, &status, intent.clone(), replay).await?;
+        let (object, permit) = self.world.journal.permit(&self.object, &status, intent.clone()).await?;
         self.object = object;
         self.tell(from, &stored, None).await;
         Ok(permit)
@@ -146,7 +173,7 @@ impl<K: External> Pass<'_, K> {
         if let Some(wait) = settled.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero()) {
             return Ok(Next::In(wait));
         }
-        let since = intent.since.unwrap_or(Timestamp::UNIX_EPOCH);
+        let since = before(intent.since);
         let recovered = match self.subject().recover(client, &intent.token, since).await {
             Ok(Recovered::Candidates(handles)) => Recovered::Candidates(self.not_taken(handles)),
             Ok(recovered) => recovered,
@@ -175,4 +202,9 @@ impl<K: External> Pass<'_, K> {
             .filter(|handle| !self.world.accounts.catalog().is_taken(&kind, handle.id(), &uid))
             .collect()
     }
+}
+
+/// Earlier than anything that came of a call at this moment, by whatever clock.
+fn before(call: Option<Timestamp>) -> Timestamp {
+    call.and_then(|call| call.checked_sub(pace::SKEW).ok()).unwrap_or(Timestamp::UNIX_EPOCH)
 }

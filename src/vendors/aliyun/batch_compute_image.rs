@@ -6,11 +6,11 @@ use crate::{
         catalog::Reference,
         external::{External, Submitted},
         journal::Permit,
-        progress::{Comparison, Deletion, Handle, Observation, Product, Recovered},
+        progress::{Comparison, Deletion, Handle, Lookalike, Observation, Product, Recovered},
     },
     image::{ImageRef, ImageSpec, ImageStatus, fixed, observe_needs_import},
     wire::{
-        CallError, Class, Effect, Refusal,
+        CallError, Class, Effect,
         encode::{self, lower_camel},
     },
 };
@@ -256,22 +256,23 @@ impl External for BatchComputeImage {
             .map_err(|error| CallError::NotSent(error.to_string()))?;
         let target = format!("/images?IdempotentToken={}", encode::component(permit.token()));
         let call = client.batch_compute::<Created>(Self::ACTION, Effect::Create, Method::POST, &target, body);
-        match call.await {
-            Ok(answer) => {
-                Ok(Submitted { handle: Handle::image(answer.value.id), request_id: answer.request_id })
-            }
-            Err(CallError::Refused(refusal)) if refusal.class == Class::Conflict => {
-                let registered = list(client, |rows| parameters.registered(rows).is_none()).await;
-                let registered = registered.map_err(|error| {
-                    CallError::Unknown(format!(
-                        "{} conflicts with something that could not be looked at: {error}",
-                        Self::ACTION
-                    ))
-                })?;
-                parameters.settle_conflict(refusal, &permit, parameters.registered(&registered))
-            }
-            Err(error) => Err(error),
-        }
+        let answer = call.await?;
+        Ok(Submitted { handle: Handle::image(answer.value.id), request_id: answer.request_id })
+    }
+
+    /// The image that has this ECS image: there is at most one.
+    async fn lookalikes(&self, client: &Client) -> Result<Vec<Lookalike>, CallError> {
+        let registered = |rows: &[Value]| {
+            let mut rows = rows.iter().filter_map(read);
+            rows.find(|row| Some(&row.ecs_image_id) == self.spec.for_provider.ecs_image_id.as_ref())
+        };
+        let rows = list(client, |rows| registered(rows).is_none()).await?;
+        let lookalike = |row: Row| Lookalike {
+            created: row.creation_time.parse().ok(),
+            comparison: self.spec.for_provider.compare(&row),
+            id: row.id,
+        };
+        Ok(registered(&rows).map(lookalike).into_iter().collect())
     }
 
     /// The same IdempotentToken yields the same image, so asking again is the way to find out.
@@ -326,10 +327,7 @@ impl External for BatchComputeImage {
     }
 
     fn compare(&self, _: &Client, product: &Product) -> Comparison {
-        let differences = read(&product.at_provider)
-            .map(|row| self.spec.for_provider.differences(&row))
-            .unwrap_or_default();
-        if differences.is_empty() { Comparison::Same } else { Comparison::Fixed(differences) }
+        read(&product.at_provider).map_or(Comparison::Same, |row| self.spec.for_provider.compare(&row))
     }
 
     /// The vendor has no call that changes an image.
@@ -353,9 +351,6 @@ impl External for BatchComputeImage {
     }
 }
 
-/// How far the vendor's clock may be behind ours: it refuses requests beyond that.
-const SKEW: jiff::SignedDuration = jiff::SignedDuration::from_mins(15);
-
 impl BatchComputeParameters {
     fn to_request(&self) -> Creation<'_> {
         Creation {
@@ -366,13 +361,8 @@ impl BatchComputeParameters {
         }
     }
 
-    /// The image that has this ECS image: there is at most one.
-    fn registered(&self, rows: &[Value]) -> Option<Row> {
-        rows.iter().filter_map(read).find(|row| Some(&row.ecs_image_id) == self.ecs_image_id.as_ref())
-    }
-
-    /// Which of the fields that are given differ from what the vendor has.
-    fn differences(&self, row: &Row) -> Vec<String> {
+    /// Only fields that are given can differ.
+    fn compare(&self, row: &Row) -> Comparison {
         let platform = self.platform.map(|platform| platform.to_string());
         let fields = [
             ("name", self.name.as_deref(), &row.name),
@@ -382,46 +372,8 @@ impl BatchComputeParameters {
         ];
         let differs = |ours: Option<&str>, theirs: &str| ours.is_some_and(|ours| ours != theirs);
         let different = fields.into_iter().filter(|(_, ours, theirs)| differs(*ours, theirs));
-        different.map(|(field, ..)| field.to_owned()).collect()
-    }
-
-    /// After "has been registered": our own, if the same token was sent before and the image is what we asked for and
-    /// came into being since; somebody else's otherwise.
-    fn settle_conflict(
-        &self,
-        mut refusal: Refusal,
-        permit: &Permit,
-        registered: Option<Row>,
-    ) -> Result<Submitted, CallError> {
-        let Some(row) = registered else {
-            // The list may lag behind: what was made by a call whose answer was lost must not be given up.
-            return Err(if permit.replay() && refusal.code == "InvalidEcsImageId" {
-                CallError::Unknown(format!("{refusal}; ListImages does not show that image yet"))
-            } else {
-                CallError::Refused(refusal)
-            });
-        };
-        let differences = self.differences(&row);
-        let young = match (permit.since(), row.creation_time.parse::<Timestamp>()) {
-            (Some(since), Ok(created)) => created >= since - SKEW,
-            _ => true,
-        };
-        if permit.replay() && young && differences.is_empty() {
-            let request_id = Some(refusal.request_id).filter(|id| !id.is_empty());
-            return Ok(Submitted { handle: Handle::image(row.id), request_id });
-        }
-        let what = if differences.is_empty() {
-            format!("it is the same; set spec.import.id: {} to take it over", row.id)
-        } else {
-            format!("it differs in {}", differences.join(", "))
-        };
-        refusal.message = format!(
-            "{} ({} was registered from {}; {what})",
-            refusal.message.trim_end_matches('.'),
-            row.id,
-            row.ecs_image_id
-        );
-        Err(CallError::Refused(refusal))
+        let different: Vec<_> = different.map(|(field, ..)| field.to_owned()).collect();
+        if different.is_empty() { Comparison::Same } else { Comparison::Fixed(different) }
     }
 }
 
@@ -449,12 +401,15 @@ mod tests {
 
     #[test]
     fn whatever_differs_cannot_be_changed() {
-        assert_eq!(parameters().differences(&row(|_| ())), [] as [&str; 0]);
+        assert_eq!(parameters().compare(&row(|_| ())), Comparison::Same);
         for (key, field) in [("Name", "name"), ("EcsImageId", "ecsImageId"), ("Platform", "platform")] {
-            assert_eq!(parameters().differences(&row(|row| row[key] = "other".into())), [field]);
+            assert_eq!(
+                parameters().compare(&row(|row| row[key] = "other".into())),
+                Comparison::Fixed(vec![field.into()])
+            );
         }
         let described = row(|row| row["Description"] = "theirs".into());
-        assert_eq!(parameters().differences(&described), [] as [&str; 0], "not given, not compared");
+        assert_eq!(parameters().compare(&described), Comparison::Same, "not given, not compared");
     }
 
     #[test]

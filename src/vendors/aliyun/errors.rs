@@ -164,7 +164,7 @@ pub const TABLE: &[(&str, Class, &str)] = &[
     ),
     (
         "IdempotentParameterMismatch",
-        Class::Conflict,
+        Class::TokenReused,
         "The same token was sent before with other parameters / 相同的 ClientToken 曾以不同参数使用过",
     ),
     (

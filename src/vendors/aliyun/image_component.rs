@@ -5,7 +5,7 @@ use crate::{
     engine::{
         external::{External, Submitted},
         journal::Permit,
-        progress::{Comparison, Deletion, Handle, Observation, Product, Recovered},
+        progress::{Comparison, Deletion, Handle, Lookalike, Observation, Product, Recovered},
     },
     image::{ImageSpec, ImageStatus, fixed, observe_needs_import},
     wire::{CallError, Class, Effect, encode::lower_camel},
@@ -323,19 +323,28 @@ impl External for ImageComponent {
         let region = self.lane(client);
         let mut params = self.spec.for_provider.to_request();
         params.push(pair("ClientToken", permit.token()));
-        match client.ecs::<Created>(Self::ACTION, Effect::Create, &region, &params).await {
-            Ok(answer) => Ok(Submitted {
-                handle: Handle::image(answer.value.image_component_id),
-                request_id: answer.request_id,
-            }),
-            Err(CallError::Refused(refusal))
-                if refusal.class == Class::Conflict || (permit.replay() && refusal.class.is_final()) =>
-            {
-                let existing = self.lookalikes(client, &region).await?;
-                self.spec.for_provider.settle_conflict(refusal, &permit, existing)
-            }
-            Err(error) => Err(error),
+        let answer = client.ecs::<Created>(Self::ACTION, Effect::Create, &region, &params).await?;
+        Ok(Submitted {
+            handle: Handle::image(answer.value.image_component_id),
+            request_id: answer.request_id,
+        })
+    }
+
+    /// Those of the same name and version.
+    async fn lookalikes(&self, client: &Client) -> Result<Vec<Lookalike>, CallError> {
+        let parameters = &self.spec.for_provider;
+        let mut filter: Vec<_> = parameters.name.iter().map(|name| pair("Name", name)).collect();
+        if parameters.name.is_some() {
+            filter
+                .extend(parameters.component_version.iter().map(|version| pair("ComponentVersion", version)));
         }
+        let rows = describe(client, &self.lane(client), &filter).await?;
+        let lookalike = |component: Component| Lookalike {
+            created: component.creation_time.parse().ok(),
+            comparison: parameters.compare(&component, false),
+            id: component.image_component_id,
+        };
+        Ok(rows.iter().filter_map(read).map(lookalike).collect())
     }
 
     /// The same ClientToken yields the same component, so asking again is the way to find out.
@@ -417,77 +426,7 @@ impl External for ImageComponent {
     }
 }
 
-impl ImageComponent {
-    /// The account's components that bear this object's name and version.
-    async fn lookalikes(&self, client: &Client, region: &str) -> Result<Vec<Component>, CallError> {
-        let parameters = &self.spec.for_provider;
-        let mut filter: Vec<_> = parameters.name.iter().map(|name| pair("Name", name)).collect();
-        if parameters.name.is_some() {
-            filter
-                .extend(parameters.component_version.iter().map(|version| pair("ComponentVersion", version)));
-        }
-        let rows = describe(client, region, &filter).await.map_err(|error| {
-            CallError::Unknown(format!(
-                "{} conflicts with something that could not be looked at: {error}",
-                Self::ACTION
-            ))
-        })?;
-        Ok(rows.iter().filter_map(read).collect())
-    }
-}
-
-/// How far the vendor's clock may be behind ours: it refuses requests beyond that.
-const SKEW: jiff::SignedDuration = jiff::SignedDuration::from_mins(15);
-
 impl ComponentParameters {
-    /// After "there is one already": our own, if the same token was sent before and exactly one component is what we
-    /// asked for and came into being since; somebody else's otherwise.
-    fn settle_conflict(
-        &self,
-        mut refusal: crate::wire::Refusal,
-        permit: &Permit,
-        existing: Vec<Component>,
-    ) -> Result<Submitted, CallError> {
-        let ours = |component: &&Component| {
-            let young = match (permit.since(), component.creation_time.parse::<Timestamp>()) {
-                (Some(since), Ok(created)) => created >= since - SKEW,
-                _ => true,
-            };
-            young && matches!(self.compare(component, false), Comparison::Same | Comparison::Amendable(_))
-        };
-        if permit.replay() {
-            let candidates: Vec<_> = existing.iter().filter(ours).collect();
-            match candidates.as_slice() {
-                [] => {}
-                [one] => {
-                    return Ok(Submitted {
-                        handle: Handle::image(&one.image_component_id),
-                        request_id: Some(refusal.request_id),
-                    });
-                }
-                many => {
-                    return Err(CallError::Undecidable(
-                        many.iter().map(|one| one.image_component_id.clone()).collect(),
-                    ));
-                }
-            }
-        }
-        if let ([one], Class::Conflict) = (existing.as_slice(), refusal.class) {
-            let same = match self.compare(one, false) {
-                Comparison::Fixed(fields) => format!("it differs in {}", fields.join(", ")),
-                Comparison::Same | Comparison::Amendable(_) => {
-                    format!("it is the same; set spec.import.id: {0} to take it over", one.image_component_id)
-                }
-            };
-            refusal.message = format!(
-                "{} ({} has that name and version; {same})",
-                refusal.message.trim_end_matches('.'),
-                one.image_component_id
-            );
-        }
-        Err(CallError::Refused(refusal))
-    }
-
     fn to_request(&self) -> Vec<(String, String)> {
         let Self {
             region_id: _,

@@ -12,7 +12,7 @@ use crate::{
     image::{ImageSpec, ImageStatus, fixed, observe_needs_import},
     wire::{CallError, Class, Effect, Refusal, encode::lower_camel},
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
@@ -313,8 +313,6 @@ impl Client {
 
 // ---- How one becomes the other -------------------------------------------------------------------------------------
 
-/// How far the vendor's clock may be behind ours: it refuses requests beyond that.
-const SKEW: SignedDuration = SignedDuration::from_mins(15);
 /// What the marker begins with, after the user's own text.
 const MARKER: &str = "[cloudimages.dev/";
 
@@ -484,7 +482,7 @@ impl AospParameters {
         if !marked.is_empty() {
             return Recovered::Candidates(marked.iter().map(|row| Handle::image(&row.image_id)).collect());
         }
-        let young = |row: &&Row| row.create_at.is_none_or(|created| created >= (since - SKEW).as_second());
+        let young = |row: &&Row| row.create_at.is_none_or(|created| created >= since.as_second());
         let unmarked = |row: &&Row| row.image_remark.as_deref().is_none_or(str::is_empty);
         let named = |row: &&Row| self.image_name.as_ref().is_none_or(|name| *name == row.image_name);
         let maybe: Vec<_> = rows

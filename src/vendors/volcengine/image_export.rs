@@ -11,7 +11,7 @@ use crate::{
     image::{ImageRef, ImageSpec, ImageStatus, OperationState, fixed, observe_needs_import},
     wire::{CallError, Effect, encode::lower_camel},
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -164,9 +164,6 @@ fn exports_of(image: &str) -> [(String, String); 1] {
 
 // ---- How one becomes the other -------------------------------------------------------------------------------------
 
-/// How far the vendor's clock may be behind ours: it refuses requests beyond that.
-const SKEW: SignedDuration = SignedDuration::from_mins(15);
-
 impl External for ImageExport {
     type Client = Client;
     type Match = ExportMatch;
@@ -238,9 +235,8 @@ impl External for ImageExport {
     async fn recover(&self, client: &Client, _: &str, since: Timestamp) -> Result<Recovered, CallError> {
         let Some(image) = &self.spec.for_provider.image_id else { return Ok(Recovered::Undecidable(vec![])) };
         let rows = describe(client, &exports_of(image)).await?;
-        let young = |task: &Task| {
-            task.created_at.parse::<Timestamp>().map_or(true, |created| created >= since - SKEW)
-        };
+        let young =
+            |task: &Task| task.created_at.parse::<Timestamp>().map_or(true, |created| created >= since);
         let tasks = rows.iter().filter_map(read).filter(|task| task.kind == "ExportImage" && young(task));
         Ok(Recovered::Candidates(tasks.map(|task| Handle::task(task.id)).collect()))
     }

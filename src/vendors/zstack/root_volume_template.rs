@@ -11,7 +11,7 @@ use crate::{
     wire::{CallError, Class, Effect, Refusal, encode},
 };
 use http::Method;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
@@ -372,7 +372,7 @@ impl External for RootVolumeTemplate {
             Standing::Gone => Recovered::Replay,
             Standing::Doubtful(row) => {
                 let image = read(&row);
-                let young = image.create_date.is_none_or(|created: Timestamp| created >= since - SKEW);
+                let young = image.create_date.is_none_or(|created: Timestamp| created >= since);
                 match self.spec.for_provider.compare(&image) {
                     Comparison::Same if young => Recovered::Candidates(vec![handle]),
                     _ => Recovered::Undecidable(vec![handle.id().to_owned()]),
@@ -435,9 +435,6 @@ impl External for RootVolumeTemplate {
         self.remove(client, &image).await
     }
 }
-
-/// How far the vendor's clock may be behind ours.
-const SKEW: SignedDuration = SignedDuration::from_mins(15);
 
 const MAKING: &str = "ZStack is still making the image, and cannot be told to stop; it is deleted as soon as it is there, or stays there with deletionPolicy: Retain";
 const DOUBTFUL: &str = "an image has the uuid of forProvider.resourceUuid, and ZStack has no record any more of whether this object made it; delete it there, or set deletionPolicy: Retain to leave it";

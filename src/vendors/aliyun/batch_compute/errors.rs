@@ -24,7 +24,7 @@ pub const TABLE: &[Row] = &[
     row(
         "IdempotentTokenMismatch",
         "",
-        Class::Conflict,
+        Class::TokenReused,
         "The same token was sent before with other parameters; look at ListImages for what it made / 相同的 IdempotentToken 曾以不同参数使用过，请查看镜像列表",
     ),
     row(
