@@ -189,6 +189,13 @@ pub trait External:
         Handle::image(id)
     }
 
+    /// Looks whether something at the vendor is in the way of the creating call. Asked before the intent of a new attempt
+    /// is stored, so that what is there cannot be of this attempt: a refusal ends or puts off the attempt as one of the
+    /// creating call itself would.
+    fn clear(&self, _client: &Self::Client) -> impl Future<Output = Result<(), CallError>> + Send {
+        async { Ok(()) }
+    }
+
     /// Makes the image. The permit is the proof that the intent is stored; there is no other way to call this.
     ///
     /// MUST NOT do anything that can fail after the vendor has acted, other than reading the answer, and MUST NOT

@@ -25,6 +25,9 @@ impl<K: External> Pass<'_, K> {
         replay: bool,
     ) -> Result<Next, Error> {
         let Some(connection) = self.connection.clone() else { return Ok(Next::Change) };
+        if !replay && let Err(error) = self.subject().clear(client).await {
+            return self.not_clear(from, attempt, error).await;
+        }
         let lane = self.subject().lane(client);
         let turn = tokio::select! {
             turn = connection.limits().turn(&lane, K::ACTION, Effect::Create) => turn,
@@ -53,6 +56,21 @@ impl<K: External> Pass<'_, K> {
             Err(error) => Err(error),
         };
         self.submitted(client, from, intent, replay, answer).await
+    }
+
+    /// Something is in the way, or it cannot be told. Guarded, since what is in the way may be what this object made, as
+    /// newer versions of it know.
+    async fn not_clear(&mut self, from: Progress, attempt: u32, error: CallError) -> Result<Next, Error> {
+        let CallError::Refused(_) = &error else { return self.trouble(&from, &error).await };
+        let tried = Intent { token: K::token(&self.uid(), attempt), attempt, since: None };
+        let to = Progress::submitted(tried, false, Err(&error));
+        if matches!(to, Progress::New { .. }) {
+            return self.trouble_about(&from, to, &error).await;
+        }
+        self.memo.failures = 0;
+        let next = self.after(&to);
+        self.show(&from, to, None, true, None).await?;
+        Ok(next)
     }
 
     /// What a repeated call found again is only ours if no other object holds it.
