@@ -18,10 +18,15 @@ use futures::{
     future::{FusedFuture, join_all},
 };
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt,
     runtime::{reflector, watcher},
 };
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -231,7 +236,6 @@ fn controllers(
         client: client.clone(),
         accounts: accounts.clone(),
         telemetry,
-        started: Instant::now(),
         beat: options.beat,
         stopping: stopping.clone(),
     };
@@ -262,10 +266,21 @@ fn steward<A: Account>(
     stopping: &CancellationToken,
 ) -> impl Future<Output = ()> + Send + use<A> {
     let changed = accounts.clone();
+    let known = Mutex::new(HashMap::new());
     let seen = engine::watched(api, writer, move |event| match event {
-        watcher::Event::Apply(account)
-        | watcher::Event::InitApply(account)
-        | watcher::Event::Delete(account) => changed.account_changed(account.key()),
+        // Our own status of it is no news.
+        watcher::Event::Apply(account) | watcher::Event::InitApply(account) => {
+            let news = (account.uid(), account.meta().generation, account.meta().deletion_timestamp.clone());
+            if known.lock().unwrap_or_else(PoisonError::into_inner).insert(account.key(), news.clone())
+                != Some(news)
+            {
+                changed.account_changed(account.key());
+            }
+        }
+        watcher::Event::Delete(account) => {
+            known.lock().unwrap_or_else(PoisonError::into_inner).remove(&account.key());
+            changed.account_changed(account.key());
+        }
         watcher::Event::InitDone => accounts_seen.completed(),
         watcher::Event::Init => {}
     });

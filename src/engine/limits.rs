@@ -5,7 +5,7 @@ use crate::{
     account::ActionLimit,
     wire::{CallError, Class, Effect},
 };
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter, clock::Clock};
 use std::{
     collections::HashMap,
     num::NonZeroU32,
@@ -80,7 +80,8 @@ impl Limits {
             }
             lanes.clone().acquire_owned().await
         };
-        match timeout(pace::ADMISSION, wait).await {
+        let patience = if effect == Effect::Create { pace::TURN } else { pace::ADMISSION };
+        match timeout(patience, wait).await {
             Ok(Ok(place)) => Ok(Turn { line, _place: place }),
             Ok(Err(_)) | Err(_) => Err(CallError::NotSent(format!(
                 "{action} waits for its turn: the account's limit for it is used up for now"
@@ -88,9 +89,13 @@ impl Limits {
         }
     }
 
-    /// The slower queue of periodic looks, so that they never hold up what a user waits for.
-    pub async fn resync(&self) {
-        self.resync.until_ready().await;
+    /// The slower queue of periodic looks, so that they never hold up what a user waits for: go now, or ask again after
+    /// this long.
+    pub fn resync(&self) -> Result<(), Duration> {
+        let wait = |not_until: governor::NotUntil<_>| {
+            not_until.wait_time_from(self.resync.clock().now()) + pace::backoff(4, false)
+        };
+        self.resync.check().map_err(wait)
     }
 
     fn line(&self, region: &str, action: &str) -> Arc<Line> {

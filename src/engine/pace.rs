@@ -30,6 +30,8 @@ pub const SLOW_LOOK: Duration = Duration::from_secs(600);
 pub const ADMISSION: Duration = Duration::from_secs(30);
 /// How far a vendor's clock may be behind ours: most refuse requests beyond that.
 pub const SKEW: SignedDuration = SignedDuration::from_mins(15);
+/// How long an object waits for its turn to create before it lets others have its worker.
+pub const TURN: Duration = Duration::from_secs(3);
 /// How many times a difference may be set right without effect before the object is Stalled.
 pub const AMENDMENTS: u32 = 3;
 /// How long the API server may take to serve CRDs that were installed a moment ago.

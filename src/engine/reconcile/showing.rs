@@ -97,7 +97,6 @@ impl<K: External> Pass<'_, K> {
         if let Some(status) = status::status(&shown, self.object.status(), Timestamp::now()) {
             self.object = self.world.journal.advance(&self.object, &status).await?;
         }
-        self.moved(from, &to);
         self.tell(from, &to, notice).await;
         Ok(())
     }
@@ -115,16 +114,8 @@ impl<K: External> Pass<'_, K> {
         if let Some(status) = status::status(&shown, self.object.status(), Timestamp::now()) {
             self.object = self.world.journal.conclude(&self.object, &status).await?;
         }
-        self.moved(from, &to);
         self.tell(from, &to, notice).await;
         Ok(())
-    }
-
-    /// Others may have been waiting for this.
-    fn moved(&self, from: &Progress, to: &Progress) {
-        if from.under_way() && !to.under_way() {
-            self.world.accounts.catalog().give_back(&self.uid());
-        }
     }
 
     pub(super) async fn tell(&mut self, from: &Progress, to: &Progress, notice: Option<Notice>) {
