@@ -28,7 +28,8 @@ use tokio_util::sync::CancellationToken;
 /// What `cloud-image-operator run` takes.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Watch only this namespace; may be given several times. Without it: all namespaces.
+    /// Watch only this namespace, and use only those ClusterCloudAccounts whose Secret is in it; may be given several
+    /// times. Without it: all namespaces.
     #[arg(long = "namespace", value_name = "NAMESPACE")]
     pub namespaces: Vec<String>,
 
