@@ -170,10 +170,8 @@ impl Candidate {
     async fn give_back(&self) {
         match timeout(pace::FAREWELL, self.try_give_back()).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "the lease could not be given back; it runs out by itself")
-            }
-            Err(_) => tracing::warn!("the lease could not be given back in time; it runs out by itself"),
+            Ok(Err(error)) => tracing::warn!(%error, "the lease was not given back; it runs out by itself"),
+            Err(_) => tracing::warn!("the lease was not given back in time; it runs out by itself"),
         }
     }
 
