@@ -33,7 +33,8 @@ use tokio_util::sync::CancellationToken;
 /// What `cloud-image-operator run` takes.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Watch only this namespace; may be given several times. Without it: all namespaces.
+    /// Watch only this namespace, and use only those ClusterCloudAccounts whose Secret is in it; may be given several
+    /// times. Without it: all namespaces.
     #[arg(long = "namespace", value_name = "NAMESPACE")]
     pub namespaces: Vec<String>,
 
@@ -131,10 +132,12 @@ pub async fn run_with(client: Client, options: Options, stop: CancellationToken)
             checked = check_api_server(&client, options.kinds) => checked?,
             () = stop.cancelled() => return Ok(()),
         }
-        let lead = if options.leader_elect { Some(lease::acquire(&client, &stop).await?) } else { None };
-        if stop.is_cancelled() {
-            return Ok(());
-        }
+        let lead = if options.leader_elect {
+            let Some(lead) = lease::acquire(&client, &stop).await else { return Ok(()) };
+            Some(lead)
+        } else {
+            None
+        };
         ready.set(true);
         let stopping = stop.child_token();
         let (accounts, controllers) = controllers(&client, &options, endpoints, telemetry, stopping.clone());
@@ -158,11 +161,13 @@ pub async fn run_with(client: Client, options: Options, stop: CancellationToken)
                 "some work did not end in time; what it was about is written down, and the next start finds out"
             );
         }
-        // Whether a vendor hears that we go is not worth waiting for.
-        let _ = tokio::time::timeout(pace::FAREWELL, accounts.close()).await;
-        if let Some(lead) = lead {
-            lead.release().await;
-        }
+        // Whether a vendor, or the next replica, hears that we go is not worth waiting for.
+        let release = async {
+            if let Some(lead) = lead {
+                lead.release().await;
+            }
+        };
+        let _ = tokio::join!(tokio::time::timeout(pace::FAREWELL, accounts.close()), release);
         outcome
     };
     let outcome = tokio::select! {

@@ -12,7 +12,7 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the work that is under way may go on after SIGTERM.
 pub const GRACE: Duration = Duration::from_secs(8);
-/// How long saying goodbye to the vendors may take after that.
+/// How long saying goodbye to the vendors and to other replicas may take after that.
 pub const FAREWELL: Duration = Duration::from_millis(1500);
 /// Everything that waits for the vendor looks at the same moments, this far apart, so that looks share calls.
 pub const BEAT: Duration = Duration::from_secs(15);
