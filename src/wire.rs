@@ -14,6 +14,9 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use std::{error::Error, time::Duration};
 
+/// How many bytes of a body are read: many times a full page of the longest list, and what the memory can bear.
+const LONGEST: usize = 8 << 20;
+
 /// What a request does at the vendor, and so what a failure may be taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -106,10 +109,7 @@ pub async fn send<T: DeserializeOwned>(
     let client = if effect == Effect::Create { &http.single } else { &http.pooled };
     let answer = client.execute(request).await.map_err(|error| unanswered(&error))?;
     let (status, headers) = (answer.status(), answer.headers().clone());
-    let body = answer
-        .bytes()
-        .await
-        .map_err(|error| CallError::Unknown(format!("HTTP {status}, then {}", chain(&error))))?;
+    let body = whole(answer).await.map_err(|why| CallError::Unknown(format!("HTTP {status}, then {why}")))?;
     let request_id = protocol.request_id(&headers, &body);
     if let Some(refusal) = protocol.refusal(action, status, &headers, &body) {
         let lost = effect == Effect::Create && !protocol.is_certain(&refusal);
@@ -130,6 +130,18 @@ pub async fn send<T: DeserializeOwned>(
         Ok(value) => Ok(Answer { value, status, request_id }),
         Err(error) => Err(lost(&format!("an answer that cannot be read ({error})"))),
     }
+}
+
+/// Reads a body to its end, or says why not.
+async fn whole(mut answer: reqwest::Response) -> Result<Vec<u8>, String> {
+    let mut body = vec![];
+    while let Some(chunk) = answer.chunk().await.map_err(|error| chain(&error))? {
+        if body.len() + chunk.len() > LONGEST {
+            return Err(format!("more than the {} MiB that an answer may have", LONGEST >> 20));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 /// Without a connection nothing was sent; everything later may have arrived.

@@ -146,6 +146,19 @@ async fn a_refusal_tells_the_vendors_own_words_and_a_lost_answer_what_is_known()
     assert!(told.contains("502") && told.contains("Bad Gateway"), "{told}");
 }
 
+#[tokio::test]
+async fn an_answer_is_read_up_to_its_greatest_length() {
+    const LONGEST: usize = 8 << 20;
+    let made = r#"{"ImageComponentId":"ic-1"}"#;
+    for (length, expected) in [(LONGEST, Made("ic-1")), (LONGEST + 1, Unknown)] {
+        let body = format!("{made}{}", " ".repeat(length - made.len()));
+        let server = Server::start(vec![answer(200, &body)]).await;
+        let (verdict, told) = submit(&server.url(), http(Duration::from_secs(20))).await;
+        assert_eq!(verdict, expected, "{length} bytes: {told}");
+        assert_eq!(verdict == Unknown, told.contains("more than the 8 MiB"), "{told}");
+    }
+}
+
 // ---- Nothing is sent twice -------------------------------------------------------------------------------------------
 
 #[tokio::test]
