@@ -153,7 +153,7 @@ impl Turn {
             Err(CallError::Refused(refusal)) if refusal.class == Class::Throttled => {
                 gate.strikes = (gate.strikes + 1).min(6);
                 let pause = refusal.retry_after.unwrap_or(Duration::from_secs(1 << gate.strikes));
-                gate.opens = gate.opens.max(Instant::now() + pause.min(Duration::from_secs(300)));
+                gate.opens = gate.opens.max(Instant::now() + pause.min(pace::PAUSE));
             }
             Ok(_) | Err(CallError::Refused(_) | CallError::Undecidable(_)) => gate.strikes = 0,
             Err(CallError::NotSent(_) | CallError::Unknown(_)) => {}

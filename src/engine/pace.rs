@@ -27,6 +27,8 @@ pub const NEWS_LOOK: Duration = Duration::from_millis(200);
 pub const SLOW_LOOK: Duration = Duration::from_secs(600);
 /// How long to wait for a place below the rate limit before giving the worker back.
 pub const ADMISSION: Duration = Duration::from_secs(30);
+/// The longest pause that a vendor can ask for.
+pub const PAUSE: Duration = Duration::from_secs(300);
 /// How many times a difference may be set right without effect before the object is Stalled.
 pub const AMENDMENTS: u32 = 3;
 /// How long the API server may take to serve CRDs that were installed a moment ago.
