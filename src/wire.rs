@@ -6,6 +6,7 @@ pub mod endpoint;
 pub mod outcome;
 pub mod request;
 pub mod table;
+mod throttle;
 
 pub use outcome::{CallError, Class, Refusal};
 
@@ -33,7 +34,8 @@ pub trait Protocol: Send + Sync {
     /// Adds date, nonce and signature to a request. Called right before each sending.
     fn sign(&self, request: &mut http::Request<Vec<u8>>, now: Timestamp);
 
-    /// Reads the vendor's own error out of an answer; `None` where it does not look like the vendor's.
+    /// Reads the vendor's own error out of an answer; `None` where it does not look like the vendor's. That HTTP 429 is a
+    /// throttle need not be said here.
     fn refusal(&self, action: &str, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Refusal>;
 
     /// The vendor's id of an answered request.
@@ -111,7 +113,11 @@ pub async fn send<T: DeserializeOwned>(
     let (status, headers) = (answer.status(), answer.headers().clone());
     let body = whole(answer).await.map_err(|why| CallError::Unknown(format!("HTTP {status}, then {why}")))?;
     let request_id = protocol.request_id(&headers, &body);
-    if let Some(refusal) = protocol.refusal(action, status, &headers, &body) {
+    let mut refusal = protocol.refusal(action, status, &headers, &body);
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        refusal = Some(throttle::throttled(refusal, action, &headers, &body, request_id.as_deref()));
+    }
+    if let Some(refusal) = refusal {
         let lost = effect == Effect::Create && !protocol.is_certain(&refusal);
         return Err(if lost { CallError::Unknown(refusal.to_string()) } else { CallError::Refused(refusal) });
     }

@@ -10,7 +10,7 @@ pub mod sign;
 use crate::{
     account::{AccountVendor, Endpoint},
     engine::external::{Connect, Material, Unusable},
-    wire::{Answer, CallError, Class, Effect, Protocol, Refusal},
+    wire::{Answer, CallError, Effect, Protocol, Refusal},
 };
 use http::{HeaderMap, Method, StatusCode, header};
 use jiff::Timestamp;
@@ -149,7 +149,7 @@ impl Protocol for Acs3<'_> {
         Some(Refusal {
             action: action.into(),
             status: status.as_u16(),
-            class: if status == StatusCode::TOO_MANY_REQUESTS { Class::Throttled } else { class },
+            class,
             code: error.code,
             message: error.message,
             request_id,

@@ -234,7 +234,7 @@ impl Protocol for Gateway<'_> {
         Some(Refusal {
             action: action.into(),
             status: status.as_u16(),
-            class: if status == StatusCode::TOO_MANY_REQUESTS { Class::Throttled } else { class },
+            class,
             code: if code.is_empty() { number } else { code },
             message: error.message,
             request_id: metadata.request_id,

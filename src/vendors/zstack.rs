@@ -286,7 +286,7 @@ impl Protocol for Rest<'_> {
         Some(Refusal {
             action: action.into(),
             status: status.as_u16(),
-            class: if status == StatusCode::TOO_MANY_REQUESTS { Class::Throttled } else { class },
+            class,
             code,
             message,
             request_id: String::new(),
@@ -350,6 +350,5 @@ mod tests {
             assert_eq!(refusal(status, body), None, "{status} {body}");
         }
         assert_eq!(refusal(202, "{}"), None);
-        assert_eq!(refusal(429, "too many requests").unwrap().class, Class::Throttled);
     }
 }

@@ -4,7 +4,7 @@ pub mod errors;
 pub mod sign;
 
 use super::{Client, sign::Keys};
-use crate::wire::{Answer, CallError, Class, Effect, Protocol, Refusal};
+use crate::wire::{Answer, CallError, Effect, Protocol, Refusal};
 use http::{HeaderMap, Method, StatusCode};
 use jiff::Timestamp;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -66,7 +66,7 @@ impl Protocol for Acs<'_> {
         Some(Refusal {
             action: action.into(),
             status: status.as_u16(),
-            class: if status == StatusCode::TOO_MANY_REQUESTS { Class::Throttled } else { class },
+            class,
             code: error.code,
             message: error.message,
             request_id: self.request_id(headers, body).unwrap_or(error.request_id),
