@@ -9,7 +9,7 @@ mod server;
 use cloud_image_operator::{
     engine::{external::External, external::Submitted, progress::Handle},
     vendors::aliyun::{errors, image_component::ImageComponent},
-    wire::{CallError, Class, Http},
+    wire::{CallError, Class, Http, table::lookup},
 };
 use serde_json::json;
 use server::{Act, Server, answer};
@@ -27,8 +27,8 @@ fn every_code_of_the_page_has_its_class_and_a_hint_in_both_languages() {
         let [status, code, reason] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
         assert!(status.parse::<u16>().is_ok_and(|status| (400..600).contains(&status)), "{line}");
         // A family such as `MissingParameter*` would know the code too, but not what to do about it.
-        assert!(errors::TABLE.iter().any(|row| row.0 == code), "{code} has no row of its own");
-        let (class, hint) = errors::lookup(code);
+        assert!(errors::TABLE.iter().any(|row| row.code == code), "{code} has no row of its own");
+        let (class, hint) = lookup(&[errors::TABLE], code, "");
         assert_eq!(class.reason(), reason, "{code}");
         let (english, chinese) = hint.split_once(" / ").unwrap_or_default();
         assert!(english.is_ascii() && english.len() > 10, "{code}: {hint}");

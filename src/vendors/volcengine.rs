@@ -12,7 +12,7 @@ use crate::{
         external::{Connect, Material, Unusable},
     },
     period::Period,
-    wire::{Answer, CallError, Class, Effect, Protocol, Refusal, encode},
+    wire::{Answer, CallError, Class, Effect, Protocol, Refusal, encode, table::lookup},
 };
 use http::{HeaderMap, Method, StatusCode, header};
 use jiff::Timestamp;
@@ -227,8 +227,8 @@ impl Protocol for Gateway<'_> {
         let Head { metadata } = serde_json::from_slice(body).ok()?;
         let error = metadata.error?;
         let (code, number) = (text(&error.code), text(&error.code_n));
-        let (class, hint) = match errors::lookup(&code) {
-            (Class::Unlisted, "") => errors::lookup(&number),
+        let (class, hint) = match lookup(&[errors::TABLE], &code, "") {
+            (Class::Unlisted, "") => lookup(&[errors::TABLE], &number, ""),
             known => known,
         };
         Some(Refusal {
