@@ -17,13 +17,15 @@ use std::{net::Ipv4Addr, time::Duration};
 
 // ---- Codes -----------------------------------------------------------------------------------------------------------
 
-/// HTTP status, code, and the reason that users see, as the page of CreateImageComponent lists the codes.
-const PAGE: &str = include_str!("data/create-image-component-codes.txt");
+/// HTTP status, code, and the reason that users see: all codes of the page of CreateImageComponent, and those of
+/// TagResources that our calls can meet.
+const CREATE: &str = include_str!("data/create-image-component-codes.txt");
+const TAG: &str = include_str!("data/tag-resources-codes.txt");
 
 #[test]
-fn every_code_of_the_page_has_its_class_and_a_hint_in_both_languages() {
-    assert_eq!(PAGE.lines().count(), 33, "the page has 33 codes");
-    for line in PAGE.lines() {
+fn every_code_of_the_pages_has_its_class_and_a_hint_in_both_languages() {
+    assert_eq!(CREATE.lines().count(), 33, "the page has 33 codes");
+    for line in CREATE.lines().chain(TAG.lines()) {
         let [status, code, reason] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
         assert!(status.parse::<u16>().is_ok_and(|status| (400..600).contains(&status)), "{line}");
         // A family such as `MissingParameter*` would know the code too, but not what to do about it.

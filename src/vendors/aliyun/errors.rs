@@ -1,7 +1,7 @@
 //! Alibaba Cloud's error codes: code → class and hint.
 //!
-//! Sources: the error table of the CreateImageComponent page, the DescribeImageComponents and DeleteImageComponent
-//! pages, and the gateway's common codes.
+//! Sources: the error tables of the CreateImageComponent and TagResources pages, the DescribeImageComponents and
+//! DeleteImageComponent pages, and the gateway's common codes.
 
 use crate::wire::{
     Class,
@@ -153,6 +153,38 @@ pub const TABLE: &[Row] = &[
         Class::Invalid,
         "A component's content must not have FROM; remove it / 组件内容不支持 FROM 命令，请删除",
     ),
+    // Tags, at creation and later: TagResources
+    row(
+        "NumberExceed.Tags",
+        Class::Invalid,
+        "Shorten forProvider.tag to 20 entries / tag 不能超过 20 个，请减少",
+    ),
+    row(
+        "InvalidTagCount",
+        Class::Invalid,
+        "Shorten forProvider.tag to 20 entries / tag 不能超过 20 个，请减少",
+    ),
+    row(
+        "InvalidTagKey.Malformed",
+        Class::Invalid,
+        "Correct the keys in forProvider.tag: 1 to 128 characters, not beginning with aliyun or acs:, without http:// and https:// / 请修改 tag 的键：1~128 个字符，不能以 aliyun 或 acs: 开头，不能包含 http:// 或 https://",
+    ),
+    row(
+        "InvalidTagValue.Malformed",
+        Class::Invalid,
+        "Correct the values in forProvider.tag: at most 128 characters, without http:// and https:// / 请修改 tag 的值：最多 128 个字符，不能包含 http:// 或 https://",
+    ),
+    row(
+        "Duplicate.TagKey",
+        Class::Invalid,
+        "Give each key in forProvider.tag once / tag 的键不能重复，请修改",
+    ),
+    row(
+        "OperationDenied.QuotaExceed",
+        Class::Quota,
+        "The component has too many tags with those that others set; remove some; it is tried again from time to time / 镜像组件的标签数已达上限，请删除部分标签，稍后会自动重试",
+    ),
+    row("InvalidResourceId.NotFound", Class::NotFound, "The component does not exist / 镜像组件不存在"),
     // DescribeImageComponents, DeleteImageComponent, idempotence
     row("InvalidImageComponent.NotFound", Class::NotFound, "The component does not exist / 镜像组件不存在"),
     row(
