@@ -169,6 +169,13 @@ pub const TEXTS: &[Row] = &[
         Class::Credentials,
         "ZStack did not take the Authorization header; check proxies on the way / ZStack 未接受 Authorization 请求头，请检查中间代理",
     ),
+    // The open server has no limit on requests; what stands in front of it may.
+    row_saying(
+        "",
+        "too many requests",
+        Class::Throttled,
+        "Too many requests; the operator waits / 请求过于频繁，将自动等待",
+    ),
     row_saying(
         "",
         "no api mapping",
@@ -192,6 +199,7 @@ mod tests {
     fn plain_text_is_told_apart() {
         assert_eq!(lookup_text(400, "Duplicate job uuid[abc]").0, Class::Conflict);
         assert_eq!(lookup_text(403, "requestTimeTooSkewed: the difference is too large").0, Class::ClockSkew);
+        assert_eq!(lookup_text(400, "too many requests").0, Class::Throttled);
         assert_eq!(lookup_text(400, "something else").0, Class::Unlisted);
         assert_eq!(lookup_text(500, "something else").0, Class::Unavailable);
     }
