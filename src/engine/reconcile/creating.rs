@@ -111,7 +111,7 @@ impl<K: External> Pass<'_, K> {
                 let settle =
                     if matches!(to, Progress::Submitting(_)) { self.settle(client) } else { Duration::ZERO };
                 let wait = wait_after(self.memo.failures, error).max(settle);
-                (Some(Notice::waiting(error.reason(), error.to_string())), Some(wait))
+                (Some(Notice::from(error)), Some(wait))
             }
             _ => {
                 self.memo.failures = 0;

@@ -140,7 +140,7 @@ impl<K: External> Pass<'_, K> {
         // The creating calls in between went well; how often it was all in vain is the number of attempts.
         self.memo.failures = attempt - 1;
         let error = CallError::Refused(refusal);
-        let notice = Notice::waiting(error.reason(), error.to_string());
+        let notice = Notice::from(&error);
         self.show(from, Progress::New { attempt, tried: Some(tried) }, Some(notice), false, None).await?;
         Ok(Next::In(wait_after(self.memo.failures, &error)))
     }

@@ -44,9 +44,9 @@ impl<K: External> Pass<'_, K> {
             // That a periodic look failed says nothing against the image, and a hiccup is not worth two writes.
             tracing::warn!(kind = %K::kind(&()), name = %self.object.name_any(), %error, "a look at the vendor failed");
         } else {
-            let stalled = error.class() == Some(Class::Invalid);
-            let notice = Notice { reason: error.reason().into(), message: error.to_string(), stalled };
-            self.show(from, to, Some(notice), stalled, None).await?;
+            let notice = Notice::from(error);
+            let settled = notice.stalled;
+            self.show(from, to, Some(notice), settled, None).await?;
         }
         Ok(Next::In(wait))
     }
