@@ -32,6 +32,8 @@ pub const ADMISSION: Duration = Duration::from_secs(30);
 pub const SKEW: SignedDuration = SignedDuration::from_mins(15);
 /// How long an object waits for its turn to create before it lets others have its worker.
 pub const TURN: Duration = Duration::from_secs(3);
+/// The longest pause that a vendor can ask for.
+pub const PAUSE: Duration = Duration::from_secs(300);
 /// How many times a difference may be set right without effect before the object is Stalled.
 pub const AMENDMENTS: u32 = 3;
 /// How long the API server may take to serve CRDs that were installed a moment ago.

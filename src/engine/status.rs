@@ -1,7 +1,10 @@
 //! Progress ⇄ the flat status. Conditions are a view of progress, made in one function and never read back. Pure.
 
 use super::progress::{Failure, Handle, Intent, Product, Progress};
-use crate::image::{ImageStatus, OUTCOME, Operation, OperationState, Phase, REQUESTED_AT};
+use crate::{
+    image::{ImageStatus, OUTCOME, Operation, OperationState, Phase, REQUESTED_AT},
+    wire::{CallError, Class},
+};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -19,18 +22,33 @@ pub struct Notice {
     pub reason: String,
     /// A sentence: what, why, and what to do.
     pub message: String,
-    /// Whether it goes on by itself.
+    /// Whether it does not go on by itself.
     pub stalled: bool,
+    /// Whether a person wants to be told of it by an Event, too.
+    pub event: bool,
 }
 
 impl Notice {
     /// It goes on by itself.
     pub fn waiting(reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { reason: reason.into(), message: message.into(), stalled: false }
+        Self { reason: reason.into(), message: message.into(), stalled: false, event: true }
     }
     /// It does not.
     pub fn stalled(reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { reason: reason.into(), message: message.into(), stalled: true }
+        Self { reason: reason.into(), message: message.into(), stalled: true, event: true }
+    }
+}
+
+impl From<&CallError> for Notice {
+    /// Being throttled, which may happen to hundreds of objects at once, is nothing to tell each time: it is how a limit
+    /// works, and the condition and the metrics show it.
+    fn from(error: &CallError) -> Self {
+        Self {
+            reason: error.reason().into(),
+            message: error.to_string(),
+            stalled: error.class() == Some(Class::Invalid),
+            event: error.class() != Some(Class::Throttled),
+        }
     }
 }
 

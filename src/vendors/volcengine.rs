@@ -12,7 +12,7 @@ use crate::{
         external::{Connect, Material, Unusable},
     },
     period::Period,
-    wire::{Answer, CallError, Class, Effect, Protocol, Refusal, encode},
+    wire::{Answer, CallError, Class, Effect, Protocol, Refusal, encode, table::lookup},
 };
 use http::{HeaderMap, Method, StatusCode, header};
 use jiff::Timestamp;
@@ -227,14 +227,14 @@ impl Protocol for Gateway<'_> {
         let Head { metadata } = serde_json::from_slice(body).ok()?;
         let error = metadata.error?;
         let (code, number) = (text(&error.code), text(&error.code_n));
-        let (class, hint) = match errors::lookup(&code) {
-            (Class::Unlisted, "") => errors::lookup(&number),
+        let (class, hint) = match lookup(&[errors::TABLE], &code, "") {
+            (Class::Unlisted, "") => lookup(&[errors::TABLE], &number, ""),
             known => known,
         };
         Some(Refusal {
             action: action.into(),
             status: status.as_u16(),
-            class: if status == StatusCode::TOO_MANY_REQUESTS { Class::Throttled } else { class },
+            class,
             code: if code.is_empty() { number } else { code },
             message: error.message,
             request_id: metadata.request_id,

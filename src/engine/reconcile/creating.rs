@@ -1,6 +1,6 @@
 //! From nothing to something at the vendor: intent, call, answer; and what became of a lost one.
 
-use super::{Error, Next, Pass};
+use super::{Error, Next, Pass, showing::wait_after};
 use crate::{
     engine::{
         external::{External, Submitted},
@@ -169,8 +169,8 @@ impl<K: External> Pass<'_, K> {
                 }
                 let settle =
                     if matches!(to, Progress::Submitting(_)) { self.settle(client) } else { Duration::ZERO };
-                let wait = self.backoff(error).max(settle);
-                (Some(Notice::waiting(error.reason(), error.to_string())), Some(wait))
+                let wait = wait_after(self.memo.failures, error).max(settle);
+                (Some(Notice::from(error)), Some(wait))
             }
             _ => {
                 self.memo.failures = 0;

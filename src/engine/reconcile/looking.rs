@@ -1,6 +1,6 @@
 //! Looking at what the vendor has, and setting right what differs.
 
-use super::{Error, Next, Pass};
+use super::{Error, Next, Pass, showing::wait_after};
 use crate::{
     engine::{
         external::External,
@@ -143,9 +143,9 @@ impl<K: External> Pass<'_, K> {
         // The creating calls in between went well; how often it was all in vain is the number of attempts.
         self.memo.failures = attempt - 1;
         let error = CallError::Refused(refusal);
-        let notice = Notice::waiting(error.reason(), error.to_string());
+        let notice = Notice::from(&error);
         self.show(from, Progress::New { attempt, tried: Some(tried) }, Some(notice), false, None).await?;
-        Ok(Next::In(self.backoff(&error)))
+        Ok(Next::In(wait_after(self.memo.failures, &error)))
     }
 
     /// Sets a difference right and looks again.

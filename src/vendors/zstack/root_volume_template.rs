@@ -591,6 +591,7 @@ fn observed(standing: Standing) -> Option<Observation> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::table::lookup;
 
     fn parameters(change: Value) -> TemplateParameters {
         let mut parameters = json!({
@@ -612,7 +613,7 @@ mod tests {
     }
 
     fn refusal(code: &str, message: &str) -> Refusal {
-        let (class, hint) = errors::lookup(code, message);
+        let (class, hint) = lookup(&[errors::TABLE], code, message);
         Refusal {
             action: RootVolumeTemplate::ACTION.into(),
             status: 503,
