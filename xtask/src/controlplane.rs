@@ -77,7 +77,7 @@ impl ControlPlane {
         let programs = binaries::ready(&PROGRAMS)?;
         let mut attempt = 1;
         loop {
-            match Self::start_once(&programs, audit) {
+            match Self::start_once(&programs, free_port()?, audit) {
                 Err(Failure::PortTaken) if attempt < ATTEMPTS => attempt += 1,
                 Err(Failure::PortTaken) => {
                     return Err(Error::Failed(format!("{ATTEMPTS} free ports in turn were taken by others")));
@@ -117,7 +117,7 @@ impl ControlPlane {
             .try_for_each(Process::expect_running)
     }
 
-    fn start_once(programs: &Path, audit: Audit) -> Result<Self, Failure> {
+    fn start_once(programs: &Path, port: u16, audit: Audit) -> Result<Self, Failure> {
         // Private: keys and etcd's socket are in it.
         let folder = tempfile::Builder::new()
             .prefix("controlplane-")
@@ -125,7 +125,6 @@ impl ControlPlane {
             .tempdir()
             .doing(|| "make a temporary folder")?;
         let authority = Authority::new()?;
-        let port = free_port()?;
         let url = format!("https://127.0.0.1:{port}");
         let setup = Setup { programs, folder: folder.path(), authority: &authority, url: &url };
 
@@ -288,7 +287,7 @@ impl Setup<'_> {
     fn launch(&self, name: &str, flags: &[(&str, &str)]) -> Result<Process> {
         let mut command = Command::new(self.programs.join(name));
         command.args(flags.iter().map(|(flag, value)| format!("--{flag}={value}"))).current_dir(self.folder);
-        // Whichever ends last leaves nothing of the folder, also when nobody is left to drop it.
+        // Whichever is ended last leaves nothing of the folder, also when nobody is left to drop it.
         Launch::new(name, command).log(self.folder.join(format!("{name}.log"))).scratch(self.folder).start()
     }
 
@@ -330,4 +329,21 @@ fn until(what: &str, part: &mut Process, mut done: impl FnMut() -> Result<bool>)
         Ok(done()?.then_some(()))
     })?;
     found.ok_or_else(|| part.failure(&format!("is running, but after {} s not yet {what}", LIMIT.as_secs())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_somebody_took_is_told_from_other_failures() {
+        let programs = binaries::ready(&PROGRAMS).unwrap();
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        match ControlPlane::start_once(&programs, port, Audit::Nothing) {
+            Err(Failure::PortTaken) => {}
+            Err(Failure::Other(error)) => panic!("{error}"),
+            Ok(_) => panic!("two cannot listen at one port"),
+        }
+    }
 }
