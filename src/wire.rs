@@ -4,6 +4,7 @@ pub mod digest;
 pub mod encode;
 pub mod endpoint;
 pub mod outcome;
+pub mod pages;
 pub mod request;
 pub mod table;
 mod throttle;

@@ -12,6 +12,7 @@ use crate::{
     wire::{
         CallError, Class, Effect,
         encode::{self, lower_camel},
+        pages,
     },
 };
 use http::Method;
@@ -20,10 +21,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::Value;
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 // ---- What a user writes --------------------------------------------------------------------------------------------
 
@@ -188,24 +186,19 @@ async fn get(client: &Client, id: &str) -> Result<Option<Value>, CallError> {
     }
 }
 
-/// ListImages: the account's own images, as long as `more` says so after each page.
-async fn list(client: &Client, mut more: impl FnMut(&[Value]) -> bool) -> Result<Vec<Value>, CallError> {
-    let mut rows = vec![];
-    let mut seen = HashSet::new();
-    let mut marker = String::new();
-    loop {
+/// ListImages: the account's own images, all or the first pages that are `enough`.
+async fn list(client: &Client, enough: impl FnMut(&[Value]) -> bool) -> Result<Vec<Value>, CallError> {
+    let read = |marker: Option<String>| {
         let mut query = vec![("MaxItemCount", "100")];
-        query.extend((!marker.is_empty()).then_some(("Marker", marker.as_str())));
+        query.extend(marker.as_deref().map(|marker| ("Marker", marker)));
         let target = format!("/images?{}", encode::sorted(query));
-        let page: Page =
-            client.batch_compute("ListImages", Effect::Read, Method::GET, &target, vec![]).await?.value;
-        rows.extend(page.items.into_iter().map(lower_camel));
-        // A page that came before must not be read for ever.
-        match page.next_marker.filter(|next| !next.is_empty() && seen.insert(next.clone())) {
-            Some(next) if more(&rows) => marker = next,
-            _ => return Ok(rows),
+        async move {
+            let page: Page =
+                client.batch_compute("ListImages", Effect::Read, Method::GET, &target, vec![]).await?.value;
+            Ok(pages::Page { rows: page.items, next: page.next_marker })
         }
-    }
+    };
+    pages::all("id", read, enough).await
 }
 
 // ---- How one becomes the other -------------------------------------------------------------------------------------
@@ -266,7 +259,7 @@ impl External for BatchComputeImage {
             let mut rows = rows.iter().filter_map(read);
             rows.find(|row| Some(&row.ecs_image_id) == self.spec.for_provider.ecs_image_id.as_ref())
         };
-        let rows = list(client, |rows| registered(rows).is_none()).await?;
+        let rows = list(client, |rows| registered(rows).is_some()).await?;
         let lookalike = |row: Row| Lookalike {
             created: row.creation_time.parse().ok(),
             comparison: self.spec.for_provider.compare(&row),
@@ -289,10 +282,10 @@ impl External for BatchComputeImage {
     ) -> Result<HashMap<Handle, Observation>, CallError> {
         let mut found = HashMap::new();
         if handles.len() > 1 {
-            let mut pages = 1;
+            let mut calls = 0;
             let rows = list(client, |_| {
-                pages += 1;
-                pages <= handles.len()
+                calls += 1;
+                calls >= handles.len()
             });
             for row in rows.await? {
                 if let Some(id) = row.get("id").and_then(Value::as_str) {
@@ -317,7 +310,7 @@ impl External for BatchComputeImage {
 
     async fn find(&self, client: &Client, matching: &BatchComputeMatch) -> Result<Vec<Handle>, CallError> {
         let fits = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is);
-        let rows = list(client, |_| true).await?;
+        let rows = list(client, |_| false).await?;
         Ok(rows
             .iter()
             .filter_map(read)

@@ -8,7 +8,7 @@ use crate::{
         progress::{Comparison, Deletion, Handle, Lookalike, Observation, Product, Recovered},
     },
     image::{ImageSpec, ImageStatus, fixed, observe_needs_import},
-    wire::{CallError, Class, Effect, encode::lower_camel},
+    wire::{CallError, Class, Effect, pages},
 };
 use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::Value;
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     time::Duration,
 };
 
@@ -259,21 +259,17 @@ async fn describe(
     region: &str,
     filter: &[(String, String)],
 ) -> Result<Vec<Value>, CallError> {
-    let mut rows = vec![];
-    let mut seen = HashSet::new();
-    let mut token = None;
-    loop {
+    let read = |token: Option<String>| {
         let mut params = vec![pair("Owner", "SELF"), pair("MaxResults", "100")];
         params.extend_from_slice(filter);
-        params.extend(token.map(|token: String| pair("NextToken", token)));
-        let page: Page = client.ecs("DescribeImageComponents", Effect::Read, region, &params).await?.value;
-        rows.extend(page.image_component.image_component_set.into_iter().map(lower_camel));
-        // A page that came before must not be read for ever.
-        match page.next_token.filter(|next| !next.is_empty() && seen.insert(next.clone())) {
-            Some(next) => token = Some(next),
-            None => return Ok(rows),
+        params.extend(token.map(|token| pair("NextToken", token)));
+        async move {
+            let page: Page =
+                client.ecs("DescribeImageComponents", Effect::Read, region, &params).await?.value;
+            Ok(pages::Page { rows: page.image_component.image_component_set, next: page.next_token })
         }
-    }
+    };
+    pages::all("imageComponentId", read, |_| false).await
 }
 
 fn pair(key: impl Into<String>, value: impl Into<String>) -> (String, String) {
@@ -532,6 +528,7 @@ fn read(row: &Value) -> Option<Component> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::encode::lower_camel;
 
     fn parameters() -> ComponentParameters {
         serde_json::from_value(serde_json::json!({

@@ -10,17 +10,14 @@ use crate::{
         progress::{Comparison, Deletion, Failure, Handle, Observation, Product, Recovered},
     },
     image::{ImageSpec, ImageStatus, fixed, observe_needs_import},
-    wire::{CallError, Class, Effect, Refusal, encode::lower_camel, table::lookup},
+    wire::{CallError, Class, Effect, Refusal, pages, table::lookup},
 };
 use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::{Value, json};
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 // ---- What a user writes --------------------------------------------------------------------------------------------
 
@@ -190,7 +187,7 @@ struct Built {
 #[serde(rename_all = "PascalCase")]
 struct Page {
     #[serde(default)]
-    row: Vec<Value>,
+    row: Option<Vec<Value>>,
     #[serde(default)]
     next_token: Option<String>,
 }
@@ -241,37 +238,23 @@ pub struct Deleted {
 
 /// DeleteAOSPImage takes at most 10 ids.
 const DELETES: usize = 10;
-/// An invalid NextToken starts over without an error, so pages are counted too.
-const PAGES: usize = 1000;
 
 /// ListAOSPImage of the product's own images, with all its pages; rows in lowerCamelCase.
 async fn list(client: &Client, product: &str, mut body: Value) -> Result<Vec<Value>, CallError> {
-    let mut rows = HashMap::new();
-    let mut order = vec![];
-    let mut tokens = HashSet::new();
     body["ProductId"] = json!(product);
     body["IsPublic"] = json!(false);
     body["MaxResults"] = json!(100);
-    for _ in 0..PAGES {
-        let page: Page = client.acep("ListAOSPImage", Effect::Read, &body).await?.value;
-        let before = rows.len();
-        for row in page.row.into_iter().map(lower_camel) {
-            if let Some(id) = row.get("imageId").and_then(Value::as_str)
-                && rows.insert(id.to_owned(), row.clone()).is_none()
-            {
-                order.push(id.to_owned());
-            }
+    let read = |token: Option<String>| {
+        let mut body = body.clone();
+        if let Some(token) = token {
+            body["NextToken"] = json!(token);
         }
-        // A token that came before, or a page with nothing new, means that the list has started over.
-        match page
-            .next_token
-            .filter(|next| !next.is_empty() && rows.len() > before && tokens.insert(next.clone()))
-        {
-            Some(next) => body["NextToken"] = json!(next),
-            None => break,
+        async move {
+            let page: Page = client.acep("ListAOSPImage", Effect::Read, &body).await?.value;
+            Ok(pages::Page { rows: page.row.unwrap_or_default(), next: page.next_token })
         }
-    }
-    Ok(order.iter().filter_map(|id| rows.remove(id)).collect())
+    };
+    pages::all("imageId", read, |_| false).await
 }
 
 impl Client {

@@ -9,17 +9,14 @@ use crate::{
         progress::{Comparison, Deletion, Failure, Handle, Observation, Product, Recovered},
     },
     image::{ImageRef, ImageSpec, ImageStatus, OperationState, fixed, observe_needs_import},
-    wire::{CallError, Effect, encode::lower_camel},
+    wire::{CallError, Effect, pages},
 };
 use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 // ---- What a user writes --------------------------------------------------------------------------------------------
 
@@ -118,7 +115,7 @@ struct Exported {
 #[serde(rename_all = "PascalCase")]
 struct Page {
     #[serde(default)]
-    tasks: Vec<Value>,
+    tasks: Option<Vec<Value>>,
     #[serde(default)]
     next_token: Option<String>,
 }
@@ -141,21 +138,16 @@ struct Task {
 
 /// DescribeTasks with all its pages: without `MaxResults` it answers 20 rows, however many ids were asked for.
 async fn describe(client: &Client, filter: &[(String, String)]) -> Result<Vec<Value>, CallError> {
-    let mut rows = vec![];
-    let mut seen = HashSet::new();
-    let mut token = None;
-    loop {
+    let read = |token: Option<String>| {
         let mut params = vec![("MaxResults".to_owned(), "100".to_owned())];
         params.extend_from_slice(filter);
-        params.extend(token.map(|token: String| ("NextToken".to_owned(), token)));
-        let page: Page = client.ecs("DescribeTasks", Effect::Read, &params).await?.value;
-        rows.extend(page.tasks.into_iter().map(lower_camel));
-        // A page that came before must not be read for ever.
-        match page.next_token.filter(|next| !next.is_empty() && seen.insert(next.clone())) {
-            Some(next) => token = Some(next),
-            None => return Ok(rows),
+        params.extend(token.map(|token| ("NextToken".to_owned(), token)));
+        async move {
+            let page: Page = client.ecs("DescribeTasks", Effect::Read, &params).await?.value;
+            Ok(pages::Page { rows: page.tasks.unwrap_or_default(), next: page.next_token })
         }
-    }
+    };
+    pages::all("id", read, |_| false).await
 }
 
 fn exports_of(image: &str) -> [(String, String); 1] {
@@ -350,6 +342,7 @@ fn percent(process: &Value) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::encode::lower_camel;
     use serde_json::json;
 
     #[test]

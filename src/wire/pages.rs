@@ -1,0 +1,155 @@
+//! Reading a list of many pages to its end, or saying that it could not be: a part of a list must never pass for all of it.
+
+use super::{CallError, encode::lower_camel};
+use serde_json::Value;
+use std::{collections::HashSet, future::Future};
+
+/// A vendor that never ends a list is not asked for ever.
+const PAGES: usize = 1000;
+
+/// One page of a list.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Page {
+    /// As the vendor sent them.
+    pub rows: Vec<Value>,
+    /// Where the next page begins, in the vendor's words; `None` or empty: this was the last.
+    pub next: Option<String>,
+}
+
+/// The rows of all pages, keys in lowerCamelCase, each once; or of the first pages that are `enough`. `key` names the
+/// rows' id, in lowerCamelCase; `read` gets one page, the first one for `None`.
+///
+/// A list may start over, since a token was not valid any more: it is read once more from its beginning then. When that
+/// fails as well, and when rows have no id, the answer is [`CallError::Unknown`] and not what there is.
+pub async fn all<R: Future<Output = Result<Page, CallError>>>(
+    key: &str,
+    mut read: impl FnMut(Option<String>) -> R,
+    mut enough: impl FnMut(&[Value]) -> bool,
+) -> Result<Vec<Value>, CallError> {
+    for _ in 0..2 {
+        if let Some(rows) = once(key, &mut read, &mut enough).await? {
+            return Ok(rows);
+        }
+    }
+    Err(CallError::Unknown(
+        "the vendor's list starts over and over, so it could not be read to its end".into(),
+    ))
+}
+
+/// All rows, or nothing for a list that started over.
+async fn once<R: Future<Output = Result<Page, CallError>>>(
+    key: &str,
+    read: &mut impl FnMut(Option<String>) -> R,
+    enough: &mut impl FnMut(&[Value]) -> bool,
+) -> Result<Option<Vec<Value>>, CallError> {
+    let (mut rows, mut ids, mut tokens) = (vec![], HashSet::new(), HashSet::new());
+    let mut token = None;
+    for _ in 0..PAGES {
+        let page = read(token).await?;
+        let (before, empty) = (rows.len(), page.rows.is_empty());
+        for row in page.rows.into_iter().map(lower_camel) {
+            let Some(id) = row.get(key).and_then(Value::as_str) else {
+                return Err(CallError::Unknown(format!("the vendor's list has a row without {key}")));
+            };
+            if ids.insert(id.to_owned()) {
+                rows.push(row);
+            }
+        }
+        token = page.next.filter(|next| !next.is_empty());
+        let Some(next) = &token else { return Ok(Some(rows)) };
+        if enough(&rows) {
+            return Ok(Some(rows));
+        }
+        // A filter of the vendor's may leave a page empty, but a token that came before leads round in a circle.
+        if !tokens.insert(next.clone()) || rows.len() == before && !empty {
+            return Ok(None);
+        }
+    }
+    Err(CallError::Unknown(format!(
+        "the vendor's list has more than {PAGES} pages, so it was not read to its end"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::{cell::Cell, future::ready, pin::pin, task};
+
+    /// Reads what `page` makes of each token, and counts the pages.
+    fn list(
+        page: impl Fn(usize, Option<&str>) -> (Vec<&'static str>, &'static str),
+        most: usize,
+    ) -> (Result<Vec<String>, CallError>, usize) {
+        let calls = Cell::new(0);
+        let read = |token: Option<String>| {
+            calls.set(calls.get() + 1);
+            let (ids, next) = page(calls.get(), token.as_deref());
+            let rows = ids.into_iter().map(|id| json!({ "Id": id })).collect();
+            ready(Ok(Page { rows, next: Some(next.into()) }))
+        };
+        let done = now(all("id", read, |rows| rows.len() >= most));
+        let id = |row: &Value| row["id"].as_str().unwrap_or_default().to_owned();
+        (done.map(|rows| rows.iter().map(id).collect()), calls.get())
+    }
+
+    /// Nothing here ever waits.
+    fn now<T>(future: impl Future<Output = T>) -> T {
+        match pin!(future).poll(&mut task::Context::from_waker(task::Waker::noop())) {
+            task::Poll::Ready(done) => done,
+            task::Poll::Pending => panic!("it waits"),
+        }
+    }
+
+    fn pages(token: Option<&str>) -> (Vec<&'static str>, &'static str) {
+        match token {
+            Some("2") => (vec!["b", "c"], "3"),
+            Some("3") => (vec![], "4"),
+            Some("4") => (vec!["d"], ""),
+            _ => (vec!["a", "b"], "2"),
+        }
+    }
+
+    #[test]
+    fn all_pages_are_read_and_each_row_is_there_once() {
+        let (rows, calls) = list(|_, token| pages(token), usize::MAX);
+        assert_eq!((rows.unwrap().concat().as_str(), calls), ("abcd", 4));
+        let (rows, calls) = list(|_, token| pages(token), 3);
+        assert_eq!((rows.unwrap().concat().as_str(), calls), ("abc", 2), "enough is enough");
+    }
+
+    #[test]
+    fn a_list_that_starts_over_is_read_once_more() {
+        let (rows, calls) = list(|call, token| pages(token.filter(|_| call != 2)), usize::MAX);
+        assert_eq!((rows.unwrap().concat().as_str(), calls), ("abcd", 6));
+    }
+
+    #[test]
+    fn a_part_never_passes_for_the_whole() {
+        type Answer = (Vec<&'static str>, &'static str);
+        let spoilt: [(&str, fn(usize, Option<&str>) -> Answer); 3] = [
+            ("starts over", |_, _| pages(None)),
+            ("goes in a circle", |call, _| (vec![["a", "b", "c", "d"][call % 4]], ["2", "3"][call % 2])),
+            ("gives the same token again", |_, _| (vec![], "same")),
+        ];
+        for (how, page) in spoilt {
+            let (rows, calls) = list(page, usize::MAX);
+            assert!(matches!(rows, Err(CallError::Unknown(_))), "{how}");
+            assert!(calls <= 6, "{how}: {calls}");
+        }
+    }
+
+    #[test]
+    fn a_list_without_an_end_ends() {
+        let calls = Cell::new(0);
+        let read = |_| {
+            calls.set(calls.get() + 1);
+            let id = calls.get().to_string();
+            ready(Ok(Page { rows: vec![json!({ "Id": id })], next: Some(id) }))
+        };
+        assert!(matches!(now(all("id", read, |_| false)), Err(CallError::Unknown(_))));
+        assert_eq!(calls.get(), PAGES);
+        let nameless = |_| ready(Ok(Page { rows: vec![json!({ "Id": null })], next: None }));
+        assert!(matches!(now(all("id", nameless, |_| false)), Err(CallError::Unknown(_))));
+    }
+}
