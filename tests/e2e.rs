@@ -15,8 +15,10 @@ mod e2e {
     mod lost_answers;
     mod malformed;
     mod policies;
+    mod races;
     mod replicas;
     mod rights;
     mod root_volume_template;
     mod scale;
+    mod turns;
 }

@@ -161,15 +161,15 @@ impl Catalog {
         self.each(|shelf| shelf.kind() == kind && shelf.holds(id, uid)).contains(&true)
     }
 
-    /// Takes the word about `thing` for an object, or says who has it. With `under_way`, for an object that has acted
-    /// already, it always gets it.
-    pub fn claim(&self, thing: &str, uid: &str, name: &str, under_way: bool) -> Result<(), String> {
+    /// Takes the word about `thing` for an object, or says who has it; `None` as long as that is not known. With
+    /// `under_way`, for an object that has acted already, it always gets it.
+    pub fn claim(&self, thing: &str, uid: &str, name: &str, under_way: bool) -> Result<(), Option<String>> {
         let mut words = self.words();
         self.wait_for(Signal::Free(thing.into()));
         match words.held.get(thing) {
-            Some((holder, its_name)) if holder != uid && !under_way => return Err(its_name.clone()),
+            Some((holder, its_name)) if holder != uid && !under_way => return Err(Some(its_name.clone())),
             None if !under_way && !words.is_all_known() => {
-                return Err("the objects that were under way when the operator started".into());
+                return Err(None);
             }
             _ => {}
         }
@@ -255,7 +255,7 @@ mod tests {
         let mut signals = catalog.signals();
         assert_eq!(catalog.claim("image-1", "a", "ns/a", false), Ok(()));
         assert_eq!(catalog.claim("image-1", "a", "ns/a", false), Ok(()), "again, for the same object");
-        assert_eq!(catalog.claim("image-1", "b", "ns/b", false), Err("ns/a".into()));
+        assert_eq!(catalog.claim("image-1", "b", "ns/b", false), Err(Some("ns/a".into())));
         assert_eq!(catalog.claim("image-2", "b", "ns/b", false), Ok(()));
         catalog.give_back("a");
         assert_eq!(signals.try_recv(), Ok(Signal::Free("image-1".into())));
@@ -269,7 +269,7 @@ mod tests {
         assert!(catalog.claim("image-1", "new", "ns/new", false).is_err());
         assert_eq!(catalog.claim("image-1", "old", "ns/old", true), Ok(()));
         catalog.spoken("old");
-        assert_eq!(catalog.claim("image-1", "new", "ns/new", false), Err("ns/old".into()));
+        assert_eq!(catalog.claim("image-1", "new", "ns/new", false), Err(Some("ns/old".into())));
         assert_eq!(catalog.claim("image-2", "new", "ns/new", false), Ok(()));
     }
 

@@ -29,6 +29,8 @@ pub struct Memo {
     pub deleting: bool,
     /// The newest version of the object that this process wrote or saw, and when.
     pub newest: Option<(u64, Instant)>,
+    /// It has waited for all objects to be known.
+    pub starting: bool,
     /// The trouble that was shown last, so that an Event is not repeated.
     pub trouble: Option<String>,
 }

@@ -110,6 +110,9 @@ pub async fn reconcile<K: External>(
     Ok(wake.map_or_else(Action::await_change, Action::requeue))
 }
 
+/// Why an object waits that could begin if all others were known.
+const STARTING: &str = "OperatorStarting";
+
 /// When to come back.
 enum Next {
     /// After this long, or when the object or its account changes.
@@ -174,6 +177,10 @@ impl<K: External> Pass<'_, K> {
             return Ok(next);
         }
         if let Err(notice) = self.prepare(&client, &progress, &step) {
+            // All objects have been read in a moment, which is not worth a word.
+            if notice.reason == STARTING && !std::mem::replace(&mut self.memo.starting, true) {
+                return Ok(Next::Poll(pace::ACCOUNTS));
+            }
             self.show(&progress, progress.clone(), Some(notice), false, None).await?;
             return Ok(Next::Poll(pace::OTHERS));
         }
@@ -272,11 +279,15 @@ impl<K: External> Pass<'_, K> {
         }
         let thing = self.subject().exclusive().filter(|_| begins && !progress.under_way());
         thing.map_or(Ok(()), |thing| {
-            catalog.claim(&thing, &self.uid(), &self.full_name(), false).map_err(|who| {
-                Notice::waiting(
+            catalog.claim(&thing, &self.uid(), &self.full_name(), false).map_err(|who| match who {
+                Some(who) => Notice::waiting(
                     "WaitsForOther",
                     format!("waits for {who}, which is at work on {thing}; only one can be at a time"),
-                )
+                ),
+                None => Notice::waiting(
+                    STARTING,
+                    "waits until all objects have been read: one of them may be at work on the same thing",
+                ),
             })
         })
     }
@@ -411,7 +422,7 @@ impl<K: External> Pass<'_, K> {
         self.object.annotations().get(name).map(String::as_str)
     }
     fn action(&self) -> &'static str {
-        if self.spec().import.is_some() { "Import" } else { K::ACTION }
+        if self.spec().import.is_some() && !self.is_creating() { "Import" } else { K::ACTION }
     }
     fn context(&self) -> Context {
         let (generation, asked) = self.asked;

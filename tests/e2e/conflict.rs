@@ -113,3 +113,25 @@ async fn a_match_imports_exactly_one() {
 
     assert_eq!(world.calls(CREATE), 0);
 }
+
+/// Two who manage one thing would delete it under each other's hands.
+#[tokio::test]
+async fn what_another_object_manages_is_not_imported() {
+    let world = World::new("import-held").await;
+    world.create(component("owner", json!({}))).await;
+    let owner = world.until_ready(KIND, "owner").await;
+    let id = &owner["status"]["imageId"];
+
+    let mut observer = import("observer", json!({ "id": id }));
+    observer["spec"]["managementPolicy"] = json!("Observe");
+    world.create(observer).await;
+    world.until_ready(KIND, "observer").await;
+    world.create(import("second", json!({ "id": id }))).await;
+    let message = world.until_condition(KIND, "second", "Ready", "False", "HeldByOther").await;
+    assert!(message.contains(id.as_str().expect("an id")), "{message}");
+    for name in ["second", "observer"] {
+        world.delete(KIND, name).await;
+        world.until_gone(KIND, name).await;
+    }
+    assert_eq!((world.calls("DeleteImageComponent"), world.vendor.aliyun_ecs().count()), (0, 1));
+}

@@ -149,3 +149,18 @@ async fn what_failed_is_tried_again_with_a_new_spec_or_on_request() {
     assert_eq!(asked["status"]["lastHandledReconcileAt"], "once more");
     assert_eq!((world.calls(CREATE), world.effects(CREATE)), (4, 2));
 }
+
+/// A vendor that is busy for a while is not one that does not do as it is told.
+#[tokio::test]
+async fn a_change_that_fails_at_first_arrives_all_the_same() {
+    let world = World::new("amend-failing").await;
+    world.create(component("tagged", json!({}))).await;
+    world.until_ready(KIND, "tagged").await;
+    world.vendor.set_faults(vec![
+        FaultRule::new(Fault::InternalError { effect: false }).action("TagResources").when(When::first(4)),
+    ]);
+    let tag = json!([{ "key": "team", "value": "base" }]);
+    world.patch(KIND, "tagged", json!({ "spec": { "forProvider": { "tag": tag } } })).await;
+    world.until_ready(KIND, "tagged").await;
+    assert_eq!(world.calls("TagResources"), 5);
+}

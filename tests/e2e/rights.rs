@@ -1,30 +1,10 @@
 //! What the operator may do in the cluster: it needs no more than this, and above all no Secret that it was not given.
 
-use crate::harness::{World, component};
-use serde_json::{Value, json};
+use crate::harness::{World, component, rights};
+use serde_json::json;
 
 const KIND: &str = "ImageComponent";
 const OPERATOR: &str = "rights-operator";
-
-fn rules(kind: &str, rules: Value) -> Value {
-    json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": kind,
-        "metadata": { "name": OPERATOR },
-        "rules": rules,
-    })
-}
-
-fn binding(kind: &str) -> Value {
-    let group = "rbac.authorization.k8s.io";
-    json!({
-        "apiVersion": format!("{group}/v1"),
-        "kind": format!("{kind}Binding"),
-        "metadata": { "name": OPERATOR },
-        "roleRef": { "apiGroup": group, "kind": kind, "name": OPERATOR },
-        "subjects": [{ "apiGroup": group, "kind": "User", "name": OPERATOR }],
-    })
-}
 
 #[tokio::test]
 async fn a_whole_life_needs_few_rights_and_one_secret() {
@@ -37,9 +17,9 @@ async fn a_whole_life_needs_few_rights_and_one_secret() {
     let here = json!([{
         "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["aliyun"], "verbs": ["get", "list", "watch"],
     }]);
-    for object in
-        [rules("ClusterRole", everywhere), binding("ClusterRole"), rules("Role", here), binding("Role")]
-    {
+    let granted =
+        [rights("ClusterRole", OPERATOR, OPERATOR, everywhere), rights("Role", OPERATOR, OPERATOR, here)];
+    for object in granted.concat() {
         world.create(object).await;
     }
     world.operator_user = Some(OPERATOR.into());

@@ -9,7 +9,7 @@ mod operator;
 mod plane;
 
 pub use objects::{
-    account, aosp_image, component, condition, image_export, is_ready, secret, volcengine_account,
+    account, aosp_image, component, condition, image_export, is_ready, rights, secret, volcengine_account,
 };
 pub use operator::{Operator, Program};
 pub use plane::{Target, Write};

@@ -87,6 +87,22 @@ pub fn image_export(name: &str, image: &str, spec: Value) -> Value {
     object
 }
 
+/// What a user may do: a `Role` or `ClusterRole` of this name with these rules, and its binding.
+pub fn rights(kind: &str, name: &str, user: &str, rules: Value) -> Vec<Value> {
+    let group = "rbac.authorization.k8s.io";
+    let version = format!("{group}/v1");
+    vec![
+        json!({ "apiVersion": version, "kind": kind, "metadata": { "name": name }, "rules": rules }),
+        json!({
+            "apiVersion": version,
+            "kind": format!("{kind}Binding"),
+            "metadata": { "name": name },
+            "roleRef": { "apiGroup": group, "kind": kind, "name": name },
+            "subjects": [{ "apiGroup": group, "kind": "User", "name": user }],
+        }),
+    ]
+}
+
 /// A condition of an object; null where it has none of that type.
 pub fn condition<'a>(object: &'a Value, type_: &str) -> &'a Value {
     let conditions = object["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);

@@ -60,12 +60,15 @@ impl<K: External> Pass<'_, K> {
     /// When to look again at something that went well.
     pub(super) fn after(&self, progress: &Progress) -> Next {
         match progress {
-            Progress::Building { .. } => Next::In(self.to_beat()),
             Progress::Submitting(_) => Next::In(self.to_beat()),
+            Progress::Unclear { .. } => Next::Change,
+            // What was made meanwhile can be deleted now.
+            _ if self.deleting() => Next::In(Duration::ZERO),
+            Progress::Building { .. } => Next::In(self.to_beat()),
             Progress::New { .. } => Next::In(Duration::ZERO),
             Progress::Ready { .. } => self.to_next_resync().map_or(Next::Change, Next::In),
             Progress::Missing { .. } => Next::In(pace::SLOW_LOOK),
-            Progress::Failed { .. } | Progress::Unclear { .. } => Next::Change,
+            Progress::Failed { .. } => Next::Change,
         }
     }
 
