@@ -21,9 +21,10 @@ static STARTER: OnceLock<u32> = OnceLock::new();
 const GLANCE: Duration = Duration::from_millis(50);
 
 /// From now on the first SIGINT or SIGTERM makes every wait of this module return [`Error::Interrupted`]; a second one
-/// ends the process at once. The end of the terminal (SIGHUP) or of the parent process interrupts too, unless SIGHUP
-/// is ignored, as under `nohup`. For programs: in a library's user (a test) signals keep the meaning they have.
-pub fn catch() -> Result<()> {
+/// ends the process at once. The end of the terminal (SIGHUP) interrupts too, and with `follow_parent` that of the parent
+/// process, unless SIGHUP is ignored, as under `nohup`. For programs: in a library's user (a test) signals keep the
+/// meaning they have.
+pub fn catch(follow_parent: bool) -> Result<()> {
     for signal in [SIGINT, SIGTERM] {
         // The order matters: the shutdown looks at the flag before this signal sets it.
         flag::register_conditional_shutdown(signal, 130, Arc::clone(&INTERRUPTED))
@@ -33,7 +34,9 @@ pub fn catch() -> Result<()> {
     if !hangups_are_ignored()? {
         // Kernel and shell both send one, so a second one is no sign of impatience.
         flag::register(SIGHUP, Arc::clone(&INTERRUPTED)).doing(|| "listen for signals")?;
-        STARTER.get_or_init(parent_id);
+        if follow_parent {
+            STARTER.get_or_init(parent_id);
+        }
     }
     Ok(())
 }

@@ -33,7 +33,9 @@ enum Verb {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let done = interrupt::catch().and_then(|()| match arguments.command {
+    // The others come to an end by themselves.
+    let follow_parent = matches!(arguments.command, Verb::Controlplane | Verb::Demo(_));
+    let done = interrupt::catch(follow_parent).and_then(|()| match arguments.command {
         Verb::Controlplane => controlplane::run(),
         Verb::Demo(options) => demo::run(&options),
         Verb::Generate { check } => generate::run(check),

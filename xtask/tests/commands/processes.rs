@@ -58,7 +58,7 @@ pub fn wait_until_gone(processes: &[Process]) {
         left.retain(|process| processes.iter().any(|one| one.id == process.id && one.line == process.line));
         Ok(left.is_empty().then_some(()))
     });
-    assert!(gone.unwrap().is_some(), "left: {left:#?}");
+    expect_none(gone.unwrap().is_some(), &left);
 }
 
 /// Waits until a folder is gone and no process names it.
@@ -66,7 +66,17 @@ pub fn wait_until_nothing_is_left(folder: &Path) {
     let gone = interrupt::wait_for(LIMIT, Duration::from_millis(20), || {
         Ok((of(folder).is_empty() && !folder.exists()).then_some(()))
     });
-    assert!(gone.unwrap().is_some(), "left: {:#?}", of(folder));
+    expect_none(gone.unwrap().is_some(), &of(folder));
+}
+
+/// Fails if they are not gone, and ends them: a failed test leaves nothing either.
+fn expect_none(is_gone: bool, left: &[Process]) {
+    if !is_gone {
+        for process in left {
+            let _ = Command::new("kill").args(["-KILL", &process.id.to_string()]).status();
+        }
+        panic!("left: {left:#?}");
+    }
 }
 
 /// Sends a signal, like `INT`.
