@@ -83,6 +83,9 @@ impl Http {
                 .map_err(|error| format!("caBundle: {}", chain(&error)))?,
             None => vec![],
         };
+        if ca_bundle.is_some() && extra.is_empty() {
+            return Err("caBundle holds no certificate".into());
+        }
         let builder = || {
             reqwest::Client::builder()
                 .timeout(timeout)
@@ -190,4 +193,18 @@ fn excerpt(body: &[u8]) -> String {
 
 fn id_note(request_id: Option<&str>) -> String {
     request_id.map(|id| format!(" [request id {id}]")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trust_needs_a_certificate() {
+        let new = |bundle| Http::new(Duration::from_secs(1), Duration::from_secs(1), bundle);
+        assert!(new(None).is_ok());
+        for bundle in ["", "MIIB", "-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----"] {
+            assert_eq!(new(Some(bundle)).unwrap_err(), "caBundle holds no certificate", "{bundle}");
+        }
+    }
 }

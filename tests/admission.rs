@@ -6,8 +6,10 @@ mod harness;
 mod admission {
     mod accounts;
     mod ask;
+    mod batch_compute_image;
     mod changes;
     mod defaults;
     mod image_component;
+    mod root_volume_template;
     mod schema;
 }

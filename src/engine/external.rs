@@ -96,17 +96,25 @@ pub struct Credentials {
 impl Credentials {
     /// The value of a key, or what to add to which Secret.
     pub fn get(&self, key: &str) -> Result<&str, Unusable> {
-        self.optional(key).ok_or_else(|| {
-            Unusable::new(
-                "SecretKeyMissing",
-                format!("Secret {} has no key {key:?}, or it is empty; add it", self.source),
-            )
-        })
+        self.optional(key).ok_or_else(|| self.missing(key))
+    }
+
+    /// The value of a key as it is, but for line ends after it: in a password, every blank counts.
+    pub fn password(&self, key: &str) -> Result<&str, Unusable> {
+        let value = self.keys.get(key).map(|value| value.trim_end_matches(['\r', '\n']));
+        value.filter(|value| !value.is_empty()).ok_or_else(|| self.missing(key))
     }
 
     /// The value of a key that need not be there.
     pub fn optional(&self, key: &str) -> Option<&str> {
         self.keys.get(key).map(|value| value.trim()).filter(|value| !value.is_empty())
+    }
+
+    fn missing(&self, key: &str) -> Unusable {
+        Unusable::new(
+            "SecretKeyMissing",
+            format!("Secret {} has no key {key:?}, or it is empty; add it", self.source),
+        )
     }
 }
 

@@ -92,7 +92,7 @@ impl Login {
         if secret.optional("accountName").is_some() {
             return Ok(Self::Account(Box::new(Session::new(
                 secret.get("accountName")?,
-                secret.get("password")?,
+                secret.password("password")?,
             ))));
         }
         if secret.optional("accessKeyId").is_some() {
@@ -300,9 +300,11 @@ impl Protocol for Rest<'_> {
         None
     }
 
-    /// HTTP 503 with an error of the API is its normal way to say no.
+    /// HTTP 503 with an error of the API is its normal way to say no; only two of them may follow after something was
+    /// made. What the REST layer says of a fault of its own may come at any time.
     fn is_certain(&self, refusal: &Refusal) -> bool {
         refusal.class != Class::Unavailable
+            || refusal.status == 503 && ![errors::INTERNAL, errors::TIMED_OUT].contains(&&*refusal.code)
     }
 }
 
@@ -335,6 +337,18 @@ mod tests {
         for (status, body) in [(503, r#"{"error":{"code":"SYS.1000"}}"#), (500, "an internal error")] {
             assert!(!is_certain(&refusal(status, body).unwrap()), "{body}");
         }
+    }
+
+    #[test]
+    fn that_something_could_not_be_done_is_certain() {
+        for code in ["SYS.1002", "SYS.1004", "SYS.1006", "SYS.1016", "SYS.1017", "IMG.1000", "HOST.1001"] {
+            assert!(
+                is_certain(&refusal(503, &format!(r#"{{"error":{{"code":"{code}"}}}}"#)).unwrap()),
+                "{code}"
+            );
+        }
+        let late = r#"{"error":{"code":"SYS.1001"}}"#;
+        assert!(!is_certain(&refusal(503, late).unwrap()));
     }
 
     #[test]

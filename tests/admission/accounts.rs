@@ -137,14 +137,22 @@ async fn regions_and_addresses() {
         let answer = create(&world, &with(&full(vendor), &field, Value::Null)).await;
         assert_refused(answer, &[(&field, "Required value")], missing);
     }
-    for (vendor, field, longest) in
-        [("volcengine", "acep.productId", 64), ("zstack", "timeZone", 64), ("zstack", "caBundle", 65536)]
-    {
+    for (vendor, field, longest) in [("volcengine", "acep.productId", 64), ("zstack", "timeZone", 64)] {
         let field = format!("spec.{vendor}.{field}");
         let sentence = format!("Too long: may not be more than {longest} bytes");
         let bad = [("x".repeat(longest + 1).into(), &[&*sentence][..])];
         try_values(&world, &full(vendor), &field, ["x".repeat(longest).into()], bad).await;
     }
+    let begin = "-----BEGIN CERTIFICATE-----";
+    let certificate = |length: usize| begin.to_owned() + &"x".repeat(length - begin.len());
+    let pem = "caBundle must hold PEM certificates, each from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----";
+    let bad: [(Value, &[&str]); 4] = [
+        (json!(""), &[pem]),
+        (json!("MIIB"), &[pem]),
+        (json!("-----BEGIN PRIVATE KEY-----"), &[pem]),
+        (certificate(65537).into(), &["Too long: may not be more than 65536 bytes"]),
+    ];
+    try_values(&world, &full("zstack"), "spec.zstack.caBundle", [certificate(65536).into()], bad).await;
     let good = ["acep", "ACEP"].map(Value::from);
     let bad = [(json!("Acep"), &[r#"supported values: "acep", "ACEP""#][..])];
     try_values(&world, &full("volcengine"), "spec.volcengine.acep.serviceName", good, bad).await;

@@ -85,15 +85,18 @@ async fn content() {
         bytes("镜", 16384),
         json!("RUN echo FROM\n# FROM\nRUN FROMAGE\nFROMAGE"),
         json!("RUN echo \\\nFROM here"),
+        json!("RUN echo \\\r\nFROM here\r\n"),
         json!("Tasks:\n- Name: a\n  Properties:\n    commandContent: |\n      SELECT *\n      FROM t\n"),
     ];
-    let bad: [(Value, &[&str]); 11] = [
+    let bad: [(Value, &[&str]); 13] = [
         (bytes("x", 16385), &[size]),
         (bytes("镜", 16385), &[size]),
         (json!("FROM alpine"), &[from]),
         (json!("RUN true\nFROM alpine\n"), &[from]),
         (json!("RUN true\r\nFROM\talpine\r\n"), &[from]),
         (json!("RUN true\n\n  from alpine\n"), &[from]),
+        (json!("RUN echo \\\r\nhere\r\nFROM alpine\r\n"), &[from]),
+        (json!("RUN true\r\n\r\nFROM alpine"), &[from]),
         (json!("FROM"), &[from]),
         (json!("\nFROM\n"), &[from]),
         (json!(""), &[blank]),

@@ -164,3 +164,26 @@ async fn a_vendor_that_cannot_be_reached_is_tried_until_it_can() {
         .expect("a corrected account works at once");
     assert_eq!(world.effects(CREATE), 1);
 }
+
+/// What a lost call made is as the spec was then: to the vendor, its token now stands for something else.
+#[tokio::test]
+async fn what_was_made_before_the_spec_changed_is_never_given_up() {
+    let mut world = World::new("lost-token").await;
+    world.vendor.set_faults(vec![FaultRule::new(Fault::AnswerLost).action(CREATE)]);
+    world.create(component("token", json!({}))).await;
+    let lost = |object: &Value| object["status"]["operation"]["state"] == "InFlight";
+    world.until(KIND, "token", "the answer is lost", lost).await;
+    world.stop_operator().await;
+    world.vendor.set_faults(vec![]);
+    world.patch_status(KIND, "token", json!({ "phase": "Pending" })).await;
+    let other = json!({ "spec": { "forProvider": { "content": "RUN echo other" } } });
+    world.patch(KIND, "token", other).await;
+    world.start_operator().await;
+    world.until_condition(KIND, "token", "Stalled", "True", "OutcomeUnknown").await;
+    let object = world.get(KIND, "token").await.expect("it is there");
+    let made: Vec<_> = world.vendor.ledger().effects_of(CREATE).map(|effect| effect.id.clone()).collect();
+    assert_eq!((object["status"]["phase"].as_str(), made.len()), (Some("Unclear"), 1));
+    assert_eq!(object["status"]["operation"]["candidates"], json!(made));
+    let codes: Vec<_> = world.vendor.ledger().calls_of(CREATE).filter_map(|call| call.code.clone()).collect();
+    assert_eq!(codes, ["IdempotentParameterMismatch"]);
+}

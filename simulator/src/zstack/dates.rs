@@ -22,6 +22,9 @@ fn offset(hours: i8) -> Offset {
 /// client in UTC is eight hours off for a node in China.
 pub(super) fn is_near(header: &str, gateway: Timestamp, offset_hours: i8, check_zone: bool) -> bool {
     let Some((civil, zone)) = header.rsplit_once(' ') else { return false };
+    if !is_zone(zone) {
+        return false;
+    }
     let Ok(civil) = DateTime::strptime("%a, %d %b %Y %H:%M:%S", civil) else { return false };
     let offset = match (check_zone, zone) {
         (false, _) | (true, "CST") => offset(if check_zone { 8 } else { offset_hours }),
@@ -29,6 +32,15 @@ pub(super) fn is_near(header: &str, gateway: Timestamp, offset_hours: i8, check_
         (true, _) => return false,
     };
     offset.to_timestamp(civil).is_ok_and(|time| time.duration_since(gateway).abs() <= SKEW)
+}
+
+/// What Java's pattern letter `z` reads: a zone's letters, or `GMT+08:00`; `+08` it does not.
+fn is_zone(text: &str) -> bool {
+    let letters = text.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let digits = |part: &str| part.len() <= 2 && part.parse::<u8>().is_ok();
+    let offset = text.strip_prefix("GMT+").or_else(|| text.strip_prefix("GMT-"));
+    !text.is_empty() && letters
+        || offset.and_then(|offset| offset.split_once(':')).is_some_and(|(h, m)| digits(h) && digits(m))
 }
 
 #[cfg(test)]
@@ -45,6 +57,9 @@ mod tests {
             ("Sat, 21 Nov 2026 12:26:23 UTC", true, true),
             ("Sat, 21 Nov 2026 20:26:23 CST", true, true),
             ("Sat, 21 Nov 2026 20:10:00 CST", false, false),
+            ("Sat, 21 Nov 2026 20:26:23 GMT+08:00", false, true),
+            ("Sat, 21 Nov 2026 20:26:23 +08", false, false),
+            ("Sat, 21 Nov 2026 20:26:23 ", false, false),
             ("nonsense", false, false),
         ] {
             assert_eq!(is_near(header, gateway, 8, check_zone), near, "{header} {check_zone}");

@@ -159,20 +159,14 @@ struct Page {
     next_marker: Option<String>,
 }
 
-/// An image, keys in lowerCamelCase as in `status.atProvider`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// The part of an image that decides something.
+#[derive(Debug)]
 struct Row {
     id: String,
-    #[serde(default)]
     name: String,
-    #[serde(default)]
     description: String,
-    #[serde(default)]
     ecs_image_id: String,
-    #[serde(default)]
     platform: String,
-    #[serde(default)]
     creation_time: String,
 }
 
@@ -374,15 +368,29 @@ impl BatchComputeParameters {
             ("ecsImageId", self.ecs_image_id.as_deref(), &row.ecs_image_id),
             ("platform", platform.as_deref(), &row.platform),
         ];
-        let differs = |ours: Option<&str>, theirs: &str| ours.is_some_and(|ours| ours != theirs);
-        let different = fields.into_iter().filter(|(_, ours, theirs)| differs(*ours, theirs));
+        // All but the description have to be there, so that an empty one says nothing.
+        let differs = |field: &str, ours: Option<&str>, theirs: &str| {
+            ours.is_some_and(|ours| ours != theirs) && (field == "description" || !theirs.is_empty())
+        };
+        let different = fields.into_iter().filter(|(field, ours, theirs)| differs(field, *ours, theirs));
         let different: Vec<_> = different.map(|(field, ..)| field.to_owned()).collect();
         if different.is_empty() { Comparison::Same } else { Comparison::Fixed(different) }
     }
 }
 
+/// Keys are in lowerCamelCase, as in `status.atProvider`. What is absent, null or of another type than documented must not
+/// hide the rest; only without an id it is nothing.
 fn read(row: &Value) -> Option<Row> {
-    Row::deserialize(row).ok()
+    let text = |name| row.get(name).and_then(Value::as_str).map(str::to_owned);
+    let rest = |name| text(name).unwrap_or_default();
+    Some(Row {
+        id: text("id")?,
+        name: rest("name"),
+        description: rest("description"),
+        ecs_image_id: rest("ecsImageId"),
+        platform: rest("platform"),
+        creation_time: rest("creationTime"),
+    })
 }
 
 #[cfg(test)]
@@ -414,6 +422,14 @@ mod tests {
         }
         let described = row(|row| row["Description"] = "theirs".into());
         assert_eq!(parameters().compare(&described), Comparison::Same, "not given, not compared");
+        for key in ["Description", "Platform"] {
+            let bare = row(|row| row[key] = Value::Null);
+            assert_eq!(parameters().compare(&bare), Comparison::Same, "{key} is null");
+        }
+        let mut described = parameters();
+        described.description = Some("ours".into());
+        let bare = row(|row| row["Description"] = Value::Null);
+        assert_eq!(described.compare(&bare), Comparison::Fixed(vec!["description".into()]));
     }
 
     #[test]

@@ -27,7 +27,7 @@ const AGAIN: &str = "make a new object with another name or componentVersion";
 /// Content in YAML, whose scripts may have any word at the beginning of a line.
 const YAML: &str = r#"(?m)^"?(Tasks|Parameters)"?[ \\t]*:|\\A\\s*[{]"#;
 /// A line that begins with FROM and does not continue the one before.
-const FROM: &str = r"(?i)(^|(^|[^\\\\])\\n)[ \\t]*FROM(\\s|$)";
+const FROM: &str = r"(?i)(^|(^|[^\\\\\\r])\\r?\\n)[ \\t]*FROM(\\s|$)";
 
 /// An image component at Alibaba Cloud.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]

@@ -11,6 +11,8 @@ use crate::wire::{
 
 /// The session is not known any more: the client makes a new one.
 pub const SESSION_EXPIRED: &str = "ID.1001";
+/// Anything that went wrong in the vendor.
+pub const INTERNAL: &str = "SYS.1000";
 /// The vendor gave up waiting; what it waited for may go on.
 pub const TIMED_OUT: &str = "SYS.1001";
 

@@ -46,7 +46,6 @@ const AGAIN: &str = "make a new object";
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1),
     validation = fixed("rootVolumeUuid", AGAIN),
     validation = fixed("backupStorageUuids", AGAIN),
-    validation = fixed("system", AGAIN),
     validation = fixed("resourceUuid", AGAIN),
     validation = fixed("systemTags", AGAIN),
     validation = fixed("userTags", AGAIN)
@@ -55,13 +54,15 @@ const AGAIN: &str = "make a new object";
     validation = observe_needs_import(),
     validation = Rule::new("has(self.forProvider.name) || has(self.import)").message("forProvider.name is required: what the image is called (or name an existing image in import)"),
     validation = Rule::new("has(self.forProvider.rootVolumeUuid) || has(self.import)").message("forProvider.rootVolumeUuid is required: the root volume that the image is made of"),
+    // By its plain name, the API server does not find how long an id is, and takes the rule for too expensive.
+    validation = Rule::new("!has(self.__import__) || !has(self.__import__.id) || self.__import__.id.matches('^[0-9a-f]{32}$')").message("import.id must be a uuid: 32 hex digits in lower case, without dashes"),
 )]
 pub struct RootVolumeTemplateSpec {
     /// What all kinds share.
     #[serde(flatten)]
     pub image: ImageSpec<TemplateMatch>,
     /// The parameters of CreateRootVolumeTemplateFromRootVolume, under the vendor's names. `name`, `description`,
-    /// `guestOsType`, `platform`, `architecture` and `virtio` can be changed later.
+    /// `guestOsType`, `platform`, `system`, `architecture` and `virtio` can be changed later.
     pub for_provider: TemplateParameters,
 }
 
@@ -111,7 +112,7 @@ pub struct TemplateParameters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
 
-    /// `true`: an image for the cloud's own machines. Default: the vendor's (`false`). Cannot be changed.
+    /// `true`: an image for the cloud's own machines. Default: the vendor's (`false`). Can be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<bool>,
 
@@ -196,6 +197,7 @@ struct Page {
 struct Inventory {
     uuid: String,
     status: String,
+    state: String,
     name: String,
     description: Option<String>,
     guest_os_type: Option<String>,
@@ -223,6 +225,7 @@ fn read(row: &Value) -> Inventory {
     Inventory {
         uuid: own("uuid").unwrap_or_default(),
         status: own("status").unwrap_or_default(),
+        state: own("state").unwrap_or_default(),
         name: own("name").unwrap_or_default(),
         description: own("description"),
         guest_os_type: own("guestOsType"),
@@ -360,7 +363,7 @@ impl External for RootVolumeTemplate {
             action: Self::ACTION.into(),
             status: 200,
             class: Class::Conflict,
-            code: "resourceUuid".into(),
+            code: "UuidInUse".into(),
             message: format!(
                 "the image {} ({}) has that uuid already; its status is {}",
                 uuid, image.name, image.status
@@ -410,7 +413,9 @@ impl External for RootVolumeTemplate {
         _: &str,
         handles: &[Handle],
     ) -> Result<HashMap<Handle, Observation>, CallError> {
-        let uuids: Vec<_> = handles.iter().map(Handle::id).collect();
+        // What a person names by annotation may be anything.
+        let is_uuid = |id: &&str| id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let uuids: Vec<_> = handles.iter().map(Handle::id).filter(is_uuid).collect();
         let rows = query(client, &[format!("uuid?={}", uuids.join(","))]).await?;
         let mut rows: HashMap<_, _> = rows.into_iter().map(|row| (read(&row).uuid, row)).collect();
         let mut seen = HashMap::new();
@@ -563,17 +568,20 @@ impl TemplateParameters {
             ("description", json!(self.description), json!(image.description.as_deref().unwrap_or_default())),
             ("guestOsType", json!(self.guest_os_type), json!(image.guest_os_type)),
             ("platform", json!(self.platform), json!(image.platform)),
+            ("system", json!(self.system), json!(image.system)),
             ("architecture", json!(self.architecture), json!(image.architecture)),
             ("virtio", json!(self.virtio), json!(image.virtio)),
         ];
-        given(fields.into_iter().filter(|(_, ours, theirs)| ours != theirs).map(|(key, ours, _)| (key, ours)))
+        // A version that does not know a field would never show it; `guestOsType` is left out while nobody set it.
+        let known = |key, theirs: &Value| key == "guestOsType" || !theirs.is_null();
+        let differ = fields.into_iter().filter(|(key, ours, theirs)| ours != theirs && known(*key, theirs));
+        given(differ.map(|(key, ours, _)| (key, ours)))
     }
 
     fn compare(&self, image: &Inventory) -> Comparison {
         let mut wanted = self.backup_storage_uuids.iter().flatten();
         let fixed = [
             ("resourceUuid", self.resource_uuid.as_ref().is_some_and(|uuid| *uuid != image.uuid)),
-            ("system", self.system.is_some() && image.system.is_some() && self.system != image.system),
             ("backupStorageUuids", !wanted.all(|uuid| image.backup_storage_uuids.contains(uuid))),
         ];
         let fixed: Vec<_> =
@@ -607,6 +615,10 @@ fn observed(standing: Standing) -> Option<Observation> {
         Standing::Image(row) | Standing::Doubtful(row) => {
             let image = read(&row);
             match image.status.as_str() {
+                "Ready" if image.state == "Disabled" => building(Some(format!(
+                    "the image {} is disabled, so that no machine can be made of it; enable it in ZStack",
+                    image.uuid
+                ))),
                 "Ready" => Some(Observation::Ready(Product {
                     image_id: Some(image.uuid),
                     artifact: None,
@@ -699,7 +711,12 @@ mod tests {
                 amendable(&["architecture", "virtio"]),
             ),
             (json!({}), json!({ "description": "theirs", "guestOsType": "theirs" }), Comparison::Same),
-            (json!({ "system": true }), json!({}), fixed("system")),
+            (json!({ "system": true }), json!({}), amendable(&["system"])),
+            (
+                json!({ "platform": "Windows", "architecture": "aarch64", "virtio": false, "system": true }),
+                json!({ "platform": null, "architecture": null, "virtio": null, "system": null }),
+                Comparison::Same,
+            ),
             (json!({ "backupStorageUuids": ["missing"] }), json!({}), fixed("backupStorageUuids")),
             (json!({ "resourceUuid": "x" }), json!({}), fixed("resourceUuid")),
         ] {
@@ -731,6 +748,8 @@ mod tests {
         assert_eq!(seen("Deleted"), None);
         assert_eq!(seen("Creating"), Some(Observation::Building { percent: None, note: None }));
         assert!(matches!(seen("Migrating"), Some(Observation::Building { note: Some(_), .. })));
+        let disabled = Standing::Image(row(json!({ "status": "Ready", "state": "Disabled" })));
+        assert!(matches!(observed(disabled), Some(Observation::Building { note: Some(_), .. })));
     }
 
     #[test]

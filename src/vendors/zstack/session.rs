@@ -2,7 +2,7 @@
 //! know it any more, ended when the connection is.
 
 use super::{Authorization, Call, Client};
-use crate::wire::{CallError, Class, Effect, digest};
+use crate::wire::{CallError, Class, Effect, Refusal, digest};
 use http::Method;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::json;
@@ -140,10 +140,17 @@ async fn is_valid(client: &Client, uuid: &str) -> Result<bool, CallError> {
     answer.map(|answer| answer.value.valid).map_err(not_sent)
 }
 
-/// Without a session, nothing else was sent.
+/// What to do about a login that was refused for what it says.
+const REJECTED: &str = "ZStack does not take the account's login: check accountName and password in the Secret / ZStack 不接受该账户的登录请求，请检查 Secret 中的 accountName 和 password";
+
+/// Without a session, nothing else was sent; and what is wrong with a login is nothing that the call that needs it, or
+/// the object that it is for, could mend.
 fn not_sent(error: CallError) -> CallError {
     match error {
         CallError::Unknown(why) => CallError::NotSent(format!("there is no session: {why}")),
+        CallError::Refused(refusal) if matches!(refusal.class, Class::Invalid | Class::Conflict) => {
+            CallError::Refused(Refusal { class: Class::Credentials, hint: REJECTED, ..refusal })
+        }
         error => error,
     }
 }

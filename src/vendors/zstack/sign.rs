@@ -60,9 +60,12 @@ pub fn stages(request: &Request<Vec<u8>>, keys: &Keys, context: &str) -> Signed 
     Signed { authorization: format!("ZStack {}:{signature}", keys.access_key_id), string_to_sign }
 }
 
-/// `Sat, 21 Nov 2026 20:26:23 CST`
+/// `Sat, 21 Nov 2026 20:26:23 CST`. A zone without letters of its own, such as Singapore's, is `GMT+08:00`: the node's
+/// Java does not read `+08`.
 fn date(now: Timestamp, zone: &TimeZone) -> String {
-    now.to_zoned(zone.clone()).strftime("%a, %d %b %Y %H:%M:%S %Z").to_string()
+    let has_letters = zone.to_offset_info(now).abbreviation().bytes().all(|byte| byte.is_ascii_alphabetic());
+    let format = if has_letters { "%a, %d %b %Y %H:%M:%S %Z" } else { "%a, %d %b %Y %H:%M:%S GMT%:z" };
+    now.to_zoned(zone.clone()).strftime(format).to_string()
 }
 
 #[cfg(test)]
@@ -80,5 +83,13 @@ mod tests {
         let now = "2026-11-21T12:26:23Z".parse().unwrap();
         assert_eq!(date(now, &TimeZone::get("Asia/Shanghai").unwrap()), "Sat, 21 Nov 2026 20:26:23 CST");
         assert_eq!(date(now, &TimeZone::UTC), "Sat, 21 Nov 2026 12:26:23 UTC");
+        for (zone, expected) in [
+            ("Asia/Singapore", "Sat, 21 Nov 2026 20:26:23 GMT+08:00"),
+            ("Asia/Kolkata", "Sat, 21 Nov 2026 17:56:23 IST"),
+            ("Asia/Kathmandu", "Sat, 21 Nov 2026 18:11:23 GMT+05:45"),
+            ("America/Sao_Paulo", "Sat, 21 Nov 2026 09:26:23 GMT-03:00"),
+        ] {
+            assert_eq!(date(now, &TimeZone::get(zone).unwrap()), expected, "{zone}");
+        }
     }
 }

@@ -190,20 +190,20 @@ mod tests {
         check(OTHERS);
     }
 
+    /// HTTP status, the reason that users see, code and message: the table of the page of CreateImage, in its order.
+    const PAGE: &str = include_str!("../../../../tests/data/batch-compute-create-image-codes.txt");
+
     #[test]
-    fn the_same_code_means_different_things() {
-        let class = |message: &str| lookup(TABLES, "InvalidEcsImageId", message).0;
-        let start = "Specified parameter EcsImageId is not valid.";
-        for (rest, expected) in [
-            ("Its type must be string.", Class::Invalid),
-            ("Its length must be in [1, 256].", Class::Invalid),
-            ("The specified EcsImageId does not exist or not you onwer.", Class::NotFound),
-            ("This EcsImageId has been registered.", Class::Conflict),
-            ("The image is not available.", Class::Busy),
-            ("The share Image Quota exceeds or the shared image user quota exceeds.", Class::Quota),
-            ("", Class::Invalid),
-        ] {
-            assert_eq!(class(&format!("{start} {rest}")), expected, "{rest}");
+    fn every_error_of_the_page_has_its_class_and_a_hint() {
+        assert_eq!(PAGE.lines().count(), 23, "the page has 23 errors");
+        for line in PAGE.lines() {
+            let [status, reason, code, message] = line.splitn(4, ' ').collect::<Vec<_>>()[..] else {
+                panic!("{line}")
+            };
+            assert!(matches!(status, "400" | "403"), "{line}");
+            let (class, hint) = lookup(TABLES, code, message);
+            assert_eq!(class.reason(), reason, "{line}");
+            assert!(hint.contains(" / "), "{line}: {hint}");
         }
     }
 
