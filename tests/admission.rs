@@ -5,9 +5,11 @@ mod harness;
 
 mod admission {
     mod accounts;
+    mod aosp_image;
     mod ask;
     mod changes;
     mod defaults;
     mod image_component;
+    mod image_export;
     mod schema;
 }
