@@ -21,9 +21,9 @@ pub mod status;
 pub mod stewardship;
 pub mod telemetry;
 
-use crate::image::Phase;
+use crate::image::{ManagementPolicy, Phase};
 use accounts::{AccountKey, Accounts};
-use catalog::{Referent, Shelf, Signal};
+use catalog::{Place, Referent, Shelf, Signal};
 use external::External;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use kube::{
@@ -38,7 +38,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{collections::HashSet, fmt::Debug, sync::Arc, time::Duration};
 use telemetry::Telemetry;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -52,8 +52,6 @@ pub struct Shared {
     pub accounts: Arc<Accounts>,
     /// Events, metrics, logs.
     pub telemetry: Telemetry,
-    /// When this process began to act.
-    pub started: tokio::time::Instant,
     /// How far apart the looks are that wait for the vendor: [`pace::BEAT`], but for tests.
     pub beat: Duration,
     /// Cancelled when no new work is to be taken.
@@ -65,27 +63,32 @@ const WORKERS: u16 = 1024;
 
 /// Runs the controller of one kind, for one namespace or all, until `stopping`; then finishes what is under way.
 pub async fn run<K: External>(shared: Shared, namespace: Option<String>) {
-    let Shared { client, accounts, telemetry, started, beat, stopping } = shared;
+    let Shared { client, accounts, telemetry, beat, stopping } = shared;
     let api = match &namespace {
         Some(namespace) => Api::<DeserializeGuard<K>>::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
     let (store, writer) = reflector::store();
     let catalog = accounts.catalog().clone();
-    catalog.add(Box::new(KindShelf(store.clone())));
+    let place = catalog.add(Box::new(KindShelf(store.clone())));
     let world = Arc::new(reconcile::World {
         journal: journal::Journal::new(client.clone()),
         accounts: accounts.clone(),
         telemetry,
         memos: memo::Memos::default(),
         client,
-        started,
         beat,
         stopping: stopping.clone(),
     });
     let objects = watched(api, writer, {
-        let (accounts, world) = (accounts.clone(), world.clone());
-        move |event| noticed(event, &accounts, &world)
+        let (accounts, world, store) = (accounts.clone(), world.clone(), store.clone());
+        move |event| {
+            noticed(event, &accounts, &world, place);
+            if matches!(event, watcher::Event::InitDone) {
+                let there: HashSet<_> = store.state().iter().filter_map(|object| object.uid()).collect();
+                accounts.catalog().filled(place, |uid| there.contains(uid));
+            }
+        }
     });
     // Status is ours: only what others write is a reason to look.
     let objects = objects.predicate_filter(
@@ -128,6 +131,7 @@ fn noticed<K: External>(
     event: &watcher::Event<DeserializeGuard<K>>,
     accounts: &Accounts,
     world: &reconcile::World,
+    place: Place,
 ) {
     let (object, gone) = match event {
         watcher::Event::Apply(object) | watcher::Event::InitApply(object) => (object, false),
@@ -144,7 +148,7 @@ fn noticed<K: External>(
         && reconcile::may_be_under_way(object)
         && (object.exclusive().is_some() || object.reference().is_some())
     {
-        accounts.catalog().expect(&uid);
+        accounts.catalog().expect(&uid, place);
     }
     if let (watcher::Event::Apply(_), Ok(object)) = (event, &object.0)
         && object.status().is_some_and(|status| status.phase == Some(Phase::Ready))
@@ -238,6 +242,9 @@ impl<K: External> Shelf for KindShelf<K> {
     }
 
     fn image(&self, namespace: &str, name: &str) -> Option<Referent> {
+        if !K::YIELDS_IMAGE {
+            return None;
+        }
         let object = self.0.get(&ObjectRef::new(name).within(namespace))?;
         let status = object.0.as_ref().ok()?.status();
         let ready = status
@@ -247,9 +254,11 @@ impl<K: External> Shelf for KindShelf<K> {
     }
 
     fn holds(&self, id: &str, uid: &str) -> bool {
-        self.0.state().iter().filter(|object| object.uid().as_deref() != Some(uid)).any(|object| {
-            let status = object.0.as_ref().ok().and_then(External::status);
-            status.is_some_and(|status| {
+        let others = self.0.state().into_iter().filter(|object| object.uid().as_deref() != Some(uid));
+        others.into_iter().any(|object| {
+            let object = object.0.as_ref().ok();
+            let own = object.filter(|own| own.spec().management_policy != ManagementPolicy::Observe);
+            own.and_then(External::status).is_some_and(|status| {
                 status.image_id.as_deref() == Some(id) || status.task_id.as_deref() == Some(id)
             })
         })

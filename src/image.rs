@@ -255,6 +255,10 @@ pub struct Operation {
     pub token: String,
     /// Counts the attempts of this object, from 1.
     pub attempt: u32,
+    /// What `imageRef` or `ecsImageRef` meant when the attempt was written down. Example: `image-44`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = ID))]
+    pub reference: Option<String>,
     /// When the attempt was written down, before the call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
@@ -264,7 +268,8 @@ pub struct Operation {
     pub request_id: Option<String>,
     /// What is known of the call: `InFlight` asked, no answer written down yet; `NotDone` it certainly had no effect;
     /// `Running` the vendor is at it; `Succeeded`; `Failed`; `Unclear` nobody can tell whether it had an effect;
-    /// `Missing` it succeeded, and the vendor no longer has the result.
+    /// `Missing` it succeeded, and the vendor no longer has the result; `Lost` the vendor took the order, and knows
+    /// nothing of it any more.
     pub state: OperationState,
     /// What the vendor has that might be the result, while `state` is `Unclear`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -291,6 +296,7 @@ pub enum OperationState {
     Failed,
     Unclear,
     Missing,
+    Lost,
 }
 
 /// One word for people.

@@ -18,17 +18,23 @@ use futures::{
     future::{FusedFuture, join_all},
 };
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt,
     runtime::{reflector, watcher},
 };
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// What `cloud-image-operator run` takes.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Watch only this namespace; may be given several times. Without it: all namespaces.
+    /// Watch only this namespace, and use only those ClusterCloudAccounts whose Secret is in it; may be given several
+    /// times. Without it: all namespaces.
     #[arg(long = "namespace", value_name = "NAMESPACE")]
     pub namespaces: Vec<String>,
 
@@ -126,10 +132,12 @@ pub async fn run_with(client: Client, options: Options, stop: CancellationToken)
             checked = check_api_server(&client, options.kinds) => checked?,
             () = stop.cancelled() => return Ok(()),
         }
-        let lead = if options.leader_elect { Some(lease::acquire(&client, &stop).await?) } else { None };
-        if stop.is_cancelled() {
-            return Ok(());
-        }
+        let lead = if options.leader_elect {
+            let Some(lead) = lease::acquire(&client, &stop).await else { return Ok(()) };
+            Some(lead)
+        } else {
+            None
+        };
         ready.set(true);
         let stopping = stop.child_token();
         let (accounts, controllers) = controllers(&client, &options, endpoints, telemetry, stopping.clone());
@@ -153,11 +161,13 @@ pub async fn run_with(client: Client, options: Options, stop: CancellationToken)
                 "some work did not end in time; what it was about is written down, and the next start finds out"
             );
         }
-        // Whether a vendor hears that we go is not worth waiting for.
-        let _ = tokio::time::timeout(pace::FAREWELL, accounts.close()).await;
-        if let Some(lead) = lead {
-            lead.release().await;
-        }
+        // Whether a vendor, or the next replica, hears that we go is not worth waiting for.
+        let release = async {
+            if let Some(lead) = lead {
+                lead.release().await;
+            }
+        };
+        let _ = tokio::join!(tokio::time::timeout(pace::FAREWELL, accounts.close()), release);
         outcome
     };
     let outcome = tokio::select! {
@@ -231,7 +241,6 @@ fn controllers(
         client: client.clone(),
         accounts: accounts.clone(),
         telemetry,
-        started: Instant::now(),
         beat: options.beat,
         stopping: stopping.clone(),
     };
@@ -262,10 +271,21 @@ fn steward<A: Account>(
     stopping: &CancellationToken,
 ) -> impl Future<Output = ()> + Send + use<A> {
     let changed = accounts.clone();
+    let known = Mutex::new(HashMap::new());
     let seen = engine::watched(api, writer, move |event| match event {
-        watcher::Event::Apply(account)
-        | watcher::Event::InitApply(account)
-        | watcher::Event::Delete(account) => changed.account_changed(account.key()),
+        // Our own status of it is no news.
+        watcher::Event::Apply(account) | watcher::Event::InitApply(account) => {
+            let news = (account.uid(), account.meta().generation, account.meta().deletion_timestamp.clone());
+            if known.lock().unwrap_or_else(PoisonError::into_inner).insert(account.key(), news.clone())
+                != Some(news)
+            {
+                changed.account_changed(account.key());
+            }
+        }
+        watcher::Event::Delete(account) => {
+            known.lock().unwrap_or_else(PoisonError::into_inner).remove(&account.key());
+            changed.account_changed(account.key());
+        }
         watcher::Event::InitDone => accounts_seen.completed(),
         watcher::Event::Init => {}
     });

@@ -7,6 +7,7 @@ pub mod outcome;
 pub mod pages;
 pub mod request;
 pub mod table;
+mod throttle;
 
 pub use outcome::{CallError, Class, Refusal};
 
@@ -14,6 +15,9 @@ use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use std::{error::Error, time::Duration};
+
+/// How many bytes of a body are read: many times a full page of the longest list, and what the memory can bear.
+const LONGEST: usize = 8 << 20;
 
 /// What a request does at the vendor, and so what a failure may be taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +35,8 @@ pub trait Protocol: Send + Sync {
     /// Adds date, nonce and signature to a request. Called right before each sending.
     fn sign(&self, request: &mut http::Request<Vec<u8>>, now: Timestamp);
 
-    /// Reads the vendor's own error out of an answer; `None` where it does not look like the vendor's.
+    /// Reads the vendor's own error out of an answer; `None` where it does not look like the vendor's. That HTTP 429 is a
+    /// throttle need not be said here.
     fn refusal(&self, action: &str, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Refusal>;
 
     /// The vendor's id of an answered request.
@@ -107,12 +112,13 @@ pub async fn send<T: DeserializeOwned>(
     let client = if effect == Effect::Create { &http.single } else { &http.pooled };
     let answer = client.execute(request).await.map_err(|error| unanswered(&error))?;
     let (status, headers) = (answer.status(), answer.headers().clone());
-    let body = answer
-        .bytes()
-        .await
-        .map_err(|error| CallError::Unknown(format!("HTTP {status}, then {}", chain(&error))))?;
+    let body = whole(answer).await.map_err(|why| CallError::Unknown(format!("HTTP {status}, then {why}")))?;
     let request_id = protocol.request_id(&headers, &body);
-    if let Some(refusal) = protocol.refusal(action, status, &headers, &body) {
+    let mut refusal = protocol.refusal(action, status, &headers, &body);
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        refusal = Some(throttle::throttled(refusal, action, &headers, &body, request_id.as_deref()));
+    }
+    if let Some(refusal) = refusal {
         let lost = effect == Effect::Create && !protocol.is_certain(&refusal);
         return Err(if lost { CallError::Unknown(refusal.to_string()) } else { CallError::Refused(refusal) });
     }
@@ -131,6 +137,18 @@ pub async fn send<T: DeserializeOwned>(
         Ok(value) => Ok(Answer { value, status, request_id }),
         Err(error) => Err(lost(&format!("an answer that cannot be read ({error})"))),
     }
+}
+
+/// Reads a body to its end, or says why not.
+async fn whole(mut answer: reqwest::Response) -> Result<Vec<u8>, String> {
+    let mut body = vec![];
+    while let Some(chunk) = answer.chunk().await.map_err(|error| chain(&error))? {
+        if body.len() + chunk.len() > LONGEST {
+            return Err(format!("more than the {} MiB that an answer may have", LONGEST >> 20));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 /// Without a connection nothing was sent; everything later may have arrived.

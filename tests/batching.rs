@@ -5,49 +5,82 @@
 mod harness;
 
 use futures::future::join_all;
-use harness::{World, aosp_image};
-use serde_json::json;
+use harness::{World, aosp_image, image_export};
+use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-const BUILD: &str = "BuildAOSPImage";
-const LOOK: &str = "ListAOSPImage";
+/// A kind whose objects wait for the vendor.
+struct Kind {
+    name: &'static str,
+    plural: &'static str,
+    /// The call that makes one.
+    create: &'static str,
+    /// The call that looks at up to a hundred.
+    look: &'static str,
+    object: fn(&str) -> Value,
+}
 
+const BUILDS: Kind = Kind {
+    name: "AospImage",
+    plural: "aospimages",
+    create: "BuildAOSPImage",
+    look: "ListAOSPImage",
+    object: |name| aosp_image(name, json!({})),
+};
+
+/// Each of an image of its own, since those of one wait for each other.
+const EXPORTS: Kind = Kind {
+    name: "ImageExport",
+    plural: "imageexports",
+    create: "ExportImage",
+    look: "DescribeTasks",
+    object: |name| image_export(name, &format!("image-{name}"), json!({})),
+};
+
+/// One kind after the other, for the same reason that this is a binary of its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_hundred_pending_builds_share_six_calls_a_look() {
+async fn five_hundred_pending_objects_share_six_calls_a_look() {
+    for kind in [BUILDS, EXPORTS] {
+        five_hundred_share_looks(&kind).await;
+    }
+}
+
+async fn five_hundred_share_looks(kind: &Kind) {
     const COUNT: usize = 500;
-    let mut world = World::at_volcengine("batched").await;
+    let mut world = World::at_volcengine(&format!("batched-{}", kind.plural)).await;
     world.stop_operator().await;
-    let limits = json!([{ "action": BUILD, "requests": 100_000, "period": "60s" }]);
+    let limits = json!([{ "action": kind.create, "requests": 100_000, "period": "60s" }]);
     world.patch("CloudAccount", "default", json!({ "spec": { "limits": limits } })).await;
     world.beat = Duration::from_secs(6);
     world.start_operator().await;
-    let names: Vec<_> = (0..COUNT).map(|number| format!("phone-{number}")).collect();
-    join_all(names.iter().map(|name| world.create(aosp_image(name, json!({}))))).await;
-    world.until_true("all are asked for", || world.effects(BUILD) == COUNT).await;
+    let names: Vec<_> = (0..COUNT).map(|number| format!("many-{number}")).collect();
+    join_all(names.iter().map(|name| world.create((kind.object)(name)))).await;
+    world.until_true("all are asked for", || world.effects(kind.create) == COUNT).await;
 
     // The least of some looks: on a machine that is busy with something else, riders come late to some.
     let mut fewest = usize::MAX;
     for _ in 0..4 {
-        fewest = fewest.min(one_look(&world).await);
+        fewest = fewest.min(one_look(&world, kind).await);
     }
-    assert!(fewest <= COUNT / 100 + 1, "{fewest} calls for one look");
+    assert!(fewest <= COUNT / 100 + 1, "{fewest} calls of {} for one look", kind.look);
     // That look is over and the next one sees all at their end: so it is about all of them.
     world.vendor.advance(Duration::from_secs(300));
-    let calls = one_look(&world).await;
-    assert!(calls <= 4 * (COUNT / 100 + 1), "{calls} calls for one look");
-    let looks = world.calls(LOOK);
-    join_all(names.iter().map(|name| world.until_ready("AospImage", name))).await;
-    assert_eq!(world.calls(LOOK), looks, "it needed no other look");
-    assert_eq!(world.calls(BUILD), COUNT);
-    let writes = world.writes("aospimages").len();
-    assert!(writes <= 4 * COUNT, "{writes} writes");
+    let calls = one_look(&world, kind).await;
+    assert!(calls <= 4 * (COUNT / 100 + 1), "{calls} calls of {} for one look", kind.look);
+    let looks = world.calls(kind.look);
+    join_all(names.iter().map(|name| world.until_ready(kind.name, name))).await;
+    assert_eq!(world.calls(kind.look), looks, "it needed no other look");
+    assert_eq!(world.calls(kind.create), COUNT);
+    let writes = world.writes(kind.plural).len();
+    assert!(writes <= 4 * COUNT, "{writes} writes of {}", kind.plural);
+    world.stop_operator().await;
 }
 
 /// Waits for the next look and its end, and tells how many calls it took.
-async fn one_look(world: &World) -> usize {
+async fn one_look(world: &World, kind: &Kind) -> usize {
     let quiet = world.beat / 3;
-    let count = || world.vendor.count_calls(LOOK);
+    let count = || world.vendor.count_calls(kind.look);
     let (mut before, mut since) = (count(), Instant::now());
     while since.elapsed() < quiet {
         sleep(Duration::from_millis(20)).await;

@@ -1,5 +1,4 @@
-//! Accounts that namespaces share. They belong to the whole cluster and one operator looks after them, so they have a
-//! control plane of their own.
+//! Accounts that namespaces share. They belong to the whole cluster, so they have a control plane of their own.
 
 #[path = "harness/harness.rs"]
 mod harness;
@@ -11,8 +10,8 @@ use std::{future::Future, time::Duration};
 const KIND: &str = "ImageComponent";
 const ACCOUNT: &str = "ClusterCloudAccount";
 
-/// A cluster account at Alibaba Cloud with a Secret in the namespace `vault`.
-fn shared(name: &str, endpoint: String, allowed: &Value) -> Value {
+/// A cluster account at Alibaba Cloud with a Secret in this namespace.
+fn shared(name: &str, vault: &str, endpoint: String, allowed: &Value) -> Value {
     json!({
         "apiVersion": "cloudimages.dev/v1alpha1",
         "kind": ACCOUNT,
@@ -20,7 +19,7 @@ fn shared(name: &str, endpoint: String, allowed: &Value) -> Value {
         "spec": {
             "aliyun": {
                 "regionId": "cn-hangzhou",
-                "credentialsSecretRef": { "name": "aliyun", "namespace": "vault" },
+                "credentialsSecretRef": { "name": "aliyun", "namespace": vault },
                 "ecs": { "endpoint": endpoint },
             },
             "allowedNamespaces": allowed,
@@ -59,7 +58,7 @@ async fn the_namespaces_that_an_account_allows_may_use_it_and_no_other() {
         ("by-label", json!({ "selector": { "matchLabels": { "images": "allowed" } } })),
         ("nobodys", Value::Null),
     ] {
-        team.create(shared(name, endpoint.clone(), &allowed)).await;
+        team.create(shared(name, "vault", endpoint.clone(), &allowed)).await;
         team.create(image(name, name)).await;
         other.create(image(name, name)).await;
     }
@@ -106,4 +105,37 @@ async fn the_namespaces_that_an_account_allows_may_use_it_and_no_other() {
     team.delete(KIND, "by-label").await;
     team.until_gone(KIND, "by-label").await;
     assert_eq!(team.vendor.aliyun_ecs().count(), 0);
+}
+
+#[tokio::test]
+async fn of_several_operators_one_looks_after_an_account() {
+    const NAME: &str = "easts";
+    let mut east = World::empty("east").await;
+    let mut west = World::empty("west").await;
+    east.start_operator().await;
+    west.start_operator().await;
+    east.create(secret("aliyun")).await;
+    east.create(shared(NAME, "east", east.endpoint(), &json!({ "names": ["east", "west"] }))).await;
+    for world in [&east, &west] {
+        world.create(image(NAME, NAME)).await;
+    }
+    east.until_ready(KIND, NAME).await;
+    let message = west.until_condition(KIND, NAME, "Ready", "False", "AccountNotWatched").await;
+    assert!(message.contains("namespace east") && message.contains(NAME), "{message}");
+
+    east.until(ACCOUNT, NAME, "it counts one", |account| account["status"]["images"] == 1).await;
+    west.delete(KIND, NAME).await;
+    west.until_gone(KIND, NAME).await;
+    east.delete(ACCOUNT, NAME).await;
+    east.until_condition(ACCOUNT, NAME, "Ready", "False", "InUse").await;
+    east.delete(KIND, NAME).await;
+    east.until_gone(KIND, NAME).await;
+    east.until_gone(ACCOUNT, NAME).await;
+    assert_eq!(east.vendor.aliyun_ecs().count(), 0);
+
+    for world in [&mut east, &mut west] {
+        world.stop_operator().await;
+    }
+    let written = [&east, &west].map(|world| world.writes("clustercloudaccounts").len());
+    assert!(written[0] > 0 && written[1] == 0, "{written:?} writes");
 }

@@ -9,7 +9,7 @@ mod server;
 use cloud_image_operator::{
     engine::{external::External, external::Submitted, progress::Handle},
     vendors::aliyun::{errors, image_component::ImageComponent},
-    wire::{CallError, Class, Http},
+    wire::{CallError, Class, Http, table::lookup},
 };
 use serde_json::json;
 use server::{Act, Server, answer};
@@ -17,18 +17,20 @@ use std::{net::Ipv4Addr, time::Duration};
 
 // ---- Codes -----------------------------------------------------------------------------------------------------------
 
-/// HTTP status, code, and the reason that users see, as the page of CreateImageComponent lists the codes.
-const PAGE: &str = include_str!("data/create-image-component-codes.txt");
+/// HTTP status, code, and the reason that users see: all codes of the page of CreateImageComponent, and those of
+/// TagResources that our calls can meet.
+const CREATE: &str = include_str!("data/create-image-component-codes.txt");
+const TAG: &str = include_str!("data/tag-resources-codes.txt");
 
 #[test]
-fn every_code_of_the_page_has_its_class_and_a_hint_in_both_languages() {
-    assert_eq!(PAGE.lines().count(), 33, "the page has 33 codes");
-    for line in PAGE.lines() {
+fn every_code_of_the_pages_has_its_class_and_a_hint_in_both_languages() {
+    assert_eq!(CREATE.lines().count(), 33, "the page has 33 codes");
+    for line in CREATE.lines().chain(TAG.lines()) {
         let [status, code, reason] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
         assert!(status.parse::<u16>().is_ok_and(|status| (400..600).contains(&status)), "{line}");
         // A family such as `MissingParameter*` would know the code too, but not what to do about it.
-        assert!(errors::TABLE.iter().any(|row| row.0 == code), "{code} has no row of its own");
-        let (class, hint) = errors::lookup(code);
+        assert!(errors::TABLE.iter().any(|row| row.code == code), "{code} has no row of its own");
+        let (class, hint) = lookup(&[errors::TABLE], code, "");
         assert_eq!(class.reason(), reason, "{code}");
         let (english, chinese) = hint.split_once(" / ").unwrap_or_default();
         assert!(english.is_ascii() && english.len() > 10, "{code}: {hint}");
@@ -76,7 +78,9 @@ async fn an_answer_is_trusted_only_if_it_is_the_vendors() {
         ("403 HTML", answer(403, html), Unknown),
         ("404 empty", answer(404, ""), Unknown),
         ("429", answer(429, &refusal("Whatever")), Refused(Class::Throttled)),
-        ("429 text", answer(429, "slow down"), Unknown),
+        ("429 text", answer(429, "slow down"), Refused(Class::Throttled)),
+        ("429 HTML", answer(429, html), Refused(Class::Throttled)),
+        ("429 empty", answer(429, ""), Refused(Class::Throttled)),
         ("500", answer(500, &refusal("InternalError")), Unknown),
         ("500 with a code of ours to mend", answer(500, &refusal("InvalidName.Malformed")), Unknown),
         ("503 for the rate", answer(503, &refusal("Throttling")), Refused(Class::Throttled)),
@@ -146,6 +150,19 @@ async fn a_refusal_tells_the_vendors_own_words_and_a_lost_answer_what_is_known()
     assert!(told.contains("502") && told.contains("Bad Gateway"), "{told}");
 }
 
+#[tokio::test]
+async fn an_answer_is_read_up_to_its_greatest_length() {
+    const LONGEST: usize = 8 << 20;
+    let made = r#"{"ImageComponentId":"ic-1"}"#;
+    for (length, expected) in [(LONGEST, Made("ic-1")), (LONGEST + 1, Unknown)] {
+        let body = format!("{made}{}", " ".repeat(length - made.len()));
+        let server = Server::start(vec![answer(200, &body)]).await;
+        let (verdict, told) = submit(&server.url(), http(Duration::from_secs(20))).await;
+        assert_eq!(verdict, expected, "{length} bytes: {told}");
+        assert_eq!(verdict == Unknown, told.contains("more than the 8 MiB"), "{told}");
+    }
+}
+
 // ---- Nothing is sent twice -------------------------------------------------------------------------------------------
 
 #[tokio::test]
@@ -198,7 +215,7 @@ fn verdict(submitted: Result<Submitted, CallError>) -> (Verdict, String) {
         Err(error) => {
             let told = error.to_string();
             match error {
-                CallError::NotSent(_) => (NotSent, told),
+                CallError::NotSent(_) | CallError::NoTurn(_) => (NotSent, told),
                 CallError::Refused(refusal) => (Refused(refusal.class), told),
                 CallError::Unknown(_) => (Unknown, told),
                 CallError::Undecidable(_) => panic!("{told}"),

@@ -140,7 +140,8 @@ impl World {
     }
 
     fn create(&mut self, attempt: u32, replay: bool, fresh: bool, fault: Fault) {
-        let intent = Intent { token: token(attempt), attempt, since: Some(Timestamp::UNIX_EPOCH) };
+        let intent =
+            Intent { token: token(attempt), attempt, since: Some(Timestamp::UNIX_EPOCH), reference: None };
         if !self.careless {
             if !fresh {
                 return; // 409

@@ -243,8 +243,7 @@ impl Accounts {
         let key = AccountKey::of(reference, namespace);
         match reference.kind {
             AccountKind::CloudAccount => {
-                let covers = |of: &Option<String>| of.as_deref().is_none_or(|of| of == namespace);
-                let Some((_, seen)) = self.namespaced.iter().find(|(of, _)| covers(of)) else {
+                let Some(seen) = self.seen_in(namespace) else {
                     return Err(Unusable::new(
                         "AccountNotFound",
                         format!("the operator does not watch namespace {namespace}"),
@@ -253,6 +252,28 @@ impl Accounts {
                 self.connect_to(seen, &key, namespace, ending).await
             }
             AccountKind::ClusterCloudAccount => self.connect_to(&self.cluster, &key, namespace, ending).await,
+        }
+    }
+
+    /// The accounts of a namespace; `None`: the operator does not watch it.
+    fn seen_in(&self, namespace: &str) -> Option<&Seen<CloudAccount>> {
+        let covers = |of: &Option<String>| of.as_deref().is_none_or(|of| of == namespace);
+        self.namespaced.iter().find(|(of, _)| covers(of)).map(|(_, seen)| &**seen)
+    }
+
+    /// Whether the account is this operator's to use and to look after. One of the cluster belongs to who watches its
+    /// Secret's namespace: two operators for different namespaces would each count its users alone, and let it go while
+    /// the other still needs it.
+    pub fn serve<A: Account>(&self, account: &A) -> Result<(), Unusable> {
+        match secret_key(account) {
+            Some((namespace, _)) if self.seen_in(&namespace).is_none() => Err(Unusable::new(
+                "AccountNotWatched",
+                format!(
+                    "{} has its Secret in namespace {namespace}, which this operator does not watch; start it with --namespace {namespace} too, or use another account",
+                    account.key()
+                ),
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -273,6 +294,9 @@ impl Accounts {
             let create = "create it, or correct spec.accountRef";
             return Err(Unusable::new("AccountNotFound", format!("{key} does not exist; {create}")));
         };
+        if let Err(unusable) = self.serve(&*account) {
+            return known().filter(|_| ending).ok_or(unusable);
+        }
         if !ending {
             self.admit(&*account, namespace).await?;
             if account.meta().deletion_timestamp.is_some() {

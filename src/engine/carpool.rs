@@ -1,7 +1,7 @@
 //! Many callers ask about one thing each; one call to the vendor answers them all.
 
-use crate::wire::CallError;
-use std::{collections::HashMap, future::Future, hash::Hash, time::Duration};
+use crate::wire::{CallError, Class};
+use std::{collections::HashMap, future::Future, hash::Hash, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, timeout_at},
@@ -30,13 +30,15 @@ where
     A: Clone + Send + Sync + 'static,
 {
     /// `drive` asks the vendor about up to `batch` things at once. A car leaves when it is full, or when nobody got in for
-    /// `window`, or some windows after the first rider.
+    /// `window`, or some windows after the first rider. A refusal that may be about one of several is asked about again
+    /// in halves, so that it is that one's alone.
     pub fn start<F, D>(batch: usize, window: Duration, drive: F) -> Self
     where
-        F: Fn(Vec<T>) -> D + Send + 'static,
+        F: Fn(Vec<T>) -> D + Send + Sync + 'static,
         D: Future<Output = Result<HashMap<T, A>, CallError>> + Send + 'static,
     {
         let (seats, mut queue) = mpsc::unbounded_channel::<Rider<T, A>>();
+        let drive = Arc::new(drive);
         tokio::spawn(async move {
             while let Some(first) = queue.recv().await {
                 let latest = Instant::now() + window * WINDOWS;
@@ -49,13 +51,21 @@ where
                         Ok(None) | Err(_) => break,
                     }
                 }
-                let call = drive(riders.iter().map(|(thing, _)| thing.clone()).collect());
+                let drive = drive.clone();
                 tokio::spawn(async move {
-                    let answers = call.await;
-                    for (thing, reply) in riders {
-                        // A rider that has gone away meanwhile does not mind.
-                        let _ = reply
-                            .send(answers.as_ref().map(|all| all.get(&thing).cloned()).map_err(Clone::clone));
+                    let mut cars = vec![riders];
+                    while let Some(mut riders) = cars.pop() {
+                        let answers = drive(riders.iter().map(|(thing, _)| thing.clone()).collect()).await;
+                        if riders.len() > 1 && answers.as_ref().is_err_and(may_be_about_one) {
+                            cars.push(riders.split_off(riders.len() / 2));
+                            cars.push(riders);
+                            continue;
+                        }
+                        for (thing, reply) in riders {
+                            let answer = answers.as_ref().map(|all| all.get(&thing).cloned());
+                            // A rider that has gone away meanwhile does not mind.
+                            let _ = reply.send(answer.map_err(Clone::clone));
+                        }
                     }
                 });
             }
@@ -72,15 +82,17 @@ where
     }
 }
 
+fn may_be_about_one(error: &CallError) -> bool {
+    matches!(error.class(), Some(Class::Invalid | Class::NotFound | Class::Unlisted))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::pace;
+    use crate::wire::Refusal;
     use futures::future::join_all;
-    use std::sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    };
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn pool(calls: &Arc<AtomicUsize>) -> Carpool<u32, u32> {
         let calls = calls.clone();
@@ -136,6 +148,35 @@ mod tests {
         });
         for answer in join_all((0..3).map(|thing| pool.ask(thing))).await {
             assert_eq!(answer, Err(CallError::NotSent("no".into())));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_vendor_cannot_read_fails_alone() {
+        let pool = Carpool::<u32, u32>::start(100, pace::CAR_WINDOW, |things| async move {
+            let refusal = Refusal {
+                action: "Describe".into(),
+                status: 400,
+                code: "InvalidParameter".into(),
+                message: String::new(),
+                request_id: String::new(),
+                class: Class::Invalid,
+                hint: "",
+                retry_after: None,
+            };
+            let odd = things.contains(&13);
+            if odd {
+                Err(CallError::Refused(refusal))
+            } else {
+                Ok(things.into_iter().map(|thing| (thing, 1)).collect())
+            }
+        });
+        for (thing, answer) in (0..).zip(join_all((0..100).map(|thing| pool.ask(thing))).await) {
+            if thing == 13 {
+                assert_eq!(answer.unwrap_err().class(), Some(Class::Invalid));
+            } else {
+                assert_eq!(answer, Ok(Some(1)), "{thing}");
+            }
         }
     }
 

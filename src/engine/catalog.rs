@@ -16,9 +16,12 @@ pub trait Shelf: Send + Sync {
     fn users(&self, account: &AccountKey) -> (usize, Option<String>);
     /// The object of that name, if there is one.
     fn image(&self, namespace: &str, name: &str) -> Option<Referent>;
-    /// Whether another object than `uid` holds this id of the vendor's.
+    /// Whether another object than `uid` has this id of the vendor's as its own.
     fn holds(&self, id: &str, uid: &str) -> bool;
 }
+
+/// One shelf among the others.
+pub type Place = usize;
 
 /// An object that another one refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,8 +63,16 @@ pub struct Catalog {
 struct Words {
     /// What is being touched, by whose uid, and that object's name for people.
     held: HashMap<String, (String, String)>,
-    /// Objects that had something under way when this process began, and have not spoken for it yet.
-    unspoken: HashSet<String>,
+    /// Shelves that are not filled yet.
+    unread: HashSet<Place>,
+    /// Objects that had something under way when this process met them, by uid, and have not spoken for it yet.
+    unspoken: HashMap<String, Place>,
+}
+
+impl Words {
+    fn is_all_known(&self) -> bool {
+        self.unread.is_empty() && self.unspoken.is_empty()
+    }
 }
 
 impl Default for Catalog {
@@ -76,9 +87,25 @@ impl Default for Catalog {
 }
 
 impl Catalog {
-    /// Adds a kind.
-    pub fn add(&self, shelf: Box<dyn Shelf>) {
-        self.shelves.write().unwrap_or_else(PoisonError::into_inner).push(shelf);
+    /// Adds a kind, whose objects are not known yet.
+    pub fn add(&self, shelf: Box<dyn Shelf>) -> Place {
+        let mut shelves = self.shelves.write().unwrap_or_else(PoisonError::into_inner);
+        shelves.push(shelf);
+        self.words().unread.insert(shelves.len());
+        shelves.len()
+    }
+
+    /// A shelf holds all objects that there are; those that `is_there` does not know have gone unseen.
+    pub fn filled(&self, place: Place, is_there: impl Fn(&str) -> bool) {
+        self.learn(|words| {
+            words.unread.remove(&place);
+            words.unspoken.retain(|uid, of| *of != place || is_there(uid));
+        });
+    }
+
+    /// Whether all objects that there are have been seen.
+    pub fn is_filled(&self) -> bool {
+        self.words().unread.is_empty()
     }
 
     fn each<T>(&self, ask: impl FnMut(&dyn Shelf) -> T) -> Vec<T> {
@@ -92,8 +119,14 @@ impl Catalog {
         all.into_iter().fold((0, None), |(count, example), (more, other)| (count + more, example.or(other)))
     }
 
-    /// The image id that a reference means, or why there is none yet.
-    pub fn resolve(&self, namespace: &str, reference: &Reference) -> Result<String, String> {
+    /// The image id that a reference means, or why there is none yet. `asking` is the kind and the name of who asks: an
+    /// object does not mean itself.
+    pub fn resolve(
+        &self,
+        namespace: &str,
+        reference: &Reference,
+        asking: (&str, &str),
+    ) -> Result<String, String> {
         let Reference { kind, name } = reference;
         // First, so that what becomes Ready while we look is told.
         self.wait_for(Signal::Ready(namespace.into(), name.clone()));
@@ -102,6 +135,7 @@ impl Catalog {
             .each(|shelf| wanted(shelf).then(|| shelf.image(namespace, name)).flatten())
             .into_iter()
             .flatten()
+            .filter(|referent| (referent.kind.as_str(), name.as_str()) != asking)
             .collect();
         let kind = kind.as_deref().unwrap_or("an image object");
         match found.as_slice() {
@@ -134,8 +168,8 @@ impl Catalog {
         self.wait_for(Signal::Free(thing.into()));
         match words.held.get(thing) {
             Some((holder, its_name)) if holder != uid && !under_way => return Err(its_name.clone()),
-            None if !under_way && !words.unspoken.is_empty() => {
-                return Err("the exports that were under way when the operator started".into());
+            None if !under_way && !words.is_all_known() => {
+                return Err("the objects that were under way when the operator started".into());
             }
             _ => {}
         }
@@ -145,8 +179,8 @@ impl Catalog {
 
     /// Gives back whatever words the object has.
     pub fn give_back(&self, uid: &str) {
+        self.spoken(uid);
         let mut words = self.words();
-        words.unspoken.remove(uid);
         let freed: Vec<_> = words
             .held
             .iter()
@@ -159,26 +193,42 @@ impl Catalog {
         }
     }
 
-    /// An object had something under way when this process began.
-    pub fn expect(&self, uid: &str) {
-        self.words().unspoken.insert(uid.to_owned());
+    /// An object had something under way when this process met it.
+    pub fn expect(&self, uid: &str, place: Place) {
+        self.words().unspoken.insert(uid.to_owned(), place);
     }
 
-    /// An expected object has spoken.
+    /// An expected object has spoken, or has nothing to say.
     pub fn spoken(&self, uid: &str) {
-        self.words().unspoken.remove(uid);
+        self.learn(|words| {
+            words.unspoken.remove(uid);
+        });
+    }
+
+    /// Once all is known, whoever had to wait for that may begin.
+    fn learn(&self, learn: impl FnOnce(&mut Words)) {
+        let mut words = self.words();
+        let knew = words.is_all_known();
+        learn(&mut words);
+        if !knew && words.is_all_known() {
+            let awaited = lock(&self.awaited).clone();
+            awaited
+                .into_iter()
+                .filter(|signal| matches!(signal, Signal::Free(_)))
+                .for_each(|it| self.signal(it));
+        }
     }
 
     /// Tells those who wait, if any do.
     pub fn signal(&self, signal: Signal) {
-        if self.awaited.lock().unwrap_or_else(PoisonError::into_inner).remove(&signal) {
+        if lock(&self.awaited).remove(&signal) {
             // Without receivers nobody listens any more.
             let _ = self.signals.send(signal);
         }
     }
 
     fn wait_for(&self, signal: Signal) {
-        self.awaited.lock().unwrap_or_else(PoisonError::into_inner).insert(signal);
+        lock(&self.awaited).insert(signal);
     }
 
     /// What others may be waiting for.
@@ -187,8 +237,12 @@ impl Catalog {
     }
 
     fn words(&self) -> MutexGuard<'_, Words> {
-        self.words.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.words)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -211,11 +265,53 @@ mod tests {
     #[test]
     fn after_a_start_nobody_begins_before_all_that_were_under_way_have_spoken() {
         let catalog = Catalog::default();
-        catalog.expect("old");
+        catalog.expect("old", 1);
         assert!(catalog.claim("image-1", "new", "ns/new", false).is_err());
         assert_eq!(catalog.claim("image-1", "old", "ns/old", true), Ok(()));
         catalog.spoken("old");
         assert_eq!(catalog.claim("image-1", "new", "ns/new", false), Err("ns/old".into()));
         assert_eq!(catalog.claim("image-2", "new", "ns/new", false), Ok(()));
+    }
+
+    struct Empty;
+    impl Shelf for Empty {
+        fn kind(&self) -> String {
+            "Kind".into()
+        }
+        fn users(&self, _: &AccountKey) -> (usize, Option<String>) {
+            (0, None)
+        }
+        fn image(&self, _: &str, _: &str) -> Option<Referent> {
+            Some(Referent { kind: self.kind(), ready: None })
+        }
+        fn holds(&self, _: &str, _: &str) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn nobody_begins_before_all_objects_are_known_and_then_those_who_waited_are_told() {
+        let catalog = Catalog::default();
+        let mut signals = catalog.signals();
+        let (one, two) = (catalog.add(Box::new(Empty)), catalog.add(Box::new(Empty)));
+        catalog.expect("gone", two);
+        assert!(catalog.claim("image-1", "new", "ns/new", false).is_err());
+        catalog.filled(one, |_| false);
+        assert!(signals.try_recv().is_err(), "the other is not filled yet");
+        assert!(!catalog.is_filled());
+        catalog.filled(two, |uid| uid != "gone");
+        assert_eq!(signals.try_recv(), Ok(Signal::Free("image-1".into())));
+        assert_eq!(catalog.claim("image-1", "new", "ns/new", false), Ok(()));
+    }
+
+    #[test]
+    fn an_object_does_not_mean_itself() {
+        let catalog = Catalog::default();
+        catalog.add(Box::new(Empty));
+        let reference = Reference { kind: None, name: "base".into() };
+        let other = catalog.resolve("ns", &reference, ("Other", "base")).unwrap_err();
+        assert!(other.contains("until Kind base is Ready"), "{other}");
+        let itself = catalog.resolve("ns", &reference, ("Kind", "base")).unwrap_err();
+        assert!(itself.contains("does not exist"), "{itself}");
     }
 }

@@ -144,6 +144,9 @@ pub trait External:
     /// once; allowed only where `recover` answers [`Recovered::Replay`], since a crash in between loses the answer.
     const IMMEDIATE: bool;
 
+    /// Whether its result has an image id that others can refer to.
+    const YIELDS_IMAGE: bool = true;
+
     /// Whether the vendor forgets what it has finished, so that a Ready object is not looked at again.
     const FORGETS: bool = false;
 

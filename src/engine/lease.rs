@@ -2,56 +2,68 @@
 //!
 //! The lease only saves calls. What keeps two replicas from making a thing twice is the journal, whose writes are
 //! guarded by resourceVersion.
+//!
+//! It is our own code, because kube-lease-manager 0.13, the one crate for this kube, goes on leading however long
+//! renewals fail or hang, takes over and gives back without resourceVersion, and tells replicas apart by their field
+//! managers, where ours have one in common.
 
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::{
-    api::coordination::v1::{Lease, LeaseSpec},
-    apimachinery::pkg::apis::meta::v1::MicroTime,
-};
+use super::pace;
+use crate::image::FIELD_MANAGER;
+use jiff::Timestamp;
+use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::MicroTime};
 use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
 };
-use std::time::Duration;
-use tokio::time::Instant;
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep, timeout, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 const NAME: &str = "cloud-image-operator";
-const DURATION: Duration = Duration::from_secs(15);
-const RENEW: Duration = Duration::from_secs(5);
-/// How long without a renewal this replica still counts as the holder: safely less than the others think.
+/// How long the others leave a lease alone that does not change, in seconds.
+const DURATION: u32 = 15;
+/// How long this replica counts as the holder after it asked for a renewal that came about: safely less.
 const SAFE: Duration = Duration::from_secs(12);
+/// How long after a renewal the next one is due.
+const RENEW: Duration = Duration::from_secs(5);
+/// How long after a try in vain the next one comes.
+const RETRY: Duration = Duration::from_secs(2);
+/// How long one try may take.
+const TRY: Duration = Duration::from_secs(3);
 
 /// The lease, held; renewed in the background until dropped.
 #[derive(Debug)]
 pub struct Lead {
-    api: Api<Lease>,
-    identity: String,
+    candidate: Arc<Candidate>,
     lost: CancellationToken,
-    renewing: tokio::task::JoinHandle<()>,
+    renewing: JoinHandle<()>,
 }
 
-/// Waits until this replica leads, or `stop`.
-pub async fn acquire(client: &Client, stop: &CancellationToken) -> Result<Lead, kube::Error> {
-    let api = Api::<Lease>::default_namespaced(client.clone());
+/// Waits until this replica leads; `None`: `stop` came first, and it does not.
+pub async fn acquire(client: &Client, stop: &CancellationToken) -> Option<Lead> {
     let identity =
         std::env::var("HOSTNAME").unwrap_or_default() + "_" + &uuid::Uuid::new_v4().simple().to_string();
     tracing::info!(identity, "waiting for the lease");
-    let mut seen: Option<(Option<String>, Instant)> = None;
+    let candidate = Arc::new(Candidate { api: Api::default_namespaced(client.clone()), identity });
+    let mut seen = None;
     while !stop.is_cancelled() {
-        match claim(&api, &identity, &mut seen).await {
-            Ok(true) => break,
-            Ok(false) => {}
-            Err(error) => tracing::warn!(%error, "the lease could not be read or written"),
+        let asked = Instant::now();
+        if candidate.claim(&mut seen).await == Some(true) && !stop.is_cancelled() {
+            let lost = CancellationToken::new();
+            let renewing = tokio::spawn(renew(candidate.clone(), asked, lost.clone()));
+            return Some(Lead { candidate, lost, renewing });
         }
         tokio::select! {
-            () = tokio::time::sleep(RENEW / 2) => {}
+            () = sleep(RETRY) => {}
             () = stop.cancelled() => {}
         }
     }
-    let lost = CancellationToken::new();
-    let renewing = tokio::spawn(renew(api.clone(), identity.clone(), lost.clone()));
-    Ok(Lead { api, identity, lost, renewing })
+    // It may have been taken at the last moment, or by a request whose answer was lost.
+    candidate.give_back().await;
+    None
 }
 
 impl Lead {
@@ -60,18 +72,11 @@ impl Lead {
         self.lost.cancelled().await;
     }
 
-    /// Gives the lease back, so that the next replica need not wait for it to run out.
+    /// Gives the lease back, so that the next replica need not wait for it to run out. If that takes longer than
+    /// [`pace::FAREWELL`], the next one does wait.
     pub async fn release(self) {
         self.renewing.abort();
-        let Ok(Some(mut lease)) = self.api.get_opt(NAME).await else { return };
-        if let Some(spec) =
-            lease.spec.as_mut().filter(|spec| spec.holder_identity.as_ref() == Some(&self.identity))
-        {
-            spec.holder_identity = None;
-            if let Err(error) = self.api.replace(NAME, &PostParams::default(), &lease).await {
-                tracing::debug!(%error, "the lease could not be given back");
-            }
-        }
+        self.candidate.give_back().await;
     }
 }
 
@@ -81,74 +86,253 @@ impl Drop for Lead {
     }
 }
 
-async fn renew(api: Api<Lease>, identity: String, lost: CancellationToken) {
-    let mut renewed = Instant::now();
-    while renewed.elapsed() < SAFE {
-        tokio::time::sleep(RENEW).await;
-        match tokio::time::timeout(RENEW, claim(&api, &identity, &mut None)).await {
-            Ok(Ok(true)) => renewed = Instant::now(),
-            Ok(Ok(false)) => break,
-            Ok(Err(error)) => tracing::warn!(%error, "the lease could not be renewed"),
-            Err(_) => tracing::warn!("the lease could not be renewed in time"),
-        }
+/// Ends when somebody else may lead. The others count from when they see a renewal, which is after `asked`.
+async fn renew(candidate: Arc<Candidate>, mut asked: Instant, lost: CancellationToken) {
+    while let Ok(Some(again)) = timeout_at(asked + SAFE, candidate.renew()).await {
+        asked = again;
     }
     lost.cancel();
 }
 
-/// Takes or renews the lease unless somebody else holds it. Guarded by resourceVersion, so two cannot both succeed.
-/// Another holder's lease has run out when it has not changed for its duration by our own clock (`seen`).
-async fn claim(
-    api: &Api<Lease>,
-    identity: &str,
-    seen: &mut Option<(Option<String>, Instant)>,
-) -> Result<bool, kube::Error> {
-    let now = MicroTime(Timestamp::now());
-    let Some(mut lease) = api.get_opt(NAME).await? else {
-        let metadata = ObjectMeta { name: Some(NAME.into()), ..ObjectMeta::default() };
-        let lease = Lease { metadata, spec: Some(held(identity, &now, None)) };
-        return conflict_is_false(api.create(&PostParams::default(), &lease).await);
-    };
-    let spec = lease.spec.clone().unwrap_or_default();
-    let holder = spec.holder_identity.clone().filter(|holder| !holder.is_empty());
-    if holder.as_deref().is_some_and(|holder| holder != identity) {
-        let version = lease.metadata.resource_version.clone();
-        let since = match seen {
-            Some((known, since)) if *known == version => *since,
-            _ => {
-                *seen = Some((version, Instant::now()));
-                return Ok(false);
+/// Another holder's lease: its version, and since when by our own clock it has been that.
+type Sighting = Option<(Option<String>, Instant)>;
+
+/// Who wants to hold the lease.
+#[derive(Debug)]
+struct Candidate {
+    api: Api<Lease>,
+    identity: String,
+}
+
+impl Candidate {
+    /// Renews the lease when that is due, and tells when that was asked for; `None`: it is somebody else's.
+    async fn renew(&self) -> Option<Instant> {
+        sleep(RENEW).await;
+        loop {
+            let asked = Instant::now();
+            match self.claim(&mut None).await {
+                Some(ours) => return ours.then_some(asked),
+                None => sleep(RETRY).await,
             }
-        };
-        let duration = spec
-            .lease_duration_seconds
-            .and_then(|seconds| u64::try_from(seconds).ok())
-            .map_or(DURATION, Duration::from_secs);
-        if since.elapsed() < duration {
-            return Ok(false);
         }
     }
-    lease.spec = Some(held(identity, &now, holder.is_some_and(|holder| holder == identity).then_some(&spec)));
-    conflict_is_false(api.replace(NAME, &PostParams::default(), &lease).await)
-}
 
-fn held(identity: &str, now: &MicroTime, before: Option<&LeaseSpec>) -> LeaseSpec {
-    LeaseSpec {
-        holder_identity: Some(identity.into()),
-        acquire_time: before.and_then(|before| before.acquire_time.clone()).or_else(|| Some(now.clone())),
-        renew_time: Some(now.clone()),
-        lease_duration_seconds: i32::try_from(
-            SignedDuration::try_from(DURATION).map_or(15, |duration| duration.as_secs()),
-        )
-        .ok(),
-        lease_transitions: before.and_then(|before| before.lease_transitions),
-        ..LeaseSpec::default()
+    /// Takes or renews the lease unless somebody else holds it. Whether it is ours now; `None`: that is not known.
+    async fn claim(&self, seen: &mut Sighting) -> Option<bool> {
+        match timeout(TRY, self.try_claim(seen)).await {
+            Ok(Ok(ours)) => return Some(ours),
+            Ok(Err(error)) => tracing::warn!(%error, "the lease could not be read or written"),
+            Err(_) => tracing::warn!("the lease could not be read or written in time"),
+        }
+        None
+    }
+
+    /// Guarded by resourceVersion, so two cannot both succeed.
+    async fn try_claim(&self, seen: &mut Sighting) -> Result<bool, kube::Error> {
+        let mut lease = self.api.get_opt(NAME).await?.unwrap_or_default();
+        let version = lease.metadata.resource_version.clone();
+        let spec = lease.spec.get_or_insert_default();
+        let holder = spec.holder_identity.as_deref().unwrap_or_default();
+        let ours = holder == self.identity;
+        if !ours && !holder.is_empty() {
+            let since = match seen {
+                Some((known, since)) if *known == version => *since,
+                _ => seen.insert((version, Instant::now())).1,
+            };
+            let duration = spec.lease_duration_seconds.and_then(|seconds| u32::try_from(seconds).ok());
+            if since.elapsed() < Duration::from_secs(duration.unwrap_or(DURATION).into()) {
+                return Ok(false);
+            }
+        }
+        let now = MicroTime(Timestamp::now());
+        if !ours {
+            spec.holder_identity = Some(self.identity.clone());
+            spec.acquire_time = Some(now.clone());
+            spec.lease_transitions =
+                Some(spec.lease_transitions.map_or(0, |before| before.saturating_add(1)));
+        }
+        spec.renew_time = Some(now);
+        spec.lease_duration_seconds = i32::try_from(DURATION).ok();
+        self.write(lease).await.map(|()| true)
+    }
+
+    async fn write(&self, mut lease: Lease) -> Result<(), kube::Error> {
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
+        if lease.metadata.resource_version.is_some() {
+            self.api.replace(NAME, &params, &lease).await.map(drop)
+        } else {
+            lease.metadata = ObjectMeta { name: Some(NAME.into()), ..ObjectMeta::default() };
+            self.api.create(&params, &lease).await.map(drop)
+        }
+    }
+
+    /// Whoever holds the lease, afterwards it is not this one, if the API server answers soon.
+    async fn give_back(&self) {
+        match timeout(pace::FAREWELL, self.try_give_back()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the lease was not given back; it runs out by itself"),
+            Err(_) => tracing::warn!("the lease was not given back in time; it runs out by itself"),
+        }
+    }
+
+    async fn try_give_back(&self) -> Result<(), kube::Error> {
+        let Some(mut lease) = self.api.get_opt(NAME).await? else { return Ok(()) };
+        let ours = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_ref() == Some(&self.identity));
+        let Some(spec) = ours else { return Ok(()) };
+        spec.holder_identity = None;
+        self.write(lease).await
     }
 }
 
-fn conflict_is_false<T>(done: Result<T, kube::Error>) -> Result<bool, kube::Error> {
-    match done {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
-        Err(error) => Err(error),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::{
+        Json, Router,
+        body::Bytes,
+        http::{Method, StatusCode},
+    };
+    use serde_json::{Value, json};
+    use std::{
+        future::pending,
+        sync::{Mutex, PoisonError},
+    };
+
+    /// An API server that keeps one Lease, which may be told what to do with the next requests.
+    #[derive(Clone, Default)]
+    struct ApiServer {
+        lease: Arc<Mutex<Value>>,
+        mood: Arc<Mutex<Mood>>,
+    }
+
+    #[derive(Clone, Default)]
+    enum Mood {
+        #[default]
+        Well,
+        Failing,
+        Hanging,
+        /// Somebody stops the replica while its write is under way.
+        Stopping(CancellationToken),
+    }
+
+    impl ApiServer {
+        fn client(&self) -> Client {
+            let server = self.clone();
+            let serve = async move |method: Method, body: Bytes| server.serve(&method, &body).await;
+            Client::new(Router::new().fallback(serve), "default")
+        }
+
+        fn set(&self, mood: Mood) {
+            *self.mood.lock().unwrap_or_else(PoisonError::into_inner) = mood;
+        }
+
+        fn lease(&self) -> Value {
+            self.lease.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        }
+
+        async fn serve(&self, method: &Method, body: &[u8]) -> (StatusCode, Json<Value>) {
+            let mood = self.mood.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            match mood {
+                Mood::Failing => return refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
+                Mood::Hanging => pending().await,
+                Mood::Stopping(stop) if method != Method::GET => stop.cancel(),
+                Mood::Stopping(_) | Mood::Well => {}
+            }
+            let mut lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
+            let version = lease["metadata"]["resourceVersion"].clone();
+            if method == Method::GET {
+                return match *lease {
+                    Value::Null => refusal(StatusCode::NOT_FOUND, "NotFound"),
+                    _ => (StatusCode::OK, Json(lease.clone())),
+                };
+            }
+            let mut new: Value = serde_json::from_slice(body).expect("JSON");
+            if new["metadata"]["resourceVersion"] != version {
+                return refusal(StatusCode::CONFLICT, "Conflict");
+            }
+            let next = version.as_str().map_or(1, |version| version.parse().unwrap_or(0) + 1);
+            new["metadata"]["resourceVersion"] = json!(next.to_string());
+            *lease = new;
+            (StatusCode::OK, Json(lease.clone()))
+        }
+    }
+
+    fn refusal(code: StatusCode, reason: &str) -> (StatusCode, Json<Value>) {
+        let status = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": reason, "reason": reason, "code": code.as_u16(),
+        });
+        (code, Json(status))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_leads_as_long_as_renewals_succeed_and_no_longer_than_the_others_wait() {
+        for mood in [Mood::Failing, Mood::Hanging] {
+            let server = ApiServer::default();
+            let lead = acquire(&server.client(), &CancellationToken::new()).await.expect("it leads");
+            assert!(timeout(Duration::from_secs(100), lead.lost()).await.is_err());
+            let renewed = server.lease();
+            assert_eq!(renewed["spec"]["leaseTransitions"], 0);
+
+            // One try in vain is no loss.
+            server.set(mood.clone());
+            assert!(timeout(RETRY * 2, lead.lost()).await.is_err());
+            server.set(Mood::Well);
+            assert!(timeout(Duration::from_secs(100), lead.lost()).await.is_err());
+            assert_ne!(server.lease(), renewed);
+
+            server.set(mood);
+            let broken = Instant::now();
+            lead.lost().await;
+            assert!(broken.elapsed() < Duration::from_secs(DURATION.into()));
+            let waiting = Instant::now();
+            lead.release().await;
+            assert!(waiting.elapsed() <= pace::FAREWELL);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_another_holds_is_taken_when_it_has_not_changed_for_its_duration() {
+        let server = ApiServer::default();
+        let dead = acquire(&server.client(), &CancellationToken::new()).await.expect("it leads");
+        let since = Instant::now();
+        dead.renewing.abort();
+        let next = acquire(&server.client(), &CancellationToken::new()).await.expect("it leads");
+        assert!(since.elapsed() >= Duration::from_secs(DURATION.into()));
+        assert_eq!(server.lease()["spec"]["leaseTransitions"], 1);
+
+        // What was given back is free at once.
+        next.release().await;
+        let since = Instant::now();
+        let third = acquire(&server.client(), &CancellationToken::new()).await.expect("it leads");
+        assert!(since.elapsed() < RETRY);
+
+        // Who held it before does not give back what is another's.
+        let holder = server.lease()["spec"]["holderIdentity"].clone();
+        dead.release().await;
+        assert_eq!(server.lease()["spec"]["holderIdentity"], holder);
+        drop(third);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_stopped_while_acquiring_does_not_keep_it() {
+        let (server, stop) = (ApiServer::default(), CancellationToken::new());
+        server.set(Mood::Stopping(stop.clone()));
+        assert!(acquire(&server.client(), &stop).await.is_none());
+        let lease = server.lease();
+        assert!(!lease.is_null(), "it was taken");
+        assert_eq!(lease["spec"]["holderIdentity"], Value::Null, "{lease:#}");
+
+        // However slow the API server is, the end comes soon.
+        let (server, stop) = (ApiServer::default(), CancellationToken::new());
+        server.set(Mood::Hanging);
+        let stopping = async {
+            sleep(Duration::from_secs(1)).await;
+            stop.cancel();
+        };
+        let client = server.client();
+        let since = Instant::now();
+        let (lead, ()) = tokio::join!(acquire(&client, &stop), stopping);
+        assert!(lead.is_none() && since.elapsed() < Duration::from_secs(1) + TRY + 2 * pace::FAREWELL);
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     account::ActionLimit,
     wire::{CallError, Class, Effect},
 };
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter, clock::Clock};
 use std::{
     collections::HashMap,
     num::NonZeroU32,
@@ -80,17 +80,22 @@ impl Limits {
             }
             lanes.clone().acquire_owned().await
         };
-        match timeout(pace::ADMISSION, wait).await {
+        let patience = if effect == Effect::Create { pace::TURN } else { pace::ADMISSION };
+        match timeout(patience, wait).await {
             Ok(Ok(place)) => Ok(Turn { line, _place: place }),
-            Ok(Err(_)) | Err(_) => Err(CallError::NotSent(format!(
+            Ok(Err(_)) | Err(_) => Err(CallError::NoTurn(format!(
                 "{action} waits for its turn: the account's limit for it is used up for now"
             ))),
         }
     }
 
-    /// The slower queue of periodic looks, so that they never hold up what a user waits for.
-    pub async fn resync(&self) {
-        self.resync.until_ready().await;
+    /// The slower queue of periodic looks, so that they never hold up what a user waits for: go now, or ask again after
+    /// this long.
+    pub fn resync(&self) -> Result<(), Duration> {
+        let wait = |not_until: governor::NotUntil<_>| {
+            not_until.wait_time_from(self.resync.clock().now()) + pace::backoff(4, false)
+        };
+        self.resync.check().map_err(wait)
     }
 
     fn line(&self, region: &str, action: &str) -> Arc<Line> {
@@ -153,10 +158,10 @@ impl Turn {
             Err(CallError::Refused(refusal)) if refusal.class == Class::Throttled => {
                 gate.strikes = (gate.strikes + 1).min(6);
                 let pause = refusal.retry_after.unwrap_or(Duration::from_secs(1 << gate.strikes));
-                gate.opens = gate.opens.max(Instant::now() + pause.min(Duration::from_secs(300)));
+                gate.opens = gate.opens.max(Instant::now() + pause.min(pace::PAUSE));
             }
             Ok(_) | Err(CallError::Refused(_) | CallError::Undecidable(_)) => gate.strikes = 0,
-            Err(CallError::NotSent(_) | CallError::Unknown(_)) => {}
+            Err(CallError::NotSent(_) | CallError::NoTurn(_) | CallError::Unknown(_)) => {}
         }
     }
 }
@@ -164,11 +169,11 @@ impl Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{period::Period, wire::Refusal};
+    use crate::{engine::status::Notice, period::Period, wire::Refusal};
 
     const PUBLISHED: &[(&str, u32, Duration)] = &[("Create", 1000, Duration::from_secs(60))];
 
-    fn throttle() -> Result<(), CallError> {
+    fn throttle(retry_after: Option<Duration>) -> Result<(), CallError> {
         Err(CallError::Refused(Refusal {
             action: "Create".into(),
             status: 400,
@@ -177,7 +182,7 @@ mod tests {
             request_id: String::new(),
             class: Class::Throttled,
             hint: "",
-            retry_after: None,
+            retry_after,
         }))
     }
 
@@ -193,7 +198,7 @@ mod tests {
     async fn a_throttle_closes_the_gate_for_everybody_and_a_success_opens_it() {
         let limits = Limits::new(PUBLISHED, vec![]);
         let start = Instant::now();
-        limits.turn("r", "Create", Effect::Create).await.unwrap().report(&throttle());
+        limits.turn("r", "Create", Effect::Create).await.unwrap().report(&throttle(None));
         let probe = limits.turn("r", "Create", Effect::Create).await.unwrap();
         assert!(start.elapsed() >= Duration::from_secs(2), "{:?}", start.elapsed());
         let second = Instant::now();
@@ -205,5 +210,19 @@ mod tests {
         drop(limits.turn("r", "Create", Effect::Create).await.unwrap());
         drop(limits.turn("r", "Create", Effect::Create).await.unwrap());
         assert!(third.elapsed() <= Duration::from_secs(1));
+    }
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_no_place_in_time_was_throttled_by_ourselves() {
+        let limits = Limits::new(PUBLISHED, vec![]);
+        let closing = throttle(Some(pace::ADMISSION * 2));
+        limits.turn("r", "Create", Effect::Create).await.unwrap().report(&closing);
+        let start = Instant::now();
+        let error = limits.turn("r", "Create", Effect::Create).await.unwrap_err();
+        assert_eq!((start.elapsed(), error.reason()), (pace::ADMISSION, "Throttled"));
+        for error in [error, closing.unwrap_err()] {
+            let notice = Notice::from(&error);
+            assert!(!notice.event && !notice.stalled, "{notice:?}");
+        }
+        assert!(Notice::from(&CallError::NotSent(String::new())).event);
     }
 }

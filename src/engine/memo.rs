@@ -1,6 +1,6 @@
 //! What the operator remembers of an object between two passes. Losing it costs a look, never a thing.
 
-use super::pace;
+use super::{pace, progress::Progress};
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
@@ -18,8 +18,11 @@ pub struct Memo {
     pub context: Context,
     /// Since when the vendor seems not to have it.
     pub missing_since: Option<Instant>,
-    /// When an answer was lost by this process.
+    /// Since when this process does not know what became of the creating call: the last one that it made itself, or
+    /// the moment when it found one that somebody else had made.
     pub lost_at: Option<Instant>,
+    /// Where the vendor's answer led, as long as the API server did not take it.
+    pub unwritten: Option<Progress>,
     /// Differences set right in a row without effect.
     pub amended: u32,
     /// The vendor was asked to delete it.

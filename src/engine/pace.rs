@@ -12,7 +12,7 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the work that is under way may go on after SIGTERM.
 pub const GRACE: Duration = Duration::from_secs(8);
-/// How long saying goodbye to the vendors may take after that.
+/// How long saying goodbye to the vendors and to other replicas may take after that.
 pub const FAREWELL: Duration = Duration::from_millis(1500);
 /// Everything that waits for the vendor looks at the same moments, this far apart, so that looks share calls.
 pub const BEAT: Duration = Duration::from_secs(15);
@@ -30,6 +30,10 @@ pub const SLOW_LOOK: Duration = Duration::from_secs(600);
 pub const ADMISSION: Duration = Duration::from_secs(30);
 /// How far a vendor's clock may be behind ours: most refuse requests beyond that.
 pub const SKEW: SignedDuration = SignedDuration::from_mins(15);
+/// How long an object waits for its turn to create before it lets others have its worker.
+pub const TURN: Duration = Duration::from_secs(3);
+/// The longest pause that a vendor can ask for.
+pub const PAUSE: Duration = Duration::from_secs(300);
 /// How many times a difference may be set right without effect before the object is Stalled.
 pub const AMENDMENTS: u32 = 3;
 /// How long the API server may take to serve CRDs that were installed a moment ago.

@@ -37,6 +37,8 @@ pub struct Intent {
     pub attempt: u32,
     /// A moment before the call; `None` where the stored intent is the finalizer alone, which carries no time.
     pub since: Option<Timestamp>,
+    /// The id that the spec's reference meant then: it may mean another one by now.
+    pub reference: Option<String>,
 }
 
 /// What the vendor has.
@@ -75,8 +77,8 @@ pub enum Progress {
     Failed { intent: Intent, handle: Option<Handle>, failure: Failure },
     /// Asked, lost, and not knowable: a person decides. The candidates are what the vendor has that might be it.
     Unclear { intent: Intent, candidates: Vec<String> },
-    /// It was there, and the vendor no longer has it.
-    Missing { intent: Intent, handle: Handle },
+    /// The vendor does not have it any more. Without `was_ready` nobody has seen it usable: it may yet come.
+    Missing { intent: Intent, handle: Handle, was_ready: bool },
 }
 
 /// What spec and annotations ask for at this moment.
@@ -247,11 +249,11 @@ pub fn refused(
     Err(CallError::Refused(refusal))
 }
 
-/// Every write costs the API server: a build's progress moves in quarters, so it is written at most three times.
-const QUARTER: u8 = 25;
-
-fn coarse(before: Option<u8>, now: Option<u8>) -> Option<u8> {
-    let moved = now.is_some_and(|now| now.abs_diff(before.unwrap_or(0)) >= QUARTER);
+/// Every write costs the API server, so a build's progress moves in quarters, and not any more when the end is near: it
+/// is written three times at most; twice where the intent took a write of its own.
+fn coarse(before: Option<u8>, now: Option<u8>, intent: &Intent) -> Option<u8> {
+    let step = if intent.reference.is_some() { 34 } else { 25 };
+    let moved = now.is_some_and(|now| now < 90 && now.abs_diff(before.unwrap_or(0)) >= step);
     if moved { now } else { before }
 }
 
@@ -283,7 +285,7 @@ impl Progress {
                 None if wish.asked => Step::Recover(intent.clone()),
                 None => Step::Rest,
             },
-            Self::Missing { intent, .. } if wish.recreate && !wish.import => {
+            Self::Missing { intent, was_ready: true, .. } if wish.recreate && !wish.import => {
                 Step::Submit { attempt: intent.attempt + 1 }
             }
             Self::Missing { handle, .. } => Step::Observe(handle.clone()),
@@ -295,13 +297,15 @@ impl Progress {
             return Step::Release;
         }
         match self {
-            Self::New { .. } | Self::Missing { .. } | Self::Failed { handle: None, .. } => Step::Release,
+            Self::New { .. } | Self::Failed { handle: None, .. } => Step::Release,
             Self::Submitting(_) if wish.import => Step::Release,
             Self::Unclear { .. } if wish.answer == Some(Answer::Resubmit) => Step::Release,
             _ if wish.suspended => Step::Suspended,
             Self::Submitting(intent) => Step::Recover(intent.clone()),
+            // What is missing may be back, or only hidden.
             Self::Building { handle, .. }
             | Self::Ready { handle, .. }
+            | Self::Missing { handle, .. }
             | Self::Failed { handle: Some(handle), .. } => Step::Delete(handle.clone()),
             Self::Unclear { intent, .. } => match &wish.answer {
                 Some(Answer::Adopt(id)) => Step::Adopt { intent: intent.clone(), id: id.clone() },
@@ -326,8 +330,10 @@ impl Progress {
                 Self::Failed { intent, handle: None, failure }
             }
             Err(CallError::Unknown(_)) => Self::Submitting(intent),
-            Err(CallError::NotSent(_) | CallError::Refused(_)) if replay => Self::Submitting(intent),
-            Err(CallError::NotSent(_) | CallError::Refused(_)) => {
+            Err(CallError::NotSent(_) | CallError::NoTurn(_) | CallError::Refused(_)) if replay => {
+                Self::Submitting(intent)
+            }
+            Err(CallError::NotSent(_) | CallError::NoTurn(_) | CallError::Refused(_)) => {
                 Self::New { attempt: intent.attempt, tried: Some(intent) }
             }
         }
@@ -358,23 +364,27 @@ impl Progress {
     /// After a look. `missing` must have been confirmed by a second look.
     #[must_use]
     pub fn observed(self, seen: Observation) -> Self {
-        let before = if let Self::Building { percent, .. } = &self { *percent } else { None };
+        let (before, was_ready) = match &self {
+            Self::Building { percent, .. } => (*percent, false),
+            Self::Missing { was_ready, .. } => (None, *was_ready),
+            _ => (None, true),
+        };
         let (Self::Building { intent, handle, .. }
         | Self::Ready { intent, handle, .. }
-        | Self::Missing { intent, handle }) = self
+        | Self::Missing { intent, handle, .. }) = self
         else {
             return self;
         };
         match seen {
             Observation::Building { percent, .. } => {
-                Self::Building { intent, handle, percent: coarse(before, percent) }
+                Self::Building { percent: coarse(before, percent, &intent), intent, handle }
             }
             Observation::Ready(product) => Self::Ready { intent, handle, product },
             Observation::Failed(failure) => Self::Failed { intent, handle: Some(handle), failure },
             Observation::Refused(refusal) => {
                 Self::submitted(intent, false, Err(&CallError::Refused(refusal)))
             }
-            Observation::Missing => Self::Missing { intent, handle },
+            Observation::Missing => Self::Missing { intent, handle, was_ready },
         }
     }
 

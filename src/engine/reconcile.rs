@@ -18,8 +18,8 @@ use super::{
     telemetry::Telemetry,
 };
 use crate::image::{
-    DeletionPolicy, FINALIZER, ImageSpec, ImageStatus, ManagementPolicy, OUTCOME, REQUESTED_AT,
-    RecreatePolicy,
+    DeletionPolicy, FINALIZER, ImageSpec, ImageStatus, ManagementPolicy, OUTCOME, OperationState,
+    REQUESTED_AT, RecreatePolicy,
 };
 use jiff::Timestamp;
 use kube::{ResourceExt, core::DeserializeGuard, runtime::controller::Action};
@@ -39,8 +39,6 @@ pub struct World {
     pub memos: Memos,
     /// Writes conditions onto objects that cannot be read.
     pub client: kube::Client,
-    /// When this process began to act: calls of an earlier one may have been on the way until then.
-    pub started: Instant,
     /// How far apart the looks are that wait for the vendor.
     pub beat: Duration,
     /// Cancelled when no new work is to be taken.
@@ -68,11 +66,17 @@ pub async fn reconcile<K: External>(
         }
     };
     let uid = object.uid().unwrap_or_default();
-    let memo = world.memos.get(&uid);
+    let mut memo = world.memos.get(&uid);
+    if world.memos.is_new(&uid) {
+        // What an earlier process has told need not be told again.
+        memo.trouble = object.status().and_then(status::reason).map(Into::into);
+    }
     if memo.is_ahead_of(object.meta().resource_version.as_deref()) {
         return Ok(Action::requeue(pace::NEWS_LOOK));
     }
-    let mut pass = Pass { object: object.clone(), world: &world, memo, connection: None, resolved: None };
+    let asked = asked_of(object);
+    let mut pass =
+        Pass { object: object.clone(), world: &world, memo, connection: None, resolved: None, asked };
     let done = pass.run().await;
     let wake = match &done {
         Ok(Next::Forget) => {
@@ -85,6 +89,7 @@ pub async fn reconcile<K: External>(
         // Somebody wrote the object meanwhile: its news is on the way.
         Err(Error::Kube(kube::Error::Api(status))) if status.code == 409 => Some(Duration::from_secs(1)),
         Err(Error::Kube(kube::Error::Api(status))) if status.code == 404 => {
+            world.accounts.catalog().give_back(&uid);
             world.memos.forget(&uid);
             return Ok(Action::await_change());
         }
@@ -94,6 +99,9 @@ pub async fn reconcile<K: External>(
             Some(pace::backoff(pass.memo.failures, false))
         }
     };
+    if (object.exclusive().is_some() || object.reference().is_some()) && !may_be_under_way(&pass.object) {
+        world.accounts.catalog().give_back(&uid);
+    }
     let context = pass.context();
     pass.memo.meet(pass.object.meta().resource_version.as_deref());
     let gated = wake.filter(|_| !matches!(done, Ok(Next::Poll(_))));
@@ -119,8 +127,10 @@ struct Pass<'a, K: External> {
     world: &'a World,
     memo: Memo,
     connection: Option<Arc<Connection>>,
-    /// The id that the spec's reference means.
+    /// The id that the spec's reference means, or meant when the attempt began that is under way.
     resolved: Option<String>,
+    /// What was asked of the object when the pass began: its own writes may bring news that it has not acted on.
+    asked: (i64, u64),
 }
 
 impl<K: External> Pass<'_, K> {
@@ -134,6 +144,17 @@ impl<K: External> Pass<'_, K> {
                 return self.malformed(&progress, &garbled.to_string()).await;
             }
         };
+        self.speak(&progress);
+        if let Some(to) = self.memo.unwritten.take()
+            && matches!(&progress, Progress::Submitting(_))
+            && to.intent().map(|intent| &intent.token) == progress.intent().map(|intent| &intent.token)
+        {
+            self.memo.unwritten = Some(to.clone());
+            return self.catch_up(&progress, to).await;
+        }
+        if !matches!(&progress, Progress::Submitting(_)) {
+            self.memo.lost_at = None;
+        }
         let wish = match self.wish(&progress) {
             Ok(wish) => wish,
             Err(notice) => return self.rest(&progress, Some(notice)).await,
@@ -174,7 +195,8 @@ impl<K: External> Pass<'_, K> {
             deleting: self.deleting(),
             suspended: spec.suspend,
             observe_only: spec.management_policy == ManagementPolicy::Observe,
-            import: spec.import.is_some(),
+            // Whoever wants to take something over now has to wait for what was asked for before.
+            import: spec.import.is_some() && !self.is_creating(),
             retain: spec.deletion_policy == DeletionPolicy::Retain,
             recreate: spec.recreate_policy == RecreatePolicy::WhenMissing,
             changed: status.and_then(|status| status.observed_generation) != self.object.meta().generation,
@@ -238,38 +260,40 @@ impl<K: External> Pass<'_, K> {
     /// What must be so before the vendor is called: references resolved, nobody else at the same thing.
     fn prepare(&mut self, client: &K::Client, progress: &Progress, step: &Step) -> Result<(), Notice> {
         let catalog = self.world.accounts.catalog();
-        let (uid, creating) =
-            (self.uid(), matches!(step, Step::Submit { .. } | Step::Recover(_) | Step::Discard { .. }));
-        if let Some(reference) = self.object.reference() {
-            match catalog.resolve(&self.object.namespace().unwrap_or_default(), &reference) {
-                Ok(id) => self.resolved = Some(id),
-                Err(why) if creating => return Err(Notice::waiting("ReferenceNotReady", why)),
-                Err(_) => {}
-            }
+        let begins = matches!(step, Step::Submit { .. } | Step::Discard { .. });
+        if let (true, Some(reference)) = (begins, self.object.reference()) {
+            let asking = (&*K::kind(&()), &*self.object.name_any());
+            let resolved = catalog.resolve(&self.object.namespace().unwrap_or_default(), &reference, asking);
+            self.resolved = Some(resolved.map_err(|why| Notice::waiting("ReferenceNotReady", why))?);
         }
-        let subject = self.subject().into_owned();
-        if creating {
-            subject.check(client).map_err(|unusable| Notice::waiting(unusable.reason, unusable.message))?;
+        if begins || matches!(step, Step::Recover(_)) {
+            let checked = self.subject().check(client);
+            checked.map_err(|unusable| Notice::waiting(unusable.reason, unusable.message))?;
         }
-        let Some(thing) = subject.exclusive() else { return Ok(()) };
-        let name =
-            format!("{} {}/{}", K::kind(&()), subject.namespace().unwrap_or_default(), subject.name_any());
-        if progress.under_way() {
-            let spoken = catalog.claim(&thing, &uid, &name, true);
-            catalog.spoken(&uid);
-            return spoken.map_err(|who| Notice::waiting("WaitsForOther", who));
+        let thing = self.subject().exclusive().filter(|_| begins && !progress.under_way());
+        thing.map_or(Ok(()), |thing| {
+            catalog.claim(&thing, &self.uid(), &self.full_name(), false).map_err(|who| {
+                Notice::waiting(
+                    "WaitsForOther",
+                    format!("waits for {who}, which is at work on {thing}; only one can be at a time"),
+                )
+            })
+        })
+    }
+
+    /// Whoever has something under way has the word about it, whatever else there is to say.
+    fn speak(&mut self, progress: &Progress) {
+        let catalog = self.world.accounts.catalog();
+        if self.object.reference().is_some() {
+            self.resolved = progress.intent().and_then(|intent| intent.reference.clone());
         }
-        match step {
-            Step::Submit { .. } | Step::Discard { .. } => {
-                catalog.claim(&thing, &uid, &name, false).map_err(|who| {
-                    Notice::waiting(
-                        "WaitsForOther",
-                        format!("waits for {who}, which is at work on {thing}; only one can be at a time"),
-                    )
-                })
-            }
-            _ => Ok(()),
+        if progress.under_way()
+            && let Some(thing) = self.subject().exclusive()
+        {
+            // Nobody can keep it from what it has begun.
+            let _ = catalog.claim(&thing, &self.uid(), &self.full_name(), true);
         }
+        catalog.spoken(&self.uid());
     }
 
     async fn rest(&mut self, progress: &Progress, notice: Option<Notice>) -> Result<Next, Error> {
@@ -341,10 +365,12 @@ impl<K: External> Pass<'_, K> {
             .await?;
         }
         // The account's and the Secret's watches wake us; nobody watches the labels of namespaces.
-        Ok(Next::In(match unusable.reason {
+        let wait = match unusable.reason {
             "NamespaceNotAllowed" => pace::NAMESPACE_LABELS + Duration::from_secs(1),
             _ => pace::backoff(6, true),
-        }))
+        };
+        // Once it can be used again, what is at rest goes on resting.
+        Ok(if at_rest { Next::Poll(wait) } else { Next::In(wait) })
     }
 
     /// The object as the vendor is to see it.
@@ -359,6 +385,18 @@ impl<K: External> Pass<'_, K> {
     }
     fn uid(&self) -> String {
         self.object.uid().unwrap_or_default()
+    }
+    /// For people.
+    fn full_name(&self) -> String {
+        let (namespace, name) = (self.object.namespace().unwrap_or_default(), self.object.name_any());
+        format!("{} {namespace}/{name}", K::kind(&()))
+    }
+    /// Whether it is on record that a creating call was made whose answer is not.
+    fn is_creating(&self) -> bool {
+        let operation = self.object.status().and_then(|status| status.operation.as_ref());
+        operation.is_some_and(|operation| {
+            operation.state == OperationState::InFlight && operation.action == K::ACTION
+        })
     }
     fn generation(&self) -> i64 {
         self.object.meta().generation.unwrap_or_default()
@@ -376,14 +414,18 @@ impl<K: External> Pass<'_, K> {
         if self.spec().import.is_some() { "Import" } else { K::ACTION }
     }
     fn context(&self) -> Context {
-        let asked =
-            format!("{:?} {:?} {}", self.annotation(REQUESTED_AT), self.annotation(OUTCOME), self.deleting());
-        Context {
-            generation: self.generation(),
-            epoch: self.connection.as_ref().map_or(0, |connection| connection.epoch),
-            asked: pace::seed(&asked),
-        }
+        let (generation, asked) = self.asked;
+        let epoch = self.connection.as_ref().map_or(0, |connection| connection.epoch);
+        Context { generation, epoch, asked }
     }
+}
+
+/// Generation, and a hash of the annotations that ask for something and of the deletion.
+fn asked_of<K: External>(object: &K) -> (i64, u64) {
+    let annotations = object.annotations();
+    let asked =
+        (annotations.get(REQUESTED_AT), annotations.get(OUTCOME), object.meta().deletion_timestamp.is_some());
+    (object.meta().generation.unwrap_or_default(), pace::seed(&format!("{asked:?}")))
 }
 
 /// Whether the vendor may be at work for an object that this process has not met yet.

@@ -1,7 +1,10 @@
 //! Progress ⇄ the flat status. Conditions are a view of progress, made in one function and never read back. Pure.
 
 use super::progress::{Failure, Handle, Intent, Product, Progress};
-use crate::image::{ImageStatus, OUTCOME, Operation, OperationState, Phase, REQUESTED_AT};
+use crate::{
+    image::{ImageStatus, OUTCOME, Operation, OperationState, Phase, REQUESTED_AT},
+    wire::{CallError, Class},
+};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -19,18 +22,33 @@ pub struct Notice {
     pub reason: String,
     /// A sentence: what, why, and what to do.
     pub message: String,
-    /// Whether it goes on by itself.
+    /// Whether it does not go on by itself.
     pub stalled: bool,
+    /// Whether a person wants to be told of it by an Event, too.
+    pub event: bool,
 }
 
 impl Notice {
     /// It goes on by itself.
     pub fn waiting(reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { reason: reason.into(), message: message.into(), stalled: false }
+        Self { reason: reason.into(), message: message.into(), stalled: false, event: true }
     }
     /// It does not.
     pub fn stalled(reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { reason: reason.into(), message: message.into(), stalled: true }
+        Self { reason: reason.into(), message: message.into(), stalled: true, event: true }
+    }
+}
+
+impl From<&CallError> for Notice {
+    /// Being throttled, which may happen to hundreds of objects at once, is nothing to tell each time: it is how a limit
+    /// works, and the condition and the metrics show it.
+    fn from(error: &CallError) -> Self {
+        Self {
+            reason: error.reason().into(),
+            message: error.to_string(),
+            stalled: error.class() == Some(Class::Invalid),
+            event: error.class() != Some(Class::Throttled),
+        }
     }
 }
 
@@ -76,7 +94,7 @@ pub fn progress(
     let Some((status, operation)) = status.and_then(|status| Some((status, status.operation.as_ref()?)))
     else {
         return Ok(if held {
-            Progress::Submitting(Intent { token: first_token(), attempt: 1, since: born })
+            Progress::Submitting(Intent { token: first_token(), attempt: 1, since: born, reference: None })
         } else {
             Progress::New { attempt: 1, tried: None }
         });
@@ -85,6 +103,7 @@ pub fn progress(
         token: operation.token.clone(),
         attempt: operation.attempt,
         since: operation.started_at.as_ref().map(|time| time.0),
+        reference: operation.reference.clone(),
     };
     let handle = || {
         let handle = Handle { image: status.image_id.clone(), task: status.task_id.clone() };
@@ -116,7 +135,8 @@ pub fn progress(
             },
         },
         OperationState::Unclear => Progress::Unclear { intent, candidates: operation.candidates.clone() },
-        OperationState::Missing => Progress::Missing { intent, handle: handle()? },
+        OperationState::Missing => Progress::Missing { intent, handle: handle()?, was_ready: true },
+        OperationState::Lost => Progress::Missing { intent, handle: handle()?, was_ready: false },
     })
 }
 
@@ -167,13 +187,15 @@ fn operation(shown: &Shown<'_>, old: &ImageStatus) -> Option<Operation> {
         Progress::Ready { intent, .. } => (intent, OperationState::Succeeded),
         Progress::Failed { intent, .. } => (intent, OperationState::Failed),
         Progress::Unclear { intent, .. } => (intent, OperationState::Unclear),
-        Progress::Missing { intent, .. } => (intent, OperationState::Missing),
+        Progress::Missing { intent, was_ready: true, .. } => (intent, OperationState::Missing),
+        Progress::Missing { intent, was_ready: false, .. } => (intent, OperationState::Lost),
     };
     let mut new = Operation {
         action: shown.action.into(),
         token: intent.token.clone(),
         attempt: intent.attempt,
         started_at: intent.since.map(|since| Time(to_second(since))),
+        reference: intent.reference.clone(),
         request_id: shown.request_id.map(Into::into),
         state,
         candidates: vec![],
@@ -217,6 +239,11 @@ pub fn conditions(shown: &Shown<'_>, old: &[Condition], now: Timestamp) -> Vec<C
         .into_iter()
         .map(|(type_, status)| condition(type_, status, &reason, &message, shown.generation, old, now))
         .collect()
+}
+
+/// The reason that was shown last.
+pub fn reason(status: &ImageStatus) -> Option<&str> {
+    status.conditions.iter().find(|condition| condition.type_ == READY).map(|ready| &*ready.reason)
 }
 
 /// One condition; its transition time moves only with its status.
@@ -267,6 +294,14 @@ fn verdict(shown: &Shown<'_>) -> (bool, bool, bool, String, String) {
                 failure.message.trim_end_matches('.')
             );
             return (false, false, true, failure.reason.clone(), message);
+        }
+        Progress::Missing { handle, was_ready: false, .. } => {
+            let message = format!(
+                "the vendor took the order and does not know {} now; look for it in the vendor's console: it is looked for \
+                 here as well, and goes on if it appears; delete this object and make a new one if it never does",
+                handle.id()
+            );
+            return (false, false, true, "Missing".into(), message);
         }
         Progress::Missing { handle, .. } => {
             let message = format!(

@@ -79,6 +79,9 @@ async fn reconcile<A: Account>(
     client: &kube::Client,
     accounts: &Accounts,
 ) -> Result<Action, kube::Error> {
+    if accounts.serve(account).is_err() {
+        return Ok(Action::await_change());
+    }
     let key = account.key();
     let (users, example) = accounts.catalog().users(&key);
     let deleting = account.meta().deletion_timestamp.is_some();

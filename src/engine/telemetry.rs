@@ -164,7 +164,9 @@ impl Telemetry {
         let message = notice.map(|notice| notice.message.as_str()).unwrap_or_default();
         info!(%kind, %namespace, name = %name_, from = name(from), to = name(to), reason, id, message, "transition");
         let event = match (new_trouble, to) {
-            (Some(notice), _) => Some((EventType::Warning, notice.reason.clone(), notice.message.clone())),
+            (Some(notice), _) => {
+                notice.event.then(|| (EventType::Warning, notice.reason.clone(), notice.message.clone()))
+            }
             (None, Progress::Ready { intent, .. }) if entered => Some((
                 EventType::Normal,
                 "Ready".into(),

@@ -10,7 +10,7 @@ pub mod sign;
 use crate::{
     account::{AccountVendor, Endpoint},
     engine::external::{Connect, Material, Unusable},
-    wire::{Answer, CallError, Class, Effect, Protocol, Refusal},
+    wire::{Answer, CallError, Effect, Protocol, Refusal, table::lookup},
 };
 use http::{HeaderMap, Method, StatusCode, header};
 use jiff::Timestamp;
@@ -139,7 +139,7 @@ impl Protocol for Acs3<'_> {
             return None;
         }
         let error: ErrorBody = serde_json::from_slice(body).ok()?;
-        let (class, hint) = errors::lookup(&error.code);
+        let (class, hint) = lookup(&[errors::TABLE], &error.code, "");
         let request_id = if error.request_id.is_empty() {
             self.request_id(headers, body).unwrap_or_default()
         } else {
@@ -149,7 +149,7 @@ impl Protocol for Acs3<'_> {
         Some(Refusal {
             action: action.into(),
             status: status.as_u16(),
-            class: if status == StatusCode::TOO_MANY_REQUESTS { Class::Throttled } else { class },
+            class,
             code: error.code,
             message: error.message,
             request_id,

@@ -14,7 +14,7 @@ use crate::{
     },
     image::ImageStatus,
     period::Period,
-    wire::{Answer, CallError, Class, Effect, Protocol, Refusal, encode},
+    wire::{Answer, CallError, Class, Effect, Protocol, Refusal, encode, table::lookup},
 };
 use http::{HeaderMap, Method, StatusCode, header};
 use jiff::Timestamp;
@@ -213,14 +213,14 @@ impl Protocol for Gateway<'_> {
         // Where the cloud phone's numbers arrive is not documented, so both places are read.
         let (code, number) = (text(&error["Code"]), text(&error["CodeN"]));
         let number = NUMBERS.iter().find(|row| row.0 == number).map_or(number, |row| row.1.to_owned());
-        let (class, hint) = match errors::lookup(&code) {
-            (Class::Unlisted, "") => errors::lookup(&number),
+        let (class, hint) = match lookup(&[errors::TABLE], &code, "") {
+            (Class::Unlisted, "") => lookup(&[errors::TABLE], &number, ""),
             known => known,
         };
         Some(Refusal {
             action: action.into(),
             status: status.as_u16(),
-            class: if status == StatusCode::TOO_MANY_REQUESTS { Class::Throttled } else { class },
+            class,
             code: if code.is_empty() { number } else { code },
             message: text(&error["Message"]),
             request_id: text(&metadata["RequestId"]),

@@ -10,7 +10,7 @@ pub mod sign;
 use crate::{
     account::AccountVendor,
     engine::external::{Connect, Credentials, Material, Unusable},
-    wire::{Answer, CallError, Class, Effect, Protocol, Refusal},
+    wire::{Answer, CallError, Class, Effect, Protocol, Refusal, table::lookup},
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use jiff::{Timestamp, tz::TimeZone};
@@ -272,7 +272,7 @@ impl Protocol for Rest<'_> {
         }
         let (code, message, (class, hint)) = if let Ok(Failed { error }) = serde_json::from_slice(body) {
             let message = error.message();
-            let known = errors::lookup(&error.code, &message);
+            let known = lookup(&[errors::TABLE], &error.code, &message);
             (error.code, message, known)
         } else {
             let text = std::str::from_utf8(body).ok()?.trim();
@@ -286,7 +286,7 @@ impl Protocol for Rest<'_> {
         Some(Refusal {
             action: action.into(),
             status: status.as_u16(),
-            class: if status == StatusCode::TOO_MANY_REQUESTS { Class::Throttled } else { class },
+            class,
             code,
             message,
             request_id: String::new(),
@@ -350,6 +350,5 @@ mod tests {
             assert_eq!(refusal(status, body), None, "{status} {body}");
         }
         assert_eq!(refusal(202, "{}"), None);
-        assert_eq!(refusal(429, "too many requests").unwrap().class, Class::Throttled);
     }
 }

@@ -8,6 +8,9 @@ pub enum CallError {
     /// The vendor cannot have acted: the request was not sent.
     #[error("the request was not sent: {0}")]
     NotSent(String),
+    /// Not sent either, to keep below the vendor's limit: there was no place in time.
+    #[error("{0}")]
+    NoTurn(String),
     /// The vendor answered, and did not act.
     #[error("{0}")]
     Refused(Refusal),
@@ -116,15 +119,17 @@ impl CallError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::NotSent(_) => "VendorUnreachable",
+            Self::NoTurn(_) => Class::Throttled.reason(),
             Self::Refused(refusal) => refusal.class.reason(),
             Self::Unknown(_) => "AnswerLost",
             Self::Undecidable(_) => "OutcomeUnknown",
         }
     }
 
-    /// The class of a refusal.
+    /// The class of a "no", be it the vendor's or our own.
     pub fn class(&self) -> Option<Class> {
         match self {
+            Self::NoTurn(_) => Some(Class::Throttled),
             Self::Refused(refusal) => Some(refusal.class),
             Self::NotSent(_) | Self::Unknown(_) | Self::Undecidable(_) => None,
         }

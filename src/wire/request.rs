@@ -12,18 +12,3 @@ pub fn authority<T>(request: &Request<T>) -> String {
         _ => host.to_owned(),
     }
 }
-
-/// A request as it was recorded: lines, an empty one, the body.
-#[cfg(test)]
-pub(crate) fn recorded(text: &str) -> Request<Vec<u8>> {
-    let (head, body) = text.split_once("\n\n").expect("an empty line");
-    let mut lines = head.lines();
-    let mut first = lines.next().expect("a request line").split(' ');
-    let mut request =
-        Request::builder().method(first.next().expect("a method")).uri(first.next().expect("a target"));
-    for line in lines {
-        let (name, value) = line.split_once(": ").expect("a header");
-        request = request.header(name, value);
-    }
-    request.body(body.into()).expect("a request")
-}

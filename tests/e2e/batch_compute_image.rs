@@ -180,6 +180,41 @@ async fn what_can_pass_is_waited_for() {
     world.until_ready(KIND, "role").await;
 }
 
+/// Before it deletes an image, the vendor stops sharing the ECS image, which may be gone or not let it.
+#[tokio::test]
+async fn what_a_deletion_says_of_the_ecs_image_is_not_about_the_image() {
+    let world = world("batch-unshare").await;
+    world.create(image("gone", json!({}))).await;
+    world.create(image("stuck", json!({}))).await;
+    let gone = world.until_ready(KIND, "gone").await;
+    let stuck = world.until_ready(KIND, "stuck").await;
+    let id = |object: &Value| object["status"]["imageId"].as_str().expect("an id").to_owned();
+    let (gone, stuck) = (id(&gone), id(&stuck));
+    let message = "Specified parameter EcsImageId is not valid. The specified EcsImageId does not exist or not you onwer.";
+    let fault = Fault::VendorError {
+        status: 400,
+        code: "InvalidEcsImageId".into(),
+        message: message.into(),
+        effect: false,
+    };
+    world.vendor.set_faults(vec![FaultRule::new(fault).action("DeleteImage").parameter("Id", &gone)]);
+    world.vendor.batchcompute().modify(&stuck, |image| image.unshare_fails = true);
+    for name in ["gone", "stuck"] {
+        world.delete(KIND, name).await;
+        let message = world.until_condition(KIND, name, "Ready", "False", "VendorBusy").await;
+        assert!(message.contains("stops sharing the ECS image"), "{message}");
+        let object = world.get(KIND, name).await.expect("it is there");
+        assert_eq!(condition(&object, "Stalled")["status"], "False");
+    }
+    assert_eq!(world.vendor.batchcompute().images().len(), 2);
+    world.vendor.set_faults(vec![]);
+    world.vendor.batchcompute().modify(&stuck, |image| image.unshare_fails = false);
+    for name in ["gone", "stuck"] {
+        world.until_gone(KIND, name).await;
+    }
+    assert_eq!(world.vendor.batchcompute().images(), []);
+}
+
 #[tokio::test]
 async fn a_reference_is_waited_for() {
     let world = world("batch-reference").await;

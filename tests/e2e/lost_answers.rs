@@ -108,7 +108,16 @@ async fn being_throttled_is_waited_out() {
         ("quota", Fault::Throttle, When::first(1)),
         ("quota-429", Fault::TooManyRequests, When::first(1)),
     ];
+    let names: Vec<_> = faults
+        .iter()
+        .flat_map(|(label, ..)| [format!("{label}-named"), format!("{label}-nameless")])
+        .collect();
     all_become_ready_and_each_is_made_once(&world, faults).await;
+    for name in names {
+        // It happened to all of them at once, and was nobody's to mend.
+        let [event] = world.until_events(&name, 1).await.try_into().expect("one Event");
+        assert_eq!(event["reason"], "Ready", "{name}");
+    }
 }
 
 /// What the vendor did shows only when it lists; that a listing fails or lags must not lead to another attempt.

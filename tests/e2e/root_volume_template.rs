@@ -262,6 +262,42 @@ async fn a_uuid_that_is_taken_is_nobody_elses_to_take() {
     assert_eq!(object["status"]["imageId"], uuid);
 }
 
+/// A job that failed because the uuid is taken looks, once its record is gone, like one that made what is there.
+#[tokio::test]
+async fn a_uuid_that_is_taken_stays_its_owners_without_a_record_of_the_job() {
+    let world = world("template-unrecorded").await;
+    let uuid = "fadea0efc22e3e6fa43f537f1af6ee6b";
+    let theirs = Image { uuid: uuid.into(), name: "theirs".into(), ..Image::default() };
+    world.vendor.zstack().seed(theirs);
+    let forget = FaultRule::new(Fault::ForgetTask { after_seconds: 0 }).action(CREATE);
+    world.vendor.set_faults(vec![forget]);
+    world.create(template("taken", json!({ "resourceUuid": uuid }))).await;
+    let message = world.until_condition(KIND, "taken", "Stalled", "True", "AlreadyExists").await;
+    assert!(message.contains("theirs") && message.contains("spec.import"), "{message}");
+    world.delete(KIND, "taken").await;
+    world.until_gone(KIND, "taken").await;
+    assert_eq!((world.calls(CREATE), world.calls("UpdateImage"), world.calls("DeleteImage")), (0, 0, 0));
+    let [theirs] = world.vendor.zstack().images().try_into().expect("one image");
+    assert_eq!((theirs.name.as_str(), theirs.deleted), ("theirs", None));
+}
+
+/// The vendor forgets a job as soon as it is done, if it took long enough.
+#[tokio::test]
+async fn what_was_made_under_a_uuid_of_the_users_is_deleted_without_a_record_of_the_job() {
+    let world = world("template-long").await;
+    world.vendor.configure(|settings| settings.zstack.create_seconds = 6.0);
+    let uuid = "fadea0efc22e3e6fa43f537f1af6ee6b";
+    world.create(template("long", json!({ "resourceUuid": uuid }))).await;
+    let building =
+        world.until(KIND, "long", "it is building", |object| object["status"]["phase"] == "Building").await;
+    world.delete(KIND, "long").await;
+    world.until_condition(KIND, "long", "Ready", "False", "DeletionWaits").await;
+    let job = building["status"]["taskId"].as_str().expect("a task");
+    world.vendor.zstack().forget_job(job);
+    world.until_gone(KIND, "long").await;
+    assert!(is_deleted(&world));
+}
+
 #[tokio::test]
 async fn a_build_that_fails_says_why_and_is_tried_again_when_asked() {
     let world = world("template-fails").await;

@@ -12,7 +12,7 @@ pub use objects::{
     account, aosp_image, component, condition, image_export, is_ready, secret, volcengine_account,
 };
 pub use operator::{Operator, Program};
-pub use plane::Write;
+pub use plane::{Target, Write};
 
 use cloud_image_operator::{
     engine::pace,
@@ -363,18 +363,20 @@ impl World {
         }
     }
 
-    /// The operator's requests that wrote this resource in this namespace, such as `imagecomponents`.
+    /// The operator's requests that wrote this resource in this namespace or for the whole cluster, such as
+    /// `imagecomponents`.
     pub fn writes(&self, resource: &str) -> Vec<Write> {
         let mut writes = self.all_writes(resource);
         writes.retain(|write| write.user_agent == self.operator_name());
         writes
     }
 
-    /// Everybody's requests that wrote this resource in this namespace.
+    /// Everybody's requests that wrote this resource in this namespace or for the whole cluster.
     pub fn all_writes(&self, resource: &str) -> Vec<Write> {
         let mut writes = plane::writes();
         writes.retain(|write| {
-            write.object.resource == resource && write.object.namespace.as_deref() == Some(&self.namespace)
+            let Target { resource: written, namespace, .. } = &write.object;
+            written == resource && namespace.as_ref().is_none_or(|namespace| *namespace == self.namespace)
         });
         writes
     }

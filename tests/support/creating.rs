@@ -61,7 +61,7 @@ pub async fn permit(object: &ImageComponent) -> Permit {
     let stores = Router::new().fallback(move || std::future::ready(Json(stored)));
     let server = tokio::spawn(async move { axum::serve(listener, stores).await });
     let token = ImageComponent::token(object.metadata.uid.as_deref().unwrap_or_default(), 1);
-    let intent = Intent { token, attempt: 1, since: None };
+    let intent = Intent { token, attempt: 1, since: None, reference: None };
     let (_, permit) =
         Journal::new(kubernetes(address)).first_permit(object, intent).await.expect("the intent is stored");
     server.abort();

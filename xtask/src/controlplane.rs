@@ -4,9 +4,8 @@ pub(crate) mod binaries;
 mod certificates;
 mod probe;
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -17,8 +16,8 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::error::{Doing, Error, Result};
-use crate::interrupt;
 use crate::process::{Launch, Process};
+use crate::{interrupt, scratch};
 use binaries::{API_SERVER, CONTROLLERS, ETCD, Program};
 use certificates::{Authority, Identity};
 use probe::Probe;
@@ -77,7 +76,7 @@ impl ControlPlane {
         let programs = binaries::ready(&PROGRAMS)?;
         let mut attempt = 1;
         loop {
-            match Self::start_once(&programs, audit) {
+            match Self::start_once(&programs, free_port()?, audit) {
                 Err(Failure::PortTaken) if attempt < ATTEMPTS => attempt += 1,
                 Err(Failure::PortTaken) => {
                     return Err(Error::Failed(format!("{ATTEMPTS} free ports in turn were taken by others")));
@@ -117,15 +116,9 @@ impl ControlPlane {
             .try_for_each(Process::expect_running)
     }
 
-    fn start_once(programs: &Path, audit: Audit) -> Result<Self, Failure> {
-        // Private: keys and etcd's socket are in it.
-        let folder = tempfile::Builder::new()
-            .prefix("controlplane-")
-            .permissions(Permissions::from_mode(0o700))
-            .tempdir()
-            .doing(|| "make a temporary folder")?;
+    fn start_once(programs: &Path, port: u16, audit: Audit) -> Result<Self, Failure> {
+        let folder = scratch::folder("controlplane-")?;
         let authority = Authority::new()?;
-        let port = free_port()?;
         let url = format!("https://127.0.0.1:{port}");
         let setup = Setup { programs, folder: folder.path(), authority: &authority, url: &url };
 
@@ -164,17 +157,33 @@ pub fn run() -> Result<()> {
     }
 }
 
-/// Makes sure that a control plane can be started without building anything.
-pub fn build() -> Result<()> {
-    binaries::ready(&PROGRAMS).map(drop)
+/// The folder of the control plane's programs, which are built if need be.
+pub fn programs() -> Result<PathBuf> {
+    binaries::ready(&PROGRAMS)
+}
+
+/// Fails if the programs are not there and cannot be built either, in a sentence that says what to do. Builds nothing,
+/// so that whoever has more to prepare can ask before.
+pub fn expect_programs() -> Result<()> {
+    binaries::expect(&PROGRAMS)
 }
 
 /// A port of 127.0.0.1 that nobody has now; somebody may take it before it is used.
 pub fn free_port() -> Result<u16> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
-        .doing(|| "find a free port")
+    free_ports().map(|[port]| port)
+}
+
+/// So many ports, each another one.
+pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    // All are held until all are chosen, or the same one could come again.
+    let mut held = Vec::with_capacity(N);
+    let mut ports = [0; N];
+    for port in &mut ports {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).doing(|| "find a free port")?;
+        *port = listener.local_addr().doing(|| "find a free port")?.port();
+        held.push(listener);
+    }
+    Ok(ports)
 }
 
 /// The audit log, in the control plane's folder.
@@ -288,7 +297,7 @@ impl Setup<'_> {
     fn launch(&self, name: &str, flags: &[(&str, &str)]) -> Result<Process> {
         let mut command = Command::new(self.programs.join(name));
         command.args(flags.iter().map(|(flag, value)| format!("--{flag}={value}"))).current_dir(self.folder);
-        // Whichever ends last leaves nothing of the folder, also when nobody is left to drop it.
+        // Whichever is ended last leaves nothing of the folder, also when nobody is left to drop it.
         Launch::new(name, command).log(self.folder.join(format!("{name}.log"))).scratch(self.folder).start()
     }
 
@@ -330,4 +339,33 @@ fn until(what: &str, part: &mut Process, mut done: impl FnMut() -> Result<bool>)
         Ok(done()?.then_some(()))
     })?;
     found.ok_or_else(|| part.failure(&format!("is running, but after {} s not yet {what}", LIMIT.as_secs())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn ports_chosen_together_differ() {
+        for _ in 0..5 {
+            let ports = free_ports::<200>().unwrap();
+            assert_eq!(ports.iter().collect::<HashSet<_>>().len(), ports.len());
+        }
+    }
+
+    #[test]
+    fn a_port_that_somebody_took_is_told_from_other_failures() {
+        let programs = binaries::ready(&PROGRAMS).unwrap();
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        thread::spawn(move || taken.incoming().for_each(drop)); // who asks whether it is ready gets no answer
+        match ControlPlane::start_once(&programs, port, Audit::Nothing) {
+            Err(Failure::PortTaken) => {}
+            Err(Failure::Other(error)) => panic!("{error}"),
+            Ok(_) => panic!("two cannot listen at one port"),
+        }
+    }
 }

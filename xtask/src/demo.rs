@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::Value;
 
-use crate::error::{Doing, Error, Result};
+use crate::error::{Error, Result};
 use crate::process::Process;
-use crate::{interrupt, workspace};
+use crate::{controlplane, interrupt, kubectl, scratch, workspace};
 use cluster::{Cluster, NAMESPACE};
 use progress::Progress;
 use services::{OPERATOR, Ports, SIMULATOR};
@@ -36,15 +36,25 @@ pub struct Options {
     /// Use this context of your kubeconfig instead of a control plane of the demo's own.
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
+    /// Run the programs as the last build left them. For tests: what runs them has just built them in its own way.
+    #[arg(long, hide = true)]
+    no_build: bool,
 }
 
 /// Runs the command.
 pub fn run(options: &Options) -> Result<()> {
-    println!("Building the operator and the simulated vendors");
-    let mut build = workspace::cargo();
-    build.args(["build", "--package", OPERATOR, "--package", SIMULATOR, "--bins"]);
-    workspace::run(build)?;
-    let folder = tempfile::Builder::new().prefix("demo-").tempdir().doing(|| "make a temporary folder")?;
+    // First what can be wrong at once.
+    if options.context.is_none() {
+        controlplane::expect_programs()?;
+    }
+    kubectl::expect_program()?;
+    if !options.no_build {
+        println!("Building the operator and the simulated vendors");
+        let mut build = workspace::cargo();
+        build.args(["build", "--package", OPERATOR, "--package", SIMULATOR, "--bins"]);
+        workspace::run(build)?;
+    }
+    let folder = scratch::folder("demo-")?;
     let played = play(options, folder.path());
     let has_logs = folder.path().join(services::OPERATOR_LOG).exists();
     if has_logs && played.as_ref().is_err_and(|error| !matches!(error, Error::Interrupted)) {

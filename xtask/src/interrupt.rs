@@ -1,22 +1,28 @@
-//! Waiting that ends when the user interrupts, so that everything started is ended in order.
+//! Waiting that ends when the user interrupts or is gone, so that everything started is ended in order.
 
+use std::os::unix::process::parent_id;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use crate::error::{Doing, Error, Result};
 
 static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
+/// Who started us, if we are to end with it. `cargo run` becomes the program that it runs, so this is the shell.
+static STARTER: OnceLock<u32> = OnceLock::new();
+
 /// How often a wait looks whether it was interrupted.
 const GLANCE: Duration = Duration::from_millis(50);
 
 /// From now on the first SIGINT or SIGTERM makes every wait of this module return [`Error::Interrupted`]; a second one
-/// ends the process at once. For programs: in a library's user (a test) signals keep the meaning they have.
+/// ends the process at once. The end of the terminal (SIGHUP) or of the parent process interrupts too, unless SIGHUP
+/// is ignored, as under `nohup`. For programs: in a library's user (a test) signals keep the meaning they have.
 pub fn catch() -> Result<()> {
     for signal in [SIGINT, SIGTERM] {
         // The order matters: the shutdown looks at the flag before this signal sets it.
@@ -24,12 +30,24 @@ pub fn catch() -> Result<()> {
             .and_then(|_| flag::register(signal, Arc::clone(&INTERRUPTED)))
             .doing(|| "listen for signals")?;
     }
+    if !hangups_are_ignored()? {
+        // Kernel and shell both send one, so a second one is no sign of impatience.
+        flag::register(SIGHUP, Arc::clone(&INTERRUPTED)).doing(|| "listen for signals")?;
+        STARTER.get_or_init(parent_id);
+    }
     Ok(())
+}
+
+/// Asks a child, as what is ignored is inherited: it survives SIGHUP only if it ignores it.
+fn hangups_are_ignored() -> Result<bool> {
+    let survived = Command::new("/bin/sh").args(["-c", "kill -HUP $$"]).status();
+    survived.map(|status| status.success()).doing(|| "run /bin/sh")
 }
 
 /// Fails once the process was interrupted.
 pub fn check() -> Result<()> {
-    if INTERRUPTED.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
+    let is_orphan = STARTER.get().is_some_and(|starter| *starter != parent_id());
+    if is_orphan || INTERRUPTED.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) }
 }
 
 /// Sleeps for `time`, or until interrupted.

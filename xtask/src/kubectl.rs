@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-use crate::controlplane::binaries::{self, ASSETS, KUBECTL};
+use crate::controlplane::binaries::{self, KUBECTL};
 use crate::error::{Doing, Error, Result};
 use crate::interrupt;
 
@@ -65,13 +65,23 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 
 /// The path of a kubectl: from `KUBEBUILDER_ASSETS` or `PATH`, else built.
 pub fn kubectl() -> Result<PathBuf> {
-    let assets = env::var_os(ASSETS).map(|folder| PathBuf::from(folder).join(KUBECTL.name));
+    match found()? {
+        Some(kubectl) => Ok(kubectl),
+        None => Ok(binaries::built(&[&KUBECTL])?.join(KUBECTL.name)),
+    }
+}
+
+/// Fails if there is no kubectl and none can be built, in a sentence that says what to do. Builds nothing.
+pub fn expect_program() -> Result<()> {
+    if found()?.is_some() { Ok(()) } else { binaries::expect_built(&[&KUBECTL]) }
+}
+
+/// One that the user has.
+fn found() -> Result<Option<PathBuf>> {
+    let assets = binaries::assets()?.map(|folder| folder.join(KUBECTL.name));
     let path = env::var_os("PATH").unwrap_or_default();
     let on_path = env::split_paths(&path).map(|folder| folder.join(KUBECTL.name)).find(|file| file.is_file());
-    if let Some(found) = assets.into_iter().chain(on_path).find(|file| is_recent(file.clone())) {
-        return Ok(found);
-    }
-    Ok(binaries::built(&[&KUBECTL])?.join(KUBECTL.name))
+    Ok(assets.into_iter().chain(on_path).find(|file| is_recent(file.clone())))
 }
 
 fn is_recent(kubectl: PathBuf) -> bool {

@@ -11,6 +11,7 @@ pub mod generate;
 pub mod interrupt;
 pub mod kubectl;
 pub mod process;
+mod scratch;
 pub mod test;
 pub mod workspace;
 

@@ -16,6 +16,8 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Start only a Kubernetes control plane, print its kubeconfig's path, stay until interrupted.
+    ///
+    /// It also ends with the shell or script that started it, except under nohup.
     Controlplane,
     /// Start everything (control plane, simulated vendors, operator) and show one sample of every kind becoming Ready.
     Demo(demo::Options),

@@ -51,7 +51,8 @@ impl Launch {
         self
     }
 
-    /// A folder that is deleted after the program has ended, whoever is left to do it.
+    /// A folder that is deleted when the program is ended from here, or because we died. One that ended by itself
+    /// leaves it, log and all, to whoever wants to know why.
     #[must_use]
     pub fn scratch(mut self, folder: impl Into<PathBuf>) -> Self {
         self.scratch = Some(folder.into());
@@ -210,6 +211,18 @@ mod tests {
         assert!(ready.unwrap().is_some());
         assert_eq!(process.stop().unwrap().code(), Some(3));
         assert!(!scratch.exists());
+    }
+
+    #[test]
+    fn a_program_that_ends_by_itself_keeps_its_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = folder.path().join("scratch");
+        fs::create_dir(&scratch).unwrap();
+        let log = scratch.join("log");
+        let mut process = shell("echo the reason; exit 1").log(&log).scratch(&scratch).start().unwrap();
+        assert_eq!(process.wait().unwrap().code(), Some(1));
+        let message = process.expect_running().unwrap_err().to_string();
+        assert!(message.contains(log.to_str().unwrap()) && message.ends_with("  the reason"), "{message}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::controlplane::binaries::{self, ASSETS};
 use crate::error::{Doing, Error, Result};
 use crate::process::Launch;
 
@@ -22,6 +23,10 @@ pub fn root() -> &'static Path {
 pub fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    // What it runs has other working directories, where a relative path would not lead to the same place.
+    if let Ok(Some(assets)) = binaries::assets() {
+        command.env(ASSETS, assets);
+    }
     // Under `cargo run` these describe xtask. Build scripts that watch them would run again each time.
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(|name| {

@@ -1,6 +1,6 @@
 //! From nothing to something at the vendor: intent, call, answer; and what became of a lost one.
 
-use super::{Error, Next, Pass};
+use super::{Error, Next, Pass, showing::wait_after};
 use crate::{
     engine::{
         external::{External, Submitted},
@@ -33,14 +33,16 @@ impl<K: External> Pass<'_, K> {
             turn = connection.limits().turn(&lane, K::ACTION, Effect::Create) => turn,
             () = self.world.stopping.cancelled() => return Ok(Next::Change),
         };
-        // No place below the limit in time: nothing is stored yet, so there is nothing to show either.
-        let Ok(turn) = turn else { return Ok(Next::In(pace::backoff(3, false))) };
+        // No place below the limit soon: nothing is stored yet, so there is nothing to show either.
+        let Ok(turn) = turn else { return Ok(Next::In(pace::backoff(4, false))) };
         let uid = self.uid();
         let earlier = from.intent().filter(|_| replay).and_then(|intent| intent.since);
         let since = earlier.unwrap_or_else(Timestamp::now);
-        let intent = Intent { token: K::token(&uid, attempt), attempt, since: Some(since) };
+        let reference = self.resolved.clone();
+        let intent = Intent { token: K::token(&uid, attempt), attempt, since: Some(since), reference };
         let permit = self.permit(&from, &intent).await?;
         let started = Instant::now();
+        self.memo.lost_at = Some(started);
         let answer = self.subject().submit(client, permit).await;
         self.world.telemetry.call(K::ACTION, started.elapsed(), &answer);
         turn.report(&answer);
@@ -49,12 +51,17 @@ impl<K: External> Pass<'_, K> {
             Ok(submitted) => self.own(submitted, replay),
             Err(CallError::Refused(refusal))
                 if matches!(refusal.class, Class::Conflict | Class::TokenReused)
-                    || replay && refusal.class.is_final() =>
+                    || replay && (refusal.class.is_final() || self.ends_with(&refusal)) =>
             {
                 self.settle_refusal(client, refusal, replay.then(|| before(earlier))).await
             }
             Err(error) => Err(error),
         };
+        if let (true, Err(CallError::Refused(refusal))) = (replay, &answer)
+            && self.ends_with(refusal)
+        {
+            return self.release(&from, &Wish::default()).await;
+        }
         self.submitted(client, from, intent, replay, answer).await
     }
 
@@ -62,7 +69,8 @@ impl<K: External> Pass<'_, K> {
     /// newer versions of it know.
     async fn not_clear(&mut self, from: Progress, attempt: u32, error: CallError) -> Result<Next, Error> {
         let CallError::Refused(_) = &error else { return self.trouble(&from, &error).await };
-        let tried = Intent { token: K::token(&self.uid(), attempt), attempt, since: None };
+        let token = K::token(&self.uid(), attempt);
+        let tried = Intent { token, attempt, since: None, reference: None };
         let to = Progress::submitted(tried, false, Err(&error));
         if matches!(to, Progress::New { .. }) {
             return self.trouble_about(&from, to, &error).await;
@@ -73,10 +81,16 @@ impl<K: External> Pass<'_, K> {
         Ok(next)
     }
 
+    /// For an object that goes, a call is repeated only to find out what the first one made: a refusal that might be
+    /// lifted some day is as good as a final one.
+    fn ends_with(&self, refusal: &Refusal) -> bool {
+        self.deleting() && matches!(refusal.class, Class::Quota | Class::NotFound)
+    }
+
     /// What a repeated call found again is only ours if no other object holds it.
     fn own(&self, submitted: Submitted, replay: bool) -> Result<Submitted, CallError> {
         let id = submitted.handle.id();
-        if replay && self.world.accounts.catalog().is_taken(&K::kind(&()), id, &self.uid()) {
+        if replay && self.is_taken(id) {
             return Err(CallError::Undecidable(vec![id.to_owned()]));
         }
         Ok(submitted)
@@ -99,16 +113,16 @@ impl<K: External> Pass<'_, K> {
                 )));
             }
         };
-        let (kind, uid) = (K::kind(&()), self.uid());
-        let is_taken = |id: &str| self.world.accounts.catalog().is_taken(&kind, id, &uid);
         let request_id = Some(refusal.request_id.clone()).filter(|id| !id.is_empty());
-        let id = progress::refused(refusal, since, &there, is_taken)?;
+        let id = progress::refused(refusal, since, &there, |id| self.is_taken(id))?;
         Ok(Submitted { handle: K::handle(&id), request_id })
     }
 
     pub(super) async fn permit(&mut self, from: &Progress, intent: &Intent) -> Result<Permit, Error> {
-        let untouched = !self.held() && self.object.status().is_none_or(|status| status.operation.is_none());
-        if untouched && intent.attempt == 1 {
+        // A phase that is shown already would leave the spec open to changes, and a reference must be stored too.
+        let untouched = !self.held()
+            && self.object.status().is_none_or(|status| status.operation.is_none() && status.phase.is_none());
+        if untouched && intent.attempt == 1 && intent.reference.is_none() {
             let (object, permit) = self.world.journal.first_permit(&self.object, intent.clone()).await?;
             self.object = object;
             return Ok(permit);
@@ -155,17 +169,29 @@ impl<K: External> Pass<'_, K> {
                 }
                 let settle =
                     if matches!(to, Progress::Submitting(_)) { self.settle(client) } else { Duration::ZERO };
-                let wait = self.backoff(error).max(settle);
-                (Some(Notice::waiting(error.reason(), error.to_string())), Some(wait))
+                let wait = wait_after(self.memo.failures, error).max(settle);
+                (Some(Notice::from(error)), Some(wait))
             }
             _ => {
                 self.memo.failures = 0;
-                self.memo.lost_at = None;
                 (None, None)
             }
         };
         let next = wait.map_or_else(|| self.after(&to), Next::In);
+        self.memo.unwritten = Some(to.clone());
         self.conclude(&from, to, notice, request_id.as_deref()).await?;
+        self.memo.unwritten = None;
+        Ok(next)
+    }
+
+    /// Writes an answer down that the API server did not take before.
+    pub(super) async fn catch_up(&mut self, from: &Progress, to: Progress) -> Result<Next, Error> {
+        let next = match &to {
+            Progress::New { .. } => Next::In(pace::backoff(self.memo.failures, false)),
+            to => self.after(to),
+        };
+        self.conclude(from, to, None, None).await?;
+        self.memo.unwritten = None;
         Ok(next)
     }
 
@@ -186,7 +212,8 @@ impl<K: External> Pass<'_, K> {
         intent: Intent,
         wish: &Wish,
     ) -> Result<Next, Error> {
-        let lost_at = self.memo.lost_at.unwrap_or(self.world.started);
+        // Whoever made the call, it may have done so a moment ago.
+        let lost_at = *self.memo.lost_at.get_or_insert_with(Instant::now);
         let settled = lost_at + self.settle(client);
         if let Some(wait) = settled.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero()) {
             return Ok(Next::In(wait));
@@ -194,6 +221,15 @@ impl<K: External> Pass<'_, K> {
         let since = before(intent.since);
         let recovered = match self.subject().recover(client, &intent.token, since).await {
             Ok(Recovered::Candidates(handles)) => Recovered::Candidates(self.not_taken(handles)),
+            Ok(Recovered::Undecidable(mut ids)) => {
+                let named = !ids.is_empty();
+                ids.retain(|id| !self.is_taken(id));
+                if named && ids.is_empty() {
+                    Recovered::Candidates(vec![])
+                } else {
+                    Recovered::Undecidable(ids)
+                }
+            }
             Ok(recovered) => recovered,
             Err(error) => return self.trouble(&from, &error).await,
         };
@@ -201,6 +237,11 @@ impl<K: External> Pass<'_, K> {
         let attempt = intent.attempt;
         match (Progress::recovered(intent, recovered), wish.deleting) {
             (Progress::Submitting(_), _) => self.submit(client, from, attempt, true).await,
+            // A reference may mean something else by now, which is for the next pass to find out.
+            (to @ Progress::New { .. }, false) if self.object.reference().is_some() => {
+                self.show(&from, to, None, false, None).await?;
+                Ok(Next::In(Duration::ZERO))
+            }
             (Progress::New { attempt, .. }, false) => self.submit(client, from, attempt, false).await,
             (Progress::New { .. }, true) => self.release(&from, wish).await,
             (to, _) => {
@@ -214,11 +255,12 @@ impl<K: External> Pass<'_, K> {
 
     /// Those of the vendor's things that no other object holds.
     pub(super) fn not_taken(&self, handles: Vec<Handle>) -> Vec<Handle> {
-        let (kind, uid) = (K::kind(&()), self.uid());
-        handles
-            .into_iter()
-            .filter(|handle| !self.world.accounts.catalog().is_taken(&kind, handle.id(), &uid))
-            .collect()
+        handles.into_iter().filter(|handle| !self.is_taken(handle.id())).collect()
+    }
+
+    /// Whether another object holds this thing of the vendor's.
+    pub(super) fn is_taken(&self, id: &str) -> bool {
+        self.world.accounts.catalog().is_taken(&K::kind(&()), id, &self.uid())
     }
 }
 

@@ -48,6 +48,9 @@ impl<K: External> Pass<'_, K> {
             };
             return self.wait_slowly(&from, notice).await;
         };
+        if !wish.observe_only && self.is_taken(handle.id()) {
+            return self.wait_slowly(&from, held_by_other(handle.id())).await;
+        }
         match self.look(client, handle).await {
             Err(error) => self.trouble(&from, &error).await,
             Ok(Observation::Missing) => {
@@ -61,8 +64,12 @@ impl<K: External> Pass<'_, K> {
                 if !wish.observe_only && !self.held() {
                     self.object = self.world.journal.hold(&self.object).await?;
                 }
-                let intent =
-                    Intent { token: K::token(&self.uid(), 1), attempt: 1, since: Some(Timestamp::now()) };
+                let intent = Intent {
+                    token: K::token(&self.uid(), 1),
+                    attempt: 1,
+                    since: Some(Timestamp::now()),
+                    reference: None,
+                };
                 let to = Progress::Building { intent, handle: handle.clone(), percent: None };
                 self.seen(client, from, to, seen, wish).await
             }
@@ -77,6 +84,9 @@ impl<K: External> Pass<'_, K> {
         id: &str,
     ) -> Result<Next, Error> {
         let handle = K::handle(id);
+        if self.is_taken(id) {
+            return self.wait_slowly(&from, held_by_other(id)).await;
+        }
         match self.look(client, &handle).await {
             Err(error) => self.trouble(&from, &error).await,
             Ok(Observation::Missing) => {
@@ -92,4 +102,12 @@ impl<K: External> Pass<'_, K> {
             }
         }
     }
+}
+
+/// Two objects that manage one thing would change it and delete it under each other's hands.
+fn held_by_other(id: &str) -> Notice {
+    let message = format!(
+        "another object manages {id} already; delete that one with deletionPolicy: Retain first, or set managementPolicy: Observe here"
+    );
+    Notice::waiting("HeldByOther", message)
 }

@@ -1,6 +1,6 @@
 //! Looking at what the vendor has, and setting right what differs.
 
-use super::{Error, Next, Pass};
+use super::{Error, Next, Pass, showing::wait_after};
 use crate::{
     engine::{
         external::External,
@@ -39,8 +39,9 @@ impl<K: External> Pass<'_, K> {
     ) -> Result<Next, Error> {
         if let (Progress::Ready { .. }, false, Some(connection)) =
             (&from, wish.changed || wish.asked, &self.connection)
+            && let Err(wait) = connection.limits().resync()
         {
-            connection.limits().resync().await;
+            return Ok(Next::In(wait));
         }
         match self.look(client, &handle).await {
             Ok(seen) => self.seen(client, from.clone(), from, seen, wish).await,
@@ -124,7 +125,9 @@ impl<K: External> Pass<'_, K> {
             notice = Some(Notice::stalled("TimedOut", message));
             next = Next::In(pace::SLOW_LOOK);
         }
-        if let (Progress::Missing { handle, .. }, true) = (&to, wish.recreate && !wish.import) {
+        if let (Progress::Missing { handle, was_ready: true, .. }, true) =
+            (&to, wish.recreate && !wish.import)
+        {
             let message =
                 format!("the vendor no longer has {}; it is made again, as recreatePolicy asks", handle.id());
             notice = Some(Notice::waiting("Missing", message));
@@ -136,13 +139,13 @@ impl<K: External> Pass<'_, K> {
 
     /// The vendor took the order and refused it afterwards. Its token is used up, so the next attempt is another one.
     async fn refused(&mut self, from: &Progress, attempt: u32, refusal: Refusal) -> Result<Next, Error> {
-        let tried = Intent { token: K::token(&self.uid(), attempt), attempt, since: None };
+        let tried = Intent { token: K::token(&self.uid(), attempt), attempt, since: None, reference: None };
         // The creating calls in between went well; how often it was all in vain is the number of attempts.
         self.memo.failures = attempt - 1;
         let error = CallError::Refused(refusal);
-        let notice = Notice::waiting(error.reason(), error.to_string());
+        let notice = Notice::from(&error);
         self.show(from, Progress::New { attempt, tried: Some(tried) }, Some(notice), false, None).await?;
-        Ok(Next::In(self.backoff(&error)))
+        Ok(Next::In(wait_after(self.memo.failures, &error)))
     }
 
     /// Sets a difference right and looks again.
@@ -153,10 +156,10 @@ impl<K: External> Pass<'_, K> {
         to: &Progress,
         product: Product,
     ) -> Result<Result<Progress, Next>, Error> {
-        self.memo.amended += 1;
         if let Err(error) = self.subject().amend(client, &product).await {
             return self.trouble_about(from, to.clone(), &error).await.map(Err);
         }
+        self.memo.amended += 1;
         let Some(handle) = to.handle() else { return Ok(Err(Next::Change)) };
         match self.look(client, handle).await {
             Err(error) => self.trouble_about(from, to.clone(), &error).await.map(Err),

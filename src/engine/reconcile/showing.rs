@@ -32,7 +32,7 @@ impl<K: External> Pass<'_, K> {
             return Ok(Next::Change);
         }
         self.memo.failures += 1;
-        let wait = self.backoff(error);
+        let wait = wait_after(self.memo.failures, error);
         let wanted = self.deleting()
             || self.object.status().and_then(|status| status.observed_generation)
                 != self.object.meta().generation;
@@ -44,9 +44,9 @@ impl<K: External> Pass<'_, K> {
             // That a periodic look failed says nothing against the image, and a hiccup is not worth two writes.
             tracing::warn!(kind = %K::kind(&()), name = %self.object.name_any(), %error, "a look at the vendor failed");
         } else {
-            let stalled = error.class() == Some(Class::Invalid);
-            let notice = Notice { reason: error.reason().into(), message: error.to_string(), stalled };
-            self.show(from, to, Some(notice), stalled, None).await?;
+            let notice = Notice::from(error);
+            let settled = notice.stalled;
+            self.show(from, to, Some(notice), settled, None).await?;
         }
         Ok(Next::In(wait))
     }
@@ -55,16 +55,6 @@ impl<K: External> Pass<'_, K> {
         self.memo.failures += 1;
         self.show(at, at.clone(), Some(notice), true, None).await?;
         Ok(Next::In(pace::backoff(self.memo.failures, true)))
-    }
-
-    pub(super) fn backoff(&self, error: &CallError) -> Duration {
-        let quick = matches!(error, CallError::NotSent(_) | CallError::Unknown(_))
-            || matches!(error.class(), Some(Class::Throttled | Class::Busy | Class::Unavailable));
-        let asked = match error {
-            CallError::Refused(refusal) => refusal.retry_after.unwrap_or_default(),
-            _ => Duration::ZERO,
-        };
-        pace::backoff(self.memo.failures, !quick).max(asked)
     }
 
     /// When to look again at something that went well.
@@ -97,7 +87,6 @@ impl<K: External> Pass<'_, K> {
         if let Some(status) = status::status(&shown, self.object.status(), Timestamp::now()) {
             self.object = self.world.journal.advance(&self.object, &status).await?;
         }
-        self.moved(from, &to);
         self.tell(from, &to, notice).await;
         Ok(())
     }
@@ -115,16 +104,8 @@ impl<K: External> Pass<'_, K> {
         if let Some(status) = status::status(&shown, self.object.status(), Timestamp::now()) {
             self.object = self.world.journal.conclude(&self.object, &status).await?;
         }
-        self.moved(from, &to);
         self.tell(from, &to, notice).await;
         Ok(())
-    }
-
-    /// Others may have been waiting for this.
-    fn moved(&self, from: &Progress, to: &Progress) {
-        if from.under_way() && !to.under_way() {
-            self.world.accounts.catalog().give_back(&self.uid());
-        }
     }
 
     pub(super) async fn tell(&mut self, from: &Progress, to: &Progress, notice: Option<Notice>) {
@@ -165,5 +146,41 @@ impl<K: External> Pass<'_, K> {
                 _ => handled,
             },
         }
+    }
+}
+
+/// How long to wait after the `failures`-th failure in a row: as long as the vendor asks, within reason.
+pub(super) fn wait_after(failures: u32, error: &CallError) -> Duration {
+    let quick = matches!(error, CallError::NotSent(_) | CallError::Unknown(_))
+        || matches!(error.class(), Some(Class::Throttled | Class::Busy | Class::Unavailable));
+    let asked = match error {
+        CallError::Refused(refusal) => refusal.retry_after.unwrap_or_default(),
+        _ => Duration::ZERO,
+    };
+    pace::backoff(failures, !quick).max(asked.min(pace::PAUSE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Refusal;
+
+    #[test]
+    fn a_pause_that_the_vendor_asks_for_is_kept_within_reason() {
+        let throttle = |seconds| {
+            CallError::Refused(Refusal {
+                action: "Make".into(),
+                status: 429,
+                code: "TooManyRequests".into(),
+                message: String::new(),
+                request_id: String::new(),
+                class: Class::Throttled,
+                hint: "",
+                retry_after: Some(Duration::from_secs(seconds)),
+            })
+        };
+        assert!(wait_after(1, &throttle(0)) <= Duration::from_secs(1));
+        assert_eq!(wait_after(1, &throttle(100)), Duration::from_secs(100));
+        assert_eq!(wait_after(1, &throttle(u64::MAX)), pace::PAUSE);
     }
 }

@@ -4,7 +4,7 @@ pub mod errors;
 pub mod sign;
 
 use super::{Client, sign::Keys};
-use crate::wire::{Answer, CallError, Class, Effect, Protocol, Refusal};
+use crate::wire::{Answer, CallError, Effect, Protocol, Refusal, table::lookup};
 use http::{HeaderMap, Method, StatusCode};
 use jiff::Timestamp;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -62,11 +62,11 @@ impl Protocol for Acs<'_> {
             return None;
         }
         let error: ErrorBody = serde_json::from_slice(body).ok()?;
-        let (class, hint) = errors::lookup(&error.code, &error.message);
+        let (class, hint) = lookup(errors::TABLES, &error.code, &error.message);
         Some(Refusal {
             action: action.into(),
             status: status.as_u16(),
-            class: if status == StatusCode::TOO_MANY_REQUESTS { Class::Throttled } else { class },
+            class,
             code: error.code,
             message: error.message,
             request_id: self.request_id(headers, body).unwrap_or(error.request_id),

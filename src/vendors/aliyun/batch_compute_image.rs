@@ -10,7 +10,7 @@ use crate::{
     },
     image::{ImageRef, ImageSpec, ImageStatus, fixed, observe_needs_import},
     wire::{
-        CallError, Class, Effect,
+        CallError, Class, Effect, Refusal,
         encode::{self, lower_camel},
         pages,
     },
@@ -176,12 +176,19 @@ struct Row {
     creation_time: String,
 }
 
+/// The code about the image itself. That of an ECS image that is gone is another, though the same for callers who create.
+const NO_IMAGE: &str = "InvalidResource.NotFound";
+/// The code about the ECS image behind it.
+const NO_ECS_IMAGE: &str = "InvalidEcsImageId";
+/// What to do where the vendor cannot stop sharing the ECS image.
+const SHARED: &str = "BatchCompute stops sharing the ECS image before it deletes its own, and could not: look at the ECS image and the RAM role AliyunBatchComputeDefaultRole, or set deletionPolicy: Retain; it is tried again / 批量计算删除镜像前须先取消共享 ECS 镜像，但未成功，请检查该 ECS 镜像及 RAM 角色 AliyunBatchComputeDefaultRole，或设置 deletionPolicy: Retain，将自动重试";
+
 /// GetImage; `None` for one that does not exist.
 async fn get(client: &Client, id: &str) -> Result<Option<Value>, CallError> {
     let target = format!("/images/{}", encode::component(id));
     match client.batch_compute("GetImage", Effect::Read, Method::GET, &target, vec![]).await {
         Ok(answer) => Ok(Some(lower_camel(answer.value))),
-        Err(CallError::Refused(refusal)) if refusal.class == Class::NotFound => Ok(None),
+        Err(CallError::Refused(refusal)) if refusal.code == NO_IMAGE => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -338,7 +345,11 @@ impl External for BatchComputeImage {
             vec![],
         );
         match call.await {
-            Err(CallError::Refused(refusal)) if refusal.class == Class::NotFound => Ok(Deletion::Gone),
+            Err(CallError::Refused(refusal)) if refusal.code == NO_IMAGE => Ok(Deletion::Gone),
+            // Not the spec's fault, whatever the same code means to a creating call.
+            Err(CallError::Refused(refusal)) if refusal.code == NO_ECS_IMAGE => {
+                Err(CallError::Refused(Refusal { class: Class::Busy, hint: SHARED, ..refusal }))
+            }
             done => done.map(|_| Deletion::Gone),
         }
     }

@@ -1,237 +1,271 @@
-//! Alibaba Cloud's error codes: one table, code → class and hint. A code that ends in `*` stands for all that begin so.
+//! Alibaba Cloud's error codes: code → class and hint.
 //!
-//! Sources: the error table of the CreateImageComponent page, the DescribeImageComponents and DeleteImageComponent
-//! pages, and the gateway's common codes.
+//! Sources: the error tables of the CreateImageComponent and TagResources pages, the DescribeImageComponents and
+//! DeleteImageComponent pages, and the gateway's common codes.
 
-use crate::wire::Class;
-
-/// Class and hint (English / 中文) of a code; an unknown one is [`Class::Unlisted`] without a hint.
-pub fn lookup(code: &str) -> (Class, &'static str) {
-    let matches = |row: &&(&str, Class, &'static str)| match row.0.strip_suffix('*') {
-        Some(prefix) => code.starts_with(prefix),
-        None => row.0 == code,
-    };
-    TABLE.iter().find(matches).map_or((Class::Unlisted, ""), |row| (row.1, row.2))
-}
+use crate::wire::{
+    Class,
+    table::{Row, row},
+};
 
 /// All rows: exact codes first where a family follows.
-pub const TABLE: &[(&str, Class, &str)] = &[
+pub const TABLE: &[Row] = &[
     // CreateImageComponent, HTTP 400
-    (
+    row(
         "InvalidCommand.Component",
         Class::Invalid,
         "Remove the component command from the content / 组件内容中不能引用组件命令，请删除",
     ),
-    (
+    row(
         "InvalidName.Malformed",
         Class::Invalid,
         "Correct forProvider.name: 2 to 128 characters, first a letter or Chinese / 请修改 name：2~128 个字符，以字母或中文开头",
     ),
-    (
+    row(
         "InvalidDescription.Malformed",
         Class::Invalid,
         "Correct forProvider.description: 2 to 256 characters, not beginning with http:// or https:// / 请修改 description：2~256 个字符",
     ),
-    (
+    row(
         "InvalidSystemType.NotSupportedValue",
         Class::Invalid,
         "Use Linux or Windows as forProvider.systemType / systemType 只能是 Linux 或 Windows",
     ),
-    (
+    row(
         "InvalidComponentType.NotSupportedValue",
         Class::Invalid,
         "Use Build or Test as forProvider.componentType / componentType 只能是 Build 或 Test",
     ),
-    (
+    row(
         "InvalidContent.LengthExceeded",
         Class::Invalid,
         "Shorten forProvider.content to 16 KB / content 不能超过 16 KB",
     ),
-    (
+    row(
         "InvalidImageTemplateCommandSize.ExceededMaxNumber",
         Class::Invalid,
         "Use fewer commands in forProvider.content (at most 127) / content 中命令过多（最多 127 条）",
     ),
-    (
+    row(
         "InvalidImageTemplateCommand.NotSupported",
         Class::Invalid,
         "Use only supported commands in forProvider.content / content 中有不支持的命令",
     ),
-    (
+    row(
         "InvalidCommandContent.RUN",
         Class::Invalid,
         "Correct the RUN command in forProvider.content / 请修改 content 中的 RUN 命令",
     ),
-    (
+    row(
         "InvalidCommandContent.ENV",
         Class::Invalid,
         "Correct the ENV command in forProvider.content / 请修改 content 中的 ENV 命令",
     ),
-    (
+    row(
         "InvalidCommandContent.WORKDIR",
         Class::Invalid,
         "Correct the WORKDIR command in forProvider.content / 请修改 content 中的 WORKDIR 命令",
     ),
-    (
+    row(
         "InvalidCommandContent.COPY",
         Class::Invalid,
         "Correct the COPY command in forProvider.content / 请修改 content 中的 COPY 命令",
     ),
-    (
+    row(
         "InvalidCommandContent.USER",
         Class::Invalid,
         "Correct the USER command in forProvider.content / 请修改 content 中的 USER 命令",
     ),
-    (
+    row(
         "InvalidCommandContent.CMD",
         Class::Invalid,
         "Correct the CMD command in forProvider.content / 请修改 content 中的 CMD 命令",
     ),
-    (
+    row(
         "InvalidCommandContent.ENTRYPOINT",
         Class::Invalid,
         "Correct the ENTRYPOINT command in forProvider.content / 请修改 content 中的 ENTRYPOINT 命令",
     ),
-    ("MissingParameter.Content", Class::Invalid, "Give forProvider.content / 请填写 content"),
-    ("EmptyCommandContent.RUN", Class::Invalid, "Give the RUN command an argument / RUN 命令缺少内容"),
-    ("EmptyCommandContent.ENV", Class::Invalid, "Give the ENV command an argument / ENV 命令缺少内容"),
-    ("EmptyCommandContent.LABEL", Class::Invalid, "Give the LABEL command an argument / LABEL 命令缺少内容"),
-    ("EmptyCommandContent.COPY", Class::Invalid, "Give the COPY command an argument / COPY 命令缺少内容"),
-    (
+    row("MissingParameter.Content", Class::Invalid, "Give forProvider.content / 请填写 content"),
+    row("EmptyCommandContent.RUN", Class::Invalid, "Give the RUN command an argument / RUN 命令缺少内容"),
+    row("EmptyCommandContent.ENV", Class::Invalid, "Give the ENV command an argument / ENV 命令缺少内容"),
+    row(
+        "EmptyCommandContent.LABEL",
+        Class::Invalid,
+        "Give the LABEL command an argument / LABEL 命令缺少内容",
+    ),
+    row("EmptyCommandContent.COPY", Class::Invalid, "Give the COPY command an argument / COPY 命令缺少内容"),
+    row(
         "EmptyCommandContent.ENTRYPOINT",
         Class::Invalid,
         "Give the ENTRYPOINT command an argument / ENTRYPOINT 命令缺少内容",
     ),
-    ("EmptyCommandContent.CMD", Class::Invalid, "Give the CMD command an argument / CMD 命令缺少内容"),
-    (
+    row("EmptyCommandContent.CMD", Class::Invalid, "Give the CMD command an argument / CMD 命令缺少内容"),
+    row(
         "NotEmptyCommandContent.RESTART",
         Class::Invalid,
         "RESTART takes no argument; remove it / RESTART 命令不能有内容",
     ),
-    (
+    row(
         "EmptyCommandContent.WORKDIR",
         Class::Invalid,
         "Give the WORKDIR command an argument / WORKDIR 命令缺少内容",
     ),
-    ("EmptyCommandContent.USER", Class::Invalid, "Give the USER command an argument / USER 命令缺少内容"),
-    (
+    row("EmptyCommandContent.USER", Class::Invalid, "Give the USER command an argument / USER 命令缺少内容"),
+    row(
         "QuotaExceed.ImageComponent",
         Class::Quota,
         "Delete components that are not needed, or ask Alibaba Cloud for a higher quota; it is tried again from time to time / 镜像组件数量已达配额，请清理或申请提升配额，稍后会自动重试",
     ),
-    (
+    row(
         "InvalidParameter.Content",
         Class::Invalid,
         "Correct forProvider.content: valid YAML with Tasks, or one command a line / 请修改 content：须为含 Tasks 的合法 YAML，或每行一条命令",
     ),
-    (
+    row(
         "InvalidImage.OsTypeUnsupported",
         Class::Invalid,
         "The base image does not support image building; use another systemType / 基础镜像不支持镜像构建",
     ),
-    (
+    row(
         "InvalidParameter.ComponentVersion",
         Class::Invalid,
         "Correct forProvider.componentVersion: major.minor.patch / 请修改 componentVersion：格式为 major.minor.patch",
     ),
     // CreateImageComponent, HTTP 403 and 404
-    (
+    row(
         "InvalidComponentVersion.Exist",
         Class::Conflict,
         "Use another name or componentVersion, or take the existing one over with spec.import / 同名同版本的组件已存在，请更换名称或版本，或用 spec.import 接管",
     ),
-    (
+    row(
         "InvalidOperation.NoPermissionCreateServiceLinkedRole",
         Class::Permission,
         "Allow the RAM user ram:CreateServiceLinkedRole, or let an administrator call the API once / 请授权 RAM 用户创建服务关联角色，或由管理员先调用一次",
     ),
-    (
+    row(
         "InvalidResourceGroup.NotFound",
         Class::NotFound,
         "Create the resource group, or correct forProvider.resourceGroupId / 资源组不存在，请创建或修改 resourceGroupId",
     ),
-    (
+    row(
         "NotSupportedCommand.FROM",
         Class::Invalid,
         "A component's content must not have FROM; remove it / 组件内容不支持 FROM 命令，请删除",
     ),
+    // Tags, at creation and later: TagResources
+    row(
+        "NumberExceed.Tags",
+        Class::Invalid,
+        "Shorten forProvider.tag to 20 entries / tag 不能超过 20 个，请减少",
+    ),
+    row(
+        "InvalidTagCount",
+        Class::Invalid,
+        "Shorten forProvider.tag to 20 entries / tag 不能超过 20 个，请减少",
+    ),
+    row(
+        "InvalidTagKey.Malformed",
+        Class::Invalid,
+        "Correct the keys in forProvider.tag: 1 to 128 characters, not beginning with aliyun or acs:, without http:// and https:// / 请修改 tag 的键：1~128 个字符，不能以 aliyun 或 acs: 开头，不能包含 http:// 或 https://",
+    ),
+    row(
+        "InvalidTagValue.Malformed",
+        Class::Invalid,
+        "Correct the values in forProvider.tag: at most 128 characters, without http:// and https:// / 请修改 tag 的值：最多 128 个字符，不能包含 http:// 或 https://",
+    ),
+    row(
+        "Duplicate.TagKey",
+        Class::Invalid,
+        "Give each key in forProvider.tag once / tag 的键不能重复，请修改",
+    ),
+    row(
+        "OperationDenied.QuotaExceed",
+        Class::Quota,
+        "The component has too many tags with those that others set; remove some; it is tried again from time to time / 镜像组件的标签数已达上限，请删除部分标签，稍后会自动重试",
+    ),
+    row("InvalidResourceId.NotFound", Class::NotFound, "The component does not exist / 镜像组件不存在"),
     // DescribeImageComponents, DeleteImageComponent, idempotence
-    ("InvalidImageComponent.NotFound", Class::NotFound, "The component does not exist / 镜像组件不存在"),
-    (
+    row("InvalidImageComponent.NotFound", Class::NotFound, "The component does not exist / 镜像组件不存在"),
+    row(
         "InvalidImageComponent.InUse",
         Class::Busy,
         "An image template or pipeline uses the component; remove it there first / 组件正被镜像模板或流水线使用，请先解除引用",
     ),
-    (
+    row(
         "IdempotentParameterMismatch",
         Class::TokenReused,
         "The same token was sent before with other parameters / 相同的 ClientToken 曾以不同参数使用过",
     ),
-    (
+    row(
         "InvalidRegionId.NotFound",
         Class::Invalid,
         "Correct forProvider.regionId, or the account's regionId / 地域不存在，请修改 regionId",
     ),
     // Gateway
-    (
+    row(
         "Throttling*",
         Class::Throttled,
         "Too many requests of this account; the operator waits / 请求过于频繁，将自动等待",
     ),
-    (
+    row(
         "InvalidTimeStamp.*",
         Class::ClockSkew,
         "The clock of the operator's node and Alibaba Cloud's differ by more than 15 minutes; correct the node's clock / 节点时钟与阿里云相差超过 15 分钟，请校时",
     ),
-    (
+    row(
         "SignatureNonceUsed",
         Class::Unavailable,
         "A copy of the same request arrived before; check proxies on the way / 请求被重复发送，请检查中间代理",
     ),
-    (
+    row(
         "SignatureDoesNotMatch",
         Class::Credentials,
         "The accessKeySecret does not fit the accessKeyId; correct the Secret / accessKeySecret 与 accessKeyId 不匹配，请修改 Secret",
     ),
-    (
+    row(
         "IncompleteSignature",
         Class::Credentials,
         "The signature is not complete; check the keys in the Secret, and proxies on the way / 签名不完整，请检查 Secret 与中间代理",
     ),
-    (
+    row(
         "InvalidAccessKeyId.*",
         Class::Credentials,
         "The accessKeyId is not known or disabled; correct the Secret / accessKeyId 不存在或已禁用，请修改 Secret",
     ),
-    (
+    row(
         "InvalidSecurityToken.*",
         Class::Credentials,
         "The security token has expired or is wrong; renew it in the Secret / securityToken 已过期或有误，请更新 Secret",
     ),
-    (
+    row(
         "MissingSecurityToken",
         Class::Credentials,
         "These keys need a securityToken; add it to the Secret / 该密钥需要 securityToken，请加入 Secret",
     ),
-    ("NoPermission*", Class::Permission, "Allow the RAM user this call / 请为 RAM 用户授权此操作"),
-    ("Forbidden*", Class::Permission, "Allow the RAM user this call / 请为 RAM 用户授权此操作"),
-    (
+    row("NoPermission*", Class::Permission, "Allow the RAM user this call / 请为 RAM 用户授权此操作"),
+    row("Forbidden*", Class::Permission, "Allow the RAM user this call / 请为 RAM 用户授权此操作"),
+    row(
         "InvalidAccountStatus.*",
         Class::Permission,
         "The account is not in good standing (payment, activation); look at the console / 账号状态异常（欠费或未开通），请查看控制台",
     ),
-    ("MissingParameter*", Class::Invalid, "Give the parameter that the message names / 请补充提示中的参数"),
-    (
+    row(
+        "MissingParameter*",
+        Class::Invalid,
+        "Give the parameter that the message names / 请补充提示中的参数",
+    ),
+    row(
         "InternalError",
         Class::Unavailable,
         "A fault at Alibaba Cloud; it is tried again / 阿里云内部错误，将自动重试",
     ),
-    (
+    row(
         "ServiceUnavailable*",
         Class::Unavailable,
         "Alibaba Cloud is not available; it is tried again / 阿里云服务暂不可用，将自动重试",
     ),
-    (
+    row(
         "UnknownError",
         Class::Unavailable,
         "A fault at Alibaba Cloud; it is tried again / 阿里云未知错误，将自动重试",
@@ -240,23 +274,8 @@ pub const TABLE: &[(&str, Class, &str)] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn every_row_can_be_reached_and_has_both_languages() {
-        for (row, (code, class, hint)) in TABLE.iter().enumerate() {
-            let example = code.replace('*', "X");
-            assert_eq!(lookup(&example), (*class, *hint), "row {row} is hidden by an earlier one: {code}");
-            let (english, chinese) =
-                hint.split_once(" / ").unwrap_or_else(|| panic!("{code} has one language"));
-            assert!(english.is_ascii() && !chinese.is_ascii(), "{code}");
-        }
-    }
-
-    #[test]
-    fn an_unknown_code_is_shown_and_never_final() {
-        let (class, hint) = lookup("Something.New");
-        assert_eq!((class, hint), (Class::Unlisted, ""));
-        assert!(!class.is_final());
+        crate::wire::table::check(super::TABLE);
     }
 }

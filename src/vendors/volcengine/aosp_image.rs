@@ -10,7 +10,7 @@ use crate::{
         progress::{Comparison, Deletion, Failure, Handle, Observation, Product, Recovered},
     },
     image::{ImageSpec, ImageStatus, fixed, observe_needs_import},
-    wire::{CallError, Class, Effect, Refusal, pages},
+    wire::{CallError, Class, Effect, Refusal, pages, table::lookup},
 };
 use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
@@ -398,7 +398,7 @@ impl External for AospImage {
             }
             None => Ok(Deletion::Underway),
             Some(Deleted { code, message, request_id }) => {
-                let (class, hint) = super::errors::lookup(&code);
+                let (class, hint) = lookup(&[super::errors::TABLE], &code, "");
                 let request_id = request_id.unwrap_or_default();
                 // That a table calls it final must not end a deletion.
                 let class = if class.is_final() { Class::Unlisted } else { class };

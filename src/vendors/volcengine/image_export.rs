@@ -206,6 +206,7 @@ impl External for ImageExport {
     const ACTION: &'static str = "ExportImage";
     const BATCH: usize = 100;
     const IMMEDIATE: bool = false;
+    const YIELDS_IMAGE: bool = false;
     const FORGETS: bool = true;
 
     fn spec(&self) -> &ImageSpec<ExportMatch> {

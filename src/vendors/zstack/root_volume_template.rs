@@ -5,6 +5,7 @@ use crate::{
     engine::{
         external::{External, Submitted},
         journal::Permit,
+        pace,
         progress::{Comparison, Deletion, Failure, Handle, Observation, Product, Recovered},
     },
     image::{ImageSpec, ImageStatus, OperationState, fixed, observe_needs_import},
@@ -206,6 +207,13 @@ struct Inventory {
     backup_storage_uuids: Vec<String>,
 }
 
+impl Inventory {
+    /// One whose date cannot be read may be older.
+    fn is_young(&self, since: Timestamp) -> bool {
+        self.create_date.is_some_and(|created| created >= since)
+    }
+}
+
 /// What is absent or of another type than documented must not hide the rest.
 fn read(row: &Value) -> Inventory {
     let text = |row: &Value, name: &str| row.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -268,7 +276,8 @@ async fn get(client: &Client, uuid: &str) -> Result<Option<Value>, CallError> {
 enum Standing {
     /// The vendor has it.
     Image(Value),
-    /// An image has the uuid that the user chose, and whether this job made it is not on record any more.
+    /// An image has the uuid that the user chose, and whether this job made it is not on record any more. It had not been
+    /// there before the job was asked for: see [`External::clear`].
     Doubtful(Value),
     /// The job is under way.
     Making,
@@ -341,6 +350,27 @@ impl External for RootVolumeTemplate {
         Uuid::new_v5(&Uuid::NAMESPACE_URL, name.as_bytes()).simple().to_string()
     }
 
+    /// A job that finds its uuid taken fails, and its record may be gone before it is looked at: then what was there would
+    /// be taken for what it made.
+    async fn clear(&self, client: &Client) -> Result<(), CallError> {
+        let Some(uuid) = &self.spec.for_provider.resource_uuid else { return Ok(()) };
+        let Some(row) = get(client, uuid).await? else { return Ok(()) };
+        let image = read(&row);
+        Err(CallError::Refused(Refusal {
+            action: Self::ACTION.into(),
+            status: 200,
+            class: Class::Conflict,
+            code: "resourceUuid".into(),
+            message: format!(
+                "the image {} ({}) has that uuid already; its status is {}",
+                uuid, image.name, image.status
+            ),
+            request_id: String::new(),
+            hint: errors::UUID_IN_USE,
+            retry_after: None,
+        }))
+    }
+
     async fn submit(&self, client: &Client, permit: Permit) -> Result<Submitted, CallError> {
         let handle = self.handle_of(permit.token());
         let parameters = &self.spec.for_provider;
@@ -370,14 +400,8 @@ impl External for RootVolumeTemplate {
             }
             Standing::Gone if self.metadata.deletion_timestamp.is_some() => Recovered::Candidates(vec![]),
             Standing::Gone => Recovered::Replay,
-            Standing::Doubtful(row) => {
-                let image = read(&row);
-                let young = image.create_date.is_none_or(|created: Timestamp| created >= since);
-                match self.spec.for_provider.compare(&image) {
-                    Comparison::Same if young => Recovered::Candidates(vec![handle]),
-                    _ => Recovered::Undecidable(vec![handle.id().to_owned()]),
-                }
-            }
+            Standing::Doubtful(row) if self.fits(&read(&row), since) => Recovered::Candidates(vec![handle]),
+            Standing::Doubtful(_) => Recovered::Undecidable(vec![handle.id().to_owned()]),
         })
     }
 
@@ -420,7 +444,7 @@ impl External for RootVolumeTemplate {
         let row = get(client, handle.id()).await?;
         let row = match standing(client, handle, row).await? {
             Standing::Image(row) => row,
-            Standing::Doubtful(row) if !self.is_unseen() => row,
+            Standing::Doubtful(row) if self.is_ours(&read(&row)) => row,
             Standing::Doubtful(_) => return Ok(waiting(DOUBTFUL)),
             Standing::Making => return Ok(waiting(MAKING)),
             Standing::Refused(_) | Standing::Gone => return Ok(Deletion::Gone),
@@ -451,10 +475,23 @@ impl RootVolumeTemplate {
         Handle { image: Some(image), task: Some(token.to_owned()) }
     }
 
-    /// Whether nothing that the vendor shows was ever taken for this object's.
-    fn is_unseen(&self) -> bool {
+    /// Whether an image is as the spec asks for and not older than `since`.
+    fn fits(&self, image: &Inventory, since: Timestamp) -> bool {
+        image.is_young(since) && self.spec.for_provider.compare(image) == Comparison::Same
+    }
+
+    /// Whether an image of the uuid that the user chose is this object's, without a record of the job that made it: it
+    /// was seen to be, or it could come of nothing else.
+    fn is_ours(&self, image: &Inventory) -> bool {
         let operation = self.status.as_ref().and_then(|status| status.operation.as_ref());
-        operation.is_none_or(|operation| operation.state != OperationState::Succeeded)
+        let Some(operation) = operation else { return false };
+        let since = operation.started_at.as_ref().and_then(|at| at.0.checked_sub(pace::SKEW).ok());
+        match operation.state {
+            OperationState::Succeeded => true,
+            // It may have been deleted softly; the spec may have changed since.
+            OperationState::Missing => since.is_some_and(|since| image.is_young(since)),
+            _ => since.is_some_and(|since| self.fits(image, since)),
+        }
     }
 
     /// Deletes and expunges, as far as it gets; the next call goes on from there.
@@ -591,6 +628,7 @@ fn observed(standing: Standing) -> Option<Observation> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::table::lookup;
 
     fn parameters(change: Value) -> TemplateParameters {
         let mut parameters = json!({
@@ -612,7 +650,7 @@ mod tests {
     }
 
     fn refusal(code: &str, message: &str) -> Refusal {
-        let (class, hint) = errors::lookup(code, message);
+        let (class, hint) = lookup(&[errors::TABLE], code, message);
         Refusal {
             action: RootVolumeTemplate::ACTION.into(),
             status: 503,

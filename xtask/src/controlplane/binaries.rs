@@ -3,7 +3,7 @@
 use std::env;
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write, stderr};
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -40,24 +40,41 @@ const PROGRESS: Duration = Duration::from_secs(5);
 
 /// The folder that holds all of `programs`, which are built if need be.
 pub(super) fn ready(programs: &[&Program]) -> Result<PathBuf> {
-    if let Some(assets) = env::var_os(ASSETS) {
-        let assets = PathBuf::from(assets);
-        return match programs.iter().find(|program| !assets.join(program.name).is_file()) {
-            None => Ok(assets),
-            Some(missing) => Err(Error::Failed(format!(
-                "{ASSETS} is {}, where {} is missing; add it, or unset {ASSETS} and all programs are built with Go",
-                assets.display(),
-                missing.name
-            ))),
-        };
+    match assets()? {
+        Some(assets) => expect_in(&assets, programs).map(|()| assets),
+        None => built(programs),
     }
-    built(programs)
+}
+
+/// Fails if [`ready`] is bound to, in a sentence that says what to do; builds nothing.
+pub(super) fn expect(programs: &[&Program]) -> Result<()> {
+    match assets()? {
+        Some(assets) => expect_in(&assets, programs),
+        None => expect_built(programs),
+    }
+}
+
+/// The folder that [`ASSETS`] names, from the root; none if it is empty.
+pub(crate) fn assets() -> Result<Option<PathBuf>> {
+    let named = env::var_os(ASSETS).filter(|folder| !folder.is_empty());
+    named.map(path::absolute).transpose().doing(|| format!("find {ASSETS}"))
+}
+
+fn expect_in(assets: &Path, programs: &[&Program]) -> Result<()> {
+    missing(programs, assets).first().map_or(Ok(()), |missing| {
+        Err(Error::Failed(format!(
+            "{ASSETS} is {}, where {} is missing; add it, or unset {ASSETS} and all programs are built with Go",
+            assets.display(),
+            missing.name
+        )))
+    })
 }
 
 /// The cache folder with all of `programs`, which are built if need be.
 pub(crate) fn built(programs: &[&Program]) -> Result<PathBuf> {
-    let module = workspace::root().join("tools/controlplane");
-    let folder = cache()?.join(key(&module)?);
+    expect_built(programs)?;
+    let module = module();
+    let folder = cache(&module)?;
     if missing(programs, &folder).is_empty() {
         return Ok(folder);
     }
@@ -68,6 +85,27 @@ pub(crate) fn built(programs: &[&Program]) -> Result<PathBuf> {
         build(program, &module, &folder, &format!("{} of {}", number + 1, missing.len()))?;
     }
     Ok(folder)
+}
+
+/// Fails if some of `programs` are not built yet and Go is missing.
+pub(crate) fn expect_built(programs: &[&Program]) -> Result<()> {
+    let module = module();
+    match missing(programs, &cache(&module)?).first() {
+        None => Ok(()),
+        Some(program) => expect_go(program, &module),
+    }
+}
+
+fn expect_go(program: &Program, module: &Path) -> Result<()> {
+    let version = Command::new("go").arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if version.is_err_and(|cause| cause.kind() == ErrorKind::NotFound) {
+        return Err(Error::Failed(format!(
+            "{} has to be built and Go is not installed: install Go {} or newer (https://go.dev/dl/), or set {ASSETS} to a folder with etcd, kube-apiserver, kube-controller-manager and kubectl",
+            program.name,
+            go_version(module)?
+        )));
+    }
+    Ok(())
 }
 
 fn missing<'a>(programs: &[&'a Program], folder: &Path) -> Vec<&'a Program> {
@@ -117,14 +155,6 @@ fn go(program: &Program, module: &Path, output: &Path) -> Result<Command> {
     let flags = format!(
         "-s -w -X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}"
     );
-    let probe = Command::new("go").arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if probe.is_err_and(|cause| cause.kind() == ErrorKind::NotFound) {
-        return Err(Error::Failed(format!(
-            "{} has to be built and Go is not installed: install Go {} or newer (https://go.dev/dl/), or set {ASSETS} to a folder with etcd, kube-apiserver, kube-controller-manager and kubectl",
-            program.name,
-            go_version(module)?
-        )));
-    }
     let mut command = Command::new("go");
     command
         .args(["build", "-mod=readonly", "-trimpath", "-ldflags", &flags, "-o"])
@@ -162,8 +192,13 @@ fn key(module: &Path) -> Result<String> {
     Ok(hex::encode(&hash.finalize()[..8]))
 }
 
-/// Where the user's cached things go, by the platform's custom.
-fn cache() -> Result<PathBuf> {
+/// Where the programs are pinned.
+fn module() -> PathBuf {
+    workspace::root().join("tools/controlplane")
+}
+
+/// The folder of what `module` pins, among the user's cached things as is the platform's custom.
+fn cache(module: &Path) -> Result<PathBuf> {
     let home = env::home_dir().filter(|home| home.is_absolute());
     let base = match env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute()) {
         Some(base) => Some(base),
@@ -171,7 +206,7 @@ fn cache() -> Result<PathBuf> {
         None => home.map(|home| home.join(".cache")),
     };
     let base = base.ok_or_else(|| Error::Failed("no home folder to cache in: set XDG_CACHE_HOME".into()))?;
-    Ok(base.join("cloud-image-operator/controlplane"))
+    Ok(base.join("cloud-image-operator/controlplane").join(key(module)?))
 }
 
 /// Keeps two builders apart, also of different processes; the kernel opens it when its holder dies.

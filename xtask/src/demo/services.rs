@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::cluster::{Cluster, NAMESPACE};
-use crate::controlplane::free_port;
+use crate::controlplane::{free_port, free_ports};
 use crate::error::{Doing, Error, Result};
 use crate::process::{Launch, Process};
 use crate::{interrupt, workspace};
@@ -35,14 +35,9 @@ pub(super) struct Ports([u16; SERVICES.len()]);
 impl Ports {
     /// The default ones if they are all free, else others.
     pub(super) fn choose() -> Result<Self> {
-        let mut ports = SERVICES.map(|(_, port)| port);
+        let ports = SERVICES.map(|(_, port)| port);
         let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-        if !ports.iter().all(free) {
-            for port in &mut ports {
-                *port = free_port()?;
-            }
-        }
-        Ok(Self(ports))
+        Ok(Self(if ports.iter().all(free) { ports } else { free_ports()? }))
     }
 
     /// Host and port of the admin API.
