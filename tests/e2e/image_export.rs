@@ -1,10 +1,11 @@
 //! Exports of images: percent while they run, one at a time for each image, and every end that a task can come to.
 
 use crate::harness::{World, aosp_image, condition, image_export};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
 use vendor_simulator::{
-    Fault, FaultRule, Outcome, When,
+    Fault, FaultRule, Outcome, When, Work,
     volcengine::{ecs::EcsImage, exports::Task},
 };
 
@@ -410,4 +411,23 @@ async fn no_client_repeats_the_creating_call() {
         let of_image = |call: &&vendor_simulator::Call| call.parameters["ImageId"] == image(name);
         assert_eq!(ledger.calls_of(CREATE).filter(of_image).count(), 1, "{name}");
     }
+}
+
+/// Exports name neither bucket nor prefix: one that ended well a while before the call is not the file that was asked for.
+#[tokio::test]
+async fn an_earlier_export_of_nobody_s_is_not_taken_for_the_lost_one() {
+    let world = World::at_volcengine("export-earlier").await;
+    let earlier = Timestamp::now() - Duration::from_secs(600);
+    let work = Work { begun: earlier, running_seconds: 60.0, ..Work::default() };
+    let task = Task { resource_id: IMAGE.into(), work, ..Task::default() };
+    let id = world.vendor.volcengine().seed_task(task);
+    world
+        .vendor
+        .set_faults(vec![FaultRule::new(Fault::ConnectionClosed).action(CREATE).when(When::first(1))]);
+    world.create(image_export("base", IMAGE, json!({}))).await;
+    let message = world.until_condition(KIND, "base", "Stalled", "True", "OutcomeUnknown").await;
+    assert!(message.contains(&id), "{message}");
+    world.annotate(KIND, "base", "cloudimages.dev/outcome", "resubmit").await;
+    assert_ne!(until_running(&world, "base").await, id);
+    assert_eq!(world.effects(CREATE), 1);
 }

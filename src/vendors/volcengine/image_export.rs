@@ -12,7 +12,7 @@ use crate::{
     image::{ImageRef, ImageSpec, ImageStatus, OperationState, fixed, observe_needs_import},
     wire::{CallError, Class, Effect, Refusal, pages},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -152,17 +152,22 @@ impl Task {
         matches!(self.status.as_str(), "Succeeded" | "Failed")
     }
 
-    /// Whether it may be what a call made that was sent at `call`, by our clock, which may be [`pace::SKEW`] before or
-    /// behind the vendor's. A failed one from before the call is an earlier attempt's; should the clocks differ so far
-    /// that it is this one's, asking again makes nothing twice, since it made nothing.
+    /// Whether it may be what a call made. A failed one from before the call is an earlier attempt's; should the clocks
+    /// differ so far that it is this one's, asking again makes nothing twice, since it made nothing.
     fn may_be_of(&self, call: Call) -> bool {
         let Some(created) = self.created else { return true };
         let from = if self.status == "Failed" { call.sent } else { call.earliest };
         created >= from && call.latest.is_none_or(|latest| created <= latest)
     }
+
+    /// Whether it ended well and is a call's only if the clocks differ: it may have been there before, with another bucket
+    /// and prefix. One that runs was not, since it would have been in the way.
+    fn may_be_older(&self, call: Call) -> bool {
+        self.has_ended() && self.created.is_some_and(|created| created < call.sent)
+    }
 }
 
-/// When a call was sent, and what the vendor's clock may have shown when it acted.
+/// When a call was sent by our clock, and what the vendor's may have shown when it acted.
 #[derive(Clone, Copy, Debug)]
 struct Call {
     earliest: Timestamp,
@@ -173,9 +178,12 @@ struct Call {
 impl Call {
     /// `known`: the time of the call is stored. Otherwise all that is known is that it was not sent earlier.
     fn new(earliest: Timestamp, known: bool) -> Self {
+        let after = |time: SignedDuration| earliest.checked_add(time).ok();
+        // Clocks that are right are not equal.
+        let sent = after(pace::SKEW - SignedDuration::from_mins(1));
         // Storing the intent, sending, and a vendor that takes its time have to fit in as well.
-        let after = |times: i32| earliest.checked_add(pace::SKEW * times).ok();
-        Self { earliest, sent: after(1).unwrap_or(earliest), latest: after(3).filter(|_| known) }
+        let latest = after(pace::SKEW * 3);
+        Self { earliest, sent: sent.unwrap_or(earliest), latest: latest.filter(|_| known) }
     }
 }
 
@@ -284,8 +292,12 @@ impl External for ImageExport {
         let operation = self.status.as_ref().and_then(|status| status.operation.as_ref());
         let call = Call::new(since, operation.is_some_and(|operation| operation.started_at.is_some()));
         let tasks = rows.iter().filter_map(Task::read);
-        let ours = tasks.filter(|task| task.may_be_export() && task.may_be_of(call));
-        Ok(Recovered::Candidates(ours.map(|task| Handle::task(task.id)).collect()))
+        let maybe: Vec<_> = tasks.filter(|task| task.may_be_export() && task.may_be_of(call)).collect();
+        let ids = maybe.iter().map(|task| task.id.clone());
+        if !maybe.is_empty() && maybe.iter().all(|task| task.may_be_older(call)) {
+            return Ok(Recovered::Undecidable(ids.collect()));
+        }
+        Ok(Recovered::Candidates(ids.map(Handle::task).collect()))
     }
 
     async fn observe(
@@ -456,7 +468,7 @@ mod tests {
         let call = Timestamp::from_second(1_000_000_000).unwrap();
         let earliest = call - pace::SKEW;
         let task = |status: &str, minutes: i64| {
-            let created = (call + jiff::SignedDuration::from_mins(minutes)).to_string();
+            let created = (call + SignedDuration::from_mins(minutes)).to_string();
             Task::read(&json!({"id": "t", "type": "ExportImage", "status": status, "createdAt": created}))
                 .unwrap()
         };
@@ -474,6 +486,8 @@ mod tests {
             let is = task(status, minutes).may_be_of(Call::new(earliest, known));
             assert_eq!(is, expected, "{status} {minutes} {known}");
         }
+        let older = |status: &str, minutes| task(status, minutes).may_be_older(Call::new(earliest, true));
+        assert!(older("Succeeded", -2) && !older("Succeeded", 0) && !older("Running", -2));
         assert!(
             task("Running", 0).may_be_of(Call::new(Timestamp::UNIX_EPOCH, false)),
             "a call of unknown time"
