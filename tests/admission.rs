@@ -5,11 +5,13 @@ mod harness;
 
 mod admission {
     mod accounts;
+    mod aosp_image;
     mod ask;
     mod batch_compute_image;
     mod changes;
     mod defaults;
     mod image_component;
+    mod image_export;
     mod root_volume_template;
     mod schema;
 }

@@ -7,11 +7,21 @@ mod creating;
 mod server;
 
 use cloud_image_operator::{
-    engine::{external::External, external::Submitted, progress::Handle},
-    vendors::aliyun::{errors, image_component::ImageComponent},
-    wire::{CallError, Class, Http, table::lookup},
+    account::{AccountVendor, AcepApi, SecretRef, VolcengineAccount},
+    engine::{
+        external::{Connect, External, Submitted},
+        progress::Handle,
+    },
+    vendors::{
+        aliyun::{errors, image_component::ImageComponent},
+        volcengine::{self, aosp_image::AospImage},
+    },
+    wire::{
+        CallError, Class, Http,
+        table::{Row, lookup},
+    },
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use server::{Act, Server, answer};
 use std::{net::Ipv4Addr, time::Duration};
 
@@ -21,21 +31,41 @@ use std::{net::Ipv4Addr, time::Duration};
 /// TagResources that our calls can meet.
 const CREATE: &str = include_str!("data/create-image-component-codes.txt");
 const TAG: &str = include_str!("data/tag-resources-codes.txt");
+/// The same for the page of ExportImage.
+const EXPORT: &str = include_str!("data/export-image-codes.txt");
+/// Code and reason, as the cloud phone's page of codes has them; it tells no HTTP status.
+const CLOUD_PHONE: &str = include_str!("data/cloud-phone-codes.txt");
 
 #[test]
 fn every_code_of_the_pages_has_its_class_and_a_hint_in_both_languages() {
-    assert_eq!(CREATE.lines().count(), 33, "the page has 33 codes");
-    for line in CREATE.lines().chain(TAG.lines()) {
-        let [status, code, reason] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
-        assert!(status.parse::<u16>().is_ok_and(|status| (400..600).contains(&status)), "{line}");
-        // A family such as `MissingParameter*` would know the code too, but not what to do about it.
-        assert!(errors::TABLE.iter().any(|row| row.code == code), "{code} has no row of its own");
-        let (class, hint) = lookup(&[errors::TABLE], code, "");
-        assert_eq!(class.reason(), reason, "{code}");
-        let (english, chinese) = hint.split_once(" / ").unwrap_or_default();
-        assert!(english.is_ascii() && english.len() > 10, "{code}: {hint}");
-        assert!(chinese.chars().any(|char| ('\u{4e00}'..='\u{9fff}').contains(&char)), "{code}: {hint}");
+    for (page, count, table) in [
+        (CREATE, 33, errors::TABLE),
+        (TAG, TAG.lines().count(), errors::TABLE),
+        (EXPORT, 11, volcengine::errors::TABLE),
+    ] {
+        assert_eq!(page.lines().count(), count, "all codes of the page");
+        for line in page.lines() {
+            let (status, rest) = line.split_once(' ').unwrap_or_default();
+            assert!(status.parse::<u16>().is_ok_and(|status| (400..600).contains(&status)), "{line}");
+            assert_known(table, rest);
+        }
     }
+    assert_eq!(CLOUD_PHONE.lines().count(), 14, "all codes of the page");
+    for line in CLOUD_PHONE.lines() {
+        assert_known(volcengine::errors::TABLE, line);
+    }
+}
+
+/// `line`: a code and the reason that users see.
+fn assert_known(table: &[Row], line: &str) {
+    let (code, reason) = line.split_once(' ').unwrap_or_default();
+    // A family such as `MissingParameter*` would know the code too, but not what to do about it.
+    assert!(table.iter().any(|row| row.code == code), "{code} has no row of its own");
+    let (class, hint) = lookup(&[table], code, "");
+    assert_eq!(class.reason(), reason, "{code}");
+    let (english, chinese) = hint.split_once(" / ").unwrap_or_default();
+    assert!(english.is_ascii() && english.len() > 10, "{code}: {hint}");
+    assert!(chinese.chars().any(|char| ('\u{4e00}'..='\u{9fff}').contains(&char)), "{code}: {hint}");
 }
 
 // ---- Answers to a creating call --------------------------------------------------------------------------------------
@@ -95,6 +125,69 @@ async fn an_answer_is_trusted_only_if_it_is_the_vendors() {
         // Also a server that closes at once may have been sent the request, but never twice.
         let seen = server.connections();
         assert_eq!(seen, 1, "{what}: {seen} connections");
+    }
+}
+
+/// Volcengine's gateway says in the body what counts, and not always in the same place.
+#[tokio::test]
+async fn volcengine_s_answer_is_read_wherever_it_stands() {
+    let made = |rest: Value| {
+        let mut body =
+            json!({ "ResponseMetadata": { "RequestId": "R-1" }, "Result": { "ImageId": "img-1" } });
+        json_patch::merge(&mut body, &rest);
+        (200, body)
+    };
+    let refusal = |error: Value| json!({ "ResponseMetadata": { "RequestId": "R-1", "Error": error } });
+    let coded = |code: &str| refusal(json!({ "Code": code, "Message": "m" }));
+    let null_error = json!({ "ResponseMetadata": { "RequestId": "R-1", "Error": null }, "Result": { "ImageId": "img-1" } });
+    let nameless = json!({ "ResponseMetadata": { "RequestId": null, "Error": { "Code": "LackPolicy", "Message": null } } });
+    let table = [
+        ("made", made(json!({})), Made("img-1")),
+        ("made, with an Error of null", (200, null_error), Made("img-1")),
+        ("no Result", made(json!({ "Result": null })), Unknown),
+        ("a Result without an id", made(json!({ "Result": { "ImageId": null } })), Unknown),
+        ("a Result of null", (200, json!({ "ResponseMetadata": {}, "Result": null })), Unknown),
+        ("an error under 200", (200, coded("1000001")), Refused(Class::Invalid)),
+        ("for the spec", (400, coded("1000001")), Refused(Class::Invalid)),
+        ("a number", (400, refusal(json!({ "Code": 1_000_001 }))), Refused(Class::Invalid)),
+        (
+            "a number beside a word",
+            (400, refusal(json!({ "Code": "OperationFailed", "CodeN": 1_000_001 }))),
+            Refused(Class::Invalid),
+        ),
+        (
+            "the gateway's number alone",
+            (401, refusal(json!({ "CodeN": 100_009 }))),
+            Refused(Class::Credentials),
+        ),
+        (
+            "a throttle by its number alone",
+            (400, refusal(json!({ "CodeN": 100_018 }))),
+            Refused(Class::Throttled),
+        ),
+        ("a throttle under 400", (400, coded("AccountFlowLimitExceeded")), Refused(Class::Throttled)),
+        ("a throttle under 500", (500, coded("FlowLimitExceeded")), Refused(Class::Throttled)),
+        ("neither text nor id", (403, nameless), Refused(Class::Permission)),
+        ("a code that no page has", (400, coded("Some.News")), Refused(Class::Unlisted)),
+        ("an Error that says nothing", (400, refusal(json!({}))), Refused(Class::Unlisted)),
+        // A build that went wrong may have left something behind.
+        ("an abnormal build", (400, coded("21340")), Unknown),
+        (
+            "an abnormal process",
+            (400, refusal(json!({ "Code": "OperationFailed", "CodeN": 21341 }))),
+            Unknown,
+        ),
+        ("an abnormal registry", (200, coded("21350")), Unknown),
+        ("a fault under 400", (400, coded("InternalServiceTimeout")), Unknown),
+        ("a fault by its number alone", (400, refusal(json!({ "CodeN": 100_014 }))), Unknown),
+        ("a fault", (500, coded("InternalError")), Unknown),
+        ("one to mend under 500", (500, coded("1000001")), Unknown),
+    ];
+    for (what, (status, body), expected) in table {
+        let server = Server::start(vec![answer(status, &body.to_string())]).await;
+        let (verdict, told) = build(&server.url()).await;
+        assert_eq!(verdict, expected, "{what}: {told}");
+        assert_eq!(server.connections(), 1, "{what}");
     }
 }
 
@@ -207,6 +300,28 @@ async fn submit(url: &str, http: Http) -> (Verdict, String) {
     let object = creating::component(&json!({ "content": "RUN true" }));
     let permit = creating::permit(&object).await;
     verdict(object.submit(&creating::aliyun(url, &KEYS, http), permit).await)
+}
+
+/// Makes the operator's own creating call at Volcengine.
+async fn build(url: &str) -> (Verdict, String) {
+    let account = VolcengineAccount {
+        region: "cn-beijing".into(),
+        credentials_secret_ref: SecretRef { name: "volcengine".into(), namespace: None },
+        acep: Some(AcepApi { endpoint: Some(url.into()), ..AcepApi::default() }),
+        ecs: None,
+    };
+    let account = AccountVendor { volcengine: Some(account), ..AccountVendor::default() };
+    let material = creating::material(url, &KEYS, http(Duration::from_secs(5)));
+    let client = volcengine::Client::connect(&account, material).expect("a client");
+    let object: AospImage = serde_json::from_value(json!({
+        "apiVersion": "cloudimages.dev/v1alpha1",
+        "kind": "AospImage",
+        "metadata": { "name": "phone", "namespace": "test", "uid": "1" },
+        "spec": { "forProvider": { "imageName": "phone" } },
+    }))
+    .expect("an AospImage");
+    let permit = creating::permit(&object).await;
+    verdict(object.submit(&client, permit).await)
 }
 
 fn verdict(submitted: Result<Submitted, CallError>) -> (Verdict, String) {

@@ -42,6 +42,8 @@ pub struct Settings {
     pub product_ids: Vec<String>,
     /// Rows of an ACEP listing that does not say how many.
     pub list_page_size: usize,
+    /// Whether tokens of listings are not valid any more by the time that they are used, so that lists start over.
+    pub tokens_expire: bool,
     /// How `ImageName` of an ACEP listing is compared.
     pub name_match: NameMatch,
     /// Whether `ImageRemark` shows what was given as `ImageAnnotation`.
@@ -97,6 +99,7 @@ impl Default for Settings {
             numeric_codes: NumericCodes::Both,
             product_ids: vec!["1234".into(), "1749281594201".into()],
             list_page_size: 10,
+            tokens_expire: false,
             name_match: NameMatch::Part,
             echo_annotation: true,
             delete_while_building: true,

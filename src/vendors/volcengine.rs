@@ -10,7 +10,9 @@ use crate::{
     engine::{
         carpool::Carpool,
         external::{Connect, Material, Unusable},
+        pace,
     },
+    image::ImageStatus,
     period::Period,
     wire::{Answer, CallError, Class, Effect, Protocol, Refusal, encode, table::lookup},
 };
@@ -162,53 +164,35 @@ impl Client {
             keys: &self.0.keys,
             scope: sign::Scope { region: &service.region, service: service.name },
         };
-        let call = self.0.material.call::<Envelope<T>>(&protocol, &service.region, action, effect, request);
+        let call = self.0.material.call::<Envelope>(&protocol, &service.region, action, effect, request);
         let answer = call.await?;
-        match answer.value.result {
-            Some(value) => Ok(Answer { value, status: answer.status, request_id: answer.request_id }),
-            None => Err(CallError::Unknown(format!("{action} was answered without a Result"))),
+        match serde_json::from_value(answer.value.result) {
+            Ok(value) => Ok(Answer { value, status: answer.status, request_id: answer.request_id }),
+            Err(error) => Err(CallError::Unknown(format!(
+                "{action} was answered with a Result that cannot be read ({error})"
+            ))),
         }
     }
 }
 
-/// `{"ResponseMetadata": {…}, "Result": {…}}`; calls that say nothing have no `Result`.
+/// `{"ResponseMetadata": {…}, "Result": {…}}`; calls that say nothing have no `Result`, or one that is null.
 #[derive(Deserialize)]
-#[serde(bound = "T: DeserializeOwned")]
-struct Envelope<T> {
-    #[serde(rename = "Result", default = "nothing")]
-    result: Option<T>,
+struct Envelope {
+    #[serde(rename = "Result", default)]
+    result: Value,
 }
 
-/// Lets `T` be read from nothing, as `()`-like types can.
-fn nothing<T: DeserializeOwned>() -> Option<T> {
-    serde_json::from_value(Value::Null).ok()
+/// `ResponseMetadata` of an answer.
+fn metadata(body: &[u8]) -> Option<Value> {
+    let mut body: Value = serde_json::from_slice(body).ok()?;
+    body.get_mut("ResponseMetadata").map(Value::take)
 }
 
-#[derive(Deserialize)]
-struct Head {
-    #[serde(rename = "ResponseMetadata")]
-    metadata: Metadata,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Metadata {
-    #[serde(default)]
-    request_id: String,
-    #[serde(default)]
-    error: Option<ErrorBody>,
-}
-
-/// Where the numeric product codes arrive is not documented, so both places are read.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct ErrorBody {
-    #[serde(default)]
-    code: Value,
-    #[serde(default, rename = "CodeN")]
-    code_n: Value,
-    #[serde(default)]
-    message: String,
+/// Whether a thing that the object's last attempt made may be missing in a list since lists lag behind by `delay`.
+fn may_be_unlisted(status: Option<&ImageStatus>, delay: Duration) -> bool {
+    let operation = status.and_then(|status| status.operation.as_ref());
+    let Some(began) = operation.and_then(|operation| operation.started_at.as_ref()) else { return false };
+    began.0.checked_add(delay + pace::REQUEST_TIMEOUT).is_ok_and(|listed| Timestamp::now() < listed)
 }
 
 /// How the gateway's calls are signed and refused.
@@ -224,9 +208,11 @@ impl Protocol for Gateway<'_> {
 
     /// An `Error` that is not null counts, whatever the HTTP status; HTTP 400 may be a throttle.
     fn refusal(&self, action: &str, status: StatusCode, _: &HeaderMap, body: &[u8]) -> Option<Refusal> {
-        let Head { metadata } = serde_json::from_slice(body).ok()?;
-        let error = metadata.error?;
-        let (code, number) = (text(&error.code), text(&error.code_n));
+        let metadata = metadata(body)?;
+        let error = metadata.get("Error").filter(|error| !error.is_null())?;
+        // Where the cloud phone's numbers arrive is not documented, so both places are read.
+        let (code, number) = (text(&error["Code"]), text(&error["CodeN"]));
+        let number = NUMBERS.iter().find(|row| row.0 == number).map_or(number, |row| row.1.to_owned());
         let (class, hint) = match lookup(&[errors::TABLE], &code, "") {
             (Class::Unlisted, "") => lookup(&[errors::TABLE], &number, ""),
             known => known,
@@ -236,20 +222,37 @@ impl Protocol for Gateway<'_> {
             status: status.as_u16(),
             class,
             code: if code.is_empty() { number } else { code },
-            message: error.message,
-            request_id: metadata.request_id,
+            message: text(&error["Message"]),
+            request_id: text(&metadata["RequestId"]),
             hint,
             retry_after: None,
         })
     }
 
     fn request_id(&self, _: &HeaderMap, body: &[u8]) -> Option<String> {
-        let Head { metadata } = serde_json::from_slice(body).ok()?;
-        Some(metadata.request_id).filter(|id| !id.is_empty())
+        Some(text(&metadata(body)?["RequestId"])).filter(|id| !id.is_empty())
     }
 }
 
-/// A code, as text or number.
+/// The gateway's own codes, should only the number come.
+const NUMBERS: &[(&str, &str)] = &[
+    ("100002", "MissingParameter"),
+    ("100003", "MissingAuthenticationToken"),
+    ("100004", "MissingRequestInfo"),
+    ("100005", "MissingSignature"),
+    ("100006", "InvalidTimestamp"),
+    ("100007", "ServiceNotFound"),
+    ("100008", "InvalidActionOrVersion"),
+    ("100009", "InvalidAccessKey"),
+    ("100010", "SignatureDoesNotMatch"),
+    ("100012", "LackPolicy"),
+    ("100013", "AccessDenied"),
+    ("100014", "InternalError"),
+    ("100016", "InternalServiceTimeout"),
+    ("100018", "FlowLimitExceeded"),
+];
+
+/// A field that is a text, or should be; empty for what is none.
 fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

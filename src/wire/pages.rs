@@ -126,8 +126,8 @@ mod tests {
 
     #[test]
     fn a_part_never_passes_for_the_whole() {
-        type Answer = (Vec<&'static str>, &'static str);
-        let spoilt: [(&str, fn(usize, Option<&str>) -> Answer); 3] = [
+        type Spoilt = fn(usize, Option<&str>) -> (Vec<&'static str>, &'static str);
+        let spoilt: [(&str, Spoilt); 3] = [
             ("starts over", |_, _| pages(None)),
             ("goes in a circle", |call, _| (vec![["a", "b", "c", "d"][call % 4]], ["2", "3"][call % 2])),
             ("gives the same token again", |_, _| (vec![], "same")),

@@ -39,14 +39,14 @@ async fn an_image_is_built_changed_in_place_and_deleted() {
 
     let uid = created["metadata"]["uid"].as_str().expect("a uid");
     let marker = format!("[cloudimages.dev/{uid}-1]");
-    assert_eq!(image(&world, &id).annotation, format!("nightly build {marker}"));
+    assert_eq!(image(&world, &id).annotation, format!("{marker} nightly build"));
 
     let wanted = json!({ "imageName": "better", "imageAnnotation": "weekly build" });
     world.patch(KIND, "phone", json!({ "spec": { "forProvider": wanted } })).await;
     let phone = world.until_ready(KIND, "phone").await;
     assert_eq!(phone["status"]["imageId"], id.as_str());
     let AospImage { name, annotation, .. } = image(&world, &id);
-    assert_eq!((name, annotation), ("better".into(), format!("weekly build {marker}")));
+    assert_eq!((name, annotation), ("better".into(), format!("{marker} weekly build")));
     assert_eq!(world.calls("UpdateAOSPImage"), 1);
 
     // An annotation that goes leaves the marker.
@@ -203,4 +203,151 @@ async fn a_lost_build_whose_annotation_does_not_come_back_is_a_person_s_to_tell(
     world.vendor.advance(MINUTES);
     world.until_ready(KIND, "adopted").await;
     world.until_ready(KIND, "resubmitted").await;
+}
+
+#[tokio::test]
+async fn a_lost_build_that_was_renamed_meanwhile_is_not_built_again() {
+    let world = World::at_volcengine("aosp-renamed").await;
+    world.vendor.configure(|settings| settings.volcengine.echo_annotation = false);
+    world.vendor.set_faults(vec![FaultRule::new(Fault::AnswerLost).action(CREATE).when(When::first(1))]);
+    world.create(aosp_image("phone", json!({}))).await;
+    world.until_condition(KIND, "phone", "Reconciling", "True", "AnswerLost").await;
+    world.patch(KIND, "phone", json!({ "spec": { "forProvider": { "imageName": "renamed" } } })).await;
+    let message = world.until_condition(KIND, "phone", "Stalled", "True", "OutcomeUnknown").await;
+    let [made] = world.vendor.volcengine().aosp_images().try_into().expect("one image");
+    assert!(message.contains(&made.id), "{message}");
+}
+
+/// What is on the second page is not taken for missing when the list starts over after the first.
+#[tokio::test]
+async fn a_lost_build_is_not_built_again_while_lists_cannot_be_read_to_their_end() {
+    let world = World::at_volcengine("aosp-pages").await;
+    world.vendor.configure(|settings| settings.volcengine.tokens_expire = true);
+    world.vendor.set_faults(vec![FaultRule::new(Fault::AnswerLost).action(CREATE).when(When::first(1))]);
+    world.create(aosp_image("phone", json!({}))).await;
+    world.until_true("it is made", || world.effects(CREATE) == 1).await;
+    let made = world.vendor.volcengine().aosp_images().pop().expect("the vendor made it").id;
+    for _ in 0..150 {
+        let other = AospImage { annotation: "another's".into(), ..AospImage::default() };
+        world.vendor.volcengine().seed_aosp_image(other);
+    }
+    let unread = |object: &Value| {
+        let message = condition(object, "Reconciling")["message"].as_str().unwrap_or_default();
+        message.contains("could not be read to its end")
+    };
+    world.until(KIND, "phone", "it says why it waits", unread).await;
+    world.vendor.configure(|settings| settings.volcengine.tokens_expire = false);
+    assert_eq!(until_building(&world, "phone").await, made);
+    assert_eq!(world.effects(CREATE), 1);
+}
+
+/// A new image may be missing in the list for a while, which does not mean that it is gone.
+#[tokio::test]
+async fn a_new_image_that_cannot_be_deleted_and_is_not_listed_yet_is_not_left_behind() {
+    let world = World::at_volcengine("aosp-unlisted").await;
+    let delay = json!({ "spec": { "volcengine": { "acep": { "listDelay": "5m" } } } });
+    world.patch("CloudAccount", "default", delay).await;
+    world.vendor.configure(|settings| settings.volcengine.delete_while_building = false);
+    world.vendor.set_faults(vec![FaultRule::new(Fault::ListLag { seconds: 50 }).action(LOOK)]);
+    world.create(aosp_image("phone", json!({}))).await;
+    until_building(&world, "phone").await;
+    world.delete(KIND, "phone").await;
+    let refused =
+        |object: &Value| condition(object, "Ready")["message"].as_str().unwrap_or_default().contains("21341");
+    world.until(KIND, "phone", "it says why it is still there", refused).await;
+    world.vendor.set_faults(vec![]);
+    world.vendor.advance(MINUTES);
+    world.request(KIND, "phone", "again").await;
+    world.until_gone(KIND, "phone").await;
+    assert_eq!(world.vendor.volcengine().aosp_images(), []);
+}
+
+#[tokio::test]
+async fn an_imported_image_keeps_the_remark_that_nobody_asked_to_change() {
+    let world = World::at_volcengine("aosp-import").await;
+    let theirs = AospImage { name: "old".into(), annotation: "theirs".into(), ..AospImage::default() };
+    let id = world.vendor.volcengine().seed_aosp_image(theirs);
+    world.vendor.advance(MINUTES);
+    let matching =
+        json!({ "import": { "match": { "imageName": "old" } }, "forProvider": { "imageName": "new" } });
+    world.create(aosp_image("phone", matching)).await;
+    let phone = world.until_ready(KIND, "phone").await;
+    assert_eq!(phone["status"]["imageId"], id.as_str());
+    let AospImage { name, annotation, .. } = image(&world, &id);
+    assert_eq!((name.as_str(), annotation.as_str()), ("new", "theirs"));
+    assert_eq!(world.calls(CREATE), 0);
+}
+
+#[tokio::test]
+async fn a_suspended_image_is_left_alone() {
+    let world = World::at_volcengine("aosp-suspended").await;
+    world.create(aosp_image("phone", json!({ "suspend": true }))).await;
+    world.until_condition(KIND, "phone", "Stalled", "True", "Suspended").await;
+    assert_eq!(world.vendor.ledger().calls, []);
+    world.patch(KIND, "phone", json!({ "spec": { "suspend": false } })).await;
+    let id = until_building(&world, "phone").await;
+    world.vendor.advance(MINUTES);
+    world.until_ready(KIND, "phone").await;
+
+    world.patch(KIND, "phone", json!({ "spec": { "suspend": true } })).await;
+    world.delete(KIND, "phone").await;
+    world.until_condition(KIND, "phone", "Stalled", "True", "Suspended").await;
+    assert_eq!((world.calls(DELETE), image(&world, &id).id), (0, id));
+    world.patch(KIND, "phone", json!({ "spec": { "suspend": false } })).await;
+    world.until_gone(KIND, "phone").await;
+    assert_eq!(world.vendor.volcengine().aosp_images(), []);
+}
+
+#[tokio::test]
+async fn killed_between_a_build_s_call_and_its_answer() {
+    let mut world = World::at_volcengine("aosp-killed").await;
+    world.stop_operator().await;
+    let fault = |name: &str, effect| {
+        FaultRule::new(Fault::Hang { effect })
+            .action(CREATE)
+            .parameter("ImageName", name)
+            .when(When::first(1))
+    };
+    world.vendor.set_faults(vec![fault("acted", true), fault("ignored", false)]);
+    let program = world.start_program(None);
+    for name in ["acted", "ignored"] {
+        world.create(aosp_image(name, json!({}))).await;
+    }
+    world.until_true("both calls have arrived", || world.calls(CREATE) == 2).await;
+    let (code, log) = program.stop().await;
+    assert_eq!((code, world.effects(CREATE)), (Some(128 + 9), 1), "{log}");
+
+    world.start_operator().await;
+    for name in ["acted", "ignored"] {
+        let id = until_building(&world, name).await;
+        assert_eq!(image(&world, &id).name, name);
+    }
+    assert_eq!(world.effects(CREATE), 2);
+}
+
+/// Answers that carry an `Error` of null, the service's name in capitals, and keys with a security token.
+#[tokio::test]
+async fn what_the_documents_leave_open_makes_no_difference() {
+    let world = World::at_volcengine("aosp-dialects").await;
+    world.patch("Secret", "volcengine", json!({ "stringData": { "securityToken": "token" } })).await;
+    world.vendor.configure(|settings| {
+        settings.volcengine.null_error = true;
+        for key in &mut settings.access_keys {
+            key.security_token = Some("token".into());
+        }
+    });
+    let account = json!({ "spec": { "volcengine": { "acep": { "serviceName": "ACEP" } } } });
+    world.patch("CloudAccount", "default", account).await;
+    let seen = |account: &Value| account["status"]["observedGeneration"] == account["metadata"]["generation"];
+    world.until("CloudAccount", "default", "its change is seen", seen).await;
+    world.create(aosp_image("phone", json!({}))).await;
+    let id = until_building(&world, "phone").await;
+    world.vendor.advance(MINUTES);
+    world.until_ready(KIND, "phone").await;
+    world.patch(KIND, "phone", json!({ "spec": { "forProvider": { "imageName": "new" } } })).await;
+    world.until_ready(KIND, "phone").await;
+    assert_eq!(image(&world, &id).name, "new");
+    world.delete(KIND, "phone").await;
+    world.until_gone(KIND, "phone").await;
+    assert_eq!((world.effects(CREATE), world.effects(DELETE)), (1, 1));
 }

@@ -1,10 +1,11 @@
 //! Exports of images: percent while they run, one at a time for each image, and every end that a task can come to.
 
 use crate::harness::{World, aosp_image, condition, image_export};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
 use vendor_simulator::{
-    Fault, FaultRule, Outcome, When,
+    Fault, FaultRule, Outcome, When, Work,
     volcengine::{ecs::EcsImage, exports::Task},
 };
 
@@ -121,6 +122,84 @@ async fn an_image_that_something_else_has_locked_is_waited_for() {
     world.vendor.advance(2 * MINUTE);
     world.until_ready(KIND, "base").await;
     assert_eq!(world.effects(CREATE), 1);
+}
+
+/// A lock says nothing about whose it is: what ended before is not taken for what this attempt made.
+#[tokio::test]
+async fn a_lock_at_a_later_attempt_is_waited_for_too() {
+    let world = World::at_volcengine("export-locked-later").await;
+    world.vendor.set_faults(vec![FaultRule::new(Fault::FailBuild).action(CREATE).when(When::first(1))]);
+    world.create(image_export("base", IMAGE, json!({}))).await;
+    let first = until_running(&world, "base").await;
+    world.vendor.advance(2 * MINUTE);
+    world.until_condition(KIND, "base", "Stalled", "True", "ExportFailed").await;
+    // Somebody else's, which no object holds.
+    world.vendor.volcengine().seed_task(Task { resource_id: IMAGE.into(), ..Task::default() });
+    let image = |locked| EcsImage { id: IMAGE.into(), locked, ..EcsImage::default() };
+    world.vendor.volcengine().seed_image(image(true));
+    world.request(KIND, "base", "again").await;
+    world.until_condition(KIND, "base", "Reconciling", "True", "VendorBusy").await;
+
+    world.vendor.volcengine().seed_image(image(false));
+    let second = until_running(&world, "base").await;
+    assert_ne!(second, first);
+    assert_eq!(task(&world, &second).prefix, "test123");
+    world.vendor.advance(2 * MINUTE);
+    world.until_ready(KIND, "base").await;
+    assert_eq!(world.effects(CREATE), 2);
+}
+
+/// Of an object that was let go of, and of somebody who has no object at all.
+#[tokio::test]
+async fn an_export_that_runs_already_is_waited_for_whoever_began_it() {
+    let world = World::at_volcengine("export-others").await;
+    // The vendor is not the one who keeps them apart.
+    world.vendor.configure(|settings| settings.volcengine.lock_while_exporting = false);
+    world.create(image_export("left", "image-left", json!({ "deletionPolicy": "Retain" }))).await;
+    let left = until_running(&world, "left").await;
+    world.delete(KIND, "left").await;
+    world.until_gone(KIND, "left").await;
+    let mut console = task(&world, &left);
+    (console.id, console.resource_id) = (String::new(), "image-console".into());
+    console.odd_status = Some("UnknownStatus".into());
+    let console = world.vendor.volcengine().seed_task(console);
+
+    let tasks = [("left", &left), ("console", &console)];
+    for (name, id) in tasks {
+        world.create(image_export(&format!("after-{name}"), &format!("image-{name}"), json!({}))).await;
+        let after = format!("after-{name}");
+        let message = world.until_condition(KIND, &after, "Reconciling", "True", "VendorBusy").await;
+        assert!(message.contains(id) && message.contains("ExportRunning"), "{message}");
+    }
+    assert_eq!(world.effects(CREATE), 1);
+
+    world.vendor.volcengine().modify_task(&console, |task| task.odd_status = None);
+    world.vendor.advance(2 * MINUTE);
+    for (name, id) in tasks {
+        assert_ne!(until_running(&world, &format!("after-{name}")).await, *id);
+    }
+    assert_eq!(world.vendor.volcengine().overlapping_exports(), []);
+    assert_eq!(world.effects(CREATE), 3);
+}
+
+#[tokio::test]
+async fn a_status_that_says_nothing_is_shown_and_waited_out() {
+    let world = World::at_volcengine("export-odd").await;
+    world.create(image_export("base", IMAGE, json!({}))).await;
+    let id = until_running(&world, "base").await;
+    let odd = |status: Option<&str>| {
+        let status = status.map(Into::into);
+        world.vendor.volcengine().modify_task(&id, |task| task.odd_status = status);
+    };
+    odd(Some("UnknownStatus"));
+    let shown = |object: &Value| {
+        let message = condition(object, "Reconciling")["message"].as_str().unwrap_or_default();
+        message.contains("UnknownStatus") && message.contains(&id)
+    };
+    world.until(KIND, "base", "the odd status is shown", shown).await;
+    odd(None);
+    world.vendor.advance(2 * MINUTE);
+    world.until_ready(KIND, "base").await;
 }
 
 #[tokio::test]
@@ -246,6 +325,27 @@ async fn a_running_export_holds_its_object_or_is_let_go() {
     assert_eq!(world.vendor.volcengine().exported_objects().len(), 2);
 }
 
+/// A new task may be missing in the list for a while, which does not mean that it has ended.
+#[tokio::test]
+async fn a_new_export_that_is_not_listed_yet_holds_its_object() {
+    let world = World::at_volcengine("export-unlisted").await;
+    let delay = json!({ "spec": { "volcengine": { "ecs": { "listDelay": "5m" } } } });
+    world.patch("CloudAccount", "default", delay).await;
+    world.vendor.set_faults(vec![FaultRule::new(Fault::ListLag { seconds: 50 }).action(LOOK)]);
+    world.create(image_export("base", IMAGE, json!({}))).await;
+    let id = until_running(&world, "base").await;
+    world.delete(KIND, "base").await;
+    let message = world.until_condition(KIND, "base", "Ready", "False", "DeletionWaits").await;
+    assert!(message.contains(&id) && message.contains("does not list"), "{message}");
+    world.vendor.set_faults(vec![]);
+    let listed = |object: &Value| {
+        condition(object, "Ready")["message"].as_str().unwrap_or_default().contains("is running")
+    };
+    world.until(KIND, "base", "the running export is named", listed).await;
+    world.vendor.advance(2 * MINUTE);
+    world.until_gone(KIND, "base").await;
+}
+
 #[tokio::test]
 async fn an_export_of_another_object_s_image_waits_for_it() {
     let world = World::at_volcengine("export-ref").await;
@@ -311,4 +411,23 @@ async fn no_client_repeats_the_creating_call() {
         let of_image = |call: &&vendor_simulator::Call| call.parameters["ImageId"] == image(name);
         assert_eq!(ledger.calls_of(CREATE).filter(of_image).count(), 1, "{name}");
     }
+}
+
+/// Exports name neither bucket nor prefix: one that ended well a while before the call is not the file that was asked for.
+#[tokio::test]
+async fn an_earlier_export_of_nobody_s_is_not_taken_for_the_lost_one() {
+    let world = World::at_volcengine("export-earlier").await;
+    let earlier = Timestamp::now() - Duration::from_secs(600);
+    let work = Work { begun: earlier, running_seconds: 60.0, ..Work::default() };
+    let task = Task { resource_id: IMAGE.into(), work, ..Task::default() };
+    let id = world.vendor.volcengine().seed_task(task);
+    world
+        .vendor
+        .set_faults(vec![FaultRule::new(Fault::ConnectionClosed).action(CREATE).when(When::first(1))]);
+    world.create(image_export("base", IMAGE, json!({}))).await;
+    let message = world.until_condition(KIND, "base", "Stalled", "True", "OutcomeUnknown").await;
+    assert!(message.contains(&id), "{message}");
+    world.annotate(KIND, "base", "cloudimages.dev/outcome", "resubmit").await;
+    assert_ne!(until_running(&world, "base").await, id);
+    assert_eq!(world.effects(CREATE), 1);
 }

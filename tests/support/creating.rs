@@ -30,16 +30,20 @@ pub fn aliyun(endpoint: &str, keys: &[(&str, &str)], http: Http) -> Client {
         }),
         ..AccountVendor::default()
     };
+    Client::connect(&account, material(endpoint, keys, http)).expect("a client")
+}
+
+/// What a client for a vendor at `endpoint` is made from, besides its account.
+pub fn material(endpoint: &str, keys: &[(&str, &str)], http: Http) -> Material {
     let keys = keys.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
     let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    let material = Material {
-        secret: Arc::new(Credentials { source: "test/aliyun".into(), keys }),
+    Material {
+        secret: Arc::new(Credentials { source: "test/keys".into(), keys }),
         http,
         limits: Arc::new(Limits::new(&[], vec![])),
         telemetry: Telemetry::new(kubernetes(nobody), Events::None),
         endpoints: Arc::new(Endpoints::new(&[endpoint.into()]).expect("an address")),
-    };
-    Client::connect(&account, material).expect("a client")
+    }
 }
 
 /// An object of its own with these parameters.
@@ -54,13 +58,13 @@ pub fn component(for_provider: &Value) -> ImageComponent {
 }
 
 /// A permit of the journal's own, whose API server says that it stored the intent.
-pub async fn permit(object: &ImageComponent) -> Permit {
+pub async fn permit<K: External>(object: &K) -> Permit {
     let stored = serde_json::to_value(object).expect("an object is JSON");
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
     let address = listener.local_addr().expect("an address");
     let stores = Router::new().fallback(move || std::future::ready(Json(stored)));
     let server = tokio::spawn(async move { axum::serve(listener, stores).await });
-    let token = ImageComponent::token(object.metadata.uid.as_deref().unwrap_or_default(), 1);
+    let token = K::token(object.meta().uid.as_deref().unwrap_or_default(), 1);
     let intent = Intent { token, attempt: 1, since: None, reference: None };
     let (_, permit) =
         Journal::new(kubernetes(address)).first_permit(object, intent).await.expect("the intent is stored");

@@ -40,6 +40,8 @@ pub struct Task {
     pub prefix: String,
     /// How it goes.
     pub work: Work,
+    /// Shown instead of the status that its work has, such as `UnknownStatus`.
+    pub odd_status: Option<String>,
     /// From when on the vendor does not know it any more.
     pub forgotten: Option<Timestamp>,
 }
@@ -133,6 +135,7 @@ pub(super) fn export(
         bucket: bucket.into(),
         prefix: prefix.into(),
         work,
+        odd_status: None,
         forgotten,
     };
     context.effect(Change::Created, &id, None);
@@ -151,6 +154,7 @@ pub(super) fn describe_tasks(
     resources.extend(query.get("ResourceId"));
     let (size, after) = query.paging(20)?;
     let settings = &context.settings.volcengine;
+    let after = after.filter(|_| !settings.tokens_expire);
     let matching = state.tasks.iter().rev().filter(|(_, task)| {
         task.account == caller.account
             && task.region == caller.region
@@ -172,6 +176,7 @@ fn is_forgotten(task: &Task, now: Timestamp, settings: &Settings) -> bool {
 
 fn shown_task(task: &Task, now: Timestamp, settings: &Settings) -> Value {
     let status = match task.work.stage(now) {
+        _ if task.odd_status.is_some() => task.odd_status.as_deref().unwrap_or_default(),
         Stage::Waiting => "Pending",
         Stage::Running => "Running",
         Stage::Succeeded => "Succeeded",

@@ -3,7 +3,7 @@
 use super::acep::AospImage;
 use super::ecs::EcsImage;
 use super::exports::Task;
-use super::{Volcengine, complete_aosp_image, complete_ecs_image};
+use super::{Volcengine, complete_aosp_image, complete_ecs_image, complete_task};
 use crate::server::Shared;
 use crate::work::Stage;
 
@@ -48,6 +48,13 @@ impl<'a> Inventory<'a> {
     /// All tasks, oldest first, forgotten ones too.
     pub fn tasks(&self) -> Vec<Task> {
         self.service.state().tasks.values().cloned().collect()
+    }
+
+    /// Adds a task and tells its id; empty fields are filled as the vendor would.
+    pub fn seed_task(&self, mut task: Task) -> String {
+        let id = complete_task(&mut task, self.shared);
+        self.service.state().tasks.insert(id.clone(), task);
+        id
     }
 
     /// Changes a task; false when it does not exist.

@@ -1,6 +1,6 @@
 //! `AospImage`: a cloud phone's system image, built from partition images. Volcengine ACEP `BuildAOSPImage` 2025-05-01.
 
-use super::Client;
+use super::{Client, text};
 use crate::{
     engine::{
         carpool::Carpool,
@@ -70,8 +70,8 @@ pub struct AospParameters {
     #[schemars(length(min = 1, max = 128))]
     pub image_name: Option<String>,
 
-    /// A remark, 1 to 256 characters. Can be changed. At the vendor, the operator's marker in brackets follows it: it
-    /// is how a build whose answer was lost is found again. Example: `nightly build`.
+    /// A remark, 1 to 256 characters. Can be changed. At the vendor, the operator's marker in brackets, of about 60
+    /// characters, stands before it: it is how a build whose answer was lost is found again. Example: `nightly build`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     #[x_kube(validation = Rule::new("!self.contains('[cloudimages.dev/')").message("imageAnnotation must not contain [cloudimages.dev/: that is the operator's marker"))]
@@ -192,46 +192,45 @@ struct Page {
     next_token: Option<String>,
 }
 
-/// A row of ListAOSPImage, keys in lowerCamelCase.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// A row of ListAOSPImage. What is not as the documents have it is empty.
+#[derive(Debug)]
 struct Row {
-    image_id: String,
-    #[serde(default)]
-    image_name: String,
+    id: String,
+    name: String,
     /// What was sent as `ImageAnnotation`, by all that is known.
-    #[serde(default)]
-    image_remark: Option<String>,
-    #[serde(default)]
-    image_status: i64,
-    #[serde(default)]
-    image_status_str: Option<Value>,
+    remark: String,
+    status: Option<i64>,
+    status_text: String,
     /// Seconds since the epoch.
-    #[serde(default)]
-    create_at: Option<i64>,
+    created: Option<i64>,
+}
+
+impl Row {
+    /// `None`: it has no id. Keys in lowerCamelCase.
+    fn read(row: &Value) -> Option<Self> {
+        let number = |key: &str| text(&row[key]).trim().parse().ok();
+        Some(Self {
+            id: row.get("imageId")?.as_str()?.to_owned(),
+            name: text(&row["imageName"]),
+            remark: text(&row["imageRemark"]),
+            status: number("imageStatus"),
+            status_text: text(&row["imageStatusStr"]),
+            created: number("createAt"),
+        })
+    }
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct DeleteItems {
     #[serde(default)]
-    items: Vec<DeleteItem>,
+    items: Option<Vec<Value>>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct DeleteItem {
-    image_id: String,
-    #[serde(default)]
-    err_code: i64,
-    #[serde(default)]
-    error_msg: String,
-}
-
-/// What DeleteAOSPImage says of one image: the code, 0 for none, its text and the request's id.
+/// What DeleteAOSPImage says of one image: the code, `0` for none, its text and the request's id.
 #[derive(Clone, Debug)]
 pub struct Deleted {
-    code: i64,
+    code: String,
     message: String,
     request_id: Option<String>,
 }
@@ -276,17 +275,13 @@ impl Client {
                         )
                         .await?;
                     let request_id = answer.request_id;
-                    let deleted = |item: DeleteItem| Deleted {
-                        code: item.err_code,
-                        message: item.error_msg,
+                    let deleted = |item: &Value| Deleted {
+                        code: text(&item["ErrCode"]),
+                        message: text(&item["ErrorMsg"]),
                         request_id: request_id.clone(),
                     };
-                    Ok(answer
-                        .value
-                        .items
-                        .into_iter()
-                        .map(|item| (item.image_id.clone(), deleted(item)))
-                        .collect())
+                    let items = answer.value.items.unwrap_or_default();
+                    Ok(items.iter().map(|item| (text(&item["ImageId"]), deleted(item))).collect())
                 }
             })
         });
@@ -296,7 +291,7 @@ impl Client {
 
 // ---- How one becomes the other -------------------------------------------------------------------------------------
 
-/// What the marker begins with, after the user's own text.
+/// What the marker begins with.
 const MARKER: &str = "[cloudimages.dev/";
 
 impl External for AospImage {
@@ -347,8 +342,11 @@ impl External for AospImage {
 
     async fn recover(&self, client: &Client, token: &str, since: Timestamp) -> Result<Recovered, CallError> {
         let rows = list(client, &self.lane(client), json!({})).await?;
-        let rows: Vec<_> = rows.iter().filter_map(read).collect();
-        Ok(self.spec.for_provider.candidates(&rows, token, since))
+        let rows: Vec<_> = rows.iter().filter_map(Row::read).collect();
+        // A spec that has changed since may name it differently than the call did.
+        let name = self.spec.for_provider.image_name.as_deref();
+        let sent = name.filter(|_| self.metadata.generation == Some(1));
+        Ok(candidates(&rows, token, since, sent))
     }
 
     async fn observe(
@@ -367,40 +365,39 @@ impl External for AospImage {
     /// Whether the vendor's filter takes the name exactly is not known, so it is compared here as well.
     async fn find(&self, client: &Client, matching: &AospMatch) -> Result<Vec<Handle>, CallError> {
         let rows = list(client, &self.lane(client), json!({ "ImageName": matching.image_name })).await?;
-        let named = rows.iter().filter_map(read).filter(|row| row.image_name == matching.image_name);
-        Ok(named.map(|row| Handle::image(row.image_id)).collect())
+        let named = rows.iter().filter_map(Row::read).filter(|row| row.name == matching.image_name);
+        Ok(named.map(|row| Handle::image(row.id)).collect())
     }
 
     fn compare(&self, _: &Client, product: &Product) -> Comparison {
-        let Some(row) = read(&product.at_provider) else { return Comparison::Same };
+        let Some(row) = Row::read(&product.at_provider) else { return Comparison::Same };
         let differs = self.spec.for_provider.differences(&row, self.spec.image.import.is_some());
         if differs.is_empty() { Comparison::Same } else { Comparison::Amendable(differs) }
     }
 
     async fn amend(&self, client: &Client, product: &Product) -> Result<(), CallError> {
-        let Some(row) = read(&product.at_provider) else { return Ok(()) };
-        let AospParameters { image_name, image_annotation, .. } = &self.spec.for_provider;
-        let (_, marker) = split(row.image_remark.as_deref().unwrap_or_default());
-        let mut body = json!({ "ImageId": row.image_id });
-        if let Some(name) = image_name {
-            body["ImageName"] = json!(name);
-        }
-        body["ImageAnnotation"] = json!(join(image_annotation.as_deref().unwrap_or_default(), marker));
+        let Some(row) = Row::read(&product.at_provider) else { return Ok(()) };
+        let operation = self.status.as_ref().and_then(|status| status.operation.as_ref());
+        let token = operation.map(|operation| operation.token.as_str());
+        let body = self.spec.for_provider.to_update(&row, self.spec.image.import.is_some(), token);
         client.acep::<IgnoredAny>("UpdateAOSPImage", Effect::Change, &body).await.map(drop)
     }
 
     /// What the codes mean is not documented, so a "no" is checked against the list.
     async fn delete(&self, client: &Client, handle: &Handle) -> Result<Deletion, CallError> {
         let deleted = client.delete_image(handle.id()).await?;
-        if matches!(deleted, Some(Deleted { code: 0, .. })) {
+        if deleted.as_ref().is_some_and(|deleted| matches!(deleted.code.as_str(), "0" | "")) {
             return Ok(Deletion::Underway);
         }
         let still_there = Self::observe(client, &self.lane(client), std::slice::from_ref(handle)).await?;
+        let may_be_unlisted = super::may_be_unlisted(self.status.as_ref(), client.0.acep.list_delay);
         match deleted {
-            _ if still_there.is_empty() => Ok(Deletion::Gone),
+            _ if still_there.is_empty() && !may_be_unlisted => Ok(Deletion::Gone),
+            None if still_there.is_empty() => {
+                Ok(Deletion::Waiting(format!("the vendor does not list {} yet, which is new", handle.id())))
+            }
             None => Ok(Deletion::Underway),
             Some(Deleted { code, message, request_id }) => {
-                let code = code.to_string();
                 let (class, hint) = lookup(&[super::errors::TABLE], &code, "");
                 let request_id = request_id.unwrap_or_default();
                 // That a table calls it final must not end a deletion.
@@ -430,9 +427,8 @@ impl AospParameters {
             image_url_info,
             product_id: _,
         } = self;
-        let marker = format!("{MARKER}{token}]");
         let mut body = json!({
-            "ImageAnnotation": join(image_annotation.as_deref().unwrap_or_default(), &marker),
+            "ImageAnnotation": join(&marker(token), image_annotation.as_deref().unwrap_or_default()),
             "ImageFileFormat": image_file_format,
         });
         if let Some(name) = image_name {
@@ -453,46 +449,58 @@ impl AospParameters {
         body
     }
 
-    /// Images that bear this object's marker, of whatever attempt. Without one: if there are images that may be it and
-    /// whose annotation did not come back, nobody can tell.
-    fn candidates(&self, rows: &[Row], token: &str, since: Timestamp) -> Recovered {
-        let object = token.rsplit_once('-').map_or(token, |(uid, _)| uid);
-        let mark = format!("{MARKER}{object}-");
-        let marked: Vec<_> = rows
-            .iter()
-            .filter(|row| row.image_remark.as_deref().is_some_and(|remark| remark.contains(&mark)))
-            .collect();
-        if !marked.is_empty() {
-            return Recovered::Candidates(marked.iter().map(|row| Handle::image(&row.image_id)).collect());
+    /// Only what differs. The marker stays, and comes back where it was overwritten; `token` is the last attempt's.
+    fn to_update(&self, row: &Row, imported: bool, token: Option<&str>) -> Value {
+        let mut body = json!({ "ImageId": row.id });
+        let differs = self.differences(row, imported);
+        let differs = |field: &str| differs.iter().any(|other| other == field);
+        if differs("imageName") {
+            body["ImageName"] = json!(self.image_name);
         }
-        let young = |row: &&Row| row.create_at.is_none_or(|created| created >= since.as_second());
-        let unmarked = |row: &&Row| row.image_remark.as_deref().is_none_or(str::is_empty);
-        let named = |row: &&Row| self.image_name.as_ref().is_none_or(|name| *name == row.image_name);
-        let maybe: Vec<_> = rows
-            .iter()
-            .filter(young)
-            .filter(unmarked)
-            .filter(named)
-            .map(|row| row.image_id.clone())
-            .collect();
-        if maybe.is_empty() { Recovered::Candidates(vec![]) } else { Recovered::Undecidable(maybe) }
+        if differs("imageAnnotation") {
+            let (mut mark, _) = split(&row.remark);
+            if mark.is_empty() && !imported {
+                mark = token.map(marker).unwrap_or_default();
+            }
+            let annotation = self.image_annotation.as_deref().unwrap_or_default();
+            body["ImageAnnotation"] = json!(join(&mark, annotation));
+        }
+        body
     }
 
     fn differences(&self, row: &Row, imported: bool) -> Vec<String> {
         let mut fields = vec![];
-        if self.image_name.as_ref().is_some_and(|name| *name != row.image_name) {
+        if self.image_name.as_ref().is_some_and(|name| *name != row.name) {
             fields.push("imageName".to_owned());
         }
-        let remark = row.image_remark.as_deref().unwrap_or_default();
-        let (text, _) = split(remark);
+        let (_, is) = split(&row.remark);
         let wanted = self.image_annotation.as_deref();
         // An annotation that did not come back says nothing; an import that asks for none keeps its own.
-        let comparable = if imported { wanted.is_some() } else { !remark.is_empty() };
-        if comparable && text != wanted.unwrap_or_default() {
+        let comparable = if imported { wanted.is_some() } else { !row.remark.is_empty() };
+        // Whether the vendor keeps white space at the end is not known.
+        if comparable && is.trim_end() != wanted.unwrap_or_default().trim_end() {
             fields.push("imageAnnotation".to_owned());
         }
         fields
     }
+}
+
+/// Images that bear this object's marker, of whatever attempt. Without one: if there are young images whose annotation
+/// did not come back, or not far enough to have a marker, nobody can tell. `name`: what the call named it, where that is
+/// known.
+fn candidates(rows: &[Row], token: &str, since: Timestamp, name: Option<&str>) -> Recovered {
+    let object = token.rsplit_once('-').map_or(token, |(uid, _)| uid);
+    let mark = format!("{MARKER}{object}-");
+    let marked: Vec<_> = rows.iter().filter(|row| row.remark.contains(&mark)).collect();
+    if !marked.is_empty() {
+        return Recovered::Candidates(marked.iter().map(|row| Handle::image(&row.id)).collect());
+    }
+    let young = |row: &&Row| row.created.is_none_or(|created| created >= since.as_second());
+    let cut_off = |row: &&Row| mark.starts_with(row.remark.trim());
+    let named = |row: &&Row| name.is_none_or(|name| name == row.name);
+    let maybe = rows.iter().filter(young).filter(cut_off).filter(named);
+    let maybe: Vec<_> = maybe.map(|row| row.id.clone()).collect();
+    if maybe.is_empty() { Recovered::Candidates(vec![]) } else { Recovered::Undecidable(maybe) }
 }
 
 fn with_md5(mut file: Value, md5: Option<&String>) -> Value {
@@ -502,130 +510,172 @@ fn with_md5(mut file: Value, md5: Option<&String>) -> Value {
     file
 }
 
-/// The user's text and, after it, the marker.
-fn join(text: &str, marker: &str) -> String {
-    match (text, marker) {
-        ("", marker) => marker.to_owned(),
-        (text, "") => text.to_owned(),
-        (text, marker) => format!("{text} {marker}"),
+fn marker(token: &str) -> String {
+    format!("{MARKER}{token}]")
+}
+
+/// The marker and, after it, the user's text: should the vendor cut off what is too long, it is not the marker.
+fn join(marker: &str, text: &str) -> String {
+    match (marker, text) {
+        (marker, "") => marker.to_owned(),
+        ("", text) => text.to_owned(),
+        (marker, text) => format!("{marker} {text}"),
     }
 }
 
-/// The reverse of [`join`].
-fn split(remark: &str) -> (&str, &str) {
-    match remark.find(MARKER) {
-        Some(at) => (remark[..at].trim_end(), &remark[at..]),
-        None => (remark, ""),
-    }
-}
-
-fn read(row: &Value) -> Option<Row> {
-    Row::deserialize(row).ok()
+/// The reverse of [`join`], wherever somebody has put the marker.
+fn split(remark: &str) -> (String, String) {
+    let Some((before, rest)) = remark.find(MARKER).map(|at| remark.split_at(at)) else {
+        return (String::new(), remark.to_owned());
+    };
+    let (marker, after) = rest.split_at(rest.find(']').map_or(rest.len(), |end| end + 1));
+    let before = before.strip_suffix(' ').unwrap_or(before);
+    (marker.to_owned(), before.to_owned() + after.strip_prefix(' ').unwrap_or(after))
 }
 
 /// ImageStatus: 1 importing or queued, 2 building, 11 built, -1 failed. Others are shown and waited out.
 fn observation(value: &Value) -> Option<Observation> {
-    let row = read(value)?;
-    Some(match row.image_status {
-        1 | 2 => Observation::Building { percent: None, note: None },
-        11 => Observation::Ready(Product {
-            image_id: Some(row.image_id),
-            artifact: None,
-            at_provider: value.clone(),
-        }),
-        -1 => Observation::Failed(Failure {
+    let Row { id, status, status_text, .. } = Row::read(value)?;
+    let said = if status_text.is_empty() { String::new() } else { format!(" ({status_text})") };
+    Some(match status {
+        Some(1 | 2) => Observation::Building { percent: None, note: None },
+        Some(11) => {
+            Observation::Ready(Product { image_id: Some(id), artifact: None, at_provider: value.clone() })
+        }
+        Some(-1) => Observation::Failed(Failure {
             reason: "BuildFailed".into(),
             message: format!(
-                "the vendor could not build {}{}; check the partition images, their paths and their MD5",
-                row.image_id,
-                said(row.image_status_str.as_ref())
+                "the vendor could not build {id}{said}; check the partition images, their paths and their MD5"
             ),
         }),
-        other => Observation::Building {
+        _ => Observation::Building {
             percent: None,
-            note: Some(format!(
-                "the vendor says that {} has status {other}{}",
-                row.image_id,
-                said(row.image_status_str.as_ref())
-            )),
+            note: Some(format!("the vendor says that {id} has status {}{said}", value["imageStatus"])),
         },
     })
-}
-
-fn said(text: Option<&Value>) -> String {
-    match text {
-        Some(Value::String(text)) if !text.is_empty() => format!(" ({text})"),
-        _ => String::new(),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn row(id: &str, name: &str, remark: Option<&str>, created: i64) -> Row {
-        Row {
-            image_id: id.into(),
-            image_name: name.into(),
-            image_remark: remark.map(Into::into),
-            image_status: 2,
-            image_status_str: None,
-            create_at: Some(created),
+    fn row(id: &str, name: &str, remark: &str, created: i64) -> Row {
+        let row = json!({ "imageId": id, "imageName": name, "imageRemark": remark, "imageStatus": 2, "createAt": created });
+        Row::read(&row).unwrap()
+    }
+
+    fn named(name: &str, annotation: Option<&str>) -> AospParameters {
+        AospParameters {
+            image_name: Some(name.into()),
+            image_annotation: annotation.map(Into::into),
+            ..Default::default()
         }
     }
 
     #[test]
-    fn the_users_text_and_the_marker_come_apart_again() {
-        for (text, marker) in [
-            ("", "[cloudimages.dev/u-1]"),
-            ("nightly", "[cloudimages.dev/u-1]"),
-            ("nightly", ""),
+    fn the_marker_and_the_users_text_come_apart_again() {
+        for (marker, text) in [
+            ("[cloudimages.dev/u-1]", ""),
+            ("[cloudimages.dev/u-1]", "nightly"),
+            ("[cloudimages.dev/u-1]", " lines\n\nof text \n"),
+            ("", "nightly"),
             ("", ""),
-            ("夜间 [1]", "[cloudimages.dev/u-2]"),
+            ("[cloudimages.dev/u-2]", "夜间 [1]"),
         ] {
-            assert_eq!(split(&join(text, marker)), (text, marker));
+            assert_eq!(split(&join(marker, text)), (marker.to_owned(), text.to_owned()));
+        }
+        for (remark, text) in [
+            ("nightly [cloudimages.dev/u-1]", "nightly"),
+            ("a [cloudimages.dev/u-1]b", "ab"),
+            ("[cloudimages.dev/u", ""),
+        ] {
+            assert_eq!(split(remark).1, text, "{remark}");
         }
     }
 
     #[test]
     fn drift_ignores_the_marker_and_an_annotation_that_does_not_come_back() {
-        let parameters = AospParameters {
-            image_name: Some("n".into()),
-            image_annotation: Some("mine".into()),
-            ..Default::default()
-        };
-        assert!(
-            parameters.differences(&row("i", "n", Some("mine [cloudimages.dev/u-1]"), 0), false).is_empty()
-        );
-        assert!(parameters.differences(&row("i", "n", None, 0), false).is_empty());
+        let parameters = named("n", Some("mine"));
+        let differences = |remark| parameters.differences(&row("i", "n", remark, 0), false);
+        for same in ["[cloudimages.dev/u-1] mine", "mine [cloudimages.dev/u-1]", "mine\n", ""] {
+            assert!(differences(same).is_empty(), "{same}");
+        }
         assert_eq!(
-            parameters.differences(&row("i", "x", Some("other [cloudimages.dev/u-1]"), 0), false),
+            parameters.differences(&row("i", "x", "[cloudimages.dev/u-1] other", 0), false),
             ["imageName", "imageAnnotation"]
         );
+        let lines = named("n", Some("mine\n"));
+        for kept in ["[cloudimages.dev/u-1] mine\n", "[cloudimages.dev/u-1] mine"] {
+            assert!(lines.differences(&row("i", "n", kept, 0), false).is_empty(), "{kept}");
+        }
         let silent = AospParameters::default();
         assert_eq!(
-            silent.differences(&row("i", "n", Some("old [cloudimages.dev/u-1]"), 0), false),
+            silent.differences(&row("i", "n", "[cloudimages.dev/u-1] old", 0), false),
             ["imageAnnotation"]
         );
-        assert!(silent.differences(&row("i", "n", Some("theirs"), 0), true).is_empty());
+        assert!(silent.differences(&row("i", "n", "theirs", 0), true).is_empty());
+    }
+
+    #[test]
+    fn an_update_says_only_what_differs_and_keeps_the_marker() {
+        let update = |parameters: AospParameters, remark: &str, imported: bool| {
+            parameters.to_update(&row("i", "old", remark, 0), imported, Some("u-3"))
+        };
+        assert_eq!(
+            update(named("new", None), "theirs", true),
+            json!({ "ImageId": "i", "ImageName": "new" }),
+            "an import that asks for no annotation keeps its own"
+        );
+        assert_eq!(
+            update(named("new", Some("mine")), "", false),
+            json!({ "ImageId": "i", "ImageName": "new" }),
+            "what does not come back is not overwritten"
+        );
+        for (remark, imported, annotation) in [
+            ("[cloudimages.dev/u-1] other", false, "[cloudimages.dev/u-1] mine"),
+            ("overwritten", false, "[cloudimages.dev/u-3] mine"),
+            ("theirs", true, "mine"),
+        ] {
+            let expected = json!({ "ImageId": "i", "ImageAnnotation": annotation });
+            assert_eq!(update(named("old", Some("mine")), remark, imported), expected, "{remark}");
+        }
     }
 
     #[test]
     fn a_lost_build_is_found_by_its_marker_or_not_guessed() {
         let since = Timestamp::from_second(10_000).unwrap();
-        let parameters = AospParameters { image_name: Some("n".into()), ..Default::default() };
-        let find = |rows: &[Row]| parameters.candidates(rows, "a-b-c-2", since);
-        let candidates =
-            |ids: &[&str]| Recovered::Candidates(ids.iter().copied().map(Handle::image).collect());
+        let find = |rows: &[Row]| candidates(rows, "a-b-c-2", since, Some("n"));
+        let found = |ids: &[&str]| Recovered::Candidates(ids.iter().copied().map(Handle::image).collect());
         let strangers =
-            || [row("x", "n", Some("text"), 10_001), row("y", "n", None, 1), row("z", "other", None, 10_001)];
-        assert_eq!(find(&strangers()), candidates(&[]), "another's remark, too old, another name");
+            || [row("x", "n", "text", 10_001), row("y", "n", "", 1), row("z", "other", "", 10_001)];
+        assert_eq!(find(&strangers()), found(&[]), "another's remark, too old, another name");
+        assert_eq!(
+            candidates(&strangers(), "a-b-c-2", since, None),
+            Recovered::Undecidable(vec!["z".into()]),
+            "the name may have been another"
+        );
         let mut rows = Vec::from(strangers());
-        rows.push(row("ours", "n", Some("text [cloudimages.dev/a-b-c-2]"), 10_001));
-        assert_eq!(find(&rows), candidates(&["ours"]));
-        rows.push(row("earlier", "n", Some("[cloudimages.dev/a-b-c-1]"), 9_000));
-        assert_eq!(find(&rows), candidates(&["ours", "earlier"]));
-        assert_eq!(find(&[row("mute", "n", Some(""), 10_001)]), Recovered::Undecidable(vec!["mute".into()]));
+        rows.push(row("ours", "n", "[cloudimages.dev/a-b-c-2] text", 10_001));
+        assert_eq!(find(&rows), found(&["ours"]));
+        rows.push(row("earlier", "n", "[cloudimages.dev/a-b-c-1]", 9_000));
+        assert_eq!(find(&rows), found(&["ours", "earlier"]));
+        for cut_off in ["", " ", "[cloudimages.dev/", "[cloudimages.dev/a-b"] {
+            let mute = Recovered::Undecidable(vec!["mute".into()]);
+            assert_eq!(find(&[row("mute", "n", cut_off, 10_001)]), mute, "{cut_off}");
+        }
+        assert_eq!(find(&[row("x", "n", "[cloudimages.dev/b-", 10_001)]), found(&[]), "another's marker");
+    }
+
+    #[test]
+    fn a_row_that_is_not_as_documented_still_counts() {
+        let odd = json!({ "imageId": "i", "imageName": null, "imageStatus": "11", "createAt": null });
+        assert!(matches!(observation(&odd), Some(Observation::Ready(_))));
+        let unknown = candidates(&[Row::read(&odd).unwrap()], "u-1", Timestamp::now(), None);
+        assert_eq!(unknown, Recovered::Undecidable(vec!["i".into()]));
+        for status in [json!(null), json!({}), json!("soon")] {
+            let seen = observation(&json!({ "imageId": "i", "imageStatus": status }));
+            assert!(matches!(seen, Some(Observation::Building { note: Some(_), .. })), "{seen:?}");
+        }
     }
 
     #[test]
@@ -649,7 +699,7 @@ mod tests {
         }))
         .unwrap();
         let expected = json!({
-            "ImageName": "example-image-name", "ImageAnnotation": "text [cloudimages.dev/u-1]", "ImageFileFormat": "volc_tos",
+            "ImageName": "example-image-name", "ImageAnnotation": "[cloudimages.dev/u-1] text", "ImageFileFormat": "volc_tos",
             "ImageTosInfo": {"Bucket": "bucket", "Region": "cn-beijing", "Endpoint": "e", "SystemImg": {"FilePath": "s", "MD5": "m"}, "VendorImg": {"FilePath": "v"}},
         });
         assert_eq!(parameters.to_request("u-1"), expected);

@@ -229,12 +229,12 @@ pub const TABLE: &[Row] = &[
     ),
     row(
         "21340",
-        Class::Unlisted,
+        Class::Unavailable,
         "The image build is abnormal; see the cloud phone console / 镜像构建异常，请查看云手机控制台",
     ),
     row(
         "21341",
-        Class::Unlisted,
+        Class::Unavailable,
         "The build process is abnormal; see the cloud phone console / 构建流程异常，请查看云手机控制台",
     ),
     row("21342", Class::NotFound, "The build task does not exist / 构建任务不存在"),

@@ -1,17 +1,18 @@
 //! `ImageExport`: copies a custom image out of ECS into a bucket. Volcengine ECS `ExportImage` 2020-04-01.
 
-use super::Client;
+use super::{Client, text};
 use crate::{
     engine::{
         catalog::Reference,
         external::{External, Submitted},
         journal::Permit,
+        pace,
         progress::{Comparison, Deletion, Failure, Handle, Observation, Product, Recovered},
     },
     image::{ImageRef, ImageSpec, ImageStatus, OperationState, fixed, observe_needs_import},
-    wire::{CallError, Effect, pages},
+    wire::{CallError, Class, Effect, Refusal, pages},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -120,20 +121,70 @@ struct Page {
     next_token: Option<String>,
 }
 
-/// A row of DescribeTasks, keys in lowerCamelCase.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// A row of DescribeTasks. What is not as the documents have it is empty.
+#[derive(Debug)]
 struct Task {
     id: String,
-    #[serde(default, rename = "type")]
     kind: String,
-    #[serde(default)]
     status: String,
-    /// A number in the SDK, `"100%"` in the documents.
-    #[serde(default)]
-    process: Value,
-    #[serde(default)]
-    created_at: String,
+    percent: Option<u8>,
+    created: Option<Timestamp>,
+}
+
+impl Task {
+    /// `None`: it has no id. Keys in lowerCamelCase.
+    fn read(row: &Value) -> Option<Self> {
+        Some(Self {
+            id: row.get("id")?.as_str()?.to_owned(),
+            kind: text(&row["type"]),
+            status: text(&row["status"]),
+            percent: percent(&row["process"]),
+            created: text(&row["createdAt"]).parse().ok(),
+        })
+    }
+
+    /// Whether it is an export, or the vendor does not say what it is.
+    fn may_be_export(&self) -> bool {
+        matches!(self.kind.as_str(), "ExportImage" | "UnknownType" | "")
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(self.status.as_str(), "Succeeded" | "Failed")
+    }
+
+    /// Whether it may be what a call made. A failed one from before the call is an earlier attempt's; should the clocks
+    /// differ so far that it is this one's, asking again makes nothing twice, since it made nothing.
+    fn may_be_of(&self, call: Call) -> bool {
+        let Some(created) = self.created else { return true };
+        let from = if self.status == "Failed" { call.sent } else { call.earliest };
+        created >= from && call.latest.is_none_or(|latest| created <= latest)
+    }
+
+    /// Whether it ended well and is a call's only if the clocks differ: it may have been there before, with another bucket
+    /// and prefix. One that runs was not, since it would have been in the way.
+    fn may_be_older(&self, call: Call) -> bool {
+        self.has_ended() && self.created.is_some_and(|created| created < call.sent)
+    }
+}
+
+/// When a call was sent by our clock, and what the vendor's may have shown when it acted.
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    earliest: Timestamp,
+    sent: Timestamp,
+    latest: Option<Timestamp>,
+}
+
+impl Call {
+    /// `known`: the time of the call is stored. Otherwise all that is known is that it was not sent earlier.
+    fn new(earliest: Timestamp, known: bool) -> Self {
+        let after = |time: SignedDuration| earliest.checked_add(time).ok();
+        // Clocks that are right are not equal.
+        let sent = after(pace::SKEW - SignedDuration::from_mins(1));
+        // Storing the intent, sending, and a vendor that takes its time have to fit in as well.
+        let latest = after(pace::SKEW * 3);
+        Self { earliest, sent: sent.unwrap_or(earliest), latest: latest.filter(|_| known) }
+    }
 }
 
 /// DescribeTasks with all its pages: without `MaxResults` it answers 20 rows, however many ids were asked for.
@@ -206,32 +257,47 @@ impl External for ImageExport {
         Handle::task(id)
     }
 
-    async fn submit(&self, client: &Client, permit: Permit) -> Result<Submitted, CallError> {
+    /// An export that runs already, of an object that was let go of, from the console or from another cluster: a second
+    /// one could not be told from it.
+    async fn clear(&self, client: &Client) -> Result<(), CallError> {
+        let Some(image) = &self.spec.for_provider.image_id else { return Ok(()) };
+        let rows = describe(client, &exports_of(image)).await?;
+        let mut tasks = rows.iter().filter_map(Task::read);
+        let Some(task) = tasks.find(|task| task.may_be_export() && !task.has_ended()) else { return Ok(()) };
+        Err(CallError::Refused(Refusal {
+            action: Self::ACTION.into(),
+            status: 200,
+            code: "ExportRunning".into(),
+            message: format!("task {} of {image} is {} and has not ended", task.id, task.status),
+            request_id: String::new(),
+            class: Class::Busy,
+            hint: "Only one export of an image can run at a time; it is tried again / 同一镜像同时只能导出一次，稍后自动重试",
+            retry_after: None,
+        }))
+    }
+
+    async fn submit(&self, client: &Client, _: Permit) -> Result<Submitted, CallError> {
         let ExportParameters { image_id, image_ref: _, tos_bucket, tos_prefix } = &self.spec.for_provider;
         let given = [("ImageId", image_id), ("TOSBucket", tos_bucket), ("TOSPrefix", tos_prefix)];
         let params: Vec<_> =
             given.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?))).collect();
-        match client.ecs::<Exported>(Self::ACTION, Effect::Create, &params).await {
-            Ok(answer) => {
-                Ok(Submitted { handle: Handle::task(answer.value.task_id), request_id: answer.request_id })
-            }
-            // The lock may be that of an earlier attempt of ours that was taken for lost too early.
-            Err(CallError::Refused(refusal))
-                if refusal.code == "OperationDenied.ResourceLocked" && permit.attempt() > 1 =>
-            {
-                Err(CallError::Unknown(refusal.to_string()))
-            }
-            Err(error) => Err(error),
-        }
+        let answer = client.ecs::<Exported>(Self::ACTION, Effect::Create, &params).await?;
+        Ok(Submitted { handle: Handle::task(answer.value.task_id), request_id: answer.request_id })
     }
 
     async fn recover(&self, client: &Client, _: &str, since: Timestamp) -> Result<Recovered, CallError> {
         let Some(image) = &self.spec.for_provider.image_id else { return Ok(Recovered::Undecidable(vec![])) };
         let rows = describe(client, &exports_of(image)).await?;
-        let young =
-            |task: &Task| task.created_at.parse::<Timestamp>().map_or(true, |created| created >= since);
-        let tasks = rows.iter().filter_map(read).filter(|task| task.kind == "ExportImage" && young(task));
-        Ok(Recovered::Candidates(tasks.map(|task| Handle::task(task.id)).collect()))
+        // Where only the finalizer stands for the intent, the call may have been made long after `since`.
+        let operation = self.status.as_ref().and_then(|status| status.operation.as_ref());
+        let call = Call::new(since, operation.is_some_and(|operation| operation.started_at.is_some()));
+        let tasks = rows.iter().filter_map(Task::read);
+        let maybe: Vec<_> = tasks.filter(|task| task.may_be_export() && task.may_be_of(call)).collect();
+        let ids = maybe.iter().map(|task| task.id.clone());
+        if !maybe.is_empty() && maybe.iter().all(|task| task.may_be_older(call)) {
+            return Ok(Recovered::Undecidable(ids.collect()));
+        }
+        Ok(Recovered::Candidates(ids.map(Handle::task).collect()))
     }
 
     async fn observe(
@@ -245,28 +311,27 @@ impl External for ImageExport {
             .map(|(handle, index)| (format!("TaskIds.{index}"), handle.id().to_owned()))
             .collect();
         let rows = describe(client, &ids).await?;
-        let by_id: HashMap<String, &Value> =
-            rows.iter().filter_map(|row| Some((read(row)?.id, row))).collect();
+        let by_id: HashMap<&str, &Value> =
+            rows.iter().filter_map(|row| Some((row.get("id")?.as_str()?, row))).collect();
         let seen = |handle: &Handle| Some((handle.clone(), observation(by_id.get(handle.id())?)?));
         Ok(handles.iter().filter_map(seen).collect())
     }
 
     fn finished(&self, product: Product) -> Product {
-        let ExportParameters {
-            image_id: Some(image),
-            tos_bucket: Some(bucket),
-            tos_prefix: Some(prefix),
-            ..
-        } = &self.spec.for_provider
+        let ExportParameters { image_id, tos_bucket: Some(bucket), tos_prefix: Some(prefix), .. } =
+            &self.spec.for_provider
         else {
             return product;
         };
+        // The task knows what was exported; what the spec refers to may have another image by now.
+        let exported = Some(text(&product.at_provider["resourceId"])).filter(|id| !id.is_empty());
+        let Some(image) = exported.or_else(|| image_id.clone()) else { return product };
         Product { artifact: Some(format!("tos://{bucket}/{prefix}_{image}_system.qcow2")), ..product }
     }
 
     async fn find(&self, client: &Client, matching: &ExportMatch) -> Result<Vec<Handle>, CallError> {
         let rows = describe(client, &exports_of(&matching.image_id)).await?;
-        let tasks = rows.iter().filter_map(read).filter(|task| task.kind == "ExportImage");
+        let tasks = rows.iter().filter_map(Task::read).filter(|task| task.kind == "ExportImage");
         Ok(tasks.map(|task| Handle::task(task.id)).collect())
     }
 
@@ -296,19 +361,21 @@ impl External for ImageExport {
                     handle.id()
                 )))
             }
+            None if super::may_be_unlisted(self.status.as_ref(), client.0.ecs.list_delay) => {
+                Ok(Deletion::Waiting(format!(
+                    "the vendor does not list the export {} yet, which began a moment ago",
+                    handle.id()
+                )))
+            }
             _ => Ok(Deletion::Gone),
         }
     }
 }
 
-fn read(row: &Value) -> Option<Task> {
-    Task::deserialize(row).ok()
-}
-
 /// Statuses: Pending, Running, Succeeded, Failed, UnknownStatus. A task has no field that says why it failed.
 fn observation(row: &Value) -> Option<Observation> {
-    let task = read(row)?;
-    let percent = percent(&task.process);
+    let task = Task::read(row)?;
+    let percent = task.percent;
     Some(match task.status.as_str() {
         "Succeeded" => Observation::Ready(Product { at_provider: row.clone(), ..Product::default() }),
         "Failed" => Observation::Failed(Failure {
@@ -328,6 +395,7 @@ fn observation(row: &Value) -> Option<Observation> {
     })
 }
 
+/// A number in the SDK, `"100%"` in the documents.
 fn percent(process: &Value) -> Option<u8> {
     let number = match process {
         Value::Number(number) => number.as_f64()?,
@@ -382,6 +450,57 @@ mod tests {
                 && failure.message.contains("40 %")
                 && failure.message.contains("tos:PutObject")
         );
-        assert_eq!(observation(&json!([])), None);
+    }
+
+    #[test]
+    fn a_row_that_is_not_as_documented_still_counts() {
+        let task =
+            Task::read(&json!({"id": "t-1", "type": null, "status": 7, "process": [], "createdAt": null}));
+        let task = task.unwrap();
+        assert!(task.may_be_export() && !task.has_ended());
+        assert!(task.may_be_of(Call::new(Timestamp::now(), true)));
+        let odd = observation(&json!({"id": "t-1", "status": null}));
+        assert!(matches!(odd, Some(Observation::Building { note: Some(_), .. })), "{odd:?}");
+    }
+
+    #[test]
+    fn a_lost_call_s_task_is_told_by_when_it_began() {
+        let call = Timestamp::from_second(1_000_000_000).unwrap();
+        let earliest = call - pace::SKEW;
+        let task = |status: &str, minutes: i64| {
+            let created = (call + SignedDuration::from_mins(minutes)).to_string();
+            Task::read(&json!({"id": "t", "type": "ExportImage", "status": status, "createdAt": created}))
+                .unwrap()
+        };
+        for (status, minutes, known, expected) in [
+            ("Running", -16, true, false),
+            ("Running", -14, true, true),
+            ("Succeeded", -14, true, true),
+            ("Failed", -14, true, false),
+            ("Failed", 0, true, true),
+            ("Running", 15, true, true),
+            ("Running", 29, true, true),
+            ("Running", 31, true, false),
+            ("Running", 31, false, true),
+        ] {
+            let is = task(status, minutes).may_be_of(Call::new(earliest, known));
+            assert_eq!(is, expected, "{status} {minutes} {known}");
+        }
+        let older = |status: &str, minutes| task(status, minutes).may_be_older(Call::new(earliest, true));
+        assert!(older("Succeeded", -2) && !older("Succeeded", 0) && !older("Running", -2));
+        assert!(
+            task("Running", 0).may_be_of(Call::new(Timestamp::UNIX_EPOCH, false)),
+            "a call of unknown time"
+        );
+    }
+
+    #[test]
+    fn the_file_is_named_after_the_image_that_was_exported() {
+        let spec = json!({"forProvider": {"imageId": "image-new", "tosBucket": "b", "tosPrefix": "p"}});
+        let export = ImageExport::new("e", serde_json::from_value(spec).unwrap());
+        let artifact = |at_provider| export.finished(Product { at_provider, ..Product::default() }).artifact;
+        let old = artifact(json!({"resourceId": "image-old"}));
+        assert_eq!(old.as_deref(), Some("tos://b/p_image-old_system.qcow2"));
+        assert_eq!(artifact(json!({})).as_deref(), Some("tos://b/p_image-new_system.qcow2"));
     }
 }

@@ -1,0 +1,170 @@
+//! Every rule of the `BuildAOSPImage` page.
+
+use super::ask::{assert_accepted, assert_refused, create, patch, try_values, with};
+use crate::harness::{World, aosp_image};
+use serde_json::{Value, json};
+
+const BY_TOS: &str = "imageFileFormat volc_tos needs imageTosInfo, and no imageUrlInfo";
+const BY_URL: &str = "imageFileFormat url needs imageUrlInfo, and no imageTosInfo";
+
+fn urls(url: &str) -> Value {
+    json!({ "systemImg": { "url": url }, "vendorImg": { "url": "https://b.tos-cn-beijing.volces.com/vendor.img" } })
+}
+
+/// An image whose partitions are fetched by URL.
+fn by_url() -> Value {
+    let image_url_info = urls("https://b.tos-cn-beijing.volces.com/system.img");
+    let parameters =
+        json!({ "imageFileFormat": "url", "imageTosInfo": null, "imageUrlInfo": image_url_info });
+    aosp_image("phone", json!({ "forProvider": parameters }))
+}
+
+/// Values of one field that are too short and too long, in bytes that a name of one letter each has.
+async fn try_lengths(world: &World, object: &Value, field: &str, most: usize) {
+    let long = format!("Too long: may not be more than {most} bytes");
+    let bad: [(Value, &[&str]); 2] =
+        [(json!(""), &["should be at least 1 chars long"]), ("x".repeat(most + 1).into(), &[&*long])];
+    let field = format!("spec.forProvider.{field}");
+    try_values(world, object, &field, [json!("x"), "x".repeat(most).into()], bad).await;
+}
+
+#[tokio::test]
+async fn names_and_places() {
+    let world = World::empty("aosp-names").await;
+    let object = aosp_image("phone", json!({}));
+    for (field, most) in [
+        ("imageName", 128),
+        ("imageAnnotation", 256),
+        ("productId", 64),
+        ("imageTosInfo.bucket", 63),
+        ("imageTosInfo.region", 64),
+        ("imageTosInfo.endpoint", 256),
+        ("imageTosInfo.systemImg.filePath", 1024),
+        ("imageTosInfo.systemImg.md5", 64),
+        ("imageTosInfo.vendorImg.filePath", 1024),
+        ("imageTosInfo.vendorImg.md5", 64),
+    ] {
+        try_lengths(&world, &object, field, most).await;
+    }
+    for field in
+        ["bucket", "region", "endpoint", "systemImg", "vendorImg", "systemImg.filePath", "vendorImg.filePath"]
+    {
+        let field = format!("spec.forProvider.imageTosInfo.{field}");
+        let answer = create(&world, &with(&object, &field, Value::Null)).await;
+        // The rule about the format sees what is there only when the schema is met.
+        assert_refused(answer, &[(&field, "Required value")], &field);
+    }
+
+    let reserved: &[&str] =
+        &["imageAnnotation must not contain [cloudimages.dev/: that is the operator's marker"];
+    let good = [json!("夜间 [1]"), json!("lines\nof text\n"), json!("cloudimages.dev/")];
+    let bad = ["[cloudimages.dev/u-1]", "a [cloudimages.dev/"].map(|text| (text.into(), reserved));
+    try_values(&world, &object, "spec.forProvider.imageAnnotation", good, bad).await;
+}
+
+#[tokio::test]
+async fn the_block_fits_the_format() {
+    let world = World::empty("aosp-format").await;
+    let (tos, url) = (aosp_image("phone", json!({})), by_url());
+    assert_accepted(create(&world, &tos).await, "no format is volc_tos");
+    assert_accepted(
+        create(&world, &with(&tos, "spec.forProvider.imageFileFormat", "volc_tos".into())).await,
+        "volc_tos",
+    );
+    assert_accepted(create(&world, &url).await, "url");
+    let block = url["spec"]["forProvider"]["imageUrlInfo"].clone();
+    for (object, expected, what) in [
+        (with(&tos, "spec.forProvider.imageTosInfo", Value::Null), BY_TOS, "volc_tos without a block"),
+        (with(&tos, "spec.forProvider.imageUrlInfo", block), BY_TOS, "volc_tos with both blocks"),
+        (with(&tos, "spec.forProvider.imageFileFormat", "url".into()), BY_URL, "url with the other block"),
+        (with(&url, "spec.forProvider.imageUrlInfo", Value::Null), BY_URL, "url without a block"),
+        (
+            with(&url, "spec.forProvider.imageFileFormat", Value::Null),
+            BY_TOS,
+            "volc_tos with the other block",
+        ),
+    ] {
+        assert_refused(create(&world, &object).await, &[("spec", expected)], what);
+    }
+    let formats: &[&str] = &[r#"supported values: "volc_tos", "url""#];
+    let answer = create(&world, &with(&tos, "spec.forProvider.imageFileFormat", "tos".into())).await;
+    assert_refused(answer, &[("spec.forProvider.imageFileFormat", formats[0])], "another format");
+
+    // An import may leave out what only a build needs.
+    let nothing = with(&tos, "spec.forProvider", json!({}));
+    for import in [json!({ "id": "img-1" }), json!({ "match": { "imageName": "phone" } })] {
+        assert_accepted(create(&world, &with(&nothing, "spec.import", import)).await, "an import");
+    }
+}
+
+#[tokio::test]
+async fn files_are_at_the_vendors_own_hosts() {
+    let world = World::empty("aosp-hosts").await;
+    let object = by_url();
+    let host: &[&str] = &["url must be an http(s) URL at a host under volces.com or aliyuncs.com"];
+    let good = [
+        "https://b.tos-cn-beijing.volces.com/system.img",
+        "http://b.oss-cn-hangzhou.aliyuncs.com:80/a/system.img?sign=1",
+        "https://volces.com",
+        "https://aliyuncs.com?a=b",
+    ];
+    let bad = [
+        "https://example.com/system.img",
+        "https://evil-volces.com/system.img",
+        "https://volces.com.example.com/system.img",
+        "https://example.com/?volces.com",
+        "https://user@volces.com/system.img",
+        "https://example.com#volces.com",
+        "ftp://b.volces.com/system.img",
+        "b.volces.com/system.img",
+        "https://b.volces.com\\@example.com/",
+    ];
+    for file in ["systemImg", "vendorImg"] {
+        let field = format!("spec.forProvider.imageUrlInfo.{file}.url");
+        try_values(&world, &object, &field, good.map(Value::from), bad.map(|url| (url.into(), host))).await;
+        let most = format!("https://volces.com/{}", "x".repeat(2048 - 19));
+        assert_accepted(create(&world, &with(&object, &field, most.clone().into())).await, "2048 bytes");
+        let answer = create(&world, &with(&object, &field, format!("{most}x").into())).await;
+        assert_refused(answer, &[(&field, "Too long: may not be more than 2048 bytes")], "2049 bytes");
+        try_lengths(&world, &object, &format!("imageUrlInfo.{file}.md5"), 64).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_for_cannot_be_changed() {
+    let world = World::empty("aosp-fixed").await;
+    let object = aosp_image("phone", json!({}));
+    world.create(object.clone()).await;
+    let operation = json!({ "action": "BuildAOSPImage", "token": "t", "attempt": 1, "state": "Running" });
+    world
+        .patch_status(
+            "AospImage",
+            "phone",
+            json!({ "phase": "Building", "imageId": "img-1", "operation": operation }),
+        )
+        .await;
+    let change =
+        async |change: Value| patch(&world, &object, &json!({ "spec": { "forProvider": change } })).await;
+    let sentence = |field: &str| {
+        format!(
+            "forProvider.{field} cannot be changed once it is asked for: the vendor has no call for it; make a new AospImage"
+        )
+    };
+    for (field, value) in [
+        ("imageTosInfo", json!({ "imageTosInfo": { "bucket": "other" } })),
+        ("productId", json!({ "productId": "1749281594201" })),
+    ] {
+        assert_refused(change(value).await, &[("<nil>", &sentence(field))], field);
+    }
+    let mut by_url = by_url()["spec"]["forProvider"].clone();
+    by_url["imageTosInfo"] = Value::Null;
+    let by_url = change(by_url).await;
+    let [format, tos, url] = ["imageFileFormat", "imageTosInfo", "imageUrlInfo"].map(sentence);
+    assert_refused(by_url, &[("<nil>", &format), ("<nil>", &tos), ("<nil>", &url)], "another format");
+    for open in
+        [json!({ "imageName": "other" }), json!({ "imageAnnotation": "other" }), json!({ "imageName": null })]
+    {
+        let what = open.to_string();
+        assert_accepted(change(open).await, &what);
+    }
+}

@@ -1,0 +1,101 @@
+//! Every rule of the `ExportImage` page.
+
+use super::ask::{assert_accepted, assert_refused, create, patch, try_values, with};
+use crate::harness::{World, image_export};
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn export_image() {
+    let world = World::empty("export-image").await;
+    let object = image_export("base", "image-1", json!({}));
+    for (field, most) in [("imageId", 128), ("tosBucket", 63)] {
+        let long = format!("Too long: may not be more than {most} bytes");
+        let bad: [(Value, &[&str]); 2] =
+            [(json!(""), &["should be at least 1 chars long"]), ("x".repeat(most + 1).into(), &[&*long])];
+        let field = format!("spec.forProvider.{field}");
+        try_values(&world, &object, &field, [json!("x"), "x".repeat(most).into()], bad).await;
+    }
+
+    let length: &[&str] = &["tosPrefix must be 1 to 30 characters long"];
+    let alphabet: &[&str] = &["tosPrefix must contain only letters and digits"];
+    let good = [json!("a"), json!("Test123"), "9".repeat(30).into()];
+    let bad = [
+        (json!(""), length),
+        ("a".repeat(31).into(), length),
+        (json!("a-b"), alphabet),
+        (json!("a_b"), alphabet),
+        (json!("a/b"), alphabet),
+        (json!("a\n"), alphabet),
+        (json!("前缀"), alphabet),
+    ];
+    try_values(&world, &object, "spec.forProvider.tosPrefix", good, bad).await;
+}
+
+#[tokio::test]
+async fn what_is_exported_and_where_to() {
+    let world = World::empty("export-what").await;
+    let object = image_export("base", "image-1", json!({}));
+    let one = "forProvider needs exactly one of imageId and imageRef: which image to export";
+    let bucket = "forProvider.tosBucket is required: the bucket to export to";
+    let prefix = "forProvider.tosPrefix is required: what the exported file's name begins with";
+    let both = with(&object, "spec.forProvider.imageRef", json!({ "name": "phone" }));
+    let neither = with(&object, "spec.forProvider.imageId", Value::Null);
+    assert_refused(create(&world, &both).await, &[("spec", one)], "both");
+    assert_refused(create(&world, &neither).await, &[("spec", one)], "neither");
+    let reference = with(&neither, "spec.forProvider.imageRef", json!({ "name": "phone" }));
+    assert_accepted(create(&world, &reference).await, "a reference alone");
+    for (field, sentence) in [("tosBucket", bucket), ("tosPrefix", prefix)] {
+        let without = with(&object, &format!("spec.forProvider.{field}"), Value::Null);
+        assert_refused(create(&world, &without).await, &[("spec", sentence)], field);
+    }
+    let nothing = with(&object, "spec.forProvider", json!({}));
+    assert_refused(
+        create(&world, &nothing).await,
+        &[("spec", one), ("spec", bucket), ("spec", prefix)],
+        "nothing",
+    );
+
+    // An import may leave out what only a new export needs.
+    for import in [json!({ "id": "t-1" }), json!({ "match": { "imageId": "image-1" } })] {
+        assert_accepted(create(&world, &with(&nothing, "spec.import", import)).await, "an import");
+    }
+    let empty = with(&nothing, "spec.import", json!({ "match": { "imageId": "" } }));
+    let short = ("spec.import.match.imageId", "should be at least 1 chars long");
+    assert_refused(create(&world, &empty).await, &[short], "a match of nothing");
+}
+
+#[tokio::test]
+async fn what_is_asked_for_cannot_be_changed() {
+    let world = World::empty("export-fixed").await;
+    let object = image_export("base", "image-1", json!({}));
+    world.create(object.clone()).await;
+    let operation =
+        |state: &str| json!({ "action": "ExportImage", "token": "t", "attempt": 1, "state": state });
+    let open = json!({ "phase": "Failed", "operation": operation("Failed") });
+    let closed = json!({ "phase": "Building", "taskId": "t-1", "operation": operation("Running") });
+    let changes: [(Value, &[&str]); 4] = [
+        (json!({ "imageId": "image-2" }), &["imageId"]),
+        (json!({ "tosBucket": "bucket-2" }), &["tosBucket"]),
+        (json!({ "tosPrefix": "other" }), &["tosPrefix"]),
+        (json!({ "imageId": null, "imageRef": { "name": "phone" } }), &["imageId", "imageRef"]),
+    ];
+    for (status, is_open) in [(open, true), (closed, false)] {
+        world.patch_status("ImageExport", "base", status).await;
+        for (change, fields) in &changes {
+            let answer = patch(&world, &object, &json!({ "spec": { "forProvider": change } })).await;
+            let sentences = fields.iter().map(|field| {
+                format!(
+                    "forProvider.{field} cannot be changed once it is asked for: the vendor has no call for it; make a new \
+                     ImageExport"
+                )
+            });
+            let sentences: Vec<_> = sentences.collect();
+            let expected: Vec<_> = sentences.iter().map(|sentence| ("<nil>", sentence.as_str())).collect();
+            if is_open {
+                assert_accepted(answer, &change.to_string());
+            } else {
+                assert_refused(answer, &expected, &change.to_string());
+            }
+        }
+    }
+}
