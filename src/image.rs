@@ -1,7 +1,10 @@
 //! What every image kind shares: the common half of `spec`, the flat `status`, and the rules between them.
 
 use crate::{engine::catalog::Reference, period::Period};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::{
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::ValidationRule,
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+};
 use kube::{KubeSchema, core::Rule};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -349,10 +352,15 @@ fn any_object(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// A rule for the whole `spec`: who observes must say what.
-pub fn observe_needs_import() -> Rule {
-    Rule::new("self.managementPolicy != 'Observe' || has(self.import)").message(
-        "managementPolicy Observe needs import.id or import.match: say which existing image to observe",
-    )
+pub fn observe_needs_import() -> ValidationRule {
+    ValidationRule {
+        rule: "self.managementPolicy != 'Observe' || has(self.import)".into(),
+        message: Some(
+            "managementPolicy Observe needs import.id or import.match: say which existing image to observe"
+                .into(),
+        ),
+        ..ValidationRule::default()
+    }
 }
 
 /// A rule for a `spec.forProvider` field that the vendor cannot change: it is open until an attempt is under way and

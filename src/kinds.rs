@@ -4,7 +4,7 @@
 use crate::{
     account::{CloudAccount, ClusterCloudAccount},
     engine::{self, Shared, external::External},
-    image::ImageStatus,
+    image::{ImageStatus, observe_needs_import},
     vendors::{
         aliyun::{batch_compute_image::BatchComputeImage, image_component::ImageComponent},
         volcengine::{aosp_image::AospImage, image_export::ImageExport},
@@ -13,7 +13,8 @@ use crate::{
 };
 use futures::future::BoxFuture;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    CustomResourceColumnDefinition, CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
+    JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt;
 use std::{fmt::Debug, marker::PhantomData};
@@ -58,7 +59,7 @@ impl<K> Of<K> {
 
 impl<K: External> Kind for Of<K> {
     fn crd(&self) -> CustomResourceDefinition {
-        polished(K::crd())
+        completed(polished(K::crd()))
     }
     fn run(&self, shared: Shared, namespace: Option<String>) -> BoxFuture<'static, ()> {
         Box::pin(engine::run::<K>(shared, namespace))
@@ -96,6 +97,38 @@ pub fn table() -> String {
         );
     }
     table
+}
+
+/// What all image kinds have: the first and the last columns of `kubectl get`, and the rules for the whole spec.
+fn completed(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    let ready = |field: &str| format!(".status.conditions[?(@.type=='Ready')].{field}");
+    let column = |name: &str, json_path: String, description: &str| CustomResourceColumnDefinition {
+        name: name.into(),
+        json_path,
+        type_: if name == "Age" { "date" } else { "string" }.into(),
+        description: Some(description.into()),
+        priority: matches!(name, "Reason" | "Message").then_some(1),
+        ..CustomResourceColumnDefinition::default()
+    };
+    for version in &mut crd.spec.versions {
+        let own = version.additional_printer_columns.take().unwrap_or_default();
+        let first = [
+            column("Ready", ready("status"), "Whether the vendor has it, as the spec says"),
+            column("Phase", ".status.phase".into(), "Where it stands, in a word"),
+        ];
+        let last = [
+            column("Age", ".metadata.creationTimestamp".into(), "Since when the object is there"),
+            column("Reason", ready("reason"), "Why it is, or is not, Ready, in a word"),
+            column("Message", ready("message"), "Why it is, or is not, Ready, and what to do about it"),
+        ];
+        version.additional_printer_columns = Some(first.into_iter().chain(own).chain(last).collect());
+        let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
+        let properties = schema.and_then(|schema| schema.properties.as_mut());
+        if let Some(spec) = properties.and_then(|properties| properties.get_mut("spec")) {
+            spec.x_kubernetes_validations.get_or_insert_default().insert(0, observe_needs_import());
+        }
+    }
+    crd
 }
 
 /// What the derive cannot say: the default of `status` (see [`ImageStatus::unseen`]), that `null` is as good as leaving

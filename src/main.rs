@@ -64,8 +64,15 @@ fn output(text: &str) -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
-#[tokio::main]
-async fn operate(options: Options) -> Result<(), Box<dyn std::error::Error>> {
+fn operate(options: Options) -> Result<(), Box<dyn std::error::Error>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(run_until_told(options));
+    // A name that is being looked up cannot be interrupted, and is not worth waiting for.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(100));
+    done
+}
+
+async fn run_until_told(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,kube_client=error,kube_runtime=error"));
     let log = tracing_subscriber::fmt()

@@ -341,7 +341,7 @@ impl Accounts {
     }
 
     /// An account that an image uses must not vanish before it.
-    async fn hold<A: Account>(&self, account: &A) -> Result<(), Unusable> {
+    pub async fn hold<A: Account>(&self, account: &A) -> Result<(), Unusable> {
         if account.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
             return Ok(());
         }

@@ -27,6 +27,8 @@ pub struct Memo {
     pub amended: u32,
     /// The vendor was asked to delete it.
     pub deleting: bool,
+    /// Looks in a row that found the vendor still at work on what is to be deleted.
+    pub deletion_looks: u32,
     /// The newest version of the object that this process wrote or saw, and when.
     pub newest: Option<(u64, Instant)>,
     /// It has waited for all objects to be known.

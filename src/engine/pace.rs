@@ -30,6 +30,8 @@ pub const SLOW_LOOK: Duration = Duration::from_secs(600);
 pub const ADMISSION: Duration = Duration::from_secs(30);
 /// How far a vendor's clock may be behind ours: most refuse requests beyond that.
 pub const SKEW: SignedDuration = SignedDuration::from_mins(15);
+/// How many looks in a row may find the vendor still at work before it is asked again to delete.
+pub const DELETION_LOOKS: u32 = 8;
 /// How long an object waits for its turn to create before it lets others have its worker.
 pub const TURN: Duration = Duration::from_secs(3);
 /// The longest pause that a vendor can ask for.

@@ -4,7 +4,7 @@
 use super::{
     accounts::{Account, AccountKey, Accounts, secret_key},
     external::Unusable,
-    pace,
+    heard, pace,
     status::{self, READY, RECONCILING, STALLED},
 };
 use crate::{
@@ -36,7 +36,7 @@ pub async fn run<A: Account>(
     store: Store<A>,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
-    let usage = usage::<A>(accounts.usage());
+    let usage = usage::<A>(accounts.usage(), store.clone());
     let context = Arc::new((client, accounts));
     Controller::for_stream(accounts_seen, store)
         .with_config(Config::default().debounce(pace::USAGE_DEBOUNCE).concurrency(4))
@@ -54,23 +54,23 @@ pub async fn run<A: Account>(
         .await;
 }
 
-fn usage<A: Account>(changes: broadcast::Receiver<AccountKey>) -> impl Stream<Item = ObjectRef<A>> + Send {
-    stream::unfold(changes, |mut changes| async move {
-        loop {
-            match changes.recv().await {
-                Ok(key) => {
-                    let mut account = ObjectRef::<A>::new(&key.name);
-                    account.namespace.clone_from(&key.namespace);
-                    let meant = key.namespace.is_none() == (A::kind(&()) == "ClusterCloudAccount");
-                    if meant {
-                        return Some((account, changes));
-                    }
-                }
-                // The count is taken anew at each pass; the next change brings it up to date.
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => return None,
+/// The accounts whose number of users may have changed.
+fn usage<A: Account>(
+    changes: broadcast::Receiver<AccountKey>,
+    store: Store<A>,
+) -> impl Stream<Item = ObjectRef<A>> + Send {
+    heard(changes).flat_map(move |key| {
+        let accounts: Vec<_> = match key {
+            Some(key) if key.namespace.is_none() == (A::kind(&()) == "ClusterCloudAccount") => {
+                let mut account = ObjectRef::<A>::new(&key.name);
+                account.namespace = key.namespace;
+                vec![account]
             }
-        }
+            Some(_) => vec![],
+            // Which ones is not known any more when some of it was lost.
+            None => store.state().iter().map(|account| ObjectRef::from_obj(&**account)).collect(),
+        };
+        stream::iter(accounts)
     })
 }
 
@@ -85,6 +85,10 @@ async fn reconcile<A: Account>(
     let key = account.key();
     let (users, example) = accounts.catalog().users(&key);
     let deleting = account.meta().deletion_timestamp.is_some();
+    if deleting && !accounts.catalog().is_filled() {
+        // Its users may only not have been read yet.
+        return Ok(Action::requeue(pace::ACCOUNTS));
+    }
     if deleting && users == 0 {
         accounts.release(account).await?;
         accounts.forget_unused_secrets();
@@ -92,6 +96,8 @@ async fn reconcile<A: Account>(
     }
     let opened = accounts.open(account).await;
     accounts.forget_unused_secrets();
+    let held = if users > 0 && !deleting { accounts.hold(account).await } else { Ok(()) };
+    let opened = held.and(opened);
     let verdict = match (&opened, deleting) {
         (_, true) => Err(Unusable::new(
             "InUse",

@@ -3,6 +3,7 @@
 use super::{Error, Next, Pass};
 use crate::engine::{
     external::External,
+    pace,
     progress::{Deletion, Handle, Observation, Progress},
     status::Notice,
 };
@@ -40,6 +41,17 @@ impl<K: External> Pass<'_, K> {
                 Err(error) => return self.trouble(&from, &error).await,
             }
         }
+        // Looks are shared, and asking to delete is not: as long as the vendor is at work, it is asked now and then.
+        if self.memo.deletion_looks > 0 {
+            match self.look(client, &handle).await {
+                Ok(Observation::Building { .. }) if self.memo.deletion_looks < pace::DELETION_LOOKS => {
+                    self.memo.deletion_looks += 1;
+                    return Ok(Next::In(self.to_beat()));
+                }
+                Ok(_) => self.memo.deletion_looks = 0,
+                Err(error) => return self.trouble(&from, &error).await,
+            }
+        }
         match self.subject().delete(client, &handle).await {
             Ok(Deletion::Gone) => self.deleted(&handle).await,
             Ok(Deletion::Underway) => {
@@ -48,6 +60,7 @@ impl<K: External> Pass<'_, K> {
                 Ok(Next::In(self.to_beat()))
             }
             Ok(Deletion::Waiting(why)) => {
+                self.memo.deletion_looks = 1;
                 self.show(&from, from.clone(), Some(Notice::waiting("DeletionWaits", why)), true, None)
                     .await?;
                 Ok(Next::In(self.to_beat()))

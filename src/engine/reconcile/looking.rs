@@ -122,6 +122,10 @@ impl<K: External> Pass<'_, K> {
                 handle.id(),
                 intent.attempt
             );
+            let message = match notice {
+                Some(notice) => format!("{}; {message}", notice.message),
+                None => message,
+            };
             notice = Some(Notice::stalled("TimedOut", message));
             next = Next::In(pace::SLOW_LOOK);
         }

@@ -8,7 +8,7 @@ use crate::{
         journal::Permit,
         progress::{Comparison, Deletion, Handle, Lookalike, Observation, Product, Recovered},
     },
-    image::{ImageRef, ImageSpec, ImageStatus, fixed, observe_needs_import},
+    image::{ImageRef, ImageSpec, ImageStatus, fixed},
     wire::{
         CallError, Class, Effect, Refusal,
         encode::{self, lower_camel},
@@ -40,12 +40,7 @@ const AGAIN: &str = "delete this object and make a new one";
     namespaced,
     status = "ImageStatus",
     doc = "An ECS image registered for Alibaba Cloud BatchCompute. It stands for the vendor's CreateImage. The vendor calls BatchCompute deprecated and no longer maintains its documents; use it only for what already runs there. Nothing about such an image can be changed.",
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status", description = "Whether the vendor has it, as the spec says"),
-    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", description = "Where it stands, in a word"),
     printcolumn(name = "Image ID", type_ = "string", json_path = ".status.imageId", description = "The vendor's id of the image"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", priority = 1),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1),
     validation = fixed("name", AGAIN),
     validation = fixed("description", AGAIN),
     validation = fixed("ecsImageId", AGAIN),
@@ -53,7 +48,6 @@ const AGAIN: &str = "delete this object and make a new one";
     validation = fixed("platform", AGAIN)
 )]
 #[x_kube(
-    validation = observe_needs_import(),
     validation = Rule::new("has(self.forProvider.name) || has(self.import)").message("forProvider.name is required: what the image is called (or name an existing image in import)"),
     validation = Rule::new("has(self.forProvider.platform) || has(self.import)").message("forProvider.platform is required: Linux or Windows"),
     validation = Rule::new("has(self.import) || has(self.forProvider.ecsImageId) || has(self.forProvider.ecsImageRef)").message("forProvider.ecsImageId or ecsImageRef is required: the ECS image to register"),

@@ -7,7 +7,7 @@ use crate::{
         journal::Permit,
         progress::{Comparison, Deletion, Handle, Lookalike, Observation, Product, Recovered},
     },
-    image::{ImageSpec, ImageStatus, fixed, observe_needs_import},
+    image::{ImageSpec, ImageStatus, fixed},
     wire::{CallError, Class, Effect, pages},
 };
 use jiff::Timestamp;
@@ -42,12 +42,7 @@ const FROM: &str = r"(?i)(^|(^|[^\\\\\\r])\\r?\\n)[ \\t]*FROM(\\s|$)";
     namespaced,
     status = "ImageStatus",
     doc = "A component of Alibaba Cloud's image builder: commands that image templates run, by name and version. It stands for the vendor's CreateImageComponent.",
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status", description = "Whether the vendor has it, as the spec says"),
-    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", description = "Where it stands, in a word"),
     printcolumn(name = "Image ID", type_ = "string", json_path = ".status.imageId", description = "The vendor's id of the component"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", priority = 1),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1),
     validation = fixed("regionId", AGAIN),
     validation = fixed("name", AGAIN),
     validation = fixed("description", AGAIN),
@@ -57,7 +52,6 @@ const FROM: &str = r"(?i)(^|(^|[^\\\\\\r])\\r?\\n)[ \\t]*FROM(\\s|$)";
     validation = fixed("componentVersion", AGAIN)
 )]
 #[x_kube(
-    validation = observe_needs_import(),
     validation = Rule::new("has(self.forProvider.content) || has(self.import)").message("forProvider.content is required: what the component runs (or name an existing component in import)"),
 )]
 pub struct ImageComponentSpec {

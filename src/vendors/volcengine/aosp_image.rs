@@ -9,7 +9,7 @@ use crate::{
         pace,
         progress::{Comparison, Deletion, Failure, Handle, Observation, Product, Recovered},
     },
-    image::{ImageSpec, ImageStatus, fixed, observe_needs_import},
+    image::{ImageSpec, ImageStatus, fixed},
     wire::{CallError, Class, Effect, Refusal, pages, table::lookup},
 };
 use jiff::Timestamp;
@@ -36,19 +36,13 @@ const AGAIN: &str = "make a new AospImage";
     namespaced,
     status = "ImageStatus",
     doc = "A system image for Volcengine's cloud phones, built from the images of its system and vendor partitions. It stands for the vendor's BuildAOSPImage.",
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status", description = "Whether the image is built"),
-    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", description = "Where it stands, in a word"),
     printcolumn(name = "Image ID", type_ = "string", json_path = ".status.imageId", description = "The vendor's id of the image"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", priority = 1),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1),
     validation = fixed("imageFileFormat", AGAIN),
     validation = fixed("imageTosInfo", AGAIN),
     validation = fixed("imageUrlInfo", AGAIN),
     validation = fixed("productId", AGAIN)
 )]
 #[x_kube(
-    validation = observe_needs_import(),
     validation = Rule::new("has(self.import) || self.forProvider.imageFileFormat != 'volc_tos' || (has(self.forProvider.imageTosInfo) && !has(self.forProvider.imageUrlInfo))").message("imageFileFormat volc_tos needs imageTosInfo, and no imageUrlInfo"),
     validation = Rule::new("has(self.import) || self.forProvider.imageFileFormat != 'url' || (has(self.forProvider.imageUrlInfo) && !has(self.forProvider.imageTosInfo))").message("imageFileFormat url needs imageUrlInfo, and no imageTosInfo"),
 )]

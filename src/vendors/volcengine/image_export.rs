@@ -9,7 +9,7 @@ use crate::{
         pace,
         progress::{Comparison, Deletion, Failure, Handle, Observation, Product, Recovered},
     },
-    image::{ImageRef, ImageSpec, ImageStatus, OperationState, fixed, observe_needs_import},
+    image::{ImageRef, ImageSpec, ImageStatus, OperationState, fixed},
     wire::{CallError, Class, Effect, Refusal, pages},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -36,21 +36,15 @@ const AGAIN: &str = "make a new ImageExport";
     namespaced,
     status = "ImageStatus",
     doc = "An export of a custom image of Volcengine ECS into a TOS bucket. It stands for the vendor's ExportImage. The exported file is never deleted by the operator, and a running export cannot be cancelled.",
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status", description = "Whether the export is done"),
-    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", description = "Where it stands, in a word"),
     printcolumn(name = "Progress", type_ = "integer", json_path = ".status.progress", description = "How far the export is, in percent"),
     printcolumn(name = "Artifact", type_ = "string", json_path = ".status.artifact", description = "The exported file"),
     printcolumn(name = "Task ID", type_ = "string", json_path = ".status.taskId", description = "The vendor's task"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", priority = 1),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1),
     validation = fixed("imageId", AGAIN),
     validation = fixed("imageRef", AGAIN),
     validation = fixed("tosBucket", AGAIN),
     validation = fixed("tosPrefix", AGAIN)
 )]
 #[x_kube(
-    validation = observe_needs_import(),
     validation = Rule::new("has(self.import) || has(self.forProvider.imageId) != has(self.forProvider.imageRef)").message("forProvider needs exactly one of imageId and imageRef: which image to export"),
     validation = Rule::new("has(self.import) || has(self.forProvider.tosBucket)").message("forProvider.tosBucket is required: the bucket to export to"),
     validation = Rule::new("has(self.import) || has(self.forProvider.tosPrefix)").message("forProvider.tosPrefix is required: what the exported file's name begins with"),

@@ -8,7 +8,7 @@ use crate::{
         pace,
         progress::{Comparison, Deletion, Failure, Handle, Observation, Product, Recovered},
     },
-    image::{ImageSpec, ImageStatus, OperationState, fixed, observe_needs_import},
+    image::{ImageSpec, ImageStatus, OperationState, fixed},
     wire::{CallError, Class, Effect, Refusal, encode},
 };
 use http::Method;
@@ -37,13 +37,8 @@ const AGAIN: &str = "make a new object";
     namespaced,
     status = "ImageStatus",
     doc = "An image of ZStack made of a virtual machine's root volume. It stands for the vendor's CreateRootVolumeTemplateFromRootVolume. When the object is deleted, the image is deleted and expunged.",
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status", description = "Whether the vendor has it, as the spec says"),
-    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", description = "Where it stands, in a word"),
     printcolumn(name = "Image ID", type_ = "string", json_path = ".status.imageId", description = "The vendor's uuid of the image"),
     printcolumn(name = "Task ID", type_ = "string", json_path = ".status.taskId", description = "The vendor's job that makes the image"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", priority = 1),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].message", priority = 1),
     validation = fixed("rootVolumeUuid", AGAIN),
     validation = fixed("backupStorageUuids", AGAIN),
     validation = fixed("resourceUuid", AGAIN),
@@ -51,7 +46,6 @@ const AGAIN: &str = "make a new object";
     validation = fixed("userTags", AGAIN)
 )]
 #[x_kube(
-    validation = observe_needs_import(),
     validation = Rule::new("has(self.forProvider.name) || has(self.import)").message("forProvider.name is required: what the image is called (or name an existing image in import)"),
     validation = Rule::new("has(self.forProvider.rootVolumeUuid) || has(self.import)").message("forProvider.rootVolumeUuid is required: the root volume that the image is made of"),
     // By its plain name, the API server does not find how long an id is, and takes the rule for too expensive.
