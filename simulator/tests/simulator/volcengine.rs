@@ -122,6 +122,14 @@ async fn lists_filter_and_page() {
     // A token that was never given starts over without a word.
     let (again, _) = list(&simulator, json!({"NextToken": "nonsense"})).await;
     assert_eq!(first, again);
+    let (_, expired) = list(&simulator, json!({})).await;
+    simulator.configure(|settings| settings.volcengine.tokens_expire = true);
+    assert_eq!(
+        list(&simulator, json!({ "NextToken": expired })).await.0,
+        first,
+        "nor does one that is not valid any more"
+    );
+    simulator.configure(|settings| settings.volcengine.tokens_expire = false);
 
     let count = async |filter: Value| list(&simulator, filter).await.0.len();
     assert_eq!(count(json!({"ImageIdList": ids, "MaxResults": 100})).await, 25);
