@@ -216,10 +216,14 @@ mod tests {
         let limits = Limits::new(PUBLISHED, vec![]);
         let closing = throttle(Some(pace::ADMISSION * 2));
         limits.turn("r", "Create", Effect::Create).await.unwrap().report(&closing);
-        let start = Instant::now();
-        let error = limits.turn("r", "Create", Effect::Create).await.unwrap_err();
-        assert_eq!((start.elapsed(), error.reason()), (pace::ADMISSION, "Throttled"));
-        for error in [error, closing.unwrap_err()] {
+        let mut errors = vec![closing.unwrap_err()];
+        for (effect, patience) in [(Effect::Create, pace::TURN), (Effect::Change, pace::ADMISSION)] {
+            let start = Instant::now();
+            let error = limits.turn("r", "Create", effect).await.unwrap_err();
+            assert_eq!((start.elapsed(), error.reason()), (patience, "Throttled"));
+            errors.push(error);
+        }
+        for error in errors {
             let notice = Notice::from(&error);
             assert!(!notice.event && !notice.stalled, "{notice:?}");
         }

@@ -412,3 +412,117 @@ impl Progress {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(class: Class) -> Refusal {
+        Refusal {
+            action: "Create".into(),
+            status: 400,
+            code: "Code".into(),
+            message: "No.".into(),
+            request_id: String::new(),
+            class,
+            hint: "",
+            retry_after: None,
+        }
+    }
+
+    fn thing(id: &str, second: i64, comparison: Comparison) -> Lookalike {
+        Lookalike { id: id.into(), created: Timestamp::from_second(second).ok(), comparison }
+    }
+
+    /// What comes of a refusal, in a word; the call was made at second 100, or by nobody before.
+    fn verdict(class: Class, replay: bool, there: &[Lookalike]) -> String {
+        let since = replay.then(|| Timestamp::from_second(100).unwrap());
+        match refused(refusal(class), since, there, |id| id == "taken") {
+            Ok(id) => format!("ours {id}"),
+            Err(CallError::Refused(refusal)) => format!("refused {}", refusal.message),
+            Err(CallError::Undecidable(ids)) => format!("undecidable {}", ids.join(" ")),
+            Err(error) => error.reason().into(),
+        }
+    }
+
+    #[test]
+    fn whose_a_thing_is_that_is_in_the_way() {
+        let differs = || Comparison::Fixed(vec!["content".into()]);
+        let (young, old, taken, other) = (
+            thing("young", 100, Comparison::Same),
+            thing("old", 99, Comparison::Same),
+            thing("taken", 100, Comparison::Same),
+            thing("other", 100, differs()),
+        );
+        let undated = Lookalike { created: None, ..young.clone() };
+        let amendable = thing("young", 100, Comparison::Amendable(vec!["tag".into()]));
+        let same = |id: &str| {
+            format!(
+                "refused No ({id} is there already; it is the same; set spec.import.id: {id} to take it over)"
+            )
+        };
+        for (class, replay, there, expected) in [
+            (Class::Conflict, true, vec![young.clone()], "ours young".into()),
+            (Class::Conflict, true, vec![undated], "ours young".into()),
+            (Class::Conflict, true, vec![amendable], "ours young".into()),
+            (Class::Conflict, true, vec![young.clone(), other.clone()], "ours young".into()),
+            (
+                Class::Conflict,
+                true,
+                vec![young.clone(), thing("twin", 100, Comparison::Same)],
+                "undecidable young twin".into(),
+            ),
+            (Class::Conflict, true, vec![other.clone()], "undecidable other".into()),
+            (Class::Conflict, true, vec![old.clone()], same("old")),
+            (Class::Conflict, true, vec![taken], same("taken")),
+            (Class::Conflict, true, vec![], "AnswerLost".into()),
+            (Class::Conflict, false, vec![young.clone()], same("young")),
+            (
+                Class::Conflict,
+                false,
+                vec![other.clone()],
+                "refused No (other is there already; it differs in content)".into(),
+            ),
+            (Class::Conflict, false, vec![], "refused No.".into()),
+            (Class::TokenReused, true, vec![], "undecidable ".into()),
+            (Class::TokenReused, true, vec![old], "undecidable ".into()),
+            (Class::TokenReused, true, vec![young.clone()], "ours young".into()),
+            (Class::Invalid, true, vec![young], "ours young".into()),
+            (Class::Invalid, true, vec![other], "refused No.".into()),
+            (Class::Invalid, true, vec![], "refused No.".into()),
+        ] {
+            assert_eq!(verdict(class, replay, &there), expected, "{class:?}, replay {replay}, {there:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_was_seen_is_made_again() {
+        let wish = Wish { recreate: true, ..Wish::default() };
+        let (intent, handle) =
+            (Intent { token: "t".into(), attempt: 3, since: None, reference: None }, Handle::image("img"));
+        let building = Progress::Building { intent: intent.clone(), handle: handle.clone(), percent: None };
+        let lost = building.observed(Observation::Missing);
+        assert_eq!(lost.next(&wish), Step::Observe(handle.clone()), "it may yet come");
+        let ready = lost.observed(Observation::Ready(Product::default()));
+        let gone = ready.observed(Observation::Missing).observed(Observation::Missing);
+        assert_eq!(gone.next(&wish), Step::Submit { attempt: 4 });
+        let deleting = Wish { deleting: true, ..Wish::default() };
+        assert_eq!(gone.next(&deleting), Step::Delete(handle), "it may be back");
+    }
+
+    #[test]
+    fn progress_is_written_three_times_at_most() {
+        for (reference, most) in [(None, 3), (Some("image-44".to_owned()), 2)] {
+            let intent = Intent { token: "t".into(), attempt: 1, since: None, reference };
+            let mut progress = Progress::Building { intent, handle: Handle::task("t-1"), percent: None };
+            let mut writes = 0;
+            for percent in 0..=100 {
+                let next =
+                    progress.clone().observed(Observation::Building { percent: Some(percent), note: None });
+                writes += usize::from(next != progress);
+                progress = next;
+            }
+            assert_eq!(writes, most);
+        }
+    }
+}

@@ -189,3 +189,18 @@ async fn a_whole_namespace_goes_and_leaves_nothing_at_the_vendor() {
     assert_eq!(left, ["kept"]);
     assert_eq!(world.effects("DeleteImageComponent"), 3);
 }
+
+#[tokio::test]
+async fn an_account_stays_for_images_that_only_wait_to_be_wanted() {
+    let world = World::new("account-suspended").await;
+    world.create(component("paused", json!({ "suspend": true }))).await;
+    world.until(ACCOUNT, "default", "it counts the image", |account| account["status"]["images"] == 1).await;
+    world.delete(ACCOUNT, "default").await;
+    let message = world.until_condition(ACCOUNT, "default", "Ready", "False", "InUse").await;
+    assert!(message.contains("ImageComponent account-suspended/paused"), "{message}");
+    world.patch(KIND, "paused", json!({ "spec": { "suspend": false } })).await;
+    world.until_ready(KIND, "paused").await;
+    world.delete(KIND, "paused").await;
+    world.until_gone(KIND, "paused").await;
+    world.until_gone(ACCOUNT, "default").await;
+}
