@@ -52,6 +52,13 @@ pub struct Product {
     pub at_provider: Value,
 }
 
+impl Product {
+    /// What to call it: the file that was written, where that is what it is about.
+    pub fn name<'a>(&'a self, handle: &'a Handle) -> &'a str {
+        self.artifact.as_deref().unwrap_or_else(|| handle.id())
+    }
+}
+
 /// Why something ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {

@@ -279,14 +279,9 @@ fn verdict(shown: &Shown<'_>) -> (bool, bool, bool, String, String) {
             return (false, false, true, "OutcomeUnknown".into(), unclear(action, candidates));
         }
         _ if shown.deleting => ("Deleting".into(), "waiting until the vendor no longer has it".into()),
-        Progress::Ready { handle, .. } => {
-            return (
-                true,
-                false,
-                false,
-                "Available".into(),
-                format!("the vendor has {}, as the spec says", handle.id()),
-            );
+        Progress::Ready { handle, product, .. } => {
+            let message = format!("the vendor has {}, as the spec says", product.name(handle));
+            return (true, false, false, "Available".into(), message);
         }
         Progress::Failed { failure, .. } => {
             let message = format!(

@@ -167,10 +167,10 @@ impl Telemetry {
             (Some(notice), _) => {
                 notice.event.then(|| (EventType::Warning, notice.reason.clone(), notice.message.clone()))
             }
-            (None, Progress::Ready { intent, .. }) if entered => Some((
+            (None, Progress::Ready { intent, handle, product }) if entered => Some((
                 EventType::Normal,
                 "Ready".into(),
-                format!("{id} is there ({action}, attempt {})", intent.attempt),
+                format!("{} is there ({action}, attempt {})", product.name(handle), intent.attempt),
             )),
             (None, Progress::Failed { failure, .. }) => {
                 Some((EventType::Warning, failure.reason.clone(), failure.message.clone()))
