@@ -23,7 +23,7 @@ pub mod telemetry;
 
 use crate::image::{ManagementPolicy, Phase};
 use accounts::{AccountKey, Accounts};
-use catalog::{Place, Referent, Shelf, Signal};
+use catalog::{Referent, Shelf, Signal};
 use external::External;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use kube::{
@@ -72,6 +72,7 @@ pub async fn run<K: External>(shared: Shared, namespace: Option<String>) {
     let catalog = accounts.catalog().clone();
     let place = catalog.add(Box::new(KindShelf(store.clone())));
     let world = Arc::new(reconcile::World {
+        place,
         journal: journal::Journal::new(client.clone()),
         accounts: accounts.clone(),
         telemetry,
@@ -83,8 +84,9 @@ pub async fn run<K: External>(shared: Shared, namespace: Option<String>) {
     let objects = watched(api, writer, {
         let (accounts, world, store) = (accounts.clone(), world.clone(), store.clone());
         move |event| {
-            noticed(event, &accounts, &world, place);
+            noticed(event, &accounts, &world);
             if matches!(event, watcher::Event::InitDone) {
+                accounts.all_usage_changed();
                 let there: HashSet<_> = store.state().iter().filter_map(|object| object.uid()).collect();
                 accounts.catalog().filled(place, |uid| there.contains(uid));
             }
@@ -131,7 +133,6 @@ fn noticed<K: External>(
     event: &watcher::Event<DeserializeGuard<K>>,
     accounts: &Accounts,
     world: &reconcile::World,
-    place: Place,
 ) {
     let (object, gone) = match event {
         watcher::Event::Apply(object) | watcher::Event::InitApply(object) => (object, false),
@@ -148,7 +149,7 @@ fn noticed<K: External>(
         && reconcile::may_be_under_way(object)
         && (object.exclusive().is_some() || object.reference().is_some())
     {
-        accounts.catalog().expect(&uid, place);
+        accounts.catalog().expect(&uid, world.place);
     }
     if let (watcher::Event::Apply(_), Ok(object)) = (event, &object.0)
         && object.status().is_some_and(|status| status.phase == Some(Phase::Ready))

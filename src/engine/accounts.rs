@@ -493,6 +493,11 @@ impl Accounts {
         let _ = self.usage.send(account);
     }
 
+    /// Images may have gone unseen, of whatever account.
+    pub fn all_usage_changed(&self) {
+        self.keys().into_iter().for_each(|(key, _)| self.usage_changed(key));
+    }
+
     fn secret_changed(&self, secret: &SecretKey) {
         for key in
             self.keys().into_iter().filter(|(_, needs)| needs.as_ref() == Some(secret)).map(|(key, _)| key)

@@ -7,6 +7,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+/// How many calls are made at most to find out whom a refusal is about.
+const CALLS: usize = 16;
 /// How many windows a car waits at most while riders keep coming.
 const WINDOWS: u32 = 5;
 
@@ -53,10 +55,12 @@ where
                 }
                 let drive = drive.clone();
                 tokio::spawn(async move {
-                    let mut cars = vec![riders];
+                    let (mut cars, mut calls) = (vec![riders], 0);
                     while let Some(mut riders) = cars.pop() {
+                        calls += 1;
                         let answers = drive(riders.iter().map(|(thing, _)| thing.clone()).collect()).await;
-                        if riders.len() > 1 && answers.as_ref().is_err_and(may_be_about_one) {
+                        let goes_on = riders.len() > 1 && calls < CALLS;
+                        if goes_on && answers.as_ref().is_err_and(may_be_about_one) {
                             cars.push(riders.split_off(riders.len() / 2));
                             cars.push(riders);
                             continue;

@@ -61,8 +61,8 @@ pub struct Catalog {
 
 #[derive(Debug, Default)]
 struct Words {
-    /// What is being touched, by whose uid, and that object's name for people.
-    held: HashMap<String, (String, String)>,
+    /// What is being touched, by whose uid on which shelf, and that object's name for people.
+    held: HashMap<String, (String, Place, String)>,
     /// Shelves that are not filled yet.
     unread: HashSet<Place>,
     /// Objects that had something under way when this process met them, by uid, and have not spoken for it yet.
@@ -101,6 +101,22 @@ impl Catalog {
             words.unread.remove(&place);
             words.unspoken.retain(|uid, of| *of != place || is_there(uid));
         });
+        let is_gone = |(uid, of, _): &&(String, Place, String)| *of == place && !is_there(uid);
+        let gone: Vec<_> = self.words().held.values().filter(is_gone).map(|(uid, ..)| uid.clone()).collect();
+        for uid in &gone {
+            self.give_back(uid);
+        }
+    }
+
+    /// Which kinds' objects are not known yet, for the end of a sentence.
+    pub fn missing(&self) -> String {
+        let unread = self.words().unread.clone();
+        let kinds: Vec<_> = (1..)
+            .zip(self.each(|shelf| shelf.kind()))
+            .filter(|(place, _)| unread.contains(place))
+            .map(|(_, kind)| kind)
+            .collect();
+        if kinds.is_empty() { String::new() } else { format!(" (still to be read: {})", kinds.join(", ")) }
     }
 
     /// Whether all objects that there are have been seen.
@@ -163,17 +179,25 @@ impl Catalog {
 
     /// Takes the word about `thing` for an object, or says who has it; `None` as long as that is not known. With
     /// `under_way`, for an object that has acted already, it always gets it.
-    pub fn claim(&self, thing: &str, uid: &str, name: &str, under_way: bool) -> Result<(), Option<String>> {
+    pub fn claim(
+        &self,
+        thing: &str,
+        (uid, place): (String, Place),
+        name: &str,
+        under_way: bool,
+    ) -> Result<(), Option<String>> {
         let mut words = self.words();
         self.wait_for(Signal::Free(thing.into()));
         match words.held.get(thing) {
-            Some((holder, its_name)) if holder != uid && !under_way => return Err(Some(its_name.clone())),
+            Some((holder, _, its_name)) if *holder != uid && !under_way => {
+                return Err(Some(its_name.clone()));
+            }
             None if !under_way && !words.is_all_known() => {
                 return Err(None);
             }
             _ => {}
         }
-        words.held.insert(thing.to_owned(), (uid.to_owned(), name.to_owned()));
+        words.held.insert(thing.to_owned(), (uid, place, name.to_owned()));
         Ok(())
     }
 
@@ -184,7 +208,7 @@ impl Catalog {
         let freed: Vec<_> = words
             .held
             .iter()
-            .filter(|(_, (holder, _))| holder == uid)
+            .filter(|(_, (holder, ..))| holder == uid)
             .map(|(thing, _)| thing.clone())
             .collect();
         for thing in freed {
@@ -253,24 +277,28 @@ mod tests {
     fn one_object_at_a_time_has_the_word() {
         let catalog = Catalog::default();
         let mut signals = catalog.signals();
-        assert_eq!(catalog.claim("image-1", "a", "ns/a", false), Ok(()));
-        assert_eq!(catalog.claim("image-1", "a", "ns/a", false), Ok(()), "again, for the same object");
-        assert_eq!(catalog.claim("image-1", "b", "ns/b", false), Err(Some("ns/a".into())));
-        assert_eq!(catalog.claim("image-2", "b", "ns/b", false), Ok(()));
+        assert_eq!(catalog.claim("image-1", ("a".into(), 1), "ns/a", false), Ok(()));
+        assert_eq!(
+            catalog.claim("image-1", ("a".into(), 1), "ns/a", false),
+            Ok(()),
+            "again, for the same object"
+        );
+        assert_eq!(catalog.claim("image-1", ("b".into(), 1), "ns/b", false), Err(Some("ns/a".into())));
+        assert_eq!(catalog.claim("image-2", ("b".into(), 1), "ns/b", false), Ok(()));
         catalog.give_back("a");
         assert_eq!(signals.try_recv(), Ok(Signal::Free("image-1".into())));
-        assert_eq!(catalog.claim("image-1", "b", "ns/b", false), Ok(()));
+        assert_eq!(catalog.claim("image-1", ("b".into(), 1), "ns/b", false), Ok(()));
     }
 
     #[test]
     fn after_a_start_nobody_begins_before_all_that_were_under_way_have_spoken() {
         let catalog = Catalog::default();
         catalog.expect("old", 1);
-        assert!(catalog.claim("image-1", "new", "ns/new", false).is_err());
-        assert_eq!(catalog.claim("image-1", "old", "ns/old", true), Ok(()));
+        assert!(catalog.claim("image-1", ("new".into(), 1), "ns/new", false).is_err());
+        assert_eq!(catalog.claim("image-1", ("old".into(), 1), "ns/old", true), Ok(()));
         catalog.spoken("old");
-        assert_eq!(catalog.claim("image-1", "new", "ns/new", false), Err(Some("ns/old".into())));
-        assert_eq!(catalog.claim("image-2", "new", "ns/new", false), Ok(()));
+        assert_eq!(catalog.claim("image-1", ("new".into(), 1), "ns/new", false), Err(Some("ns/old".into())));
+        assert_eq!(catalog.claim("image-2", ("new".into(), 1), "ns/new", false), Ok(()));
     }
 
     struct Empty;
@@ -295,13 +323,19 @@ mod tests {
         let mut signals = catalog.signals();
         let (one, two) = (catalog.add(Box::new(Empty)), catalog.add(Box::new(Empty)));
         catalog.expect("gone", two);
-        assert!(catalog.claim("image-1", "new", "ns/new", false).is_err());
+        assert!(catalog.claim("image-1", ("new".into(), 1), "ns/new", false).is_err());
         catalog.filled(one, |_| false);
         assert!(signals.try_recv().is_err(), "the other is not filled yet");
         assert!(!catalog.is_filled());
         catalog.filled(two, |uid| uid != "gone");
         assert_eq!(signals.try_recv(), Ok(Signal::Free("image-1".into())));
-        assert_eq!(catalog.claim("image-1", "new", "ns/new", false), Ok(()));
+        assert_eq!(catalog.claim("image-1", ("new".into(), 1), "ns/new", false), Ok(()));
+        catalog.filled(two, |_| false);
+        let other = || ("other".to_owned(), 1);
+        assert!(catalog.claim("image-1", other(), "ns/other", false).is_err(), "not of that shelf");
+        catalog.filled(one, |_| false);
+        let freed = catalog.claim("image-1", other(), "ns/other", false);
+        assert_eq!(freed, Ok(()), "who went unseen has no word");
     }
 
     #[test]

@@ -21,8 +21,8 @@ pub struct Memo {
     /// Since when this process does not know what became of the creating call: the last one that it made itself, or
     /// the moment when it found one that somebody else had made.
     pub lost_at: Option<Instant>,
-    /// Where the vendor's answer led, as long as the API server did not take it.
-    pub unwritten: Option<Progress>,
+    /// Where the vendor's answer led, as long as the API server did not take it, and what the call was made for.
+    pub unwritten: Option<(Progress, Asked)>,
     /// Differences set right in a row without effect.
     pub amended: u32,
     /// The vendor was asked to delete it.
@@ -59,6 +59,9 @@ impl Memo {
 fn number(version: &str) -> Option<u64> {
     version.parse().ok()
 }
+
+/// What is asked of an object: its generation, and a hash of the annotations that ask for something and of the deletion.
+pub type Asked = (i64, u64);
 
 /// What makes waiting pointless when it changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

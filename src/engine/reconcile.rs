@@ -8,18 +8,19 @@ mod showing;
 
 use super::{
     accounts::Accounts,
+    catalog::Place,
     connection::Connection,
     external::{External, Unusable},
     journal::Journal,
-    memo::{Context, Memo, Memos},
+    memo::{Asked, Context, Memo, Memos},
     pace,
     progress::{Answer, Progress, Step, Wish},
     status::{self, Notice},
     telemetry::Telemetry,
 };
 use crate::image::{
-    DeletionPolicy, FINALIZER, ImageSpec, ImageStatus, ManagementPolicy, OUTCOME, OperationState,
-    REQUESTED_AT, RecreatePolicy,
+    DeletionPolicy, FINALIZER, ImageSpec, ImageStatus, ManagementPolicy, OUTCOME, Phase, REQUESTED_AT,
+    RecreatePolicy,
 };
 use jiff::Timestamp;
 use kube::{ResourceExt, core::DeserializeGuard, runtime::controller::Action};
@@ -41,6 +42,8 @@ pub struct World {
     pub client: kube::Client,
     /// How far apart the looks are that wait for the vendor.
     pub beat: Duration,
+    /// Where this kind's objects are in the catalog.
+    pub place: Place,
     /// Cancelled when no new work is to be taken.
     pub stopping: CancellationToken,
 }
@@ -133,14 +136,15 @@ struct Pass<'a, K: External> {
     /// The id that the spec's reference means, or meant when the attempt began that is under way.
     resolved: Option<String>,
     /// What was asked of the object when the pass began: its own writes may bring news that it has not acted on.
-    asked: (i64, u64),
+    asked: Asked,
 }
 
 impl<K: External> Pass<'_, K> {
     async fn run(&mut self) -> Result<Next, Error> {
         let uid = self.uid();
         let born = self.object.meta().creation_timestamp.as_ref().map(|time| time.0);
-        let progress = match status::progress(self.object.status(), self.held(), born, || K::token(&uid, 1)) {
+        let asked = may_be_asked(&self.object);
+        let progress = match status::progress(self.object.status(), asked, born, || K::token(&uid, 1)) {
             Ok(progress) => progress,
             Err(garbled) => {
                 let progress = Progress::New { attempt: 1, tried: None };
@@ -148,14 +152,13 @@ impl<K: External> Pass<'_, K> {
             }
         };
         self.speak(&progress);
-        if let Some(to) = self.memo.unwritten.take()
-            && matches!(&progress, Progress::Submitting(_))
-            && to.intent().map(|intent| &intent.token) == progress.intent().map(|intent| &intent.token)
+        if let (Some((to, asked)), Progress::Submitting(intent)) = (self.memo.unwritten.take(), &progress)
+            && to.intent().is_some_and(|answered| answered.token == intent.token)
         {
-            self.memo.unwritten = Some(to.clone());
-            return self.catch_up(&progress, to).await;
+            self.memo.unwritten = Some((to.clone(), asked));
+            return self.catch_up(&progress, to, asked).await;
         }
-        if !matches!(&progress, Progress::Submitting(_)) {
+        if !matches!(&progress, Progress::Submitting(_) | Progress::Unclear { .. }) {
             self.memo.lost_at = None;
         }
         let wish = match self.wish(&progress) {
@@ -202,8 +205,7 @@ impl<K: External> Pass<'_, K> {
             deleting: self.deleting(),
             suspended: spec.suspend,
             observe_only: spec.management_policy == ManagementPolicy::Observe,
-            // Whoever wants to take something over now has to wait for what was asked for before.
-            import: spec.import.is_some() && !self.is_creating(),
+            import: spec.import.is_some(),
             retain: spec.deletion_policy == DeletionPolicy::Retain,
             recreate: spec.recreate_policy == RecreatePolicy::WhenMissing,
             changed: status.and_then(|status| status.observed_generation) != self.object.meta().generation,
@@ -279,14 +281,17 @@ impl<K: External> Pass<'_, K> {
         }
         let thing = self.subject().exclusive().filter(|_| begins && !progress.under_way());
         thing.map_or(Ok(()), |thing| {
-            catalog.claim(&thing, &self.uid(), &self.full_name(), false).map_err(|who| match who {
+            catalog.claim(&thing, self.claimant(), &self.full_name(), false).map_err(|who| match who {
                 Some(who) => Notice::waiting(
                     "WaitsForOther",
                     format!("waits for {who}, which is at work on {thing}; only one can be at a time"),
                 ),
                 None => Notice::waiting(
                     STARTING,
-                    "waits until all objects have been read: one of them may be at work on the same thing",
+                    format!(
+                        "waits until all objects have been read, since one of them may be at work on the same thing{}",
+                        catalog.missing()
+                    ),
                 ),
             })
         })
@@ -302,7 +307,7 @@ impl<K: External> Pass<'_, K> {
             && let Some(thing) = self.subject().exclusive()
         {
             // Nobody can keep it from what it has begun.
-            let _ = catalog.claim(&thing, &self.uid(), &self.full_name(), true);
+            let _ = catalog.claim(&thing, self.claimant(), &self.full_name(), true);
         }
         catalog.spoken(&self.uid());
     }
@@ -397,23 +402,19 @@ impl<K: External> Pass<'_, K> {
     fn uid(&self) -> String {
         self.object.uid().unwrap_or_default()
     }
+    fn claimant(&self) -> (String, Place) {
+        (self.uid(), self.world.place)
+    }
     /// For people.
     fn full_name(&self) -> String {
         let (namespace, name) = (self.object.namespace().unwrap_or_default(), self.object.name_any());
         format!("{} {namespace}/{name}", K::kind(&()))
     }
-    /// Whether it is on record that a creating call was made whose answer is not.
-    fn is_creating(&self) -> bool {
-        let operation = self.object.status().and_then(|status| status.operation.as_ref());
-        operation.is_some_and(|operation| {
-            operation.state == OperationState::InFlight && operation.action == K::ACTION
-        })
-    }
     fn generation(&self) -> i64 {
         self.object.meta().generation.unwrap_or_default()
     }
     fn held(&self) -> bool {
-        self.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
+        is_held(&self.object)
     }
     fn deleting(&self) -> bool {
         self.object.meta().deletion_timestamp.is_some()
@@ -422,7 +423,7 @@ impl<K: External> Pass<'_, K> {
         self.object.annotations().get(name).map(String::as_str)
     }
     fn action(&self) -> &'static str {
-        if self.spec().import.is_some() && !self.is_creating() { "Import" } else { K::ACTION }
+        if self.spec().import.is_some() { "Import" } else { K::ACTION }
     }
     fn context(&self) -> Context {
         let (generation, asked) = self.asked;
@@ -431,8 +432,7 @@ impl<K: External> Pass<'_, K> {
     }
 }
 
-/// Generation, and a hash of the annotations that ask for something and of the deletion.
-fn asked_of<K: External>(object: &K) -> (i64, u64) {
+fn asked_of<K: External>(object: &K) -> Asked {
     let annotations = object.annotations();
     let asked =
         (annotations.get(REQUESTED_AT), annotations.get(OUTCOME), object.meta().deletion_timestamp.is_some());
@@ -441,8 +441,19 @@ fn asked_of<K: External>(object: &K) -> (i64, u64) {
 
 /// Whether the vendor may be at work for an object that this process has not met yet.
 pub(super) fn may_be_under_way<K: External>(object: &K) -> bool {
-    let held = object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
-    status::progress(object.status(), held, None, String::new).is_ok_and(|progress| progress.under_way())
+    let progress = status::progress(object.status(), may_be_asked(object), None, String::new);
+    is_held(object) && progress.is_ok_and(|progress| progress.under_way())
+}
+
+fn is_held<K: External>(object: &K) -> bool {
+    object.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
+}
+
+/// Whether our finalizer stands for the intent of the first attempt. Where something was shown before, or a reference has to
+/// be stored too, the intent is in the status, and a finalizer without it only means that it was about to be.
+fn may_be_asked<K: External>(object: &K) -> bool {
+    let waited = object.status().is_some_and(|status| status.phase == Some(Phase::Pending));
+    is_held(object) && !waited && object.reference().is_none()
 }
 
 fn answer(text: &str) -> Result<Answer, Notice> {

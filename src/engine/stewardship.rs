@@ -85,11 +85,8 @@ async fn reconcile<A: Account>(
     let key = account.key();
     let (users, example) = accounts.catalog().users(&key);
     let deleting = account.meta().deletion_timestamp.is_some();
-    if deleting && !accounts.catalog().is_filled() {
-        // Its users may only not have been read yet.
-        return Ok(Action::requeue(pace::ACCOUNTS));
-    }
-    if deleting && users == 0 {
+    let known = accounts.catalog().is_filled();
+    if deleting && known && users == 0 {
         accounts.release(account).await?;
         accounts.forget_unused_secrets();
         return Ok(Action::await_change());
@@ -101,10 +98,15 @@ async fn reconcile<A: Account>(
     let verdict = match (&opened, deleting) {
         (_, true) => Err(Unusable::new(
             "InUse",
-            format!(
-                "{users} objects still use this account, {} among them; it goes when the last of them is gone",
-                example.unwrap_or_default()
-            ),
+            match example {
+                Some(example) => format!(
+                    "{users} objects still use this account, {example} among them; it goes when the last of them is gone"
+                ),
+                None => format!(
+                    "whether objects use this account is not known yet{}",
+                    accounts.catalog().missing()
+                ),
+            },
         )),
         (Ok(_), false) => Ok(()),
         (Err(unusable), false) => Err(unusable.clone()),
@@ -153,5 +155,6 @@ async fn reconcile<A: Account>(
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         account.api(client).patch_status(&account.name_any(), &params, &Patch::Json::<()>(patch)).await?;
     }
-    Ok(Action::await_change())
+    // News of users may get lost; whoever waits for the last of them looks from time to time.
+    Ok(if deleting { Action::requeue(pace::OTHERS) } else { Action::await_change() })
 }

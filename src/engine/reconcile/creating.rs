@@ -5,6 +5,7 @@ use crate::{
     engine::{
         external::{External, Submitted},
         journal::Permit,
+        memo::Asked,
         pace,
         progress::{self, Comparison, Handle, Intent, Observation, Product, Progress, Recovered, Wish},
         status::{self, Notice},
@@ -25,16 +26,19 @@ impl<K: External> Pass<'_, K> {
         replay: bool,
     ) -> Result<Next, Error> {
         let Some(connection) = self.connection.clone() else { return Ok(Next::Change) };
-        if !replay && let Err(error) = self.subject().clear(client).await {
-            return self.not_clear(from, attempt, error).await;
-        }
         let lane = self.subject().lane(client);
         let turn = tokio::select! {
             turn = connection.limits().turn(&lane, K::ACTION, Effect::Create) => turn,
             () = self.world.stopping.cancelled() => return Ok(Next::Change),
         };
         // No place below the limit soon: nothing is stored yet, so there is nothing to show either.
-        let Ok(turn) = turn else { return Ok(Next::In(pace::backoff(4, false))) };
+        let Ok(turn) = turn else {
+            self.memo.failures += 1;
+            return Ok(Next::In(pace::backoff(self.memo.failures.clamp(3, 6), false)));
+        };
+        if !replay && let Err(error) = self.subject().clear(client).await {
+            return self.not_clear(from, attempt, error).await;
+        }
         let uid = self.uid();
         let earlier = from.intent().filter(|_| replay).and_then(|intent| intent.since);
         let since = earlier.unwrap_or_else(Timestamp::now);
@@ -106,8 +110,8 @@ impl<K: External> Pass<'_, K> {
         let there = match (self.subject().lookalikes(client).await, since) {
             (Ok(there), _) => there,
             // Nothing of ours can be there, and what is only matters for the message.
-            (Err(_), None) => vec![],
-            (Err(error), Some(_)) => {
+            (Err(_), None) if refusal.class == Class::Conflict => vec![],
+            (Err(error), _) => {
                 return Err(CallError::Unknown(format!(
                     "{refusal}; what is there cannot be looked at: {error}"
                 )));
@@ -178,19 +182,26 @@ impl<K: External> Pass<'_, K> {
             }
         };
         let next = wait.map_or_else(|| self.after(&to), Next::In);
-        self.memo.unwritten = Some(to.clone());
-        self.conclude(&from, to, notice, request_id.as_deref()).await?;
+        self.memo.unwritten = Some((to.clone(), self.asked));
+        let settled = notice.is_none();
+        self.conclude(&from, to, notice, settled, request_id.as_deref()).await?;
         self.memo.unwritten = None;
         Ok(next)
     }
 
     /// Writes an answer down that the API server did not take before.
-    pub(super) async fn catch_up(&mut self, from: &Progress, to: Progress) -> Result<Next, Error> {
+    pub(super) async fn catch_up(
+        &mut self,
+        from: &Progress,
+        to: Progress,
+        asked: Asked,
+    ) -> Result<Next, Error> {
         let next = match &to {
             Progress::New { .. } => Next::In(pace::backoff(self.memo.failures, false)),
             to => self.after(to),
         };
-        self.conclude(from, to, None, None).await?;
+        // What was asked for since then is not dealt with.
+        self.conclude(from, to, None, asked == self.asked, None).await?;
         self.memo.unwritten = None;
         Ok(next)
     }

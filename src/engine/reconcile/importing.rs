@@ -105,7 +105,7 @@ impl<K: External> Pass<'_, K> {
 }
 
 /// Two objects that manage one thing would change it and delete it under each other's hands.
-fn held_by_other(id: &str) -> Notice {
+pub(super) fn held_by_other(id: &str) -> Notice {
     let message = format!(
         "another object manages {id} already; delete that one with deletionPolicy: Retain first, or set managementPolicy: Observe here"
     );

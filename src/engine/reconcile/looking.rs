@@ -1,6 +1,6 @@
 //! Looking at what the vendor has, and setting right what differs.
 
-use super::{Error, Next, Pass, showing::wait_after};
+use super::{Error, Next, Pass, importing::held_by_other, showing::wait_after};
 use crate::{
     engine::{
         external::External,
@@ -37,6 +37,13 @@ impl<K: External> Pass<'_, K> {
         handle: Handle,
         wish: &Wish,
     ) -> Result<Next, Error> {
+        // What was only observed until now, or whose finalizer somebody took off, is ours to change and delete from now on.
+        if !wish.observe_only && !self.held() {
+            if self.is_taken(handle.id()) {
+                return self.wait_slowly(&from, held_by_other(handle.id())).await;
+            }
+            self.object = self.world.journal.hold(&self.object).await?;
+        }
         if let (Progress::Ready { .. }, false, Some(connection)) =
             (&from, wish.changed || wish.asked, &self.connection)
             && let Err(wait) = connection.limits().resync()

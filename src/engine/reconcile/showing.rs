@@ -100,9 +100,9 @@ impl<K: External> Pass<'_, K> {
         from: &Progress,
         to: Progress,
         notice: Option<Notice>,
+        settled: bool,
         request_id: Option<&str>,
     ) -> Result<(), Error> {
-        let settled = notice.is_none();
         let shown = self.shown(&to, notice.as_ref(), settled, request_id);
         if let Some(status) = status::status(&shown, self.object.status(), Timestamp::now()) {
             self.object = self.world.journal.conclude(&self.object, &status).await?;

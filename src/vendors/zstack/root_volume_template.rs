@@ -338,7 +338,7 @@ impl External for RootVolumeTemplate {
 
     /// Only so long that a request that was on its way has arrived: the uuids do the rest.
     fn settle(&self, _: &Client) -> Duration {
-        Duration::from_secs(10)
+        pace::REQUEST_TIMEOUT
     }
 
     /// The job's uuid, sent as `X-Job-UUID`: a UUID of version 5 without dashes. That of the image follows from it.
