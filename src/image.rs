@@ -363,13 +363,29 @@ pub fn observe_needs_import() -> ValidationRule {
     }
 }
 
+/// A rule for the whole object: what was asked for would be lost if something else took its place.
+pub fn import_is_no_afterthought() -> ValidationRule {
+    let (new, old) = ("self.spec.__import__", "oldSelf.spec.__import__");
+    ValidationRule {
+        rule: format!("!has({new}) || (has({old}) && {new} == {old}) || ({OPEN})"),
+        message: Some(
+            "import can be given or changed only before anything is asked for, or after that failed: make a new object"
+                .into(),
+        ),
+        ..ValidationRule::default()
+    }
+}
+
+/// Whether nothing of an object is under way or there, in CEL.
+const OPEN: &str = "has(oldSelf.status) && has(oldSelf.status.phase) && (oldSelf.status.phase == 'Pending' \
+                    || (oldSelf.status.phase == 'Failed' && oldSelf.status.operation.state == 'Failed'))";
+
 /// A rule for a `spec.forProvider` field that the vendor cannot change: it is open until an attempt is under way and
 /// again after one failed, closed otherwise. `field` is the name in YAML, `instead` what to do about it.
 pub fn fixed(field: &str, instead: &str) -> Rule {
     let (new, old) = (format!("self.spec.forProvider.{field}"), format!("oldSelf.spec.forProvider.{field}"));
     Rule::new(format!(
-        "(has({new}) == has({old}) && (!has({new}) || {new} == {old})) || (has(oldSelf.status) && has(oldSelf.status.phase) \
-         && (oldSelf.status.phase == 'Pending' || (oldSelf.status.phase == 'Failed' && oldSelf.status.operation.state == 'Failed')))"
+        "(has({new}) == has({old}) && (!has({new}) || {new} == {old})) || ({OPEN})"
     ))
     .message(&*format!(
         "forProvider.{field} cannot be changed once it is asked for: the vendor has no call for it; {instead}"

@@ -4,7 +4,7 @@
 use crate::{
     account::{CloudAccount, ClusterCloudAccount},
     engine::{self, Shared, external::External},
-    image::{ImageStatus, observe_needs_import},
+    image::{ImageStatus, import_is_no_afterthought, observe_needs_import},
     vendors::{
         aliyun::{batch_compute_image::BatchComputeImage, image_component::ImageComponent},
         volcengine::{aosp_image::AospImage, image_export::ImageExport},
@@ -122,9 +122,12 @@ fn completed(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
             column("Message", ready("message"), "Why it is, or is not, Ready, and what to do about it"),
         ];
         version.additional_printer_columns = Some(first.into_iter().chain(own).chain(last).collect());
-        let schema = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
-        let properties = schema.and_then(|schema| schema.properties.as_mut());
-        if let Some(spec) = properties.and_then(|properties| properties.get_mut("spec")) {
+        let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut())
+        else {
+            continue;
+        };
+        schema.x_kubernetes_validations.get_or_insert_default().insert(0, import_is_no_afterthought());
+        if let Some(spec) = schema.properties.as_mut().and_then(|properties| properties.get_mut("spec")) {
             spec.x_kubernetes_validations.get_or_insert_default().insert(0, observe_needs_import());
         }
     }

@@ -59,7 +59,7 @@ async fn what_is_asked_for_cannot_be_changed_while_it_is_also_for_an_object_that
 }
 
 #[tokio::test]
-async fn an_import_that_comes_too_late_does_not_lose_what_was_asked_for() {
+async fn an_import_that_comes_too_late_is_refused() {
     let world = World::new("race-import").await;
     // Neither the first call nor its repetition is answered.
     world.vendor.set_faults(vec![
@@ -68,7 +68,9 @@ async fn an_import_that_comes_too_late_does_not_lose_what_was_asked_for() {
     ]);
     world.create(component("hasty", json!({}))).await;
     world.until_condition(KIND, "hasty", "Reconciling", "True", "AnswerLost").await;
-    world.patch(KIND, "hasty", json!({ "spec": { "import": { "id": "ic-other" } } })).await;
+    let import = json!({ "spec": { "import": { "id": "ic-other" } } });
+    let refusal = world.try_patch(KIND, "hasty", import).await.unwrap_err();
+    assert!(refusal.contains("import can be given or changed only before"), "{refusal}");
     world.delete(KIND, "hasty").await;
     world.until_gone(KIND, "hasty").await;
     assert_eq!((world.effects(CREATE), world.vendor.aliyun_ecs().count()), (1, 0));
