@@ -2,7 +2,7 @@
 //! calls nobody, and what failed or vanished is made again only when asked for.
 
 use crate::harness::{World, component, condition};
-use serde_json::json;
+use serde_json::{Value, json};
 use vendor_simulator::{Fault, FaultRule, When, aliyun_ecs::Component};
 
 const KIND: &str = "ImageComponent";
@@ -33,6 +33,26 @@ async fn who_observes_changes_nothing() {
     assert!(ledger.effects.is_empty(), "{:#?}", ledger.effects);
     assert!(ledger.calls.iter().all(|call| call.action == "DescribeImageComponents"), "{:#?}", ledger.calls);
     assert!(world.vendor.aliyun_ecs().get(&id).is_some());
+}
+
+#[tokio::test]
+async fn what_was_only_observed_can_be_taken_over_for_good() {
+    let world = World::new("observe-managed").await;
+    let id = world.vendor.aliyun_ecs().seed(Component { name: "theirs".into(), ..Component::default() });
+    let spec = json!({
+        "managementPolicy": "Observe",
+        "import": { "id": id },
+        "forProvider": { "name": null, "componentVersion": null, "content": null },
+    });
+    world.create(component("theirs", spec)).await;
+    world.until_ready(KIND, "theirs").await;
+    world.patch(KIND, "theirs", json!({ "spec": { "managementPolicy": "Managed" } })).await;
+    let held = |object: &Value| object["metadata"]["finalizers"] == json!(["cloudimages.dev/external"]);
+    world.until(KIND, "theirs", "it is held", held).await;
+    world.until_ready(KIND, "theirs").await;
+    world.delete(KIND, "theirs").await;
+    world.until_gone(KIND, "theirs").await;
+    assert!(world.vendor.aliyun_ecs().get(&id).is_none(), "ours to delete now");
 }
 
 #[tokio::test]

@@ -57,13 +57,24 @@ async fn after_a_restart_those_who_do_nothing_hold_up_only_their_own_image() {
         world.create(object).await;
         world.patch_status(KIND, name, json!({ "phase": "Submitting", "operation": operation(state) })).await;
     }
+    // The finalizer alone is no intent where the image that is meant would have had to be stored too.
+    let by_reference = json!({ "forProvider": { "imageId": null, "imageRef": { "name": "nobody" } } });
+    let mut begun = image_export("begun", "", by_reference);
+    begun["metadata"]["finalizers"] = json!(["cloudimages.dev/external"]);
+    world.create(begun).await;
     world.start_operator().await;
+    world.until_condition(KIND, "begun", "Reconciling", "True", "ReferenceNotReady").await;
     world.create(image_export("free", IMAGE, json!({}))).await;
     world.until(KIND, "free", "it runs", is_building).await;
     world.create(image_export("held", "image-1", json!({}))).await;
     let message = world.until_condition(KIND, "held", "Reconciling", "True", "WaitsForOther").await;
     assert!(message.contains("ImageExport turn-restart/unclear"), "{message}");
     assert_eq!(world.effects(CREATE), 1);
+
+    // Being asked to, the operator looks once more what became of the call: nothing, so it is made again.
+    world.request(KIND, "unclear", "look").await;
+    world.until(KIND, "unclear", "it runs", is_building).await;
+    assert_eq!(world.effects(CREATE), 2);
 }
 
 /// Both are called `base`; and what the reference means changes while the export runs.
