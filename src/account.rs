@@ -221,6 +221,7 @@ pub struct AliyunAccount {
 /// An account at Volcengine.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(oldSelf.acep) || !has(oldSelf.acep.productId) || (has(self.acep) && has(self.acep.productId) && self.acep.productId == oldSelf.acep.productId)").message("acep.productId cannot be changed or removed: images are listed by it; make a new account"))]
 pub struct VolcengineAccount {
     /// The region, 1 to 64 characters; cannot be changed. Example: `cn-beijing`.
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9-]+$"))]
@@ -256,8 +257,8 @@ pub struct VolcengineEcsApi {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AcepApi {
-    /// The cloud phone product whose images are listed, 1 to 64 characters; an AospImage may name its own.
-    /// Example: `"1749281594201"`.
+    /// The cloud phone product whose images are listed, 1 to 64 characters; an AospImage may name its own. Cannot be
+    /// changed or removed once it is set. Example: `"1749281594201"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub product_id: Option<String>,

@@ -157,7 +157,8 @@ pub enum RecreatePolicy {
     "message": "import needs exactly one of id and match"
 }]))]
 pub struct Import<M> {
-    /// The vendor's id of the image, 1 to 256 characters, as it would stand in `status.imageId`. Example: `ic-bp67acfmxazb4p`.
+    /// The vendor's id of the image, 1 to 256 characters, as it would stand in `status.imageId`; for an ImageExport, that
+    /// of its task, as in `status.taskId`. Example: `ic-bp67acfmxazb4p`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub id: Option<String>,
@@ -216,7 +217,7 @@ pub struct ImageStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = ID))]
     pub task_id: Option<String>,
-    /// How far the build is, in percent (0 to 100), where the vendor tells it.
+    /// How far the build is, in percent (0 to 100), where the vendor tells it; written in steps of a quarter or more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub progress: Option<i32>,

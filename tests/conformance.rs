@@ -1,5 +1,5 @@
-//! What every kind must stand, by its line in the registry and its sample alone: every fault that the simulated vendors
-//! know, on the creating call, on the calls that look, and on those that change and delete. Whatever happens, the vendor
+//! What every kind must stand, by its line in the registry and its sample alone: every way to lose, delay or spoil an
+//! answer, on the creating call, on the calls that look, and on those that change and delete. Whatever happens, the vendor
 //! makes one thing, a person need not help unless nobody could know, and nothing is left in the end.
 
 #[path = "harness/harness.rs"]

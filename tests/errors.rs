@@ -7,7 +7,7 @@ mod creating;
 mod server;
 
 use cloud_image_operator::{
-    account::{AccountVendor, AcepApi, SecretRef, VolcengineAccount},
+    account::{AccountVendor, AcepApi, SecretRef, VolcengineAccount, ZstackAccount},
     engine::{
         external::{Connect, External, Submitted},
         progress::Handle,
@@ -15,6 +15,7 @@ use cloud_image_operator::{
     vendors::{
         aliyun::{errors, image_component::ImageComponent},
         volcengine::{self, aosp_image::AospImage},
+        zstack::{self, root_volume_template::RootVolumeTemplate},
     },
     wire::{
         CallError, Class, Http,
@@ -254,6 +255,26 @@ async fn an_answer_is_read_up_to_its_greatest_length() {
         assert_eq!(verdict, expected, "{length} bytes: {told}");
         assert_eq!(verdict == Unknown, told.contains("more than the 8 MiB"), "{told}");
     }
+}
+
+// ---- Lists -----------------------------------------------------------------------------------------------------------
+
+/// One that answers every page with its first.
+#[tokio::test]
+async fn a_list_of_zstack_s_that_never_goes_on_is_not_read_for_ever() {
+    let rows: Vec<_> = (0..1000).map(|number| json!({ "uuid": format!("{number:032x}") })).collect();
+    let page = answer(200, &json!({ "inventories": rows }).to_string());
+    let server = Server::start(vec![page; 10]).await;
+    let zstack = ZstackAccount { endpoint: server.url(), ..ZstackAccount::default() };
+    let account = AccountVendor { zstack: Some(zstack), ..AccountVendor::default() };
+    let material = creating::material(&server.url(), &KEYS, http(Duration::from_secs(5)));
+    let client = zstack::Client::connect(&account, material).expect("a client");
+    let look = async |id: &str| RootVolumeTemplate::observe(&client, "", &[Handle::image(id)]).await;
+    assert!(look("not a uuid").await.expect("nothing was asked").is_empty());
+    assert_eq!(server.requests(), 0);
+    let seen = look("0123456789abcdef0123456789abcdef").await;
+    assert!(matches!(seen, Err(CallError::Unknown(_))), "{seen:?}");
+    assert_eq!(server.requests(), 4, "two pages, twice");
 }
 
 // ---- Nothing is sent twice -------------------------------------------------------------------------------------------

@@ -35,8 +35,8 @@ impl Journal {
         Self { client }
     }
 
-    /// Stores the intent of the first attempt: the finalizer is the intent, since it is never put on for anything else.
-    /// Guarded by `object`'s resourceVersion: a stale cache gets 409 and no permit.
+    /// Stores the intent of the first attempt of an object that never waited and refers to no other: there, the finalizer
+    /// is the intent. Guarded by `object`'s resourceVersion: a stale cache gets 409 and no permit.
     pub async fn first_permit<K: External>(
         &self,
         object: &K,
@@ -46,7 +46,7 @@ impl Journal {
         Ok((object, Permit(intent)))
     }
 
-    /// Stores the intent of any other attempt, in `status`. Guarded.
+    /// Stores the intent of any other attempt, in `status`, on an object that has the finalizer already. Guarded.
     pub async fn permit<K: External>(
         &self,
         object: &K,
@@ -57,7 +57,8 @@ impl Journal {
         Ok((object, Permit(intent)))
     }
 
-    /// Puts our finalizer on. Guarded.
+    /// Puts our finalizer on. Guarded. Besides being the intent of a first attempt, it holds imports and what was only
+    /// observed until now, and goes before the intent of an object that waited or refers to another.
     pub async fn hold<K: External>(&self, object: &K) -> Result<K, kube::Error> {
         let mut finalizers = object.finalizers().to_vec();
         if !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {

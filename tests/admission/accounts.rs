@@ -238,6 +238,28 @@ async fn allowed_namespaces() {
 }
 
 #[tokio::test]
+async fn a_product_id_may_be_added_but_not_changed_or_removed() {
+    let world = World::empty("product-id").await;
+    let fixed = "acep.productId cannot be changed or removed: images are listed by it; make a new account";
+    let object = with(&full("volcengine"), "spec.volcengine.acep", Value::Null);
+    world.create(object.clone()).await;
+    let acep = |acep: Value| json!({ "spec": { "volcengine": { "acep": acep } } });
+    for good in [
+        acep(json!({ "region": "cn-north-1" })),
+        acep(json!({ "productId": "1" })),
+        acep(json!({ "region": "cn-beijing" })),
+    ] {
+        assert_accepted(patch(&world, &object, &good).await, &good.to_string());
+        // A change that is accepted is only tried.
+        world.patch("CloudAccount", "a", good).await;
+    }
+    for bad in [acep(json!({ "productId": "2" })), acep(json!({ "productId": null })), acep(Value::Null)] {
+        let answer = patch(&world, &object, &bad).await;
+        assert_refused(answer, &[("spec.volcengine", fixed)], &bad.to_string());
+    }
+}
+
+#[tokio::test]
 async fn an_account_stays_where_it_is() {
     let world = World::empty("stays").await;
     let region = "cannot be changed: images were made there; make a new account";

@@ -1,4 +1,4 @@
-//! Every fault that the simulated vendors know, and where it hits.
+//! Every way to lose, delay or spoil an answer, and where it hits.
 
 use super::subject::Calls;
 use vendor_simulator::{Fault, FaultRule, When};

@@ -1,5 +1,7 @@
-//! `TestImage`: the shortest kind that there can be, to show that one file is all that a kind needs. It stands for
-//! BatchCompute's `CreateImage` too, with a name as its only parameter.
+//! `TestImage`: the skeleton of a kind, to show that one file is all that a kind needs. It stands for BatchCompute's
+//! `CreateImage` too, with a name as its only parameter, and borrows what the vendor has already: its client, the other
+//! kind's `match`, and the simulator's call. A real kind also has rules (`fixed`, `maxLength`), `lookalikes` and a `find`
+//! that finds.
 
 use cloud_image_operator::{
     engine::{
@@ -9,7 +11,7 @@ use cloud_image_operator::{
     },
     image::{ImageSpec, ImageStatus},
     vendors::aliyun::{Client, batch_compute_image::BatchComputeMatch},
-    wire::{CallError, Class, Effect, encode::lower_camel},
+    wire::{CallError, Effect, encode::lower_camel},
 };
 use http::Method;
 use jiff::Timestamp;
@@ -51,6 +53,9 @@ struct TestParameters {
 struct Created {
     id: String,
 }
+
+/// The code about the image itself. Others of its class are about something else that is missing.
+const NO_IMAGE: &str = "InvalidResource.NotFound";
 
 // ---- How one becomes the other -------------------------------------------------------------------------------------
 
@@ -112,7 +117,7 @@ impl External for TestImage {
                     let product = Product { image_id, artifact: None, at_provider };
                     seen.insert(handle.clone(), Observation::Ready(product));
                 }
-                Err(CallError::Refused(refusal)) if refusal.class == Class::NotFound => {}
+                Err(CallError::Refused(refusal)) if refusal.code == NO_IMAGE => {}
                 Err(error) => return Err(error),
             }
         }
@@ -146,7 +151,7 @@ impl External for TestImage {
             vec![],
         );
         match call.await {
-            Err(CallError::Refused(refusal)) if refusal.class == Class::NotFound => Ok(Deletion::Gone),
+            Err(CallError::Refused(refusal)) if refusal.code == NO_IMAGE => Ok(Deletion::Gone),
             done => done.map(|_| Deletion::Gone),
         }
     }

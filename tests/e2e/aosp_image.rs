@@ -1,6 +1,6 @@
 //! Images of cloud phones: built once though the API has no token, changed in place, deleted in shared calls.
 
-use crate::harness::{World, aosp_image, condition};
+use crate::harness::{World, aosp_image, condition, volcengine_account};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -63,12 +63,10 @@ async fn an_image_is_built_changed_in_place_and_deleted() {
 #[tokio::test]
 async fn without_a_product_id_nothing_is_built() {
     let world = World::at_volcengine("aosp-product").await;
-    let account = json!({ "spec": { "volcengine": { "acep": { "productId": null } } } });
-    world.patch("CloudAccount", "default", account).await;
-    let generation_seen =
-        |account: &Value| account["status"]["observedGeneration"] == account["metadata"]["generation"];
-    world.until("CloudAccount", "default", "its change is seen", generation_seen).await;
-    world.create(aosp_image("phone", json!({}))).await;
+    let mut account = volcengine_account("bare", world.volcengine_endpoint());
+    json_patch::merge(&mut account, &json!({ "spec": { "volcengine": { "acep": { "productId": null } } } }));
+    world.create(account).await;
+    world.create(aosp_image("phone", json!({ "accountRef": { "name": "bare" } }))).await;
     let message = world.until_condition(KIND, "phone", "Reconciling", "True", "ProductIdMissing").await;
     assert!(message.contains("acep.productId") && message.contains("forProvider.productId"), "{message}");
     assert_eq!(world.vendor.ledger().calls, []);

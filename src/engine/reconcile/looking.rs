@@ -107,7 +107,7 @@ impl<K: External> Pass<'_, K> {
                 }
                 Comparison::Amendable(fields) if self.memo.amended >= pace::AMENDMENTS => {
                     let message = format!(
-                        "{} was set at the vendor {} times and does not stay; somebody else sets it too",
+                        "{} was set at the vendor {} times and does not stay: somebody else sets it too, or the vendor does not keep all of it",
                         fields.join(", "),
                         self.memo.amended
                     );

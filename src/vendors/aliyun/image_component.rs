@@ -194,7 +194,7 @@ struct Created {
 #[serde(rename_all = "PascalCase")]
 struct Page {
     #[serde(default)]
-    image_component: Set,
+    image_component: Option<Set>,
     #[serde(default)]
     next_token: Option<String>,
 }
@@ -203,48 +203,28 @@ struct Page {
 #[serde(rename_all = "PascalCase")]
 struct Set {
     #[serde(default)]
-    image_component_set: Vec<Value>,
+    image_component_set: Option<Vec<Value>>,
 }
 
-/// A row of DescribeImageComponents, keys in lowerCamelCase as in `status.atProvider`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+impl Page {
+    fn rows(self) -> Vec<Value> {
+        self.image_component.and_then(|set| set.image_component_set).unwrap_or_default()
+    }
+}
+
+/// The part of a row of DescribeImageComponents that decides something.
+#[derive(Debug)]
 struct Component {
     image_component_id: String,
-    #[serde(default)]
     name: String,
-    #[serde(default)]
     component_version: String,
-    #[serde(default)]
     component_type: String,
-    #[serde(default)]
     system_type: String,
-    #[serde(default)]
     description: String,
-    #[serde(default)]
     content: String,
-    #[serde(default)]
     creation_time: String,
-    #[serde(default)]
     resource_group_id: String,
-    #[serde(default)]
-    tags: Tags,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Tags {
-    #[serde(default)]
-    tag: Vec<TagRow>,
-}
-
-/// Rows say `TagKey` and `TagValue` where requests say `Key` and `Value`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct TagRow {
-    #[serde(alias = "key")]
-    tag_key: String,
-    #[serde(default, alias = "value")]
-    tag_value: String,
+    tags: Vec<Tag>,
 }
 
 /// DescribeImageComponents with all its pages; rows in lowerCamelCase.
@@ -258,9 +238,10 @@ async fn describe(
         params.extend_from_slice(filter);
         params.extend(token.map(|token| pair("NextToken", token)));
         async move {
-            let page: Page =
+            let mut page: Page =
                 client.ecs("DescribeImageComponents", Effect::Read, region, &params).await?.value;
-            Ok(pages::Page { rows: page.image_component.image_component_set, next: page.next_token })
+            let next = page.next_token.take();
+            Ok(pages::Page { rows: page.rows(), next })
         }
     };
     pages::all("imageComponentId", read, |_| false).await
@@ -486,7 +467,7 @@ impl ComponentParameters {
             Some(tags) => tags,
         };
         let present: BTreeMap<_, _> =
-            component.tags.tag.iter().map(|row| (row.tag_key.as_str(), row.tag_value.as_str())).collect();
+            component.tags.iter().map(|tag| (tag.key.as_str(), tag.value.as_str())).collect();
         let set = wanted
             .iter()
             .filter(|tag| present.get(tag.key.as_str()) != Some(&tag.value.as_str()))
@@ -515,8 +496,31 @@ fn product(id: &str, row: &Value) -> Product {
     Product { image_id: Some(id.to_owned()), artifact: None, at_provider: row.clone() }
 }
 
+/// `None`: it has no id. Keys in lowerCamelCase. What is absent or of another type than documented must not hide the rest.
 fn read(row: &Value) -> Option<Component> {
-    Component::deserialize(row).ok()
+    let text = |name| row.get(name).and_then(Value::as_str).map(str::to_owned);
+    let rest = |name| text(name).unwrap_or_default();
+    Some(Component {
+        image_component_id: text("imageComponentId")?,
+        name: rest("name"),
+        component_version: rest("componentVersion"),
+        component_type: rest("componentType"),
+        system_type: rest("systemType"),
+        description: rest("description"),
+        content: rest("content"),
+        creation_time: rest("creationTime"),
+        resource_group_id: rest("resourceGroupId"),
+        tags: row["tags"]["tag"].as_array().into_iter().flatten().filter_map(read_tag).collect(),
+    })
+}
+
+/// `None`: it has no key. Rows say `TagKey` and `TagValue` where requests say `Key` and `Value`.
+fn read_tag(row: &Value) -> Option<Tag> {
+    let text = |name, other| row.get(name).or_else(|| row.get(other)).and_then(Value::as_str);
+    Some(Tag {
+        key: text("tagKey", "key")?.to_owned(),
+        value: text("tagValue", "value").unwrap_or_default().to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -567,6 +571,36 @@ mod tests {
         ];
         for (name, change, expected) in table {
             assert_eq!(parameters().compare(&component(change), false), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_not_as_documented_still_counts() {
+        let odd = component(|row| {
+            (row["Description"], row["CreationTime"]) = (Value::Null, 7.into());
+            row["Tags"]["Tag"][1]["TagValue"] = Value::Null;
+        });
+        assert_eq!(parameters().compare(&odd, false), Comparison::Same);
+        for tags in [Value::Null, "none".into(), serde_json::json!({ "Tag": null })] {
+            let untagged = component(|row| {
+                row["Tags"] = tags;
+                row["Content"] = "RUN false".into();
+            });
+            assert!(untagged.tags.is_empty());
+            assert_eq!(parameters().compare(&untagged, false), Comparison::Fixed(vec!["content".into()]));
+        }
+        assert!(read(&serde_json::json!({ "imageComponentId": null })).is_none());
+    }
+
+    #[test]
+    fn a_page_without_rows_is_empty() {
+        for page in [
+            serde_json::json!({}),
+            serde_json::json!({ "ImageComponent": null }),
+            serde_json::json!({ "ImageComponent": {} }),
+            serde_json::json!({ "ImageComponent": { "ImageComponentSet": null } }),
+        ] {
+            assert!(Page::deserialize(&page).unwrap().rows().is_empty(), "{page}");
         }
     }
 

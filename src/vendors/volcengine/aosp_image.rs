@@ -65,7 +65,8 @@ pub struct AospParameters {
     pub image_name: Option<String>,
 
     /// A remark, 1 to 256 characters. Can be changed. At the vendor, the operator's marker in brackets, of about 60
-    /// characters, stands before it: it is how a build whose answer was lost is found again. Example: `nightly build`.
+    /// characters, stands before it: it is how a build whose answer was lost is found again. How long a remark may be is
+    /// not documented: if the vendor cuts this one, the object says so, then shorten it. Example: `nightly build`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     #[x_kube(validation = Rule::new("!self.contains('[cloudimages.dev/')").message("imageAnnotation must not contain [cloudimages.dev/: that is the operator's marker"))]
@@ -337,10 +338,7 @@ impl External for AospImage {
     async fn recover(&self, client: &Client, token: &str, since: Timestamp) -> Result<Recovered, CallError> {
         let rows = list(client, &self.lane(client), json!({})).await?;
         let rows: Vec<_> = rows.iter().filter_map(Row::read).collect();
-        // A spec that has changed since may name it differently than the call did.
-        let name = self.spec.for_provider.image_name.as_deref();
-        let sent = name.filter(|_| self.metadata.generation == Some(1));
-        Ok(candidates(&rows, token, since, sent))
+        Ok(candidates(&rows, token, since, self.name_sent()))
     }
 
     async fn observe(
@@ -408,6 +406,15 @@ impl External for AospImage {
                 }))
             }
         }
+    }
+}
+
+impl AospImage {
+    /// What the call named the image, where that is known: a spec that has changed since may name it differently. The API
+    /// server raises the generation once more when the object is to go.
+    fn name_sent(&self) -> Option<&str> {
+        let first = 1 + i64::from(self.metadata.deletion_timestamp.is_some());
+        self.spec.for_provider.image_name.as_deref().filter(|_| self.metadata.generation == Some(first))
     }
 }
 
@@ -552,6 +559,7 @@ fn observation(value: &Value) -> Option<Observation> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     fn row(id: &str, name: &str, remark: &str, created: i64) -> Row {
         let row = json!({ "imageId": id, "imageName": name, "imageRemark": remark, "imageStatus": 2, "createAt": created });
@@ -658,6 +666,20 @@ mod tests {
             assert_eq!(find(&[row("mute", "n", cut_off, 10_001)]), mute, "{cut_off}");
         }
         assert_eq!(find(&[row("x", "n", "[cloudimages.dev/b-", 10_001)]), found(&[]), "another's marker");
+    }
+
+    #[test]
+    fn the_name_is_known_until_the_spec_changes() {
+        for (deleting, generation, known) in
+            [(false, 1, true), (false, 2, false), (true, 2, true), (true, 3, false)]
+        {
+            let mut image =
+                AospImage::new("a", serde_json::from_value(json!({ "forProvider": {} })).unwrap());
+            image.spec.for_provider = named("n", None);
+            image.metadata.generation = Some(generation);
+            image.metadata.deletion_timestamp = deleting.then_some(Time(Timestamp::UNIX_EPOCH));
+            assert_eq!(image.name_sent(), known.then_some("n"), "{deleting} {generation}");
+        }
     }
 
     #[test]

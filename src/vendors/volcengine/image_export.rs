@@ -154,10 +154,11 @@ impl Task {
         created >= from && call.latest.is_none_or(|latest| created <= latest)
     }
 
-    /// Whether it ended well and is a call's only if the clocks differ: it may have been there before, with another bucket
-    /// and prefix. One that runs was not, since it would have been in the way.
+    /// Whether it ended well and may have been there before a call, with another bucket and prefix: it is the call's only
+    /// if the clocks differ, or it is not known when either of them was. One that runs was not, since it would have been in
+    /// the way.
     fn may_be_older(&self, call: Call) -> bool {
-        self.has_ended() && self.created.is_some_and(|created| created < call.sent)
+        self.status == "Succeeded" && (!call.known || self.created.is_none_or(|created| created < call.sent))
     }
 }
 
@@ -167,17 +168,19 @@ struct Call {
     earliest: Timestamp,
     sent: Timestamp,
     latest: Option<Timestamp>,
+    known: bool,
 }
 
 impl Call {
-    /// `known`: the time of the call is stored. Otherwise all that is known is that it was not sent earlier.
+    /// `known`: the time of the call is stored. Otherwise all that is known is that it was not sent earlier, and an export
+    /// from the console may have ended before it.
     fn new(earliest: Timestamp, known: bool) -> Self {
         let after = |time: SignedDuration| earliest.checked_add(time).ok();
         // Clocks that are right are not equal.
         let sent = after(pace::SKEW - SignedDuration::from_mins(1));
         // Storing the intent, sending, and a vendor that takes its time have to fit in as well.
         let latest = after(pace::SKEW * 3);
-        Self { earliest, sent: sent.unwrap_or(earliest), latest: latest.filter(|_| known) }
+        Self { earliest, sent: sent.unwrap_or(earliest), latest: latest.filter(|_| known), known }
     }
 }
 
@@ -480,8 +483,20 @@ mod tests {
             let is = task(status, minutes).may_be_of(Call::new(earliest, known));
             assert_eq!(is, expected, "{status} {minutes} {known}");
         }
-        let older = |status: &str, minutes| task(status, minutes).may_be_older(Call::new(earliest, true));
-        assert!(older("Succeeded", -2) && !older("Succeeded", 0) && !older("Running", -2));
+        for (status, minutes, known, expected) in [
+            ("Succeeded", -2, true, true),
+            ("Succeeded", 0, true, false),
+            ("Running", -2, true, false),
+            ("Succeeded", 0, false, true),
+            ("Succeeded", 31, false, true),
+            ("Running", 0, false, false),
+            ("Failed", 0, false, false),
+        ] {
+            let is = task(status, minutes).may_be_older(Call::new(earliest, known));
+            assert_eq!(is, expected, "older: {status} {minutes} {known}");
+        }
+        let undated = Task::read(&json!({"id": "t", "status": "Succeeded"})).unwrap();
+        assert!(undated.may_be_older(Call::new(earliest, true)));
         assert!(
             task("Running", 0).may_be_of(Call::new(Timestamp::UNIX_EPOCH, false)),
             "a call of unknown time"

@@ -9,7 +9,7 @@ use crate::{
         progress::{Comparison, Deletion, Failure, Handle, Observation, Product, Recovered},
     },
     image::{ImageSpec, ImageStatus, OperationState, fixed},
-    wire::{CallError, Class, Effect, Refusal, encode},
+    wire::{CallError, Class, Effect, Refusal, encode, pages},
 };
 use http::Method;
 use jiff::Timestamp;
@@ -238,23 +238,24 @@ fn read(row: &Value) -> Inventory {
 
 /// QueryImage, all pages; dates with their zone.
 async fn query(client: &Client, conditions: &[String]) -> Result<Vec<Value>, CallError> {
-    let mut rows = vec![];
-    loop {
-        let (start, limit) = (rows.len().to_string(), PAGE.to_string());
+    let limit = PAGE.to_string();
+    let read = |start: Option<String>| {
+        let start = start.unwrap_or_else(|| "0".into());
         let mut pairs = vec![("limit", limit.as_str()), ("start", start.as_str())];
         pairs.extend(conditions.iter().map(|condition| ("q", condition.as_str())));
         let target = format!("/v1/images?{}", encode::sorted(pairs));
         let call = Call::new("QueryImage", Effect::Read, Method::GET, target);
-        let page = client.ask::<Page>(&call).await?.0.value.inventories;
-        let last = page.len() < PAGE;
-        rows.extend(page);
-        if last {
-            for row in &mut rows {
-                dates::with_zone(row, &client.0.zone);
-            }
-            return Ok(rows);
+        async move {
+            let rows = client.ask::<Page>(&call).await?.0.value.inventories;
+            let next = start.parse::<usize>().unwrap_or_default() + PAGE;
+            Ok(pages::Page { next: (rows.len() >= PAGE).then(|| next.to_string()), rows })
         }
+    };
+    let mut rows = pages::all("uuid", read, |_| false).await?;
+    for row in &mut rows {
+        dates::with_zone(row, &client.0.zone);
     }
+    Ok(rows)
 }
 
 /// One image; a missing one is an empty list to the vendor.
@@ -410,7 +411,10 @@ impl External for RootVolumeTemplate {
         // What a person names by annotation may be anything.
         let is_uuid = |id: &&str| id.bytes().all(|byte| byte.is_ascii_hexdigit());
         let uuids: Vec<_> = handles.iter().map(Handle::id).filter(is_uuid).collect();
-        let rows = query(client, &[format!("uuid?={}", uuids.join(","))]).await?;
+        let rows = match &uuids[..] {
+            [] => vec![],
+            uuids => query(client, &[format!("uuid?={}", uuids.join(","))]).await?,
+        };
         let mut rows: HashMap<_, _> = rows.into_iter().map(|row| (read(&row).uuid, row)).collect();
         let mut seen = HashMap::new();
         for handle in handles {
@@ -489,6 +493,11 @@ impl RootVolumeTemplate {
             OperationState::Succeeded => true,
             // It may have been deleted softly; the spec may have changed since.
             OperationState::Missing => since.is_some_and(|since| image.is_young(since)),
+            // The build went wrong, and the spec has changed for the next attempt; or the vendor refused it, and somebody
+            // else took the uuid since.
+            OperationState::Failed if matches!(image.status.as_str(), "Error" | "Deleted") => {
+                since.is_some_and(|since| image.is_young(since))
+            }
             _ => since.is_some_and(|since| self.fits(image, since)),
         }
     }
@@ -744,6 +753,34 @@ mod tests {
         assert!(matches!(seen("Migrating"), Some(Observation::Building { note: Some(_), .. })));
         let disabled = Standing::Image(row(json!({ "status": "Ready", "state": "Disabled" })));
         assert!(matches!(observed(disabled), Some(Observation::Building { note: Some(_), .. })));
+    }
+
+    #[test]
+    fn an_image_of_a_chosen_uuid_is_ours_as_far_as_it_is_known() {
+        let is_ours = |state: &str, change: Value| {
+            let status = json!({ "operation": {
+                "action": "a", "token": "t", "attempt": 1, "startedAt": "2026-11-21T12:00:00Z", "state": state,
+            } });
+            let spec = json!({ "forProvider": parameters(json!({ "name": "changed since" })) });
+            let mut template = RootVolumeTemplate::new("t", serde_json::from_value(spec).unwrap());
+            template.status = Some(serde_json::from_value(status).unwrap());
+            let mut row = row(json!({ "createDate": "2026-11-21T12:01:00Z" }));
+            json_patch::merge(&mut row, &change);
+            template.is_ours(&read(&row))
+        };
+        let old = json!({ "status": "Error", "createDate": "2026-11-20T12:00:00Z" });
+        for (state, change, expected) in [
+            ("Succeeded", json!({}), true),
+            ("Missing", json!({}), true),
+            ("Running", json!({}), false),
+            ("Running", json!({ "name": "changed since" }), true),
+            ("Failed", json!({ "status": "Error" }), true),
+            ("Failed", json!({ "status": "Deleted" }), true),
+            ("Failed", json!({ "status": "Ready" }), false),
+            ("Failed", old, false),
+        ] {
+            assert_eq!(is_ours(state, change.clone()), expected, "{state} {change}");
+        }
     }
 
     #[test]
