@@ -85,8 +85,7 @@ impl World {
     }
 
     fn progress(stored: &Stored) -> Progress {
-        status::progress(stored.status.as_ref(), stored.held, Some(Timestamp::UNIX_EPOCH), || token(1))
-            .unwrap()
+        status::progress(stored.status.as_ref(), stored.held, || token(1)).unwrap()
     }
 
     /// One pass, as `engine::reconcile` makes it.

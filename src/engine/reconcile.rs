@@ -142,9 +142,8 @@ struct Pass<'a, K: External> {
 impl<K: External> Pass<'_, K> {
     async fn run(&mut self) -> Result<Next, Error> {
         let uid = self.uid();
-        let born = self.object.meta().creation_timestamp.as_ref().map(|time| time.0);
         let asked = may_be_asked(&self.object);
-        let progress = match status::progress(self.object.status(), asked, born, || K::token(&uid, 1)) {
+        let progress = match status::progress(self.object.status(), asked, || K::token(&uid, 1)) {
             Ok(progress) => progress,
             Err(garbled) => {
                 let progress = Progress::New { attempt: 1, tried: None };
@@ -402,6 +401,10 @@ impl<K: External> Pass<'_, K> {
     fn uid(&self) -> String {
         self.object.uid().unwrap_or_default()
     }
+    /// No call was made before this moment, where it is not known when one was.
+    fn born(&self) -> Option<Timestamp> {
+        self.object.meta().creation_timestamp.as_ref().map(|time| time.0)
+    }
     fn claimant(&self) -> (String, Place) {
         (self.uid(), self.world.place)
     }
@@ -441,7 +444,7 @@ fn asked_of<K: External>(object: &K) -> Asked {
 
 /// Whether the vendor may be at work for an object that this process has not met yet.
 pub(super) fn may_be_under_way<K: External>(object: &K) -> bool {
-    let progress = status::progress(object.status(), may_be_asked(object), None, String::new);
+    let progress = status::progress(object.status(), may_be_asked(object), String::new);
     is_held(object) && progress.is_ok_and(|progress| progress.under_way())
 }
 

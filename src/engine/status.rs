@@ -82,19 +82,18 @@ pub struct Shown<'a> {
 )]
 pub struct Garbled(OperationState);
 
-/// Reads progress back. `held`: our finalizer is on the object; `born`: the object's creation time.
+/// Reads progress back. `held`: our finalizer is on the object.
 ///
 /// The finalizer is put on as the intent of attempt 1, so "finalizer, no operation" means: asked, answer unknown.
 pub fn progress(
     status: Option<&ImageStatus>,
     held: bool,
-    born: Option<Timestamp>,
     first_token: impl FnOnce() -> String,
 ) -> Result<Progress, Garbled> {
     let Some((status, operation)) = status.and_then(|status| Some((status, status.operation.as_ref()?)))
     else {
         return Ok(if held {
-            Progress::Submitting(Intent { token: first_token(), attempt: 1, since: born, reference: None })
+            Progress::Submitting(Intent { token: first_token(), attempt: 1, since: None, reference: None })
         } else {
             Progress::New { attempt: 1, tried: None }
         });

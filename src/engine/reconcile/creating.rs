@@ -40,7 +40,7 @@ impl<K: External> Pass<'_, K> {
             return self.not_clear(from, attempt, error).await;
         }
         let uid = self.uid();
-        let earlier = from.intent().filter(|_| replay).and_then(|intent| intent.since);
+        let earlier = from.intent().filter(|_| replay).and_then(|intent| intent.since.or(self.born()));
         let since = earlier.unwrap_or_else(Timestamp::now);
         let reference = self.resolved.clone();
         let intent = Intent { token: K::token(&uid, attempt), attempt, since: Some(since), reference };
@@ -229,7 +229,7 @@ impl<K: External> Pass<'_, K> {
         if let Some(wait) = settled.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero()) {
             return Ok(Next::In(wait));
         }
-        let since = before(intent.since);
+        let since = before(intent.since.or(self.born()));
         let recovered = match self.subject().recover(client, &intent.token, since).await {
             Ok(Recovered::Candidates(handles)) => Recovered::Candidates(self.not_taken(handles)),
             Ok(Recovered::Undecidable(mut ids)) => {

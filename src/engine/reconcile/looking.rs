@@ -193,7 +193,7 @@ impl<K: External> Pass<'_, K> {
 
     pub(super) fn overdue(&self, progress: &Progress) -> Option<Duration> {
         let limit = Duration::from(self.spec().timeout);
-        let since = progress.intent()?.since?;
+        let since = progress.intent()?.since.or(self.born())?;
         let taken = Duration::try_from(Timestamp::now().duration_since(since)).ok()?;
         (taken > limit).then_some(limit)
     }
