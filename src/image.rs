@@ -364,13 +364,20 @@ pub fn observe_needs_import() -> ValidationRule {
     }
 }
 
-/// A rule for the whole object: what was asked for would be lost if something else took its place.
+/// A rule for the whole object: what was asked for would be lost if something else took its place. To name what is there
+/// is how a managed object becomes one that only observes.
 pub fn import_is_no_afterthought() -> ValidationRule {
     let (new, old) = ("self.spec.__import__", "oldSelf.spec.__import__");
+    let names = |id: &str| format!("(has(oldSelf.status.{id}) && {new}.id == oldSelf.status.{id})");
+    let there = format!("has({new}.id) && ({} || {})", names("imageId"), names("taskId"));
     ValidationRule {
-        rule: format!("!has({new}) || (has({old}) && {new} == {old}) || ({OPEN})"),
+        rule: format!(
+            "!has({new}) || (has({old}) && {new} == {old}) || ({OPEN}) \
+             || (has(oldSelf.status) && has(oldSelf.status.phase) && oldSelf.status.phase == 'Ready' && {there})"
+        ),
         message: Some(
-            "import can be given or changed only before anything is asked for, or after that failed: make a new object"
+            "import can be given or changed only before anything is asked for, after that failed, or to name what is there; \
+             make a new object"
                 .into(),
         ),
         ..ValidationRule::default()

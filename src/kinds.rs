@@ -5,11 +5,7 @@ use crate::{
     account::{CloudAccount, ClusterCloudAccount},
     engine::{self, Shared, external::External},
     image::{ImageStatus, import_is_no_afterthought, observe_needs_import},
-    vendors::{
-        aliyun::{batch_compute_image::BatchComputeImage, image_component::ImageComponent},
-        volcengine::{aosp_image::AospImage, image_export::ImageExport},
-        zstack::root_volume_template::RootVolumeTemplate,
-    },
+    vendors::{aliyun, volcengine, zstack},
 };
 use futures::future::BoxFuture;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
@@ -21,11 +17,11 @@ use std::{fmt::Debug, marker::PhantomData};
 
 /// Every image kind.
 pub static KINDS: &[&dyn Kind] = &[
-    &Of::<AospImage>::new("Volcengine", "ACEP", "2025-05-01"),
-    &Of::<ImageExport>::new("Volcengine", "ECS", "2020-04-01"),
-    &Of::<ImageComponent>::new("Alibaba Cloud", "ECS", "2014-05-26"),
-    &Of::<BatchComputeImage>::new("Alibaba Cloud", "BatchCompute", "2015-11-11"),
-    &Of::<RootVolumeTemplate>::new("ZStack", "Cloud", "v1"),
+    &Of::<volcengine::aosp_image::AospImage>::new("Volcengine", "ACEP", "2025-05-01"),
+    &Of::<volcengine::image_export::ImageExport>::new("Volcengine", "ECS", "2020-04-01"),
+    &Of::<aliyun::image_component::ImageComponent>::new("Alibaba Cloud", "ECS", "2014-05-26"),
+    &Of::<aliyun::batch_compute_image::BatchComputeImage>::new("Alibaba Cloud", "BatchCompute", "2015-11-11"),
+    &Of::<zstack::root_volume_template::RootVolumeTemplate>::new("ZStack", "Cloud", "v1"),
 ];
 
 /// One image kind, as the rest of the program sees it.

@@ -110,6 +110,10 @@ async fn everything_else_can_be_changed() {
         let answer = patch(&world, &object, &json!({ "spec": change })).await;
         assert_accepted(answer, &change.to_string());
     }
+    let import = json!({ "spec": { "import": { "id": "ic-2" } } });
+    let sentence = "import can be given or changed only before anything is asked for, after that failed, or to name what is there";
+    let refusal = patch(&world, &object, &import).await.expect_err("another image");
+    assert!(format!("{refusal:?}").contains(sentence), "{refusal:?}");
     // What was made stays in its account, whatever the status says.
     for status in [json!({ "phase": "Ready" }), json!({ "phase": "Pending" })] {
         world.patch_status("ImageComponent", "ready", status).await;
