@@ -154,7 +154,8 @@ pub struct AccountVendor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zstack: Option<ZstackAccount>,
     /// How many calls the operator may make, by the vendor's action; for each region. Default: what the vendors
-    /// publish. Example: `[{action: CreateImageComponent, requests: 500, period: 60s}]`. At most 64.
+    /// publish. Each account object counts for itself: two with one access key need half each.
+    /// Example: `[{action: CreateImageComponent, requests: 500, period: 60s}]`. At most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["action"]))]
     pub limits: Vec<ActionLimit>,

@@ -149,7 +149,7 @@ fn noticed<K: External>(
         && reconcile::may_be_under_way(object)
         && (object.exclusive().is_some() || object.reference().is_some())
     {
-        accounts.catalog().expect(&uid, world.place);
+        accounts.catalog().announce(&uid, world.place);
     }
     if let (watcher::Event::Apply(_), Ok(object)) = (event, &object.0)
         && object.status().is_some_and(|status| status.phase == Some(Phase::Ready))

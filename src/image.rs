@@ -44,7 +44,9 @@ pub struct ImageSpec<M> {
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 
-    /// Take over an image that exists already instead of making one. Give `id`, or `match` with exactly one hit.
+    /// Take over an image that exists already instead of making one. Give `id`, or `match` with exactly one hit. It can be
+    /// given or changed only before anything is asked for, after that failed, or to name what is there; what another
+    /// object manages can only be observed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub import: Option<Import<M>>,
 

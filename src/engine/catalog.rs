@@ -218,11 +218,11 @@ impl Catalog {
     }
 
     /// An object had something under way when this process met it.
-    pub fn expect(&self, uid: &str, place: Place) {
+    pub fn announce(&self, uid: &str, place: Place) {
         self.words().unspoken.insert(uid.to_owned(), place);
     }
 
-    /// An expected object has spoken, or has nothing to say.
+    /// An announced object has spoken, or has nothing to say.
     pub fn spoken(&self, uid: &str) {
         self.learn(|words| {
             words.unspoken.remove(uid);
@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn after_a_start_nobody_begins_before_all_that_were_under_way_have_spoken() {
         let catalog = Catalog::default();
-        catalog.expect("old", 1);
+        catalog.announce("old", 1);
         assert!(catalog.claim("image-1", ("new".into(), 1), "ns/new", false).is_err());
         assert_eq!(catalog.claim("image-1", ("old".into(), 1), "ns/old", true), Ok(()));
         catalog.spoken("old");
@@ -322,7 +322,7 @@ mod tests {
         let catalog = Catalog::default();
         let mut signals = catalog.signals();
         let (one, two) = (catalog.add(Box::new(Empty)), catalog.add(Box::new(Empty)));
-        catalog.expect("gone", two);
+        catalog.announce("gone", two);
         assert!(catalog.claim("image-1", ("new".into(), 1), "ns/new", false).is_err());
         catalog.filled(one, |_| false);
         assert!(signals.try_recv().is_err(), "the other is not filled yet");
