@@ -17,8 +17,9 @@ use tempfile::TempDir;
 
 use crate::error::{Doing, Error, Result};
 use crate::process::{Launch, Process};
+use crate::tools::Program;
 use crate::{interrupt, scratch};
-use binaries::{API_SERVER, CONTROLLERS, ETCD, Program};
+use binaries::{API_SERVER, CONTROLLERS, ETCD};
 use certificates::{Authority, Identity};
 use probe::Probe;
 

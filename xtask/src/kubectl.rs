@@ -10,6 +10,7 @@ use serde::Deserialize;
 use crate::controlplane::binaries::{self, KUBECTL};
 use crate::error::{Doing, Error, Result};
 use crate::interrupt;
+use crate::tools::CONTROL_PLANE;
 
 /// The oldest kubectl 1.x that is taken from the user's `PATH`. What the project asks of it is older than this; it is
 /// the age up to which surprises seem unlikely.
@@ -67,13 +68,13 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 pub fn kubectl() -> Result<PathBuf> {
     match found()? {
         Some(kubectl) => Ok(kubectl),
-        None => Ok(binaries::built(&[&KUBECTL])?.join(KUBECTL.name)),
+        None => Ok(CONTROL_PLANE.built(&[&KUBECTL])?.join(KUBECTL.name)),
     }
 }
 
 /// Fails if there is no kubectl and none can be built, in a sentence that says what to do. Builds nothing.
 pub fn expect_program() -> Result<()> {
-    if found()?.is_some() { Ok(()) } else { binaries::expect_built(&[&KUBECTL]) }
+    if found()?.is_some() { Ok(()) } else { CONTROL_PLANE.expect_built(&[&KUBECTL]) }
 }
 
 /// One that the user has.

@@ -2,7 +2,7 @@
 //!
 //! [`controlplane`] starts a real Kubernetes control plane (etcd, kube-apiserver, kube-controller-manager) on loopback;
 //! [`process`] keeps its programs from outliving whoever started them. [`demo`], [`generate`] and [`test`] are the
-//! commands of the same names. Nothing here knows the operator's code: it is driven as the program that a user runs.
+//! commands of the same names; [`tools`] has the programs that tests hold our files and objects against. Nothing here knows the operator's code: it is driven as the program that a user runs.
 
 pub mod controlplane;
 pub mod demo;
@@ -13,6 +13,7 @@ pub mod kubectl;
 pub mod process;
 mod scratch;
 pub mod test;
+pub mod tools;
 pub mod workspace;
 
 pub use error::{Error, Result};

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{Error, controlplane, demo, generate, interrupt, test};
+use xtask::{Error, controlplane, demo, generate, interrupt, test, tools};
 
 /// The project's own commands.
 #[derive(Debug, Parser)]
@@ -29,6 +29,8 @@ enum Verb {
     },
     /// Run every check and test of the project; what CI runs.
     Test,
+    /// Build the tools that tests use (Helm, linters, Flux), and print their paths.
+    Tools,
 }
 
 fn main() -> ExitCode {
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Verb::Demo(options) => demo::run(&options),
         Verb::Generate { check } => generate::run(check),
         Verb::Test => test::run(),
+        Verb::Tools => tools::run(),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,

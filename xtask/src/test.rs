@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::error::Result;
-use crate::{controlplane, generate, kubectl, workspace};
+use crate::{controlplane, generate, kubectl, tools, workspace};
 
 /// One step: what it is called, and what it does.
 type Step = (&'static str, fn() -> Result<()>);
@@ -17,6 +17,7 @@ const STEPS: &[Step] = &[
     }),
     ("cargo test --workspace --no-run", || cargo(&["test", "--workspace", "--no-run"])),
     ("control plane", || controlplane::programs().and(kubectl::kubectl()).map(drop)),
+    ("tools", || tools::all().map(drop)),
     ("cargo test --workspace", || cargo(&["test", "--workspace"])),
     ("generate --check", || generate::with_built_operator(true)),
 ];
