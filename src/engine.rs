@@ -3,29 +3,29 @@
 //! A pass over an object is a straight line (`reconcile`): read its progress from the status, decide (`progress`), act
 //! through the kind (`external`), write what changed (`journal`, `status`). Nothing here names a vendor.
 
+pub mod account_controller;
 pub mod accounts;
-pub mod carpool;
-pub mod catalog;
+pub mod batcher;
 pub mod connection;
 pub mod external;
+pub mod index;
 pub mod journal;
 pub mod lease;
 pub mod limits;
 mod malformed;
-mod memo;
+mod object_state;
 pub mod pace;
 pub mod progress;
 mod reconcile;
 mod secrets;
 pub mod status;
-pub mod stewardship;
 pub mod telemetry;
 
 use crate::image::{ManagementPolicy, Phase};
 use accounts::{AccountKey, Accounts};
-use catalog::{Referent, Shelf, Signal};
 use external::External;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
+use index::{KindIndex, Referent, Signal};
 use kube::{
     Api, Client, Resource, ResourceExt,
     core::DeserializeGuard,
@@ -58,7 +58,7 @@ pub struct Shared {
     pub stopping: CancellationToken,
 }
 
-/// How many objects of one kind are worked on at once: enough to fill every car.
+/// How many objects of one kind are worked on at once: enough to fill every batch.
 const WORKERS: u16 = 1024;
 
 /// Runs the controller of one kind, for one namespace or all, until `stopping`; then finishes what is under way.
@@ -69,14 +69,14 @@ pub async fn run<K: External>(shared: Shared, namespace: Option<String>) {
         None => Api::all(client.clone()),
     };
     let (store, writer) = reflector::store();
-    let catalog = accounts.catalog().clone();
-    let place = catalog.add(Box::new(KindShelf(store.clone())));
+    let index = accounts.index().clone();
+    let kind_id = index.add(Box::new(StoredKind(store.clone())));
     let world = Arc::new(reconcile::World {
-        place,
+        kind_id,
         journal: journal::Journal::new(client.clone()),
         accounts: accounts.clone(),
         telemetry,
-        memos: memo::Memos::default(),
+        states: object_state::ObjectStates::default(),
         client,
         beat,
         stopping: stopping.clone(),
@@ -84,11 +84,11 @@ pub async fn run<K: External>(shared: Shared, namespace: Option<String>) {
     let objects = watched(api, writer, {
         let (accounts, world, store) = (accounts.clone(), world.clone(), store.clone());
         move |event| {
-            noticed(event, &accounts, &world);
+            on_event(event, &accounts, &world);
             if matches!(event, watcher::Event::InitDone) {
                 accounts.all_usage_changed();
                 let there: HashSet<_> = store.state().iter().filter_map(|object| object.uid()).collect();
-                accounts.catalog().filled(place, |uid| there.contains(uid));
+                accounts.index().filled(kind_id, |uid| there.contains(uid));
             }
         }
     });
@@ -98,7 +98,7 @@ pub async fn run<K: External>(shared: Shared, namespace: Option<String>) {
         kube::runtime::PredicateConfig::default(),
     );
     let affected = affected(accounts.changes(), store.clone());
-    let released = released(catalog.signals(), store.clone());
+    let released = released(index.signals(), store.clone());
     Controller::for_stream(objects, store)
         .with_config(Config::default().concurrency(WORKERS))
         .reconcile_on(affected)
@@ -109,11 +109,11 @@ pub async fn run<K: External>(shared: Shared, namespace: Option<String>) {
         .await;
 }
 
-/// Watches `api` into a store without what nobody here reads, and lets `notice` see each event once it is in there.
+/// Watches `api` into a store without what nobody here reads, and lets `on_event` see each event once it is in there.
 pub fn watched<K>(
     api: Api<K>,
     writer: Writer<K>,
-    notice: impl Fn(&watcher::Event<K>) + Send + 'static,
+    on_event: impl Fn(&watcher::Event<K>) + Send + 'static,
 ) -> impl Stream<Item = Result<K, watcher::Error>> + Send
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
@@ -122,14 +122,14 @@ where
         .default_backoff()
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer)
-        .inspect_ok(move |event| notice(event))
+        .inspect_ok(move |event| on_event(event))
         .inspect_err(
             |error| tracing::warn!(kind = %K::kind(&()), %error, "the watch failed, and is started again"),
         )
         .applied_objects()
 }
 
-fn noticed<K: External>(
+fn on_event<K: External>(
     event: &watcher::Event<DeserializeGuard<K>>,
     accounts: &Accounts,
     world: &reconcile::World,
@@ -141,20 +141,20 @@ fn noticed<K: External>(
     };
     let uid = object.uid().unwrap_or_default();
     if gone {
-        world.memos.forget(&uid);
-        accounts.catalog().give_back(&uid);
+        world.states.forget(&uid);
+        accounts.index().release(&uid);
     }
-    let begins = matches!(event, watcher::Event::InitApply(_)) && world.memos.is_new(&uid);
+    let begins = matches!(event, watcher::Event::InitApply(_)) && world.states.is_new(&uid);
     if let (true, Ok(object)) = (begins, &object.0)
         && reconcile::may_be_under_way(object)
         && (object.exclusive().is_some() || object.reference().is_some())
     {
-        accounts.catalog().announce(&uid, world.place);
+        accounts.index().expect_lock(&uid, world.kind_id);
     }
     if let (watcher::Event::Apply(_), Ok(object)) = (event, &object.0)
         && object.status().is_some_and(|status| status.phase == Some(Phase::Ready))
     {
-        accounts.catalog().signal(Signal::Ready(object.namespace().unwrap_or_default(), object.name_any()));
+        accounts.index().signal(Signal::Ready(object.namespace().unwrap_or_default(), object.name_any()));
     }
     // Objects come and go with these; in between, their number does not change.
     let fresh = object.finalizers().is_empty() || matches!(event, watcher::Event::InitApply(_));
@@ -178,7 +178,7 @@ fn affected<K: External>(
     })
 }
 
-/// The objects that wait for another one, or for the word about something.
+/// The objects that wait for another one, or for a lock.
 fn released<K: External>(
     signals: broadcast::Receiver<Signal>,
     store: Store<DeserializeGuard<K>>,
@@ -190,7 +190,7 @@ fn released<K: External>(
                     && object.reference().is_some_and(|reference| reference.name == *name)
             }
             // What a reference means is not known here, so whoever has one looks.
-            Some(Signal::Free(thing)) => {
+            Some(Signal::Released(thing)) => {
                 object.exclusive().is_some_and(|mine| mine == *thing) || object.reference().is_some()
             }
             None => object.exclusive().is_some() || object.reference().is_some(),
@@ -223,9 +223,9 @@ fn among<K: External>(
         .collect()
 }
 
-struct KindShelf<K: External>(Store<DeserializeGuard<K>>);
+struct StoredKind<K: External>(Store<DeserializeGuard<K>>);
 
-impl<K: External> Shelf for KindShelf<K> {
+impl<K: External> KindIndex for StoredKind<K> {
     fn kind(&self) -> String {
         K::kind(&()).into_owned()
     }

@@ -1,6 +1,6 @@
 //! What every image kind shares: the common half of `spec`, the flat `status`, and the rules between them.
 
-use crate::{engine::catalog::Reference, period::Period};
+use crate::{engine::index::Reference, period::Period};
 use k8s_openapi::{
     apiextensions_apiserver::pkg::apis::apiextensions::v1::ValidationRule,
     apimachinery::pkg::apis::meta::v1::{Condition, Time},

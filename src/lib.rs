@@ -2,7 +2,7 @@
 //!
 //! A map of the crate. A user writes an image object (`vendors/<vendor>/<api>.rs`, sharing `image`) that names an
 //! `account`. `kinds` lists the kinds; `engine` runs the same controller for each, which decides purely
-//! (`engine::progress`), writes its intent down before it creates anything (`engine::journal`), and speaks to the vendor
+//! (`engine::progress`), writes its intent down before it creates anything (`engine::journal`), and calls the vendor
 //! through the kind (`engine::external`). Every request to a vendor leaves through `wire`. `run` puts it together.
 
 pub mod account;

@@ -3,9 +3,9 @@
 use crate::{
     account::{CloudAccount, ClusterCloudAccount},
     engine::{
-        self, Shared,
+        self, Shared, account_controller,
         accounts::{Account, Accounts, Seen},
-        lease, pace, stewardship,
+        lease, pace,
         telemetry::{Events, Telemetry},
     },
     kinds::{self, KINDS, Kind},
@@ -289,5 +289,5 @@ fn steward<A: Account>(
         watcher::Event::InitDone => accounts_seen.completed(),
         watcher::Event::Init => {}
     });
-    stewardship::run(client.clone(), accounts.clone(), seen, store, stopping.clone().cancelled_owned())
+    account_controller::run(client.clone(), accounts.clone(), seen, store, stopping.clone().cancelled_owned())
 }

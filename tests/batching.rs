@@ -58,7 +58,7 @@ async fn five_hundred_share_looks(kind: &Kind) {
     join_all(names.iter().map(|name| world.create((kind.object)(name)))).await;
     world.until_true("all are asked for", || world.effects(kind.create) == COUNT).await;
 
-    // The least of some looks: on a machine that is busy with something else, riders come late to some.
+    // The least of some looks: on a machine that is busy with something else, requests come late to some.
     let mut fewest = usize::MAX;
     for _ in 0..4 {
         fewest = fewest.min(one_look(&world, kind).await);

@@ -12,6 +12,7 @@ mod e2e {
     mod crowd;
     mod image_export;
     mod life;
+    mod locks;
     mod lost_answers;
     mod malformed;
     mod policies;
@@ -20,5 +21,4 @@ mod e2e {
     mod rights;
     mod root_volume_template;
     mod scale;
-    mod turns;
 }

@@ -225,7 +225,7 @@ impl World {
     fn unguarded(&mut self, to: &Progress) {
         let shown = Shown {
             progress: to,
-            notice: None,
+            detail: None,
             action: "Create",
             deleting: self.wish.deleting,
             generation: 1,

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::Core;
-use crate::shelf::{AdminRefusal, AdminRequest, merge};
+use crate::store::{AdminRefusal, AdminRequest, merge};
 
 /// Answers the admin address until it is dropped.
 pub(crate) async fn listen(listener: TcpListener, core: Arc<Core>) {

@@ -25,7 +25,7 @@ use serde_json::{Map, Value, json};
 use crate::faults::Identity;
 use crate::flow::{Flow, FlowLimit};
 use crate::server::{Context, Service, Shared};
-use crate::shelf::{AdminRefusal, AdminRequest, Shelf};
+use crate::store::{AdminRefusal, AdminRequest, Store};
 use crate::wire::{Answer, Refusal, Request, for_ledger};
 use gateway::{Call, Nonces};
 use parameters::Parameters;
@@ -128,7 +128,7 @@ pub(crate) struct AliyunEcs(Mutex<State>);
 /// What the vendor keeps.
 #[derive(Default)]
 struct State {
-    components: Shelf<Component>,
+    components: Store<Component>,
     /// By account, region, action and token.
     tokens: HashMap<(String, String, String, String), Replay>,
     nonces: Nonces,

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::faults::Identity;
 use crate::server::{Context, Service, Shared};
-use crate::shelf::{AdminRefusal, AdminRequest, Shelf};
+use crate::store::{AdminRefusal, AdminRequest, Store};
 use crate::wire::{Answer, Refusal, Request, for_ledger, texts};
 use gateway::Nonces;
 use images::Image;
@@ -71,7 +71,7 @@ pub(crate) struct BatchCompute(Mutex<State>);
 /// What the vendor keeps.
 #[derive(Default)]
 struct State {
-    images: Shelf<Image>,
+    images: Store<Image>,
     /// By account, region and token.
     tokens: HashMap<(String, String, String), Replay>,
     nonces: Nonces,

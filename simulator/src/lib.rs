@@ -21,7 +21,7 @@ mod ledger;
 mod paging;
 mod server;
 mod settings;
-mod shelf;
+mod store;
 mod tls;
 pub mod volcengine;
 mod wire;

@@ -26,7 +26,7 @@ use crate::faults::{Conditions, Fault, Identity, Rules};
 use crate::ids::Ids;
 use crate::ledger::{Book, Call, Change, Effect};
 use crate::settings::Settings;
-use crate::shelf::{AdminRefusal, AdminRequest};
+use crate::store::{AdminRefusal, AdminRequest};
 use crate::wire::{Answer, Refusal, Request};
 
 /// What all services of one simulator share.

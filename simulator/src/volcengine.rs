@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::faults::Identity;
 use crate::flow::{Flow, FlowLimit};
 use crate::server::{Context, Service, Shared};
-use crate::shelf::{AdminRefusal, AdminRequest, Shelf};
+use crate::store::{AdminRefusal, AdminRequest, Store};
 use crate::wire::{Answer, Refusal, Request, for_ledger, texts};
 use acep::{AospImage, NameMatch};
 use ecs::{EcsImage, Query};
@@ -124,9 +124,9 @@ pub(crate) struct Volcengine(Mutex<State>);
 /// What the vendor keeps.
 #[derive(Default)]
 struct State {
-    images: Shelf<AospImage>,
-    tasks: Shelf<Task>,
-    ecs_images: Shelf<EcsImage>,
+    images: Store<AospImage>,
+    tasks: Store<Task>,
+    ecs_images: Store<EcsImage>,
     /// Images that exist no more although every image does.
     removed_images: HashSet<String>,
     flow: Flow,

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use crate::faults::Identity;
 use crate::server::{Context, Service, Shared};
-use crate::shelf::{AdminRefusal, AdminRequest, Shelf};
+use crate::store::{AdminRefusal, AdminRequest, Store};
 use crate::wire::{Answer, Refusal, Request, for_ledger, texts};
 use bodies::{Action, Wanted};
 use images::{DeletionPolicy, Image};
@@ -139,9 +139,9 @@ pub(crate) struct ZStack(Mutex<State>);
 /// What the vendor keeps.
 #[derive(Default)]
 struct State {
-    sessions: Shelf<Session>,
-    jobs: Shelf<Job>,
-    images: Shelf<Image>,
+    sessions: Store<Session>,
+    jobs: Store<Job>,
+    images: Store<Image>,
 }
 
 impl State {

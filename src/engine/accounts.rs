@@ -2,9 +2,9 @@
 //! version of account and Secret, and shared by all objects of the account.
 
 use super::{
-    catalog::Catalog,
     connection::Connection,
     external::{Material, Unusable},
+    index::Index,
     limits::Limits,
     pace,
     secrets::{NamespaceLabels, SecretKey, Secrets},
@@ -177,7 +177,7 @@ pub struct Accounts {
     holding: tokio::sync::Mutex<()>,
     /// For all accounts without certificates of their own: reading the system's takes a while.
     http: OnceLock<Http>,
-    catalog: Arc<Catalog>,
+    index: Arc<Index>,
     epochs: AtomicU64,
     changes: broadcast::Sender<AccountKey>,
     usage: broadcast::Sender<AccountKey>,
@@ -191,7 +191,7 @@ impl Accounts {
         vendors: Vendors,
         endpoints: Endpoints,
         telemetry: Telemetry,
-        catalog: Arc<Catalog>,
+        index: Arc<Index>,
         namespaced: Vec<(Option<String>, Arc<Seen<CloudAccount>>)>,
         cluster: Arc<Seen<ClusterCloudAccount>>,
     ) -> Arc<Self> {
@@ -215,7 +215,7 @@ impl Accounts {
                 limits: Mutex::default(),
                 holding: tokio::sync::Mutex::default(),
                 http: OnceLock::new(),
-                catalog,
+                index,
                 epochs: AtomicU64::new(1),
                 changes: broadcast::channel(256).0,
                 usage: broadcast::channel(4096).0,
@@ -468,8 +468,8 @@ impl Accounts {
     }
 
     /// The image objects of the cluster.
-    pub fn catalog(&self) -> &Arc<Catalog> {
-        &self.catalog
+    pub fn index(&self) -> &Arc<Index> {
+        &self.index
     }
 
     /// Accounts whose spec or Secret changed.

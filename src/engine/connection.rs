@@ -1,8 +1,8 @@
-//! One account at one version of its spec and Secret, with what is made once on it: clients, and the cars that observers
+//! One account at one version of its spec and Secret, with what is made once on it: clients, and the batchers that observers
 //! share.
 
 use super::{
-    carpool::Carpool,
+    batcher::Batcher,
     external::{Connect, External, Material, Unusable},
     limits::Limits,
     pace,
@@ -76,18 +76,18 @@ impl Connection {
         join_all(farewells).await;
     }
 
-    /// Where objects of one kind and lane share their looks.
-    pub fn observers<K: External>(&self, client: &K::Client, lane: &str) -> Carpool<Handle, Observation> {
-        let made = self.once::<KindPool<K>, std::convert::Infallible>(lane.to_owned(), || {
-            let (client, lane) = (client.clone(), lane.to_owned());
-            let pool = Carpool::start(K::BATCH, pace::CAR_WINDOW, move |handles: Vec<Handle>| {
-                let (client, lane) = (client.clone(), lane.clone());
-                async move { K::observe(&client, &lane, &handles).await }
+    /// Where objects of one kind and region share their looks.
+    pub fn observers<K: External>(&self, client: &K::Client, region: &str) -> Batcher<Handle, Observation> {
+        let made = self.once::<KindBatcher<K>, std::convert::Infallible>(region.to_owned(), || {
+            let (client, region) = (client.clone(), region.to_owned());
+            let batcher = Batcher::start(K::BATCH, pace::BATCH_WINDOW, move |handles: Vec<Handle>| {
+                let (client, region) = (client.clone(), region.clone());
+                async move { K::observe(&client, &region, &handles).await }
             });
-            Ok(KindPool(pool, std::marker::PhantomData))
+            Ok(KindBatcher(batcher, std::marker::PhantomData))
         });
         match made {
-            Ok(KindPool(pool, _)) => pool,
+            Ok(KindBatcher(batcher, _)) => batcher,
         }
     }
 
@@ -98,11 +98,11 @@ impl Connection {
 
     fn once<T: Clone + Send + Sync + 'static, E>(
         &self,
-        lane: String,
+        region: String,
         make: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
         let mut all = lock(&self.made);
-        let key = (TypeId::of::<T>(), lane);
+        let key = (TypeId::of::<T>(), region);
         if let Some(made) = all.get(&key).and_then(|made| made.downcast_ref::<T>()) {
             return Ok(made.clone());
         }
@@ -112,8 +112,8 @@ impl Connection {
     }
 }
 
-struct KindPool<K>(Carpool<Handle, Observation>, std::marker::PhantomData<fn() -> K>);
-impl<K> Clone for KindPool<K> {
+struct KindBatcher<K>(Batcher<Handle, Observation>, std::marker::PhantomData<fn() -> K>);
+impl<K> Clone for KindBatcher<K> {
     fn clone(&self) -> Self {
         Self(self.0.clone(), std::marker::PhantomData)
     }

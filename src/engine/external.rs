@@ -1,7 +1,7 @@
 //! The one trait that an image kind implements, and what it owes the engine.
 
 use super::{
-    catalog::Reference,
+    index::Reference,
     journal::Permit,
     limits::Limits,
     progress::{Comparison, Deletion, Handle, Lookalike, Observation, Product, Recovered},
@@ -45,8 +45,8 @@ pub struct Material {
 }
 
 impl Material {
-    /// Sends a request to a vendor once. Calls that create nothing wait for their turn here and are counted here; a
-    /// creating call has had its turn before its intent was stored.
+    /// Sends a request to a vendor once. Calls that create nothing wait for a rate permit here and are counted here; a
+    /// creating call has got its rate permit before its intent was stored.
     pub async fn call<T: DeserializeOwned>(
         &self,
         protocol: &impl Protocol,
@@ -58,11 +58,11 @@ impl Material {
         if effect == Effect::Create {
             return wire::send(&self.http, protocol, action, effect, request).await;
         }
-        let turn = self.limits.turn(region, action, effect).await?;
+        let permit = self.limits.acquire(region, action, effect).await?;
         let started = Instant::now();
         let answer = wire::send(&self.http, protocol, action, effect, request).await;
         self.telemetry.call(action, started.elapsed(), &answer);
-        turn.report(&answer);
+        permit.report(&answer);
         answer
     }
 }
@@ -163,8 +163,8 @@ pub trait External:
     /// The status as stored.
     fn status(&self) -> Option<&ImageStatus>;
 
-    /// Objects of one lane may share a call: the region, or whatever else a call is confined to.
-    fn lane(&self, client: &Self::Client) -> String;
+    /// Objects of one region may share a call: the region, or whatever else a call is confined to.
+    fn region(&self, client: &Self::Client) -> String;
 
     /// How long to wait after a lost answer before looking for its effect: longer than the vendor may still be at it,
     /// and than its lists may lag behind.
@@ -236,11 +236,11 @@ pub trait External:
         since: Timestamp,
     ) -> impl Future<Output = Result<Recovered, CallError>> + Send;
 
-    /// Looks at up to [`External::BATCH`] things of one lane in as few calls as the vendor allows. A handle that the
+    /// Looks at up to [`External::BATCH`] things of one region in as few calls as the vendor allows. A handle that the
     /// answer lacks is taken as missing, so every page must have been read.
     fn observe(
         client: &Self::Client,
-        lane: &str,
+        region: &str,
         handles: &[Handle],
     ) -> impl Future<Output = Result<HashMap<Handle, Observation>, CallError>> + Send;
 

@@ -29,15 +29,15 @@ const UNPUBLISHED: u32 = 600;
 pub struct Limits {
     published: &'static [(&'static str, u32, Duration)],
     own: Vec<ActionLimit>,
-    lines: Mutex<HashMap<(String, String), Arc<Line>>>,
+    buckets: Mutex<HashMap<(String, String), Arc<Bucket>>>,
     creating: Arc<Semaphore>,
     others: Arc<Semaphore>,
     resync: DefaultDirectRateLimiter,
 }
 
-/// The queue before one action in one region.
+/// The rate limiter of one action in one region.
 #[derive(Debug)]
-struct Line {
+struct Bucket {
     quota: DefaultDirectRateLimiter,
     gate: Mutex<Gate>,
 }
@@ -51,9 +51,9 @@ struct Gate {
 
 /// The right to make one call, returned by dropping it.
 #[derive(Debug)]
-pub struct Turn {
-    line: Arc<Line>,
-    _place: OwnedSemaphorePermit,
+pub struct RatePermit {
+    bucket: Arc<Bucket>,
+    _in_flight: OwnedSemaphorePermit,
 }
 
 impl Limits {
@@ -62,29 +62,29 @@ impl Limits {
         Self {
             published,
             own,
-            lines: Mutex::default(),
+            buckets: Mutex::default(),
             creating: Arc::new(Semaphore::new(CREATING)),
             others: Arc::new(Semaphore::new(OTHERS)),
             resync: RateLimiter::direct(quota(UNPUBLISHED / 2, Duration::from_secs(60))),
         }
     }
 
-    /// Waits for a turn. Creating calls take theirs before the intent is stored, so that "asked, no answer" stays short.
-    pub async fn turn(&self, region: &str, action: &str, effect: Effect) -> Result<Turn, CallError> {
-        let line = self.line(region, action);
-        let lanes = if effect == Effect::Create { &self.creating } else { &self.others };
+    /// Waits for a permit. Creating calls take theirs before the intent is stored, so that "asked, no answer" stays short.
+    pub async fn acquire(&self, region: &str, action: &str, effect: Effect) -> Result<RatePermit, CallError> {
+        let bucket = self.bucket(region, action);
+        let in_flight = if effect == Effect::Create { &self.creating } else { &self.others };
         let wait = async {
-            line.quota.until_ready().await;
-            while let Some(opens) = line.closed_until() {
+            bucket.quota.until_ready().await;
+            while let Some(opens) = bucket.closed_until() {
                 sleep_until(opens).await;
             }
-            lanes.clone().acquire_owned().await
+            in_flight.clone().acquire_owned().await
         };
-        let patience = if effect == Effect::Create { pace::TURN } else { pace::ADMISSION };
+        let patience = if effect == Effect::Create { pace::CREATE_PERMIT_WAIT } else { pace::ADMISSION };
         match timeout(patience, wait).await {
-            Ok(Ok(place)) => Ok(Turn { line, _place: place }),
-            Ok(Err(_)) | Err(_) => Err(CallError::NoTurn(format!(
-                "{action} waits for its turn: the account's limit for it is used up for now"
+            Ok(Ok(in_flight)) => Ok(RatePermit { bucket, _in_flight: in_flight }),
+            Ok(Err(_)) | Err(_) => Err(CallError::RateLimited(format!(
+                "{action} waits for the rate limit: the account's limit for it is used up for now"
             ))),
         }
     }
@@ -98,13 +98,13 @@ impl Limits {
         self.resync.check().map_err(wait)
     }
 
-    fn line(&self, region: &str, action: &str) -> Arc<Line> {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines
+    fn bucket(&self, region: &str, action: &str) -> Arc<Bucket> {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        buckets
             .entry((region.to_owned(), action.to_owned()))
             .or_insert_with(|| {
                 let (requests, period) = self.limit(action);
-                Arc::new(Line {
+                Arc::new(Bucket {
                     quota: RateLimiter::direct(quota(requests, period)),
                     gate: Mutex::new(Gate { strikes: 0, opens: Instant::now() }),
                 })
@@ -131,7 +131,7 @@ fn quota(requests: u32, period: Duration) -> Quota {
     Quota::with_period(period / spread).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(burst)
 }
 
-impl Line {
+impl Bucket {
     fn gate(&self) -> std::sync::MutexGuard<'_, Gate> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -150,10 +150,10 @@ impl Line {
     }
 }
 
-impl Turn {
+impl RatePermit {
     /// Tells the gate how the call went.
     pub fn report<T>(&self, answer: &Result<T, CallError>) {
-        let mut gate = self.line.gate();
+        let mut gate = self.bucket.gate();
         match answer {
             Err(CallError::Refused(refusal)) if refusal.class == Class::Throttled => {
                 gate.strikes = (gate.strikes + 1).min(6);
@@ -161,7 +161,7 @@ impl Turn {
                 gate.opens = gate.opens.max(Instant::now() + pause.min(pace::PAUSE));
             }
             Ok(_) | Err(CallError::Refused(_) | CallError::Undecidable(_)) => gate.strikes = 0,
-            Err(CallError::NotSent(_) | CallError::NoTurn(_) | CallError::Unknown(_)) => {}
+            Err(CallError::NotSent(_) | CallError::RateLimited(_) | CallError::Unknown(_)) => {}
         }
     }
 }
@@ -169,7 +169,7 @@ impl Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{engine::status::Notice, period::Period, wire::Refusal};
+    use crate::{engine::status::Detail, period::Period, wire::Refusal};
 
     const PUBLISHED: &[(&str, u32, Duration)] = &[("Create", 1000, Duration::from_secs(60))];
 
@@ -198,35 +198,37 @@ mod tests {
     async fn a_throttle_closes_the_gate_for_everybody_and_a_success_opens_it() {
         let limits = Limits::new(PUBLISHED, vec![]);
         let start = Instant::now();
-        limits.turn("r", "Create", Effect::Create).await.unwrap().report(&throttle(None));
-        let probe = limits.turn("r", "Create", Effect::Create).await.unwrap();
+        limits.acquire("r", "Create", Effect::Create).await.unwrap().report(&throttle(None));
+        let probe = limits.acquire("r", "Create", Effect::Create).await.unwrap();
         assert!(start.elapsed() >= Duration::from_secs(2), "{:?}", start.elapsed());
         let second = Instant::now();
-        drop(limits.turn("r", "Create", Effect::Create).await.unwrap());
+        drop(limits.acquire("r", "Create", Effect::Create).await.unwrap());
         assert!(second.elapsed() >= Duration::from_secs(1), "one probe a second");
-        drop(limits.turn("other-region", "Create", Effect::Create).await.unwrap());
+        drop(limits.acquire("other-region", "Create", Effect::Create).await.unwrap());
         probe.report(&Ok(()));
         let third = Instant::now();
-        drop(limits.turn("r", "Create", Effect::Create).await.unwrap());
-        drop(limits.turn("r", "Create", Effect::Create).await.unwrap());
+        drop(limits.acquire("r", "Create", Effect::Create).await.unwrap());
+        drop(limits.acquire("r", "Create", Effect::Create).await.unwrap());
         assert!(third.elapsed() <= Duration::from_secs(1));
     }
     #[tokio::test(start_paused = true)]
-    async fn who_finds_no_place_in_time_was_throttled_by_ourselves() {
+    async fn who_gets_no_permit_in_time_was_throttled_by_ourselves() {
         let limits = Limits::new(PUBLISHED, vec![]);
         let closing = throttle(Some(pace::ADMISSION * 2));
-        limits.turn("r", "Create", Effect::Create).await.unwrap().report(&closing);
+        limits.acquire("r", "Create", Effect::Create).await.unwrap().report(&closing);
         let mut errors = vec![closing.unwrap_err()];
-        for (effect, patience) in [(Effect::Create, pace::TURN), (Effect::Change, pace::ADMISSION)] {
+        for (effect, patience) in
+            [(Effect::Create, pace::CREATE_PERMIT_WAIT), (Effect::Change, pace::ADMISSION)]
+        {
             let start = Instant::now();
-            let error = limits.turn("r", "Create", effect).await.unwrap_err();
+            let error = limits.acquire("r", "Create", effect).await.unwrap_err();
             assert_eq!((start.elapsed(), error.reason()), (patience, "Throttled"));
             errors.push(error);
         }
         for error in errors {
-            let notice = Notice::from(&error);
-            assert!(!notice.event && !notice.stalled, "{notice:?}");
+            let detail = Detail::from(&error);
+            assert!(!detail.event && !detail.stalled, "{detail:?}");
         }
-        assert!(Notice::from(&CallError::NotSent(String::new())).event);
+        assert!(Detail::from(&CallError::NotSent(String::new())).event);
     }
 }

@@ -16,8 +16,8 @@ pub const GRACE: Duration = Duration::from_secs(8);
 pub const FAREWELL: Duration = Duration::from_millis(1500);
 /// Everything that waits for the vendor looks at the same moments, this far apart, so that looks share calls.
 pub const BEAT: Duration = Duration::from_secs(15);
-/// How long a car waits for more riders.
-pub const CAR_WINDOW: Duration = Duration::from_millis(100);
+/// How long a batch waits for more requests.
+pub const BATCH_WINDOW: Duration = Duration::from_millis(100);
 /// A missing thing is believed to be missing only at a second look, this many beats later.
 pub const SECOND_LOOK: u32 = 2;
 /// How long the news of our own writes may be on the way, and how often to look for them.
@@ -26,14 +26,14 @@ pub const NEWS: Duration = Duration::from_secs(60);
 pub const NEWS_LOOK: Duration = Duration::from_millis(200);
 /// How often a build that has outlived its timeout, or a missing image, is still looked at.
 pub const SLOW_LOOK: Duration = Duration::from_secs(600);
-/// How long to wait for a place below the rate limit before giving the worker back.
+/// How long to wait for a permit of the rate limiter before giving the worker back.
 pub const ADMISSION: Duration = Duration::from_secs(30);
 /// How far a vendor's clock may be behind ours: most refuse requests beyond that.
 pub const SKEW: SignedDuration = SignedDuration::from_mins(15);
 /// How many looks in a row may find the vendor still at work before it is asked again to delete.
 pub const DELETION_LOOKS: u32 = 8;
-/// How long an object waits for its turn to create before it lets others have its worker.
-pub const TURN: Duration = Duration::from_secs(3);
+/// How long an object waits for a rate permit to create before it lets others have its worker.
+pub const CREATE_PERMIT_WAIT: Duration = Duration::from_secs(3);
 /// The longest pause that a vendor can ask for.
 pub const PAUSE: Duration = Duration::from_secs(300);
 /// How many times a difference may be set right without effect before the object is Stalled.

@@ -337,10 +337,10 @@ impl Progress {
                 Self::Failed { intent, handle: None, failure }
             }
             Err(CallError::Unknown(_)) => Self::Submitting(intent),
-            Err(CallError::NotSent(_) | CallError::NoTurn(_) | CallError::Refused(_)) if replay => {
+            Err(CallError::NotSent(_) | CallError::RateLimited(_) | CallError::Refused(_)) if replay => {
                 Self::Submitting(intent)
             }
-            Err(CallError::NotSent(_) | CallError::NoTurn(_) | CallError::Refused(_)) => {
+            Err(CallError::NotSent(_) | CallError::RateLimited(_) | CallError::Refused(_)) => {
                 Self::New { attempt: intent.attempt, tried: Some(intent) }
             }
         }

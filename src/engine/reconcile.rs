@@ -8,14 +8,14 @@ mod showing;
 
 use super::{
     accounts::Accounts,
-    catalog::Place,
     connection::Connection,
     external::{External, Unusable},
+    index::KindId,
     journal::Journal,
-    memo::{Asked, Context, Memo, Memos},
+    object_state::{Asked, Context, ObjectState, ObjectStates},
     pace,
     progress::{Answer, Progress, Step, Wish},
-    status::{self, Notice},
+    status::{self, Detail},
     telemetry::Telemetry,
 };
 use crate::image::{
@@ -37,18 +37,18 @@ pub struct World {
     /// Shows what happens.
     pub telemetry: Telemetry,
     /// Remembers between passes.
-    pub memos: Memos,
+    pub states: ObjectStates,
     /// Writes conditions onto objects that cannot be read.
     pub client: kube::Client,
     /// How far apart the looks are that wait for the vendor.
     pub beat: Duration,
-    /// Where this kind's objects are in the catalog.
-    pub place: Place,
+    /// Where this kind's objects are in the index.
+    pub kind_id: KindId,
     /// Cancelled when no new work is to be taken.
     pub stopping: CancellationToken,
 }
 
-/// Why a pass ended early. Everything of the vendor's is a notice on the object instead.
+/// Why a pass ended early. Everything of the vendor's is shown on the object instead.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The API server did not take or give something.
@@ -69,22 +69,22 @@ pub async fn reconcile<K: External>(
         }
     };
     let uid = object.uid().unwrap_or_default();
-    let mut memo = world.memos.get(&uid);
-    if world.memos.is_new(&uid) {
+    let mut local = world.states.get(&uid);
+    if world.states.is_new(&uid) {
         // What an earlier process has told need not be told again.
-        memo.trouble = object.status().and_then(status::reason).map(Into::into);
+        local.trouble = object.status().and_then(status::reason).map(Into::into);
     }
-    if memo.is_ahead_of(object.meta().resource_version.as_deref()) {
+    if local.is_ahead_of(object.meta().resource_version.as_deref()) {
         return Ok(Action::requeue(pace::NEWS_LOOK));
     }
     let asked = asked_of(object);
     let mut pass =
-        Pass { object: object.clone(), world: &world, memo, connection: None, resolved: None, asked };
+        Pass { object: object.clone(), world: &world, local, connection: None, resolved: None, asked };
     let done = pass.run().await;
     let wake = match &done {
         Ok(Next::Forget) => {
-            world.accounts.catalog().give_back(&uid);
-            world.memos.forget(&uid);
+            world.accounts.index().release(&uid);
+            world.states.forget(&uid);
             return Ok(Action::await_change());
         }
         Ok(Next::In(wait) | Next::Poll(wait)) => Some(*wait),
@@ -92,24 +92,24 @@ pub async fn reconcile<K: External>(
         // Somebody wrote the object meanwhile: its news is on the way.
         Err(Error::Kube(kube::Error::Api(status))) if status.code == 409 => Some(Duration::from_secs(1)),
         Err(Error::Kube(kube::Error::Api(status))) if status.code == 404 => {
-            world.accounts.catalog().give_back(&uid);
-            world.memos.forget(&uid);
+            world.accounts.index().release(&uid);
+            world.states.forget(&uid);
             return Ok(Action::await_change());
         }
         Err(error) => {
-            pass.memo.failures += 1;
+            pass.local.failures += 1;
             tracing::warn!(kind = %K::kind(&()), name = %object.name_any(), %error, "the API server failed");
-            Some(pace::backoff(pass.memo.failures, false))
+            Some(pace::backoff(pass.local.failures, false))
         }
     };
     if (object.exclusive().is_some() || object.reference().is_some()) && !may_be_under_way(&pass.object) {
-        world.accounts.catalog().give_back(&uid);
+        world.accounts.index().release(&uid);
     }
     let context = pass.context();
-    pass.memo.meet(pass.object.meta().resource_version.as_deref());
+    pass.local.meet(pass.object.meta().resource_version.as_deref());
     let gated = wake.filter(|_| !matches!(done, Ok(Next::Poll(_))));
-    let memo = Memo { wake: gated.map(|wait| Instant::now() + wait), context, ..pass.memo };
-    world.memos.put(&uid, memo);
+    let local = ObjectState { wake: gated.map(|wait| Instant::now() + wait), context, ..pass.local };
+    world.states.put(&uid, local);
     Ok(wake.map_or_else(Action::await_change, Action::requeue))
 }
 
@@ -131,7 +131,7 @@ enum Next {
 struct Pass<'a, K: External> {
     object: K,
     world: &'a World,
-    memo: Memo,
+    local: ObjectState,
     connection: Option<Arc<Connection>>,
     /// The id that the spec's reference means, or meant when the attempt began that is under way.
     resolved: Option<String>,
@@ -150,19 +150,19 @@ impl<K: External> Pass<'_, K> {
                 return self.malformed(&progress, &garbled.to_string()).await;
             }
         };
-        self.speak(&progress);
-        if let (Some((to, asked)), Progress::Submitting(intent)) = (self.memo.unwritten.take(), &progress)
+        self.declare_lock(&progress);
+        if let (Some((to, asked)), Progress::Submitting(intent)) = (self.local.unwritten.take(), &progress)
             && to.intent().is_some_and(|answered| answered.token == intent.token)
         {
-            self.memo.unwritten = Some((to.clone(), asked));
+            self.local.unwritten = Some((to.clone(), asked));
             return self.catch_up(&progress, to, asked).await;
         }
         if !matches!(&progress, Progress::Submitting(_) | Progress::Unclear { .. }) {
-            self.memo.lost_at = None;
+            self.local.lost_at = None;
         }
         let wish = match self.wish(&progress) {
             Ok(wish) => wish,
-            Err(notice) => return self.rest(&progress, Some(notice)).await,
+            Err(detail) => return self.rest(&progress, Some(detail)).await,
         };
         let step = progress.next(&wish);
         match step {
@@ -178,12 +178,12 @@ impl<K: External> Pass<'_, K> {
         if let Some(next) = self.not_yet(&progress, &wish) {
             return Ok(next);
         }
-        if let Err(notice) = self.prepare(&client, &progress, &step) {
-            // All objects have been read in a moment, which is not worth a word.
-            if notice.reason == STARTING && !std::mem::replace(&mut self.memo.starting, true) {
+        if let Err(detail) = self.prepare(&client, &progress, &step) {
+            // All objects have been read in a moment, which is not worth showing.
+            if detail.reason == STARTING && !std::mem::replace(&mut self.local.starting, true) {
                 return Ok(Next::Poll(pace::ACCOUNTS));
             }
-            self.show(&progress, progress.clone(), Some(notice), false, None).await?;
+            self.show(&progress, progress.clone(), Some(detail), false, None).await?;
             return Ok(Next::Poll(pace::OTHERS));
         }
         match step {
@@ -198,7 +198,7 @@ impl<K: External> Pass<'_, K> {
         }
     }
 
-    fn wish(&self, progress: &Progress) -> Result<Wish, Notice> {
+    fn wish(&self, progress: &Progress) -> Result<Wish, Detail> {
         let (spec, status) = (self.spec(), self.object.status());
         let mut wish = Wish {
             deleting: self.deleting(),
@@ -223,7 +223,7 @@ impl<K: External> Pass<'_, K> {
 
     /// When to come back instead of taking the next step now.
     fn not_yet(&mut self, progress: &Progress, wish: &Wish) -> Option<Next> {
-        let wait = self.memo.wake.map(|wake| wake.saturating_duration_since(Instant::now()));
+        let wait = self.local.wake.map(|wake| wake.saturating_duration_since(Instant::now()));
         let at_rest =
             matches!(progress, Progress::Ready { .. }) && !wish.changed && !wish.asked && !wish.deleting;
         if at_rest {
@@ -235,13 +235,13 @@ impl<K: External> Pass<'_, K> {
             };
         }
         let context = self.context();
-        if self.memo.context == context {
+        if self.local.context == context {
             return wait.filter(|wait| !wait.is_zero()).map(Next::In);
         }
         // What was tried before may work now.
-        self.memo.failures = 0;
-        if self.memo.context.generation != context.generation {
-            self.memo.amended = 0;
+        self.local.failures = 0;
+        if self.local.context.generation != context.generation {
+            self.local.amended = 0;
         }
         None
     }
@@ -266,39 +266,39 @@ impl<K: External> Pass<'_, K> {
     }
 
     /// What must be so before the vendor is called: references resolved, nobody else at the same thing.
-    fn prepare(&mut self, client: &K::Client, progress: &Progress, step: &Step) -> Result<(), Notice> {
-        let catalog = self.world.accounts.catalog();
+    fn prepare(&mut self, client: &K::Client, progress: &Progress, step: &Step) -> Result<(), Detail> {
+        let index = self.world.accounts.index();
         let begins = matches!(step, Step::Submit { .. } | Step::Discard { .. });
         if let (true, Some(reference)) = (begins, self.object.reference()) {
             let asking = (&*K::kind(&()), &*self.object.name_any());
-            let resolved = catalog.resolve(&self.object.namespace().unwrap_or_default(), &reference, asking);
-            self.resolved = Some(resolved.map_err(|why| Notice::waiting("ReferenceNotReady", why))?);
+            let resolved = index.resolve(&self.object.namespace().unwrap_or_default(), &reference, asking);
+            self.resolved = Some(resolved.map_err(|why| Detail::waiting("ReferenceNotReady", why))?);
         }
         if begins || matches!(step, Step::Recover(_)) {
             let checked = self.subject().check(client);
-            checked.map_err(|unusable| Notice::waiting(unusable.reason, unusable.message))?;
+            checked.map_err(|unusable| Detail::waiting(unusable.reason, unusable.message))?;
         }
         let thing = self.subject().exclusive().filter(|_| begins && !progress.under_way());
         thing.map_or(Ok(()), |thing| {
-            catalog.claim(&thing, self.claimant(), &self.full_name(), false).map_err(|who| match who {
-                Some(who) => Notice::waiting(
+            index.lock(&thing, self.lock_holder(), &self.full_name(), false).map_err(|who| match who {
+                Some(who) => Detail::waiting(
                     "WaitsForOther",
                     format!("waits for {who}, which is at work on {thing}; only one can be at a time"),
                 ),
-                None => Notice::waiting(
+                None => Detail::waiting(
                     STARTING,
                     format!(
                         "waits until all objects have been read, since one of them may be at work on the same thing{}",
-                        catalog.missing()
+                        index.missing()
                     ),
                 ),
             })
         })
     }
 
-    /// Whoever has something under way has the word about it, whatever else there is to say.
-    fn speak(&mut self, progress: &Progress) {
-        let catalog = self.world.accounts.catalog();
+    /// Whoever has something under way holds the lock on it, whatever else there is to show.
+    fn declare_lock(&mut self, progress: &Progress) {
+        let index = self.world.accounts.index();
         if self.object.reference().is_some() {
             self.resolved = progress.intent().and_then(|intent| intent.reference.clone());
         }
@@ -306,19 +306,19 @@ impl<K: External> Pass<'_, K> {
             && let Some(thing) = self.subject().exclusive()
         {
             // Nobody can keep it from what it has begun.
-            let _ = catalog.claim(&thing, self.claimant(), &self.full_name(), true);
+            let _ = index.lock(&thing, self.lock_holder(), &self.full_name(), true);
         }
-        catalog.spoken(&self.uid());
+        index.declared(&self.uid());
     }
 
-    async fn rest(&mut self, progress: &Progress, notice: Option<Notice>) -> Result<Next, Error> {
-        self.show(progress, progress.clone(), notice, true, None).await?;
+    async fn rest(&mut self, progress: &Progress, detail: Option<Detail>) -> Result<Next, Error> {
+        self.show(progress, progress.clone(), detail, true, None).await?;
         Ok(Next::Change)
     }
 
     async fn malformed(&mut self, progress: &Progress, message: &str) -> Result<Next, Error> {
-        let notice = Notice::stalled("InvalidStatus", message);
-        let shown = self.shown(progress, Some(&notice), true, None);
+        let detail = Detail::stalled("InvalidStatus", message);
+        let shown = self.shown(progress, Some(&detail), true, None);
         let mut new = status::status(&shown, None, Timestamp::now()).unwrap_or_default();
         if let Some(old) = self.object.status() {
             // Nothing that might still lead to the vendor's thing is thrown away.
@@ -336,18 +336,18 @@ impl<K: External> Pass<'_, K> {
     }
 
     async fn suspended(&mut self, progress: &Progress, wish: &Wish) -> Result<Next, Error> {
-        let notice = match progress {
+        let detail = match progress {
             Progress::Ready { .. } if !wish.changed && !wish.deleting => None,
-            _ if wish.deleting => Some(Notice::stalled(
+            _ if wish.deleting => Some(Detail::stalled(
                 "Suspended",
                 "suspend is true, so nothing is deleted at the vendor; set suspend: false, or deletionPolicy: Retain to let go of it",
             )),
-            _ => Some(Notice::stalled(
+            _ => Some(Detail::stalled(
                 "Suspended",
                 "suspend is true, so the vendor is not called; set suspend: false to go on",
             )),
         };
-        self.rest(progress, notice).await
+        self.rest(progress, detail).await
     }
 
     async fn release(&mut self, progress: &Progress, wish: &Wish) -> Result<Next, Error> {
@@ -373,7 +373,7 @@ impl<K: External> Pass<'_, K> {
             self.show(
                 progress,
                 progress.clone(),
-                Some(Notice::waiting(unusable.reason, &*unusable.message)),
+                Some(Detail::waiting(unusable.reason, &*unusable.message)),
                 false,
                 None,
             )
@@ -405,8 +405,8 @@ impl<K: External> Pass<'_, K> {
     fn born(&self) -> Option<Timestamp> {
         self.object.meta().creation_timestamp.as_ref().map(|time| time.0)
     }
-    fn claimant(&self) -> (String, Place) {
-        (self.uid(), self.world.place)
+    fn lock_holder(&self) -> (String, KindId) {
+        (self.uid(), self.world.kind_id)
     }
     /// For people.
     fn full_name(&self) -> String {
@@ -459,11 +459,11 @@ fn may_be_asked<K: External>(object: &K) -> bool {
     is_held(object) && !waited && object.reference().is_none()
 }
 
-fn answer(text: &str) -> Result<Answer, Notice> {
+fn answer(text: &str) -> Result<Answer, Detail> {
     match text.trim().split_once('=') {
         None if text.trim() == "resubmit" => Ok(Answer::Resubmit),
         Some(("adopt", id)) if !id.trim().is_empty() => Ok(Answer::Adopt(id.trim().into())),
-        _ => Err(Notice::stalled(
+        _ => Err(Detail::stalled(
             "InvalidOutcome",
             format!("the annotation {OUTCOME} is {text:?}; it must be adopt=<id> or resubmit"),
         )),

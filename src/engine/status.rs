@@ -17,7 +17,7 @@ pub const STALLED: &str = "Stalled";
 
 /// What a user should know besides the progress.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
+pub struct Detail {
     /// One CamelCase word.
     pub reason: String,
     /// A sentence: what, why, and what to do.
@@ -28,7 +28,7 @@ pub struct Notice {
     pub event: bool,
 }
 
-impl Notice {
+impl Detail {
     /// It goes on by itself.
     pub fn waiting(reason: impl Into<String>, message: impl Into<String>) -> Self {
         Self { reason: reason.into(), message: message.into(), stalled: false, event: true }
@@ -39,7 +39,7 @@ impl Notice {
     }
 }
 
-impl From<&CallError> for Notice {
+impl From<&CallError> for Detail {
     /// Being throttled, which may happen to hundreds of objects at once, is nothing to tell each time: it is how a limit
     /// works, and the condition and the metrics show it.
     fn from(error: &CallError) -> Self {
@@ -58,7 +58,7 @@ pub struct Shown<'a> {
     /// Where the object stands.
     pub progress: &'a Progress,
     /// What else there is to know.
-    pub notice: Option<&'a Notice>,
+    pub detail: Option<&'a Detail>,
     /// The creating call's name, for `operation.action`.
     pub action: &'a str,
     /// The object is being deleted.
@@ -269,8 +269,8 @@ pub fn condition(
 }
 
 fn verdict(shown: &Shown<'_>) -> (bool, bool, bool, String, String) {
-    if let Some(notice) = shown.notice {
-        return (false, !notice.stalled, notice.stalled, notice.reason.clone(), notice.message.clone());
+    if let Some(detail) = shown.detail {
+        return (false, !detail.stalled, detail.stalled, detail.reason.clone(), detail.message.clone());
     }
     let action = shown.action;
     let (reason, message) = match shown.progress {

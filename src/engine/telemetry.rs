@@ -13,7 +13,7 @@ use prometheus_client::{
 use std::{sync::Arc, time::Duration};
 use tracing::{info, warn};
 
-use super::{progress::Progress, status::Notice};
+use super::{progress::Progress, status::Detail};
 
 /// Which Events are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -51,7 +51,7 @@ pub struct Transition<'a> {
     /// What trouble there was before: its reason.
     pub trouble: Option<&'a str>,
     /// What trouble there is now.
-    pub notice: Option<&'a Notice>,
+    pub detail: Option<&'a Detail>,
     /// The creating call's name.
     pub action: &'static str,
 }
@@ -147,25 +147,25 @@ impl Telemetry {
 
     /// A transition that has been stored.
     pub async fn transition<K: Resource<DynamicType = ()>>(&self, object: &K, transition: &Transition<'_>) {
-        let Transition { from, to, trouble, notice, action } = *transition;
+        let Transition { from, to, trouble, detail, action } = *transition;
         let entered = name(from) != name(to);
-        let new_trouble = notice.filter(|notice| Some(notice.reason.as_str()) != trouble);
+        let new_trouble = detail.filter(|detail| Some(detail.reason.as_str()) != trouble);
         if !entered && new_trouble.is_none() {
             return;
         }
         let (kind, name_, namespace) =
             (K::kind(&()), object.name_any(), object.namespace().unwrap_or_default());
-        let reason = notice.map_or(name(to), |notice| notice.reason.as_str());
+        let reason = detail.map_or(name(to), |detail| detail.reason.as_str());
         self.metrics
             .transitions
             .get_or_create(&TransitionLabels { kind: kind.to_string(), to: name(to), reason: reason.into() })
             .inc();
         let id = to.handle().map(super::progress::Handle::id).unwrap_or_default();
-        let message = notice.map(|notice| notice.message.as_str()).unwrap_or_default();
+        let message = detail.map(|detail| detail.message.as_str()).unwrap_or_default();
         info!(%kind, %namespace, name = %name_, from = name(from), to = name(to), reason, id, message, "transition");
         let event = match (new_trouble, to) {
-            (Some(notice), _) => {
-                notice.event.then(|| (EventType::Warning, notice.reason.clone(), notice.message.clone()))
+            (Some(detail), _) => {
+                detail.event.then(|| (EventType::Warning, detail.reason.clone(), detail.message.clone()))
             }
             (None, Progress::Ready { intent, handle, product }) if entered => Some((
                 EventType::Normal,

@@ -74,7 +74,7 @@ impl Client {
         &self.0.region
     }
 
-    /// One call of the ECS API, version 2014-05-26. Creating calls must have had their turn before.
+    /// One call of the ECS API, version 2014-05-26. Creating calls must hold a rate permit already.
     async fn ecs<T: DeserializeOwned>(
         &self,
         action: &'static str,

@@ -8,7 +8,7 @@ pub mod sign;
 use crate::{
     account::{AccountVendor, AcepServiceName},
     engine::{
-        carpool::Carpool,
+        batcher::Batcher,
         external::{Connect, Material, Unusable},
         pace,
     },
@@ -52,7 +52,7 @@ struct Inner {
     ecs: Service,
     product_id: Option<String>,
     material: Material,
-    deletes: OnceLock<Carpool<String, aosp_image::Deleted>>,
+    deletes: OnceLock<Batcher<String, aosp_image::Deleted>>,
 }
 
 /// One service behind the gateway.
@@ -116,7 +116,7 @@ impl Connect for Client {
 }
 
 impl Client {
-    /// One call of the cloud phone API: POST with JSON. Creating calls must have had their turn before.
+    /// One call of the cloud phone API: POST with JSON. Creating calls must hold a rate permit already.
     async fn acep<T: DeserializeOwned>(
         &self,
         action: &'static str,
@@ -127,7 +127,7 @@ impl Client {
         self.call(&self.0.acep, Method::POST, action, effect, &[], body).await
     }
 
-    /// One call of the ECS API: GET with everything in the query. Creating calls must have had their turn before.
+    /// One call of the ECS API: GET with everything in the query. Creating calls must hold a rate permit already.
     async fn ecs<T: DeserializeOwned>(
         &self,
         action: &'static str,

@@ -139,7 +139,7 @@ impl<'a> Call<'a> {
 
 impl Client {
     /// Makes a call as the account, and tells with which session. One that failed for the session's sake is made again
-    /// with a new one, unless it creates something. Creating calls must have had their turn before.
+    /// with a new one, unless it creates something. Creating calls must hold a rate permit already.
     async fn ask<T: DeserializeOwned>(
         &self,
         call: &Call<'_>,

@@ -8,9 +8,9 @@ pub enum CallError {
     /// The vendor cannot have acted: the request was not sent.
     #[error("the request was not sent: {0}")]
     NotSent(String),
-    /// Not sent either, to keep below the vendor's limit: there was no place in time.
+    /// Not sent either, to keep below the vendor's limit: there was no permit in time.
     #[error("{0}")]
-    NoTurn(String),
+    RateLimited(String),
     /// The vendor answered, and did not act.
     #[error("{0}")]
     Refused(Refusal),
@@ -119,7 +119,7 @@ impl CallError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::NotSent(_) => "VendorUnreachable",
-            Self::NoTurn(_) => Class::Throttled.reason(),
+            Self::RateLimited(_) => Class::Throttled.reason(),
             Self::Refused(refusal) => refusal.class.reason(),
             Self::Unknown(_) => "AnswerLost",
             Self::Undecidable(_) => "OutcomeUnknown",
@@ -129,7 +129,7 @@ impl CallError {
     /// The class of a "no", be it the vendor's or our own.
     pub fn class(&self) -> Option<Class> {
         match self {
-            Self::NoTurn(_) => Some(Class::Throttled),
+            Self::RateLimited(_) => Some(Class::Throttled),
             Self::Refused(refusal) => Some(refusal.class),
             Self::NotSent(_) | Self::Unknown(_) | Self::Undecidable(_) => None,
         }

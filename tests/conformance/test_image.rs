@@ -46,7 +46,7 @@ struct TestParameters {
     name: String,
 }
 
-// ---- What the vendor speaks ----------------------------------------------------------------------------------------
+// ---- The vendor's requests and answers ----------------------------------------------------------------------------------------
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -75,7 +75,7 @@ impl External for TestImage {
         self.status.as_ref()
     }
 
-    fn lane(&self, client: &Client) -> String {
+    fn region(&self, client: &Client) -> String {
         client.region().to_owned()
     }
 

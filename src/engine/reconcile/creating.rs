@@ -5,10 +5,10 @@ use crate::{
     engine::{
         external::{External, Submitted},
         journal::Permit,
-        memo::Asked,
+        object_state::Asked,
         pace,
         progress::{self, Comparison, Handle, Intent, Observation, Product, Progress, Recovered, Wish},
-        status::{self, Notice},
+        status::{self, Detail},
     },
     wire::{CallError, Class, Effect, Refusal},
 };
@@ -26,15 +26,15 @@ impl<K: External> Pass<'_, K> {
         replay: bool,
     ) -> Result<Next, Error> {
         let Some(connection) = self.connection.clone() else { return Ok(Next::Change) };
-        let lane = self.subject().lane(client);
-        let turn = tokio::select! {
-            turn = connection.limits().turn(&lane, K::ACTION, Effect::Create) => turn,
+        let region = self.subject().region(client);
+        let rate = tokio::select! {
+            rate = connection.limits().acquire(&region, K::ACTION, Effect::Create) => rate,
             () = self.world.stopping.cancelled() => return Ok(Next::Change),
         };
-        // No place below the limit soon: nothing is stored yet, so there is nothing to show either.
-        let Ok(turn) = turn else {
-            self.memo.failures += 1;
-            return Ok(Next::In(pace::backoff(self.memo.failures.clamp(3, 6), false)));
+        // No permit of the rate limiter soon: nothing is stored yet, so there is nothing to show either.
+        let Ok(rate) = rate else {
+            self.local.failures += 1;
+            return Ok(Next::In(pace::backoff(self.local.failures.clamp(3, 6), false)));
         };
         if !replay && let Err(error) = self.subject().clear(client).await {
             return self.not_clear(from, attempt, error).await;
@@ -46,11 +46,11 @@ impl<K: External> Pass<'_, K> {
         let intent = Intent { token: K::token(&uid, attempt), attempt, since: Some(since), reference };
         let permit = self.permit(&from, &intent).await?;
         let started = Instant::now();
-        self.memo.lost_at = Some(started);
+        self.local.lost_at = Some(started);
         let answer = self.subject().submit(client, permit).await;
         self.world.telemetry.call(K::ACTION, started.elapsed(), &answer);
-        turn.report(&answer);
-        drop(turn);
+        rate.report(&answer);
+        drop(rate);
         let answer = match answer {
             Ok(submitted) => self.own(submitted, replay),
             Err(CallError::Refused(refusal))
@@ -79,7 +79,7 @@ impl<K: External> Pass<'_, K> {
         if matches!(to, Progress::New { .. }) {
             return self.trouble_about(&from, to, &error).await;
         }
-        self.memo.failures = 0;
+        self.local.failures = 0;
         let next = self.after(&to);
         self.show(&from, to, None, true, None).await?;
         Ok(next)
@@ -165,27 +165,27 @@ impl<K: External> Pass<'_, K> {
         {
             to = to.observed(Observation::Ready(product));
         }
-        let (notice, wait) = match &answer {
+        let (detail, wait) = match &answer {
             Err(error) if matches!(to, Progress::New { .. } | Progress::Submitting(_)) => {
-                self.memo.failures += 1;
+                self.local.failures += 1;
                 if matches!(error, CallError::Unknown(_)) {
-                    self.memo.lost_at = Some(Instant::now());
+                    self.local.lost_at = Some(Instant::now());
                 }
                 let settle =
                     if matches!(to, Progress::Submitting(_)) { self.settle(client) } else { Duration::ZERO };
-                let wait = wait_after(self.memo.failures, error).max(settle);
-                (Some(Notice::from(error)), Some(wait))
+                let wait = wait_after(self.local.failures, error).max(settle);
+                (Some(Detail::from(error)), Some(wait))
             }
             _ => {
-                self.memo.failures = 0;
+                self.local.failures = 0;
                 (None, None)
             }
         };
         let next = wait.map_or_else(|| self.after(&to), Next::In);
-        self.memo.unwritten = Some((to.clone(), self.asked));
-        let settled = notice.is_none();
-        self.conclude(&from, to, notice, settled, request_id.as_deref()).await?;
-        self.memo.unwritten = None;
+        self.local.unwritten = Some((to.clone(), self.asked));
+        let settled = detail.is_none();
+        self.conclude(&from, to, detail, settled, request_id.as_deref()).await?;
+        self.local.unwritten = None;
         Ok(next)
     }
 
@@ -197,12 +197,12 @@ impl<K: External> Pass<'_, K> {
         asked: Asked,
     ) -> Result<Next, Error> {
         let next = match &to {
-            Progress::New { .. } => Next::In(pace::backoff(self.memo.failures, false)),
+            Progress::New { .. } => Next::In(pace::backoff(self.local.failures, false)),
             to => self.after(to),
         };
         // What was asked for since then is not dealt with.
         self.conclude(from, to, None, asked == self.asked, None).await?;
-        self.memo.unwritten = None;
+        self.local.unwritten = None;
         Ok(next)
     }
 
@@ -224,7 +224,7 @@ impl<K: External> Pass<'_, K> {
         wish: &Wish,
     ) -> Result<Next, Error> {
         // Whoever made the call, it may have done so a moment ago.
-        let lost_at = *self.memo.lost_at.get_or_insert_with(Instant::now);
+        let lost_at = *self.local.lost_at.get_or_insert_with(Instant::now);
         let settled = lost_at + self.settle(client);
         if let Some(wait) = settled.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero()) {
             return Ok(Next::In(wait));
@@ -256,7 +256,7 @@ impl<K: External> Pass<'_, K> {
             (Progress::New { attempt, .. }, false) => self.submit(client, from, attempt, false).await,
             (Progress::New { .. }, true) => self.release(&from, wish).await,
             (to, _) => {
-                self.memo.failures = 0;
+                self.local.failures = 0;
                 let next = self.after(&to);
                 self.show(&from, to, None, true, None).await?;
                 Ok(next)
@@ -271,7 +271,7 @@ impl<K: External> Pass<'_, K> {
 
     /// Whether another object holds this thing of the vendor's.
     pub(super) fn is_taken(&self, id: &str) -> bool {
-        self.world.accounts.catalog().is_taken(&K::kind(&()), id, &self.uid())
+        self.world.accounts.index().is_taken(&K::kind(&()), id, &self.uid())
     }
 }
 

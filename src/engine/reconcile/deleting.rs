@@ -5,7 +5,7 @@ use crate::engine::{
     external::External,
     pace,
     progress::{Deletion, Handle, Observation, Progress},
-    status::Notice,
+    status::Detail,
 };
 
 impl<K: External> Pass<'_, K> {
@@ -20,7 +20,7 @@ impl<K: External> Pass<'_, K> {
             Ok(Deletion::Gone) => self.submit(client, from, attempt, false).await,
             Ok(Deletion::Underway) => Ok(Next::In(self.to_beat())),
             Ok(Deletion::Waiting(why)) => {
-                self.show(&from, from.clone(), Some(Notice::waiting("DeletionWaits", why)), false, None)
+                self.show(&from, from.clone(), Some(Detail::waiting("DeletionWaits", why)), false, None)
                     .await?;
                 Ok(Next::In(self.to_beat()))
             }
@@ -34,7 +34,7 @@ impl<K: External> Pass<'_, K> {
         from: Progress,
         handle: Handle,
     ) -> Result<Next, Error> {
-        if self.memo.deleting {
+        if self.local.deleting {
             match self.look(client, &handle).await {
                 Ok(Observation::Missing) => return self.deleted(&handle).await,
                 Ok(_) => {}
@@ -42,26 +42,26 @@ impl<K: External> Pass<'_, K> {
             }
         }
         // Looks are shared, and asking to delete is not: as long as the vendor is at work, it is asked now and then.
-        if self.memo.deletion_looks > 0 {
+        if self.local.deletion_looks > 0 {
             match self.look(client, &handle).await {
-                Ok(Observation::Building { .. }) if self.memo.deletion_looks < pace::DELETION_LOOKS => {
-                    self.memo.deletion_looks += 1;
+                Ok(Observation::Building { .. }) if self.local.deletion_looks < pace::DELETION_LOOKS => {
+                    self.local.deletion_looks += 1;
                     return Ok(Next::In(self.to_beat()));
                 }
-                Ok(_) => self.memo.deletion_looks = 0,
+                Ok(_) => self.local.deletion_looks = 0,
                 Err(error) => return self.trouble(&from, &error).await,
             }
         }
         match self.subject().delete(client, &handle).await {
             Ok(Deletion::Gone) => self.deleted(&handle).await,
             Ok(Deletion::Underway) => {
-                self.memo.deleting = true;
+                self.local.deleting = true;
                 self.show(&from, from.clone(), None, true, None).await?;
                 Ok(Next::In(self.to_beat()))
             }
             Ok(Deletion::Waiting(why)) => {
-                self.memo.deletion_looks = 1;
-                self.show(&from, from.clone(), Some(Notice::waiting("DeletionWaits", why)), true, None)
+                self.local.deletion_looks = 1;
+                self.show(&from, from.clone(), Some(Detail::waiting("DeletionWaits", why)), true, None)
                     .await?;
                 Ok(Next::In(self.to_beat()))
             }

@@ -5,7 +5,7 @@ use crate::{
     engine::{
         external::External,
         progress::{Handle, Intent, Observation, Progress, Wish},
-        status::Notice,
+        status::Detail,
     },
     image::OUTCOME,
 };
@@ -31,13 +31,13 @@ impl<K: External> Pass<'_, K> {
         };
         let [handle] = handles.as_slice() else {
             let ids: Vec<_> = handles.iter().take(10).map(Handle::id).collect();
-            let notice = if ids.is_empty() {
-                Notice::waiting(
+            let detail = if ids.is_empty() {
+                Detail::waiting(
                     "ImportNotFound",
                     "nothing at the vendor matches import.match; it is looked for again from time to time",
                 )
             } else {
-                Notice::stalled(
+                Detail::stalled(
                     "ImportAmbiguous",
                     format!(
                         "import.match has {} hits ({}); narrow it down, or give import.id",
@@ -46,7 +46,7 @@ impl<K: External> Pass<'_, K> {
                     ),
                 )
             };
-            return self.wait_slowly(&from, notice).await;
+            return self.wait_slowly(&from, detail).await;
         };
         if !wish.observe_only && self.is_taken(handle.id()) {
             return self.wait_slowly(&from, held_by_other(handle.id())).await;
@@ -54,11 +54,11 @@ impl<K: External> Pass<'_, K> {
         match self.look(client, handle).await {
             Err(error) => self.trouble(&from, &error).await,
             Ok(Observation::Missing) => {
-                let notice = Notice::waiting(
+                let detail = Detail::waiting(
                     "ImportNotFound",
                     format!("the vendor has no {}; correct import.id, or create it", handle.id()),
                 );
-                self.wait_slowly(&from, notice).await
+                self.wait_slowly(&from, detail).await
             }
             Ok(seen) => {
                 if !wish.observe_only && !self.held() {
@@ -93,7 +93,7 @@ impl<K: External> Pass<'_, K> {
                 let message = format!(
                     "the annotation {OUTCOME} names {id}, which the vendor does not have; correct it"
                 );
-                self.wait_slowly(&from, Notice::stalled("InvalidOutcome", message)).await
+                self.wait_slowly(&from, Detail::stalled("InvalidOutcome", message)).await
             }
             Ok(_) => {
                 let to = Progress::Building { intent, handle, percent: None };
@@ -105,9 +105,9 @@ impl<K: External> Pass<'_, K> {
 }
 
 /// Two objects that manage one thing would change it and delete it under each other's hands.
-pub(super) fn held_by_other(id: &str) -> Notice {
+pub(super) fn held_by_other(id: &str) -> Detail {
     let message = format!(
         "another object manages {id} already; delete that one with deletionPolicy: Retain first, or set managementPolicy: Observe here"
     );
-    Notice::waiting("HeldByOther", message)
+    Detail::waiting("HeldByOther", message)
 }

@@ -6,7 +6,7 @@ use crate::{
         external::External,
         pace,
         progress::{Comparison, Handle, Intent, Observation, Product, Progress, Wish},
-        status::Notice,
+        status::Detail,
     },
     wire::{CallError, Refusal},
 };
@@ -19,7 +19,7 @@ impl<K: External> Pass<'_, K> {
         let Some(connection) = &self.connection else {
             return Err(CallError::NotSent("no connection".into()));
         };
-        let observers = connection.observers::<K>(client, &self.subject().lane(client));
+        let observers = connection.observers::<K>(client, &self.subject().region(client));
         tokio::select! {
             seen = observers.ask(handle.clone()) => Ok(match seen? {
                 Some(Observation::Ready(product)) => Observation::Ready(self.subject().finished(product)),
@@ -70,7 +70,7 @@ impl<K: External> Pass<'_, K> {
             return Ok(Next::Change);
         }
         if seen == Observation::Missing && !matches!(base, Progress::Missing { .. }) {
-            let since = *self.memo.missing_since.get_or_insert_with(Instant::now);
+            let since = *self.local.missing_since.get_or_insert_with(Instant::now);
             let second = self.world.beat * pace::SECOND_LOOK;
             let patience = if matches!(base, Progress::Building { .. }) {
                 second.max(self.settle(client))
@@ -81,9 +81,9 @@ impl<K: External> Pass<'_, K> {
                 return Ok(Next::In(wait));
             }
         }
-        self.memo.missing_since = None;
-        let mut notice = match &seen {
-            Observation::Building { note: Some(note), .. } => Some(Notice::waiting("Building", note)),
+        self.local.missing_since = None;
+        let mut detail = match &seen {
+            Observation::Building { note: Some(note), .. } => Some(Detail::waiting("Building", note)),
             _ => None,
         };
         let refusal = match &seen {
@@ -96,22 +96,22 @@ impl<K: External> Pass<'_, K> {
         }
         if let Progress::Ready { product, .. } = &to {
             match if wish.observe_only { Comparison::Same } else { self.subject().compare(client, product) } {
-                Comparison::Same => self.memo.amended = 0,
+                Comparison::Same => self.local.amended = 0,
                 Comparison::Fixed(fields) => {
                     let message = format!(
                         "the vendor's {} differs from the spec in {}, which cannot be changed there; correct the spec, or make a new object",
                         product.image_id.as_deref().unwrap_or("image"),
                         fields.join(", ")
                     );
-                    notice = Some(Notice::stalled("SpecDiffers", message));
+                    detail = Some(Detail::stalled("SpecDiffers", message));
                 }
-                Comparison::Amendable(fields) if self.memo.amended >= pace::AMENDMENTS => {
+                Comparison::Amendable(fields) if self.local.amended >= pace::AMENDMENTS => {
                     let message = format!(
                         "{} was set at the vendor {} times and does not stay: somebody else sets it too, or the vendor does not keep all of it",
                         fields.join(", "),
-                        self.memo.amended
+                        self.local.amended
                     );
-                    notice = Some(Notice::stalled("NotConverging", message));
+                    detail = Some(Detail::stalled("NotConverging", message));
                 }
                 Comparison::Amendable(_) => match self.amend(client, &from, &to, product.clone()).await? {
                     Ok(amended) => to = amended,
@@ -119,7 +119,7 @@ impl<K: External> Pass<'_, K> {
                 },
             }
         }
-        self.memo.failures = 0;
+        self.local.failures = 0;
         let mut next = self.after(&to);
         if let (Progress::Building { intent, handle, .. }, Some(late)) = (&to, self.overdue(&to)) {
             let message = format!(
@@ -129,11 +129,11 @@ impl<K: External> Pass<'_, K> {
                 handle.id(),
                 intent.attempt
             );
-            let message = match notice {
-                Some(notice) => format!("{}; {message}", notice.message),
+            let message = match detail {
+                Some(detail) => format!("{}; {message}", detail.message),
                 None => message,
             };
-            notice = Some(Notice::stalled("TimedOut", message));
+            detail = Some(Detail::stalled("TimedOut", message));
             next = Next::In(pace::SLOW_LOOK);
         }
         if let (Progress::Missing { handle, was_ready: true, .. }, true) =
@@ -141,10 +141,10 @@ impl<K: External> Pass<'_, K> {
         {
             let message =
                 format!("the vendor no longer has {}; it is made again, as recreatePolicy asks", handle.id());
-            notice = Some(Notice::waiting("Missing", message));
+            detail = Some(Detail::waiting("Missing", message));
             next = Next::In(Duration::ZERO);
         }
-        self.show(&from, to, notice, true, None).await?;
+        self.show(&from, to, detail, true, None).await?;
         Ok(next)
     }
 
@@ -152,11 +152,11 @@ impl<K: External> Pass<'_, K> {
     async fn refused(&mut self, from: &Progress, attempt: u32, refusal: Refusal) -> Result<Next, Error> {
         let tried = Intent { token: K::token(&self.uid(), attempt), attempt, since: None, reference: None };
         // The creating calls in between went well; how often it was all in vain is the number of attempts.
-        self.memo.failures = attempt - 1;
+        self.local.failures = attempt - 1;
         let error = CallError::Refused(refusal);
-        let notice = Notice::from(&error);
-        self.show(from, Progress::New { attempt, tried: Some(tried) }, Some(notice), false, None).await?;
-        Ok(Next::In(wait_after(self.memo.failures, &error)))
+        let detail = Detail::from(&error);
+        self.show(from, Progress::New { attempt, tried: Some(tried) }, Some(detail), false, None).await?;
+        Ok(Next::In(wait_after(self.local.failures, &error)))
     }
 
     /// Sets a difference right and looks again.
@@ -170,22 +170,22 @@ impl<K: External> Pass<'_, K> {
         if let Err(error) = self.subject().amend(client, &product).await {
             return self.trouble_about(from, to.clone(), &error).await.map(Err);
         }
-        self.memo.amended += 1;
+        self.local.amended += 1;
         let Some(handle) = to.handle() else { return Ok(Err(Next::Change)) };
         match self.look(client, handle).await {
             Err(error) => self.trouble_about(from, to.clone(), &error).await.map(Err),
             Ok(Observation::Ready(product))
                 if self.subject().compare(client, &product) == Comparison::Same =>
             {
-                self.memo.amended = 0;
+                self.local.amended = 0;
                 Ok(Ok(to.clone().observed(Observation::Ready(product))))
             }
             Ok(_) => {
-                let notice = Notice::waiting(
+                let detail = Detail::waiting(
                     "Updating",
                     "a change was sent to the vendor and does not show there yet",
                 );
-                self.show(from, to.clone(), Some(notice), false, None).await?;
+                self.show(from, to.clone(), Some(detail), false, None).await?;
                 Ok(Err(Next::In(self.to_beat())))
             }
         }

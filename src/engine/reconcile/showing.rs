@@ -6,7 +6,7 @@ use crate::{
         external::External,
         pace,
         progress::Progress,
-        status::{self, Notice, Shown},
+        status::{self, Detail, Shown},
         telemetry::Transition,
     },
     image::{OUTCOME, REQUESTED_AT},
@@ -31,30 +31,30 @@ impl<K: External> Pass<'_, K> {
         if self.world.stopping.is_cancelled() {
             return Ok(Next::Change);
         }
-        self.memo.failures += 1;
-        let wait = wait_after(self.memo.failures, error);
+        self.local.failures += 1;
+        let wait = wait_after(self.local.failures, error);
         let wanted = self.deleting()
             || self.object.status().and_then(|status| status.observed_generation)
                 != self.object.meta().generation;
         let at_rest = matches!(to, Progress::Ready { .. }) && !wanted;
-        let passing = self.memo.failures < 3
+        let passing = self.local.failures < 3
             && (error.class().is_none()
                 || matches!(error.class(), Some(Class::Throttled | Class::Unavailable)));
         if at_rest || passing {
             // That a periodic look failed says nothing against the image, and a hiccup is not worth two writes.
             tracing::warn!(kind = %K::kind(&()), name = %self.object.name_any(), %error, "a look at the vendor failed");
         } else {
-            let notice = Notice::from(error);
-            let settled = notice.stalled;
-            self.show(from, to, Some(notice), settled, None).await?;
+            let detail = Detail::from(error);
+            let settled = detail.stalled;
+            self.show(from, to, Some(detail), settled, None).await?;
         }
         Ok(Next::In(wait))
     }
 
-    pub(super) async fn wait_slowly(&mut self, at: &Progress, notice: Notice) -> Result<Next, Error> {
-        self.memo.failures += 1;
-        self.show(at, at.clone(), Some(notice), true, None).await?;
-        Ok(Next::In(pace::backoff(self.memo.failures, true)))
+    pub(super) async fn wait_slowly(&mut self, at: &Progress, detail: Detail) -> Result<Next, Error> {
+        self.local.failures += 1;
+        self.show(at, at.clone(), Some(detail), true, None).await?;
+        Ok(Next::In(pace::backoff(self.local.failures, true)))
     }
 
     /// When to look again at something that went well.
@@ -82,15 +82,15 @@ impl<K: External> Pass<'_, K> {
         &mut self,
         from: &Progress,
         to: Progress,
-        notice: Option<Notice>,
+        detail: Option<Detail>,
         settled: bool,
         request_id: Option<&str>,
     ) -> Result<(), Error> {
-        let shown = self.shown(&to, notice.as_ref(), settled, request_id);
+        let shown = self.shown(&to, detail.as_ref(), settled, request_id);
         if let Some(status) = status::status(&shown, self.object.status(), Timestamp::now()) {
             self.object = self.world.journal.advance(&self.object, &status).await?;
         }
-        self.tell(from, &to, notice).await;
+        self.tell(from, &to, detail).await;
         Ok(())
     }
 
@@ -99,31 +99,31 @@ impl<K: External> Pass<'_, K> {
         &mut self,
         from: &Progress,
         to: Progress,
-        notice: Option<Notice>,
+        detail: Option<Detail>,
         settled: bool,
         request_id: Option<&str>,
     ) -> Result<(), Error> {
-        let shown = self.shown(&to, notice.as_ref(), settled, request_id);
+        let shown = self.shown(&to, detail.as_ref(), settled, request_id);
         if let Some(status) = status::status(&shown, self.object.status(), Timestamp::now()) {
             self.object = self.world.journal.conclude(&self.object, &status).await?;
         }
-        self.tell(from, &to, notice).await;
+        self.tell(from, &to, detail).await;
         Ok(())
     }
 
-    pub(super) async fn tell(&mut self, from: &Progress, to: &Progress, notice: Option<Notice>) {
-        let trouble = self.memo.trouble.take();
-        self.memo.trouble = notice.as_ref().map(|notice| notice.reason.clone());
+    pub(super) async fn tell(&mut self, from: &Progress, to: &Progress, detail: Option<Detail>) {
+        let trouble = self.local.trouble.take();
+        self.local.trouble = detail.as_ref().map(|detail| detail.reason.clone());
         let action = self.action();
         let transition =
-            Transition { from, to, trouble: trouble.as_deref(), notice: notice.as_ref(), action };
+            Transition { from, to, trouble: trouble.as_deref(), detail: detail.as_ref(), action };
         self.world.telemetry.transition(&self.object, &transition).await;
     }
 
     pub(super) fn shown<'s>(
         &'s self,
         progress: &'s Progress,
-        notice: Option<&'s Notice>,
+        detail: Option<&'s Detail>,
         settled: bool,
         request_id: Option<&'s str>,
     ) -> Shown<'s> {
@@ -135,7 +135,7 @@ impl<K: External> Pass<'_, K> {
         let current = self.annotation(OUTCOME);
         Shown {
             progress,
-            notice,
+            detail,
             action: self.action(),
             deleting: self.deleting(),
             generation: self.generation(),

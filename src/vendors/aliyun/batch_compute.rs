@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, de::DeserializeOwned};
 
 impl Client {
-    /// One call. `target` is the path with its query, percent-encoded. Creating calls must have had their turn before.
+    /// One call. `target` is the path with its query, percent-encoded. Creating calls must hold a rate permit already.
     pub async fn batch_compute<T: DeserializeOwned>(
         &self,
         action: &'static str,

@@ -3,8 +3,8 @@
 use super::Client;
 use crate::{
     engine::{
-        catalog::Reference,
         external::{External, Submitted},
+        index::Reference,
         journal::Permit,
         progress::{Comparison, Deletion, Handle, Lookalike, Observation, Product, Recovered},
     },
@@ -124,7 +124,7 @@ pub struct BatchComputeMatch {
     pub ecs_image_id: Option<String>,
 }
 
-// ---- What the vendor speaks ----------------------------------------------------------------------------------------
+// ---- The vendor's requests and answers ----------------------------------------------------------------------------------------
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -214,7 +214,7 @@ impl External for BatchComputeImage {
         self.status.as_ref()
     }
 
-    fn lane(&self, client: &Client) -> String {
+    fn region(&self, client: &Client) -> String {
         client.region().to_owned()
     }
 

@@ -182,7 +182,7 @@ pub struct ComponentMatch {
     pub component_version: Option<String>,
 }
 
-// ---- What the vendor speaks ----------------------------------------------------------------------------------------
+// ---- The vendor's requests and answers ----------------------------------------------------------------------------------------
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -276,7 +276,7 @@ impl External for ImageComponent {
         self.status.as_ref()
     }
 
-    fn lane(&self, client: &Client) -> String {
+    fn region(&self, client: &Client) -> String {
         self.spec.for_provider.region_id.clone().unwrap_or_else(|| client.region().to_owned())
     }
 
@@ -291,7 +291,7 @@ impl External for ImageComponent {
     }
 
     async fn submit(&self, client: &Client, permit: Permit) -> Result<Submitted, CallError> {
-        let region = self.lane(client);
+        let region = self.region(client);
         let mut params = self.spec.for_provider.to_request();
         params.push(pair("ClientToken", permit.token()));
         let answer = client.ecs::<Created>(Self::ACTION, Effect::Create, &region, &params).await?;
@@ -309,7 +309,7 @@ impl External for ImageComponent {
             filter
                 .extend(parameters.component_version.iter().map(|version| pair("ComponentVersion", version)));
         }
-        let rows = describe(client, &self.lane(client), &filter).await?;
+        let rows = describe(client, &self.region(client), &filter).await?;
         let lookalike = |component: Component| Lookalike {
             created: component.creation_time.parse().ok(),
             comparison: parameters.compare(&component, false),
@@ -340,7 +340,7 @@ impl External for ImageComponent {
     async fn find(&self, client: &Client, matching: &ComponentMatch) -> Result<Vec<Handle>, CallError> {
         let mut filter = vec![pair("Name", &matching.name)];
         filter.extend(matching.component_version.as_ref().map(|version| pair("ComponentVersion", version)));
-        let rows = describe(client, &self.lane(client), &filter).await?;
+        let rows = describe(client, &self.region(client), &filter).await?;
         Ok(rows
             .iter()
             .filter_map(|row| Some(Handle::image(row.get("imageComponentId")?.as_str()?)))
@@ -356,7 +356,7 @@ impl External for ImageComponent {
 
     async fn amend(&self, client: &Client, product: &Product) -> Result<(), CallError> {
         let Some(component) = read(&product.at_provider) else { return Ok(()) };
-        let region = self.lane(client);
+        let region = self.region(client);
         let of =
             [pair("ResourceType", "imagecomponent"), pair("ResourceId.1", &component.image_component_id)];
         let changes = self.spec.for_provider.tag_changes(&component, self.spec.image.import.is_some());
@@ -388,7 +388,7 @@ impl External for ImageComponent {
     async fn delete(&self, client: &Client, handle: &Handle) -> Result<Deletion, CallError> {
         let params = [pair("ImageComponentId", handle.id())];
         match client
-            .ecs::<IgnoredAny>("DeleteImageComponent", Effect::Change, &self.lane(client), &params)
+            .ecs::<IgnoredAny>("DeleteImageComponent", Effect::Change, &self.region(client), &params)
             .await
         {
             Err(CallError::Refused(refusal)) if refusal.class == Class::NotFound => Ok(Deletion::Gone),

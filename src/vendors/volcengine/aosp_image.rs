@@ -3,7 +3,7 @@
 use super::{Client, text};
 use crate::{
     engine::{
-        carpool::Carpool,
+        batcher::Batcher,
         external::{External, Submitted, Unusable},
         journal::Permit,
         pace,
@@ -170,7 +170,7 @@ pub struct AospMatch {
     pub image_name: String,
 }
 
-// ---- What the vendor speaks ----------------------------------------------------------------------------------------
+// ---- The vendor's requests and answers ----------------------------------------------------------------------------------------
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -257,7 +257,7 @@ impl Client {
         // Weak, or client and pool would keep each other alive.
         let inner = std::sync::Arc::downgrade(&self.0);
         let pool = self.0.deletes.get_or_init(|| {
-            Carpool::start(DELETES, pace::CAR_WINDOW, move |ids: Vec<String>| {
+            Batcher::start(DELETES, pace::BATCH_WINDOW, move |ids: Vec<String>| {
                 let client = inner.upgrade().map(Client);
                 async move {
                     let client = client
@@ -306,7 +306,7 @@ impl External for AospImage {
     }
 
     /// Lists are of one product.
-    fn lane(&self, client: &Client) -> String {
+    fn region(&self, client: &Client) -> String {
         self.spec.for_provider.product_id.clone().or_else(|| client.0.product_id.clone()).unwrap_or_default()
     }
 
@@ -316,7 +316,7 @@ impl External for AospImage {
 
     /// Without a product id the image could be built, but never found again.
     fn check(&self, client: &Client) -> Result<(), Unusable> {
-        if self.lane(client).is_empty() {
+        if self.region(client).is_empty() {
             let message = "ListAOSPImage needs a product id, and there is none: set acep.productId in the account, or forProvider.productId";
             return Err(Unusable::new("ProductIdMissing", message));
         }
@@ -336,7 +336,7 @@ impl External for AospImage {
     }
 
     async fn recover(&self, client: &Client, token: &str, since: Timestamp) -> Result<Recovered, CallError> {
-        let rows = list(client, &self.lane(client), json!({})).await?;
+        let rows = list(client, &self.region(client), json!({})).await?;
         let rows: Vec<_> = rows.iter().filter_map(Row::read).collect();
         Ok(candidates(&rows, token, since, self.name_sent()))
     }
@@ -356,7 +356,7 @@ impl External for AospImage {
 
     /// Whether the vendor's filter takes the name exactly is not known, so it is compared here as well.
     async fn find(&self, client: &Client, matching: &AospMatch) -> Result<Vec<Handle>, CallError> {
-        let rows = list(client, &self.lane(client), json!({ "ImageName": matching.image_name })).await?;
+        let rows = list(client, &self.region(client), json!({ "ImageName": matching.image_name })).await?;
         let named = rows.iter().filter_map(Row::read).filter(|row| row.name == matching.image_name);
         Ok(named.map(|row| Handle::image(row.id)).collect())
     }
@@ -381,7 +381,7 @@ impl External for AospImage {
         if deleted.as_ref().is_some_and(|deleted| matches!(deleted.code.as_str(), "0" | "")) {
             return Ok(Deletion::Underway);
         }
-        let still_there = Self::observe(client, &self.lane(client), std::slice::from_ref(handle)).await?;
+        let still_there = Self::observe(client, &self.region(client), std::slice::from_ref(handle)).await?;
         let may_be_unlisted = super::may_be_unlisted(self.status.as_ref(), client.0.acep.list_delay);
         match deleted {
             _ if still_there.is_empty() && !may_be_unlisted => Ok(Deletion::Gone),

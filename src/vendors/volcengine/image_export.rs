@@ -3,8 +3,8 @@
 use super::{Client, text};
 use crate::{
     engine::{
-        catalog::Reference,
         external::{External, Submitted},
+        index::Reference,
         journal::Permit,
         pace,
         progress::{Comparison, Deletion, Failure, Handle, Observation, Product, Recovered},
@@ -98,7 +98,7 @@ pub struct ExportMatch {
     pub image_id: String,
 }
 
-// ---- What the vendor speaks ----------------------------------------------------------------------------------------
+// ---- The vendor's requests and answers ----------------------------------------------------------------------------------------
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -222,7 +222,7 @@ impl External for ImageExport {
         self.status.as_ref()
     }
 
-    fn lane(&self, client: &Client) -> String {
+    fn region(&self, client: &Client) -> String {
         client.0.ecs.region.clone()
     }
 

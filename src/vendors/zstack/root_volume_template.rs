@@ -176,7 +176,7 @@ pub struct TemplateMatch {
     pub name: String,
 }
 
-// ---- What the vendor speaks ----------------------------------------------------------------------------------------
+// ---- The vendor's requests and answers ----------------------------------------------------------------------------------------
 
 /// How many rows a query answers unless it asks for another number.
 const PAGE: usize = 1000;
@@ -333,7 +333,7 @@ impl External for RootVolumeTemplate {
     }
 
     /// A management node has no regions.
-    fn lane(&self, _: &Client) -> String {
+    fn region(&self, _: &Client) -> String {
         String::new()
     }
 

@@ -83,9 +83,9 @@ async fn reconcile<A: Account>(
         return Ok(Action::await_change());
     }
     let key = account.key();
-    let (users, example) = accounts.catalog().users(&key);
+    let (users, example) = accounts.index().users(&key);
     let deleting = account.meta().deletion_timestamp.is_some();
-    let known = accounts.catalog().is_filled();
+    let known = accounts.index().is_filled();
     if deleting && known && users == 0 {
         accounts.release(account).await?;
         accounts.forget_unused_secrets();
@@ -102,10 +102,9 @@ async fn reconcile<A: Account>(
                 Some(example) => format!(
                     "{users} objects still use this account, {example} among them; it goes when the last of them is gone"
                 ),
-                None => format!(
-                    "whether objects use this account is not known yet{}",
-                    accounts.catalog().missing()
-                ),
+                None => {
+                    format!("whether objects use this account is not known yet{}", accounts.index().missing())
+                }
             },
         )),
         (Ok(_), false) => Ok(()),

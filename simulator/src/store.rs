@@ -8,19 +8,19 @@ use serde_json::Value;
 
 /// Things of one kind.
 #[derive(Clone, Debug)]
-pub(crate) struct Shelf<T> {
+pub(crate) struct Store<T> {
     rows: BTreeMap<u64, (String, T)>,
     places: HashMap<String, u64>,
     last: u64,
 }
 
-impl<T> Default for Shelf<T> {
+impl<T> Default for Store<T> {
     fn default() -> Self {
         Self { rows: BTreeMap::new(), places: HashMap::new(), last: 0 }
     }
 }
 
-impl<T> Shelf<T> {
+impl<T> Store<T> {
     /// Puts a thing at the end; one with the same id is replaced where it is.
     pub(crate) fn insert(&mut self, id: impl Into<String>, thing: T) {
         let id = id.into();
@@ -68,7 +68,7 @@ impl<T> Shelf<T> {
     }
 }
 
-/// What the admin API asks of a shelf: `GET`, `POST`, `PATCH` or `DELETE` on all things or on one.
+/// What the admin API asks of a store: `GET`, `POST`, `PATCH` or `DELETE` on all things or on one.
 #[derive(Clone, Debug)]
 pub(crate) struct AdminRequest {
     pub(crate) method: String,
@@ -88,7 +88,7 @@ pub(crate) enum AdminRefusal {
     Method,
 }
 
-impl<T: Clone + Serialize + DeserializeOwned> Shelf<T> {
+impl<T: Clone + Serialize + DeserializeOwned> Store<T> {
     /// Looks at, adds, changes or removes things behind the vendor's back. `prepare` completes what is added and names it.
     pub(crate) fn administer(
         &mut self,

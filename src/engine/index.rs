@@ -1,5 +1,5 @@
 //! What the controllers of all kinds know of each other's objects: who uses an account, which image a name means, which
-//! of the vendor's things are taken, and which object has the word about something that only one may touch at a time.
+//! of the vendor's things are taken, and which object holds the lock on something that only one may touch at a time.
 
 use super::accounts::AccountKey;
 use std::{
@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::broadcast;
 
 /// The objects of one kind, as others need them.
-pub trait Shelf: Send + Sync {
+pub trait KindIndex: Send + Sync {
     /// The kind's name.
     fn kind(&self) -> String;
     /// How many objects name the account, and one of them as `Kind namespace/name`.
@@ -20,8 +20,8 @@ pub trait Shelf: Send + Sync {
     fn holds(&self, id: &str, uid: &str) -> bool;
 }
 
-/// One shelf among the others.
-pub type Place = usize;
+/// Names one kind in the index.
+pub type KindId = usize;
 
 /// An object that another one refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,74 +46,74 @@ pub struct Reference {
 pub enum Signal {
     /// The object of this namespace and name became Ready.
     Ready(String, String),
-    /// Nobody has the word about this any more.
-    Free(String),
+    /// Nobody holds the lock on this any more.
+    Released(String),
 }
 
 /// All kinds' objects.
-pub struct Catalog {
-    shelves: RwLock<Vec<Box<dyn Shelf>>>,
-    words: Mutex<Words>,
+pub struct Index {
+    kinds: RwLock<Vec<Box<dyn KindIndex>>>,
+    locks: Mutex<Locks>,
     /// What somebody waits for: only that is told, since telling means a look through all objects.
     awaited: Mutex<HashSet<Signal>>,
     signals: broadcast::Sender<Signal>,
 }
 
 #[derive(Debug, Default)]
-struct Words {
-    /// What is being touched, by whose uid on which shelf, and that object's name for people.
-    held: HashMap<String, (String, Place, String)>,
-    /// Shelves that are not filled yet.
-    unread: HashSet<Place>,
-    /// Objects that had something under way when this process met them, by uid, and have not spoken for it yet.
-    unspoken: HashMap<String, Place>,
+struct Locks {
+    /// What is locked, by the uid of which object of which kind, and that object's name for people.
+    held: HashMap<String, (String, KindId, String)>,
+    /// Kinds whose objects are not all known yet.
+    unread: HashSet<KindId>,
+    /// Objects that had something under way when this process met them, by uid, and have not taken their lock yet.
+    undeclared: HashMap<String, KindId>,
 }
 
-impl Words {
+impl Locks {
     fn is_all_known(&self) -> bool {
-        self.unread.is_empty() && self.unspoken.is_empty()
+        self.unread.is_empty() && self.undeclared.is_empty()
     }
 }
 
-impl Default for Catalog {
+impl Default for Index {
     fn default() -> Self {
         Self {
-            shelves: RwLock::default(),
-            words: Mutex::default(),
+            kinds: RwLock::default(),
+            locks: Mutex::default(),
             awaited: Mutex::default(),
             signals: broadcast::channel(4096).0,
         }
     }
 }
 
-impl Catalog {
+impl Index {
     /// Adds a kind, whose objects are not known yet.
-    pub fn add(&self, shelf: Box<dyn Shelf>) -> Place {
-        let mut shelves = self.shelves.write().unwrap_or_else(PoisonError::into_inner);
-        shelves.push(shelf);
-        self.words().unread.insert(shelves.len());
-        shelves.len()
+    pub fn add(&self, kind_index: Box<dyn KindIndex>) -> KindId {
+        let mut kinds = self.kinds.write().unwrap_or_else(PoisonError::into_inner);
+        kinds.push(kind_index);
+        self.locks().unread.insert(kinds.len());
+        kinds.len()
     }
 
-    /// A shelf holds all objects that there are; those that `is_there` does not know have gone unseen.
-    pub fn filled(&self, place: Place, is_there: impl Fn(&str) -> bool) {
-        self.learn(|words| {
-            words.unread.remove(&place);
-            words.unspoken.retain(|uid, of| *of != place || is_there(uid));
+    /// All objects of a kind are known; those that `is_there` does not know have gone unseen.
+    pub fn filled(&self, kind_id: KindId, is_there: impl Fn(&str) -> bool) {
+        self.learn(|locks| {
+            locks.unread.remove(&kind_id);
+            locks.undeclared.retain(|uid, of| *of != kind_id || is_there(uid));
         });
-        let is_gone = |(uid, of, _): &&(String, Place, String)| *of == place && !is_there(uid);
-        let gone: Vec<_> = self.words().held.values().filter(is_gone).map(|(uid, ..)| uid.clone()).collect();
+        let is_gone = |(uid, of, _): &&(String, KindId, String)| *of == kind_id && !is_there(uid);
+        let gone: Vec<_> = self.locks().held.values().filter(is_gone).map(|(uid, ..)| uid.clone()).collect();
         for uid in &gone {
-            self.give_back(uid);
+            self.release(uid);
         }
     }
 
     /// Which kinds' objects are not known yet, for the end of a sentence.
     pub fn missing(&self) -> String {
-        let unread = self.words().unread.clone();
+        let unread = self.locks().unread.clone();
         let kinds: Vec<_> = (1..)
-            .zip(self.each(|shelf| shelf.kind()))
-            .filter(|(place, _)| unread.contains(place))
+            .zip(self.each(|kind_index| kind_index.kind()))
+            .filter(|(kind_id, _)| unread.contains(kind_id))
             .map(|(_, kind)| kind)
             .collect();
         if kinds.is_empty() { String::new() } else { format!(" (still to be read: {})", kinds.join(", ")) }
@@ -121,17 +121,17 @@ impl Catalog {
 
     /// Whether all objects that there are have been seen.
     pub fn is_filled(&self) -> bool {
-        self.words().unread.is_empty()
+        self.locks().unread.is_empty()
     }
 
-    fn each<T>(&self, ask: impl FnMut(&dyn Shelf) -> T) -> Vec<T> {
-        let shelves = self.shelves.read().unwrap_or_else(PoisonError::into_inner);
-        shelves.iter().map(|shelf| &**shelf).map(ask).collect()
+    fn each<T>(&self, ask: impl FnMut(&dyn KindIndex) -> T) -> Vec<T> {
+        let kinds = self.kinds.read().unwrap_or_else(PoisonError::into_inner);
+        kinds.iter().map(|kind_index| &**kind_index).map(ask).collect()
     }
 
     /// How many objects name the account, and one of them.
     pub fn users(&self, account: &AccountKey) -> (usize, Option<String>) {
-        let all = self.each(|shelf| shelf.users(account));
+        let all = self.each(|kind_index| kind_index.users(account));
         all.into_iter().fold((0, None), |(count, example), (more, other)| (count + more, example.or(other)))
     }
 
@@ -146,9 +146,10 @@ impl Catalog {
         let Reference { kind, name } = reference;
         // First, so that what becomes Ready while we look is told.
         self.wait_for(Signal::Ready(namespace.into(), name.clone()));
-        let wanted = |shelf: &dyn Shelf| kind.as_deref().is_none_or(|kind| shelf.kind() == kind);
+        let wanted =
+            |kind_index: &dyn KindIndex| kind.as_deref().is_none_or(|kind| kind_index.kind() == kind);
         let found: Vec<_> = self
-            .each(|shelf| wanted(shelf).then(|| shelf.image(namespace, name)).flatten())
+            .each(|kind_index| wanted(kind_index).then(|| kind_index.image(namespace, name)).flatten())
             .into_iter()
             .flatten()
             .filter(|referent| (referent.kind.as_str(), name.as_str()) != asking)
@@ -174,71 +175,71 @@ impl Catalog {
 
     /// Whether an object other than `uid` holds this id of the vendor's.
     pub fn is_taken(&self, kind: &str, id: &str, uid: &str) -> bool {
-        self.each(|shelf| shelf.kind() == kind && shelf.holds(id, uid)).contains(&true)
+        self.each(|kind_index| kind_index.kind() == kind && kind_index.holds(id, uid)).contains(&true)
     }
 
-    /// Takes the word about `thing` for an object, or says who has it; `None` as long as that is not known. With
+    /// Takes the lock on `thing` for an object, or says who holds it; `None` as long as that is not known. With
     /// `under_way`, for an object that has acted already, it always gets it.
-    pub fn claim(
+    pub fn lock(
         &self,
         thing: &str,
-        (uid, place): (String, Place),
+        (uid, kind_id): (String, KindId),
         name: &str,
         under_way: bool,
     ) -> Result<(), Option<String>> {
-        let mut words = self.words();
-        self.wait_for(Signal::Free(thing.into()));
-        match words.held.get(thing) {
+        let mut locks = self.locks();
+        self.wait_for(Signal::Released(thing.into()));
+        match locks.held.get(thing) {
             Some((holder, _, its_name)) if *holder != uid && !under_way => {
                 return Err(Some(its_name.clone()));
             }
-            None if !under_way && !words.is_all_known() => {
+            None if !under_way && !locks.is_all_known() => {
                 return Err(None);
             }
             _ => {}
         }
-        words.held.insert(thing.to_owned(), (uid, place, name.to_owned()));
+        locks.held.insert(thing.to_owned(), (uid, kind_id, name.to_owned()));
         Ok(())
     }
 
-    /// Gives back whatever words the object has.
-    pub fn give_back(&self, uid: &str) {
-        self.spoken(uid);
-        let mut words = self.words();
-        let freed: Vec<_> = words
+    /// Releases whatever locks the object holds.
+    pub fn release(&self, uid: &str) {
+        self.declared(uid);
+        let mut locks = self.locks();
+        let freed: Vec<_> = locks
             .held
             .iter()
             .filter(|(_, (holder, ..))| holder == uid)
             .map(|(thing, _)| thing.clone())
             .collect();
         for thing in freed {
-            words.held.remove(&thing);
-            self.signal(Signal::Free(thing));
+            locks.held.remove(&thing);
+            self.signal(Signal::Released(thing));
         }
     }
 
     /// An object had something under way when this process met it.
-    pub fn announce(&self, uid: &str, place: Place) {
-        self.words().unspoken.insert(uid.to_owned(), place);
+    pub fn expect_lock(&self, uid: &str, kind_id: KindId) {
+        self.locks().undeclared.insert(uid.to_owned(), kind_id);
     }
 
-    /// An announced object has spoken, or has nothing to say.
-    pub fn spoken(&self, uid: &str) {
-        self.learn(|words| {
-            words.unspoken.remove(uid);
+    /// An expected object has taken its lock, or needs none.
+    pub fn declared(&self, uid: &str) {
+        self.learn(|locks| {
+            locks.undeclared.remove(uid);
         });
     }
 
     /// Once all is known, whoever had to wait for that may begin.
-    fn learn(&self, learn: impl FnOnce(&mut Words)) {
-        let mut words = self.words();
-        let knew = words.is_all_known();
-        learn(&mut words);
-        if !knew && words.is_all_known() {
+    fn learn(&self, learn: impl FnOnce(&mut Locks)) {
+        let mut locks = self.locks();
+        let knew = locks.is_all_known();
+        learn(&mut locks);
+        if !knew && locks.is_all_known() {
             let awaited = lock(&self.awaited).clone();
             awaited
                 .into_iter()
-                .filter(|signal| matches!(signal, Signal::Free(_)))
+                .filter(|signal| matches!(signal, Signal::Released(_)))
                 .for_each(|it| self.signal(it));
         }
     }
@@ -260,8 +261,8 @@ impl Catalog {
         self.signals.subscribe()
     }
 
-    fn words(&self) -> MutexGuard<'_, Words> {
-        lock(&self.words)
+    fn locks(&self) -> MutexGuard<'_, Locks> {
+        lock(&self.locks)
     }
 }
 
@@ -274,35 +275,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_object_at_a_time_has_the_word() {
-        let catalog = Catalog::default();
-        let mut signals = catalog.signals();
-        assert_eq!(catalog.claim("image-1", ("a".into(), 1), "ns/a", false), Ok(()));
+    fn one_object_at_a_time_holds_a_lock() {
+        let index = Index::default();
+        let mut signals = index.signals();
+        assert_eq!(index.lock("image-1", ("a".into(), 1), "ns/a", false), Ok(()));
         assert_eq!(
-            catalog.claim("image-1", ("a".into(), 1), "ns/a", false),
+            index.lock("image-1", ("a".into(), 1), "ns/a", false),
             Ok(()),
             "again, for the same object"
         );
-        assert_eq!(catalog.claim("image-1", ("b".into(), 1), "ns/b", false), Err(Some("ns/a".into())));
-        assert_eq!(catalog.claim("image-2", ("b".into(), 1), "ns/b", false), Ok(()));
-        catalog.give_back("a");
-        assert_eq!(signals.try_recv(), Ok(Signal::Free("image-1".into())));
-        assert_eq!(catalog.claim("image-1", ("b".into(), 1), "ns/b", false), Ok(()));
+        assert_eq!(index.lock("image-1", ("b".into(), 1), "ns/b", false), Err(Some("ns/a".into())));
+        assert_eq!(index.lock("image-2", ("b".into(), 1), "ns/b", false), Ok(()));
+        index.release("a");
+        assert_eq!(signals.try_recv(), Ok(Signal::Released("image-1".into())));
+        assert_eq!(index.lock("image-1", ("b".into(), 1), "ns/b", false), Ok(()));
     }
 
     #[test]
     fn after_a_start_nobody_begins_before_all_that_were_under_way_have_spoken() {
-        let catalog = Catalog::default();
-        catalog.announce("old", 1);
-        assert!(catalog.claim("image-1", ("new".into(), 1), "ns/new", false).is_err());
-        assert_eq!(catalog.claim("image-1", ("old".into(), 1), "ns/old", true), Ok(()));
-        catalog.spoken("old");
-        assert_eq!(catalog.claim("image-1", ("new".into(), 1), "ns/new", false), Err(Some("ns/old".into())));
-        assert_eq!(catalog.claim("image-2", ("new".into(), 1), "ns/new", false), Ok(()));
+        let index = Index::default();
+        index.expect_lock("old", 1);
+        assert!(index.lock("image-1", ("new".into(), 1), "ns/new", false).is_err());
+        assert_eq!(index.lock("image-1", ("old".into(), 1), "ns/old", true), Ok(()));
+        index.declared("old");
+        assert_eq!(index.lock("image-1", ("new".into(), 1), "ns/new", false), Err(Some("ns/old".into())));
+        assert_eq!(index.lock("image-2", ("new".into(), 1), "ns/new", false), Ok(()));
     }
 
     struct Empty;
-    impl Shelf for Empty {
+    impl KindIndex for Empty {
         fn kind(&self) -> String {
             "Kind".into()
         }
@@ -319,33 +320,33 @@ mod tests {
 
     #[test]
     fn nobody_begins_before_all_objects_are_known_and_then_those_who_waited_are_told() {
-        let catalog = Catalog::default();
-        let mut signals = catalog.signals();
-        let (one, two) = (catalog.add(Box::new(Empty)), catalog.add(Box::new(Empty)));
-        catalog.announce("gone", two);
-        assert!(catalog.claim("image-1", ("new".into(), 1), "ns/new", false).is_err());
-        catalog.filled(one, |_| false);
+        let index = Index::default();
+        let mut signals = index.signals();
+        let (one, two) = (index.add(Box::new(Empty)), index.add(Box::new(Empty)));
+        index.expect_lock("gone", two);
+        assert!(index.lock("image-1", ("new".into(), 1), "ns/new", false).is_err());
+        index.filled(one, |_| false);
         assert!(signals.try_recv().is_err(), "the other is not filled yet");
-        assert!(!catalog.is_filled());
-        catalog.filled(two, |uid| uid != "gone");
-        assert_eq!(signals.try_recv(), Ok(Signal::Free("image-1".into())));
-        assert_eq!(catalog.claim("image-1", ("new".into(), 1), "ns/new", false), Ok(()));
-        catalog.filled(two, |_| false);
+        assert!(!index.is_filled());
+        index.filled(two, |uid| uid != "gone");
+        assert_eq!(signals.try_recv(), Ok(Signal::Released("image-1".into())));
+        assert_eq!(index.lock("image-1", ("new".into(), 1), "ns/new", false), Ok(()));
+        index.filled(two, |_| false);
         let other = || ("other".to_owned(), 1);
-        assert!(catalog.claim("image-1", other(), "ns/other", false).is_err(), "not of that shelf");
-        catalog.filled(one, |_| false);
-        let freed = catalog.claim("image-1", other(), "ns/other", false);
-        assert_eq!(freed, Ok(()), "who went unseen has no word");
+        assert!(index.lock("image-1", other(), "ns/other", false).is_err(), "not of that kind");
+        index.filled(one, |_| false);
+        let freed = index.lock("image-1", other(), "ns/other", false);
+        assert_eq!(freed, Ok(()), "who went unseen holds no lock");
     }
 
     #[test]
     fn an_object_does_not_mean_itself() {
-        let catalog = Catalog::default();
-        catalog.add(Box::new(Empty));
+        let index = Index::default();
+        index.add(Box::new(Empty));
         let reference = Reference { kind: None, name: "base".into() };
-        let other = catalog.resolve("ns", &reference, ("Other", "base")).unwrap_err();
+        let other = index.resolve("ns", &reference, ("Other", "base")).unwrap_err();
         assert!(other.contains("until Kind base is Ready"), "{other}");
-        let itself = catalog.resolve("ns", &reference, ("Kind", "base")).unwrap_err();
+        let itself = index.resolve("ns", &reference, ("Kind", "base")).unwrap_err();
         assert!(itself.contains("does not exist"), "{itself}");
     }
 }

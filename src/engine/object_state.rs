@@ -1,4 +1,4 @@
-//! What the operator remembers of an object between two passes. Losing it costs a look, never a thing.
+//! The in-memory state of an object between two passes. Losing it costs a look, never a thing.
 
 use super::{pace, progress::Progress};
 use std::{
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 /// Of one object.
 #[derive(Clone, Debug, Default)]
-pub struct Memo {
+pub struct ObjectState {
     /// Failures in a row.
     pub failures: u32,
     /// Not before, unless `context` has changed.
@@ -37,7 +37,7 @@ pub struct Memo {
     pub trouble: Option<String>,
 }
 
-impl Memo {
+impl ObjectState {
     /// Whether this is an earlier version than one that was met already: the news of a write is still on the way. Acting
     /// on it would be acting on what is over. Not for ever, since a restored etcd counts from an earlier version again.
     pub fn is_ahead_of(&self, version: Option<&str>) -> bool {
@@ -76,11 +76,11 @@ pub struct Context {
 
 /// Of all objects, by uid.
 #[derive(Debug, Default)]
-pub struct Memos(Mutex<HashMap<String, Memo>>);
+pub struct ObjectStates(Mutex<HashMap<String, ObjectState>>);
 
-impl Memos {
+impl ObjectStates {
     /// A copy; empty for an object not met before.
-    pub fn get(&self, uid: &str) -> Memo {
+    pub fn get(&self, uid: &str) -> ObjectState {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned().unwrap_or_default()
     }
     /// Whether the object was never met.
@@ -88,8 +88,8 @@ impl Memos {
         !self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(uid)
     }
     /// Keeps it.
-    pub fn put(&self, uid: &str, memo: Memo) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), memo);
+    pub fn put(&self, uid: &str, local: ObjectState) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), local);
     }
     /// The object is gone.
     pub fn forget(&self, uid: &str) {
@@ -103,14 +103,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_earlier_version_than_one_that_was_met_is_not_acted_on_for_a_while() {
-        let mut memo = Memo::default();
-        assert!(!memo.is_ahead_of(Some("5")));
-        memo.meet(Some("10"));
-        memo.meet(Some("9"));
-        assert!(memo.is_ahead_of(Some("9")));
-        assert!(!memo.is_ahead_of(Some("10")) && !memo.is_ahead_of(Some("11")));
-        assert!(!memo.is_ahead_of(None) && !memo.is_ahead_of(Some("abc")));
+        let mut local = ObjectState::default();
+        assert!(!local.is_ahead_of(Some("5")));
+        local.meet(Some("10"));
+        local.meet(Some("9"));
+        assert!(local.is_ahead_of(Some("9")));
+        assert!(!local.is_ahead_of(Some("10")) && !local.is_ahead_of(Some("11")));
+        assert!(!local.is_ahead_of(None) && !local.is_ahead_of(Some("abc")));
         tokio::time::advance(pace::NEWS).await;
-        assert!(!memo.is_ahead_of(Some("9")), "a restored etcd counts from an earlier version");
+        assert!(!local.is_ahead_of(Some("9")), "a restored etcd counts from an earlier version");
     }
 }

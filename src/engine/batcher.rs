@@ -9,79 +9,79 @@ use tokio::{
 
 /// How many calls are made at most to find out whom a refusal is about.
 const CALLS: usize = 16;
-/// How many windows a car waits at most while riders keep coming.
+/// How many windows a batch waits at most while requests keep coming.
 const WINDOWS: u32 = 5;
 
-type Rider<T, A> = (T, oneshot::Sender<Result<Option<A>, CallError>>);
+type Request<T, A> = (T, oneshot::Sender<Result<Option<A>, CallError>>);
 
-/// A place to ask about a `T` and get an `A`. Cheap to clone; ends when the last clone is dropped.
+/// Where to ask about a `T` and get an `A`. Cheap to clone; ends when the last clone is dropped.
 #[derive(Debug)]
-pub struct Carpool<T, A> {
-    seats: mpsc::UnboundedSender<Rider<T, A>>,
+pub struct Batcher<T, A> {
+    sender: mpsc::UnboundedSender<Request<T, A>>,
 }
 
-impl<T, A> Clone for Carpool<T, A> {
+impl<T, A> Clone for Batcher<T, A> {
     fn clone(&self) -> Self {
-        Self { seats: self.seats.clone() }
+        Self { sender: self.sender.clone() }
     }
 }
 
-impl<T, A> Carpool<T, A>
+impl<T, A> Batcher<T, A>
 where
     T: Clone + Eq + Hash + Send + Sync + 'static,
     A: Clone + Send + Sync + 'static,
 {
-    /// `drive` asks the vendor about up to `batch` things at once. A car leaves when it is full, or when nobody got in for
-    /// `window`, or some windows after the first rider. A refusal that may be about one of several is asked about again
+    /// `call` asks the vendor about up to `batch` things at once. A batch leaves when it is full, or when no request came for
+    /// `window`, or some windows after the first request. A refusal that may be about one of several is asked about again
     /// in halves, so that it is that one's alone.
-    pub fn start<F, D>(batch: usize, window: Duration, drive: F) -> Self
+    pub fn start<F, D>(batch: usize, window: Duration, call: F) -> Self
     where
         F: Fn(Vec<T>) -> D + Send + Sync + 'static,
         D: Future<Output = Result<HashMap<T, A>, CallError>> + Send + 'static,
     {
-        let (seats, mut queue) = mpsc::unbounded_channel::<Rider<T, A>>();
-        let drive = Arc::new(drive);
+        let (sender, mut queue) = mpsc::unbounded_channel::<Request<T, A>>();
+        let call = Arc::new(call);
         tokio::spawn(async move {
             while let Some(first) = queue.recv().await {
                 let latest = Instant::now() + window * WINDOWS;
-                let mut riders = vec![first];
-                while riders.len() < batch {
+                let mut requests = vec![first];
+                while requests.len() < batch {
                     // A crowd on a busy machine takes a while to get in, and is worth waiting for.
                     let leaves = (Instant::now() + window).min(latest);
                     match timeout_at(leaves, queue.recv()).await {
-                        Ok(Some(rider)) => riders.push(rider),
+                        Ok(Some(request)) => requests.push(request),
                         Ok(None) | Err(_) => break,
                     }
                 }
-                let drive = drive.clone();
+                let call = call.clone();
                 tokio::spawn(async move {
-                    let (mut cars, mut calls) = (vec![riders], 0);
-                    while let Some(mut riders) = cars.pop() {
+                    let (mut batches, mut calls) = (vec![requests], 0);
+                    while let Some(mut requests) = batches.pop() {
                         calls += 1;
-                        let answers = drive(riders.iter().map(|(thing, _)| thing.clone()).collect()).await;
-                        let goes_on = riders.len() > 1 && calls < CALLS;
+                        let answers = call(requests.iter().map(|(thing, _)| thing.clone()).collect()).await;
+                        let goes_on = requests.len() > 1 && calls < CALLS;
                         if goes_on && answers.as_ref().is_err_and(may_be_about_one) {
-                            cars.push(riders.split_off(riders.len() / 2));
-                            cars.push(riders);
+                            batches.push(requests.split_off(requests.len() / 2));
+                            batches.push(requests);
                             continue;
                         }
-                        for (thing, reply) in riders {
+                        for (thing, reply) in requests {
                             let answer = answers.as_ref().map(|all| all.get(&thing).cloned());
-                            // A rider that has gone away meanwhile does not mind.
+                            // Who asked and has gone away meanwhile does not mind.
                             let _ = reply.send(answer.map_err(Clone::clone));
                         }
                     }
                 });
             }
         });
-        Self { seats }
+        Self { sender }
     }
 
     /// Reads like a call for one. `None`: the answer says nothing about this thing.
     pub async fn ask(&self, thing: T) -> Result<Option<A>, CallError> {
         let (reply, answer) = oneshot::channel();
         let stopped = || CallError::NotSent("the connection was replaced meanwhile".into());
-        self.seats.send((thing, reply)).map_err(|_| stopped())?;
+        self.sender.send((thing, reply)).map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
 }
@@ -98,9 +98,9 @@ mod tests {
     use futures::future::join_all;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    fn pool(calls: &Arc<AtomicUsize>) -> Carpool<u32, u32> {
+    fn batcher(calls: &Arc<AtomicUsize>) -> Batcher<u32, u32> {
         let calls = calls.clone();
-        Carpool::start(20, pace::CAR_WINDOW, move |things: Vec<u32>| {
+        Batcher::start(20, pace::BATCH_WINDOW, move |things: Vec<u32>| {
             calls.fetch_add(1, Ordering::SeqCst);
             async move {
                 Ok(things.into_iter().filter(|thing| *thing != 13).map(|thing| (thing, thing * 2)).collect())
@@ -111,8 +111,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn two_hundred_share_ten_calls_and_each_gets_its_own_answer() {
         let calls = Arc::default();
-        let pool = pool(&calls);
-        let answers = join_all((0..200).map(|thing| pool.ask(thing))).await;
+        let batcher = batcher(&calls);
+        let answers = join_all((0..200).map(|thing| batcher.ask(thing))).await;
         for (thing, answer) in (0..).zip(answers) {
             assert_eq!(answer, Ok((thing != 13).then_some(thing * 2)));
         }
@@ -120,9 +120,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_car_waits_for_those_who_keep_coming_but_not_for_ever() {
+    async fn a_batch_waits_for_requests_that_keep_coming_but_not_for_ever() {
         let calls = Arc::default();
-        let pool = Carpool::start(1000, pace::CAR_WINDOW, {
+        let batcher = Batcher::start(1000, pace::BATCH_WINDOW, {
             let calls: Arc<AtomicUsize> = Arc::clone(&calls);
             move |things: Vec<u32>| {
                 calls.fetch_add(1, Ordering::SeqCst);
@@ -130,34 +130,34 @@ mod tests {
             }
         });
         let start = Instant::now();
-        let first = pool.ask(0);
+        let first = batcher.ask(0);
         let others = (1..100_u32).map(|thing| {
-            let pool = &pool;
+            let batcher = &batcher;
             async move {
-                tokio::time::sleep(pace::CAR_WINDOW / 2 * thing).await;
-                pool.ask(thing).await
+                tokio::time::sleep(pace::BATCH_WINDOW / 2 * thing).await;
+                batcher.ask(thing).await
             }
         });
         let others = join_all(others);
         let (answer, _) = tokio::join!(async { (first.await, start.elapsed()) }, others);
         assert_eq!(answer.0, Ok(Some(0)));
-        assert!((pace::CAR_WINDOW * WINDOWS..pace::CAR_WINDOW * 6).contains(&answer.1), "{:?}", answer.1);
+        assert!((pace::BATCH_WINDOW * WINDOWS..pace::BATCH_WINDOW * 6).contains(&answer.1), "{:?}", answer.1);
         assert!(calls.load(Ordering::SeqCst) <= 11, "{}", calls.load(Ordering::SeqCst));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_failed_call_fails_every_rider() {
-        let pool = Carpool::<u32, u32>::start(5, pace::CAR_WINDOW, |_| async {
+    async fn a_failed_call_fails_every_request() {
+        let batcher = Batcher::<u32, u32>::start(5, pace::BATCH_WINDOW, |_| async {
             Err(CallError::NotSent("no".into()))
         });
-        for answer in join_all((0..3).map(|thing| pool.ask(thing))).await {
+        for answer in join_all((0..3).map(|thing| batcher.ask(thing))).await {
             assert_eq!(answer, Err(CallError::NotSent("no".into())));
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_the_vendor_cannot_read_fails_alone() {
-        let pool = Carpool::<u32, u32>::start(100, pace::CAR_WINDOW, |things| async move {
+        let batcher = Batcher::<u32, u32>::start(100, pace::BATCH_WINDOW, |things| async move {
             let refusal = Refusal {
                 action: "Describe".into(),
                 status: 400,
@@ -175,7 +175,7 @@ mod tests {
                 Ok(things.into_iter().map(|thing| (thing, 1)).collect())
             }
         });
-        for (thing, answer) in (0..).zip(join_all((0..100).map(|thing| pool.ask(thing))).await) {
+        for (thing, answer) in (0..).zip(join_all((0..100).map(|thing| batcher.ask(thing))).await) {
             if thing == 13 {
                 assert_eq!(answer.unwrap_err().class(), Some(Class::Invalid));
             } else {
@@ -188,14 +188,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn objects_that_wait_on_the_beat_share_calls() {
         let calls = Arc::default();
-        let pool = pool(&calls);
+        let batcher = batcher(&calls);
         let start = Instant::now();
         join_all((0..200u32).map(|thing| {
-            let pool = pool.clone();
+            let batcher = batcher.clone();
             async move {
                 tokio::time::sleep(Duration::from_millis(u64::from(thing) * 7919 % 15_000)).await;
                 while start.elapsed() < Duration::from_secs(600) {
-                    let _ = pool.ask(thing).await;
+                    let _ = batcher.ask(thing).await;
                     tokio::time::sleep(pace::to_next_beat(start.elapsed(), pace::BEAT, 0)).await;
                 }
             }
