@@ -37,8 +37,7 @@ const STAYS: &[&str] = &["ImageExport"];
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_stands_every_fault() {
     // Kinds that share a creating call would hide each other's effects: they get vendors of their own.
-    let groups =
-        [("", subject::all(KINDS, "samples")), ("more-", subject::all(ONE_MORE, "tests/conformance"))];
+    let groups = [("", subject::all(KINDS)), ("more-", subject::beside(ONE_MORE, "tests/conformance"))];
     // One operator for all: each hardship has vendors of its own.
     let mut first = World::empty("conformance").await;
     first.beat = Duration::from_secs(1);

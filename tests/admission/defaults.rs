@@ -3,7 +3,7 @@
 use super::ask::{apply, assert_accepted, create, with};
 use crate::harness::{World, component};
 use serde_json::{Value, json};
-use std::{fs, path::Path};
+use std::fs;
 
 #[tokio::test]
 async fn what_is_left_out_has_the_documented_default() {
@@ -63,10 +63,8 @@ async fn null_is_as_good_as_nothing() {
 #[tokio::test]
 async fn every_sample_is_accepted_and_starts_unseen() {
     let world = World::empty("samples").await;
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
     let mut count = 0;
-    for entry in fs::read_dir(folder).expect("the samples") {
-        let path = entry.expect("an entry").path();
+    for path in xtask::samples::manifests().expect("the samples") {
         let text = fs::read_to_string(&path).expect("a text");
         for document in text.split("\n---\n") {
             let mut object: Value = serde_saphyr::from_str(document).expect("YAML");

@@ -18,18 +18,44 @@ pub struct Subject {
     sample: String,
 }
 
-/// Some kinds, with the samples in a folder of the project.
-pub fn all(kinds: &[&dyn Kind], samples: &str) -> Vec<Subject> {
+/// The registry's kinds, with their samples in `deploy/samples`.
+pub fn all(kinds: &[&dyn Kind]) -> Vec<Subject> {
+    let folder = xtask::samples::folder();
+    let mut accounts = vec![];
+    for entry in fs::read_dir(folder.join("accounts")).expect("the accounts' folder") {
+        let path = entry.expect("an entry").path();
+        if path.file_stem().is_some_and(|name| name != "kustomization") {
+            accounts.push(read(&path));
+        }
+    }
+    with_samples(kinds, |plural| {
+        let image = read(&folder.join(plural).join(format!("{plural}.yaml")));
+        let name = documents(&image)[0]["spec"]["accountRef"]["name"].clone();
+        let account = accounts.iter().find(|account| documents(account)[1]["metadata"]["name"] == name);
+        format!("{}\n---\n{image}", account.unwrap_or_else(|| panic!("no account {name}")).trim_end())
+    })
+}
+
+/// Kinds whose samples, accounts included, are files in a folder of the project.
+pub fn beside(kinds: &[&dyn Kind], folder: &str) -> Vec<Subject> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    with_samples(kinds, |plural| read(&folder.join(format!("{plural}.yaml"))))
+}
+
+fn with_samples(kinds: &[&dyn Kind], sample: impl Fn(&str) -> String) -> Vec<Subject> {
     let subject = |kind: &&dyn Kind| {
         let names = kind.crd().spec.names;
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("{samples}/{}.yaml", names.plural));
-        let sample = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let sample = sample(&names.plural);
         let object = documents(&sample).pop().expect("an object");
         assert_eq!(object["kind"], names.kind.as_str(), "the sample's last document");
         let name = object["metadata"]["name"].as_str().expect("a name").to_owned();
         Subject { kind: names.kind, name, action: kind.action(), sample }
     };
     kinds.iter().map(subject).collect()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 fn documents(sample: &str) -> Vec<Value> {

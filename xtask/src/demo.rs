@@ -117,7 +117,7 @@ impl Show<'_> {
         self.apply(samples)?;
         let objects = self.cluster.objects(samples)?;
         if objects.is_empty() {
-            return Err(Error::Failed("samples/ has no objects for the operator".into()));
+            return Err(Error::Failed("deploy/samples has no objects for the operator".into()));
         }
         self.until_ready(&objects)?;
         let table = self.cluster.kubectl().run(["get", "cloudimages", "--all-namespaces"])?;

@@ -1,5 +1,6 @@
 //! `cargo xtask generate`: rewrites every file that follows from the code, or says which ones are stale.
 
+mod chart;
 mod diff;
 
 use std::collections::BTreeMap;
@@ -16,11 +17,21 @@ use crate::{interrupt, workspace};
 /// Generated files: path from the workspace's root → content.
 type Files = BTreeMap<PathBuf, String>;
 
-/// What makes files out of the operator's program. One line here for each sort of file.
-const PRODUCERS: &[fn(&Operator) -> Result<Files>] = &[crds, kinds_table];
+/// Makes files out of the operator's program and of what earlier stages wrote.
+type Producer = fn(&Operator) -> Result<Files>;
 
-/// Folders in which every file is generated, so that one which no producer makes any more is deleted.
-const OWNED: &[&str] = &["crds"];
+/// What is made in one go, and the folders in which it makes every file, so that one which it does not make any more is
+/// deleted.
+struct Stage {
+    producers: &'static [Producer],
+    owned: &'static [&'static str],
+}
+
+/// One line in here for each sort of file. What one stage makes, the next one reads.
+const STAGES: &[Stage] = &[
+    Stage { producers: &[crds, kinds_table, chart::crds, chart::kinds], owned: &["crds", chart::CRDS] },
+    Stage { producers: &[chart::readme, chart::manifests], owned: &[chart::BASE] },
+];
 
 /// Between these two lines stands the README's table of kinds.
 const TABLE_MARKERS: (&str, &str) = ("<!-- kinds:begin -->", "<!-- kinds:end -->");
@@ -41,25 +52,29 @@ pub(crate) fn with_built_operator(check: bool) -> Result<()> {
 /// Like [`run`], with an operator's binary that is there already.
 pub fn with_operator(binary: &Path, check: bool) -> Result<()> {
     let operator = Operator { binary: binary.into() };
-    let mut wanted = Files::new();
-    for producer in PRODUCERS {
-        interrupt::check()?;
-        wanted.append(&mut producer(&operator)?);
-    }
-    let changes = changes(workspace::root(), wanted)?;
-    if check && !changes.is_empty() {
-        for change in &changes {
-            print!("{}", diff::show(&change.path, change.old.as_deref(), change.new.as_deref()));
+    let mut stale = 0;
+    for stage in STAGES {
+        let mut wanted = Files::new();
+        for producer in stage.producers {
+            interrupt::check()?;
+            wanted.append(&mut producer(&operator)?);
         }
-        return Err(Error::Failed(format!(
-            "{} generated file(s) are not what the code says; run `cargo xtask generate`",
-            changes.len()
-        )));
+        let changes = changes(workspace::root(), wanted, stage.owned)?;
+        stale += changes.len();
+        for change in &changes {
+            if check {
+                print!("{}", diff::show(&change.path, change.old.as_deref(), change.new.as_deref()));
+                continue;
+            }
+            change.apply(workspace::root())?;
+            let verb = if change.new.is_some() { "wrote" } else { "deleted" };
+            println!("{verb} {}", change.path.display());
+        }
     }
-    for change in &changes {
-        change.apply(workspace::root())?;
-        let verb = if change.new.is_some() { "wrote" } else { "deleted" };
-        println!("{verb} {}", change.path.display());
+    if check && stale > 0 {
+        return Err(Error::Failed(format!(
+            "{stale} generated file(s) are not what the code says; run `cargo xtask generate`"
+        )));
     }
     Ok(())
 }
@@ -171,11 +186,11 @@ impl Change {
     }
 }
 
-/// How the files under `root` differ from `wanted`.
-fn changes(root: &Path, wanted: Files) -> Result<Vec<Change>> {
+/// How the files under `root` differ from `wanted`; in the folders `owned` there are no others.
+fn changes(root: &Path, wanted: Files, owned: &[&str]) -> Result<Vec<Change>> {
     let mut wanted: BTreeMap<PathBuf, Option<String>> =
         wanted.into_iter().map(|(path, text)| (path, Some(text))).collect();
-    for folder in OWNED {
+    for folder in owned {
         let entries = match fs::read_dir(root.join(folder)) {
             Err(cause) if cause.kind() == ErrorKind::NotFound => continue,
             entries => entries.doing(|| format!("list {folder}"))?,
@@ -246,7 +261,7 @@ mod tests {
             old: old.map(Into::into),
             new: new.map(Into::into),
         };
-        let found = changes(root.path(), wanted.clone()).unwrap();
+        let found = changes(root.path(), wanted.clone(), &["crds"]).unwrap();
         assert_eq!(
             found,
             [
@@ -256,7 +271,7 @@ mod tests {
             ]
         );
         found.iter().try_for_each(|change| change.apply(root.path())).unwrap();
-        assert_eq!(changes(root.path(), wanted).unwrap(), []);
+        assert_eq!(changes(root.path(), wanted, &["crds"]).unwrap(), []);
         assert_eq!(fs::read_to_string(root.path().join("else")).unwrap(), "4");
     }
 }

@@ -11,6 +11,7 @@ pub mod generate;
 pub mod interrupt;
 pub mod kubectl;
 pub mod process;
+pub mod samples;
 mod scratch;
 pub mod test;
 pub mod tools;

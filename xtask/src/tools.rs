@@ -94,6 +94,7 @@ static HELM_4: Module = Module::tool(
     "helm4",
     &[Version::new("helm.sh/helm/v4/internal/version.version", "helm.sh/helm/v4", Part::Whole)],
 );
+static HELM_DOCS: Module = Module::tool("helm-docs", &[]);
 static KUBECONFORM: Module = Module::tool("kubeconform", &[]);
 static KUBE_SCORE: Module = Module::tool("kube-score", &[]);
 static KUSTOMIZE_CONTROLLER: Module = Module::tool("kustomize-controller", &[]);
@@ -107,6 +108,11 @@ pub fn helm3() -> Result<PathBuf> {
 /// Helm 4.
 pub fn helm4() -> Result<PathBuf> {
     HELM_4.program("helm", "helm.sh/helm/v4/cmd/helm")
+}
+
+/// Writes a chart's README from its values.
+pub fn helm_docs() -> Result<PathBuf> {
+    HELM_DOCS.program("helm-docs", "github.com/norwoodj/helm-docs/cmd/helm-docs")
 }
 
 /// Holds manifests against JSON schemas.
@@ -131,7 +137,7 @@ pub fn checks() -> Result<PathBuf> {
 
 /// All of these, and how they are built.
 type Tool = fn() -> Result<PathBuf>;
-const ALL: [Tool; 6] = [helm3, helm4, kubeconform, kube_score, kustomize_controller, checks];
+const ALL: [Tool; 7] = [helm3, helm4, helm_docs, kubeconform, kube_score, kustomize_controller, checks];
 
 /// The paths of all tools; those that are not built yet are.
 pub fn all() -> Result<Vec<PathBuf>> {

@@ -11,7 +11,7 @@ use super::cluster::{Cluster, NAMESPACE};
 use crate::controlplane::{free_port, free_ports};
 use crate::error::{Doing, Error, Result};
 use crate::process::{Launch, Process};
-use crate::{interrupt, workspace};
+use crate::{interrupt, samples, workspace};
 
 /// The operator's package and binary.
 pub(super) const OPERATOR: &str = "cloud-image-operator";
@@ -117,19 +117,15 @@ pub(super) fn operator(ports: &Ports, cluster: &Cluster, folder: &Path) -> Resul
     Launch::new("the operator", command).log(folder.join(OPERATOR_LOG)).grace(Duration::from_secs(12)).start()
 }
 
-/// Copies `samples/` into `folder`, aimed at the simulator, and returns the folder of the copies.
+/// Copies the samples into `folder`, aimed at the simulator, and returns the folder of the copies.
 pub(super) fn samples(ports: &Ports, folder: &Path) -> Result<PathBuf> {
-    let source = workspace::root().join("samples");
     let copies = folder.join("samples");
     fs::create_dir(&copies).doing(|| format!("make {}", copies.display()))?;
-    for entry in fs::read_dir(&source).doing(|| format!("list {}", source.display()))? {
-        let file = entry.doing(|| format!("list {}", source.display()))?.path();
-        let (Some(name), Some("yaml")) = (file.file_name(), file.extension().and_then(|end| end.to_str()))
-        else {
-            continue;
-        };
-        let text = fs::read_to_string(&file).doing(|| format!("read {}", file.display()))?;
-        fs::write(copies.join(name), ports.aim(&text)).doing(|| "write a sample")?;
+    for (number, file) in samples::manifests()?.iter().enumerate() {
+        let text = fs::read_to_string(file).doing(|| format!("read {}", file.display()))?;
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        // kubectl goes by the names.
+        fs::write(copies.join(format!("{number:02}-{name}")), ports.aim(&text)).doing(|| "write a sample")?;
     }
     Ok(copies)
 }

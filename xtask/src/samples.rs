@@ -1,0 +1,53 @@
+//! The sample manifests below `deploy/samples`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Doing, Result};
+use crate::workspace;
+
+/// The folder of all samples, for `kubectl apply -k`.
+pub fn folder() -> PathBuf {
+    workspace::root().join("deploy/samples")
+}
+
+/// Every manifest below it, those that others need first.
+pub fn manifests() -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    collect(&folder(), &mut found)?;
+    // The namespace is at the top, and nothing sorts before `accounts`.
+    found.sort_by_key(|path| (path.components().count(), path.clone()));
+    Ok(found)
+}
+
+fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(folder).doing(|| format!("list {}", folder.display()))? {
+        let path = entry.doing(|| format!("list {}", folder.display()))?.path();
+        if path.is_dir() {
+            collect(&path, found)?;
+        } else if path.extension().is_some_and(|end| end == "yaml")
+            && path.file_name().is_some_and(|name| name != "kustomization.yaml")
+        {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_namespace_comes_first_and_accounts_before_images() {
+        let names: Vec<_> = manifests()
+            .unwrap()
+            .iter()
+            .map(|path| path.strip_prefix(folder()).unwrap().display().to_string())
+            .collect();
+        assert_eq!(names.first().map(String::as_str), Some("namespace.yaml"));
+        let last = names.iter().rposition(|name| name.starts_with("accounts/")).unwrap();
+        let first = names.iter().position(|name| name.ends_with("images.yaml")).unwrap();
+        assert!(last < first, "{names:?}");
+    }
+}
