@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{Error, controlplane, demo, generate, interrupt, test, tools};
+use xtask::{Error, controlplane, demo, generate, image, interrupt, test, tools};
 
 /// The project's own commands.
 #[derive(Debug, Parser)]
@@ -27,6 +27,8 @@ enum Verb {
         #[arg(long)]
         check: bool,
     },
+    /// Build the programs and the container images of them, without a container engine.
+    Image(image::Options),
     /// Run every check and test of the project; what CI runs.
     Test,
     /// Build the tools that tests use (Helm, linters, Flux), and print their paths.
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Verb::Controlplane => controlplane::run(),
         Verb::Demo(options) => demo::run(&options),
         Verb::Generate { check } => generate::run(check),
+        Verb::Image(options) => image::run(&options),
         Verb::Test => test::run(),
         Verb::Tools => tools::run(),
     });

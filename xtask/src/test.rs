@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that has to be true before a change goes in, in the order of the quickest no.
 
+use std::process::Command;
 use std::time::Instant;
 
 use crate::error::Result;
@@ -18,6 +19,7 @@ const STEPS: &[Step] = &[
     ("cargo test --workspace --no-run", || cargo(&["test", "--workspace", "--no-run"])),
     ("control plane", || controlplane::programs().and(kubectl::kubectl()).map(drop)),
     ("tools", || tools::all().map(drop)),
+    ("actionlint", actionlint),
     ("cargo test --workspace", || cargo(&["test", "--workspace"])),
     ("generate --check", || generate::with_built_operator(true)),
 ];
@@ -44,5 +46,12 @@ pub fn run() -> Result<()> {
 fn cargo(arguments: &[&str]) -> Result<()> {
     let mut command = workspace::cargo();
     command.args(arguments);
+    workspace::run(command)
+}
+
+/// Checks the workflows that nothing here runs.
+fn actionlint() -> Result<()> {
+    let mut command = Command::new(tools::actionlint()?);
+    command.current_dir(workspace::root());
     workspace::run(command)
 }

@@ -99,6 +99,8 @@ static KUBECONFORM: Module = Module::tool("kubeconform", &[]);
 static KUBE_SCORE: Module = Module::tool("kube-score", &[]);
 static KUSTOMIZE_CONTROLLER: Module = Module::tool("kustomize-controller", &[]);
 static CHECKS: Module = Module::tool("checks", &[]);
+static CRANE: Module = Module::tool("crane", &[]);
+static ACTIONLINT: Module = Module::tool("actionlint", &[]);
 
 /// Helm 3.
 pub fn helm3() -> Result<PathBuf> {
@@ -135,9 +137,20 @@ pub fn checks() -> Result<PathBuf> {
     CHECKS.program("checks", ".")
 }
 
+/// Carries images between layouts and registries, and is a registry itself.
+pub fn crane() -> Result<PathBuf> {
+    CRANE.program("crane", "github.com/google/go-containerregistry/cmd/crane")
+}
+
+/// Checks GitHub's workflows.
+pub fn actionlint() -> Result<PathBuf> {
+    ACTIONLINT.program("actionlint", "github.com/rhysd/actionlint/cmd/actionlint")
+}
+
 /// All of these, and how they are built.
 type Tool = fn() -> Result<PathBuf>;
-const ALL: [Tool; 7] = [helm3, helm4, helm_docs, kubeconform, kube_score, kustomize_controller, checks];
+const ALL: [Tool; 9] =
+    [helm3, helm4, helm_docs, kubeconform, kube_score, kustomize_controller, checks, crane, actionlint];
 
 /// The paths of all tools; those that are not built yet are.
 pub fn all() -> Result<Vec<PathBuf>> {

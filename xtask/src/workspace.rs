@@ -40,6 +40,11 @@ pub fn cargo() -> Command {
 
 /// The path of a binary of the workspace as the dev profile builds it, whether it is built yet or not.
 pub fn binary(name: &str) -> Result<PathBuf> {
+    binary_of("dev", name)
+}
+
+/// The same as another profile builds it.
+pub fn binary_of(profile: &str, name: &str) -> Result<PathBuf> {
     #[derive(Deserialize)]
     struct Metadata {
         target_directory: PathBuf,
@@ -53,7 +58,13 @@ pub fn binary(name: &str) -> Result<PathBuf> {
         return Err(Error::Failed(format!("cargo metadata failed: {}", reason.trim())));
     }
     let metadata: Metadata = serde_json::from_slice(&output.stdout).doing(|| "understand cargo metadata")?;
-    Ok(metadata.target_directory.join("debug").join(name))
+    // Two profiles have folders of other names than theirs.
+    let folder = match profile {
+        "dev" | "test" => "debug",
+        "bench" => "release",
+        other => other,
+    };
+    Ok(metadata.target_directory.join(folder).join(name))
 }
 
 /// Runs a program that shows its own progress and errors, and fails with its exit code.

@@ -32,7 +32,7 @@ impl<K: External> Pass<'_, K> {
         let [handle] = handles.as_slice() else {
             let ids: Vec<_> = handles.iter().take(10).map(Handle::id).collect();
             let detail = if ids.is_empty() {
-                Detail::trouble(
+                Detail::waiting(
                     "ImportNotFound",
                     "nothing at the vendor matches import.match; it is looked for again from time to time",
                 )
@@ -54,7 +54,7 @@ impl<K: External> Pass<'_, K> {
         match self.look(client, handle).await {
             Err(error) => self.trouble(&from, &error).await,
             Ok(Observation::Missing) => {
-                let detail = Detail::trouble(
+                let detail = Detail::waiting(
                     "ImportNotFound",
                     format!("the vendor has no {}; correct import.id, or create it", handle.id()),
                 );
@@ -109,5 +109,5 @@ pub(super) fn held_by_other(id: &str) -> Detail {
     let message = format!(
         "another object manages {id} already; delete that one with deletionPolicy: Retain first, or set managementPolicy: Observe here"
     );
-    Detail::trouble("HeldByOther", message)
+    Detail::waiting("HeldByOther", message)
 }
