@@ -16,6 +16,7 @@ const STEPS: &[Step] = &[
     ("cargo clippy --workspace --all-targets -- -D warnings", || {
         cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
     }),
+    ("cargo deny", deny),
     ("cargo test --workspace --no-run", || cargo(&["test", "--workspace", "--no-run"])),
     ("control plane", || controlplane::programs().and(kubectl::kubectl()).map(drop)),
     ("tools", || tools::all().map(drop)),
@@ -54,4 +55,15 @@ fn actionlint() -> Result<()> {
     let mut command = Command::new(tools::actionlint()?);
     command.current_dir(workspace::root());
     workspace::run(command)
+}
+
+/// Holds what the project depends on against deny.toml, where cargo-deny is installed. CI looks for advisories too, whose
+/// list has to be fetched.
+fn deny() -> Result<()> {
+    let is_installed = workspace::cargo().args(["deny", "--version"]).output();
+    if is_installed.is_ok_and(|output| output.status.success()) {
+        return cargo(&["deny", "--workspace", "check", "bans", "licenses", "sources"]);
+    }
+    eprintln!("cargo-deny is not installed; CI runs it");
+    Ok(())
 }
