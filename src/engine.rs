@@ -118,7 +118,7 @@ pub fn watched<K>(
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    watcher(api, watcher::Config::default())
+    watcher(api, watcher::Config::default().timeout(pace::WATCH))
         .default_backoff()
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer)

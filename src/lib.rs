@@ -3,9 +3,11 @@
 //! A map of the crate. A user writes an image object (`vendors/<vendor>/<api>.rs`, sharing `image`) that names an
 //! `account`. `kinds` lists the kinds; `engine` runs the same controller for each, which decides purely
 //! (`engine::progress`), writes its intent down before it creates anything (`engine::journal`), and calls the vendor
-//! through the kind (`engine::external`). Every request to a vendor leaves through `wire`. `run` puts it together.
+//! through the kind (`engine::external`). Every request to a vendor leaves through `wire`. `run` puts it together, and
+//! `api_server` is the way to the cluster.
 
 pub mod account;
+pub mod api_server;
 pub mod engine;
 pub mod image;
 pub mod kinds;

@@ -2,6 +2,7 @@
 
 use crate::{
     account::{CloudAccount, ClusterCloudAccount},
+    api_server,
     engine::{
         self, Shared, account_controller,
         accounts::{Account, Accounts, Seen},
@@ -105,7 +106,7 @@ pub enum Error {
 /// Runs with the kubeconfig or in-cluster configuration that is found, until `stop` is cancelled.
 pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error> {
     let config = kube::Config::infer().await?;
-    run_with(Client::try_from(config)?, options, stop).await
+    run_with(api_server::client(config)?, options, stop).await
 }
 
 /// Runs against the API server of `client` until `stop` is cancelled: then takes no new work, finishes or has written

@@ -10,6 +10,7 @@ mod e2e {
     mod conflict;
     mod crash;
     mod crowd;
+    mod dead_api_server;
     mod image_export;
     mod life;
     mod locks;

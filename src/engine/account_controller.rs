@@ -3,9 +3,8 @@
 
 use super::{
     accounts::{Account, AccountKey, Accounts, secret_key},
-    external::Unusable,
     heard, pace,
-    status::{self, READY, RECONCILING, STALLED},
+    status::{self, Detail, Outlook, READY, RECONCILING, STALLED},
 };
 use crate::{
     account::{AccountStatus, CredentialsStatus},
@@ -95,8 +94,10 @@ async fn reconcile<A: Account>(
     accounts.forget_unused_secrets();
     let held = if users > 0 && !deleting { accounts.hold(account).await } else { Ok(()) };
     let opened = held.and(opened);
+    let born = account.meta().creation_timestamp.as_ref().map(|time| time.0);
+    let youth = pace::youth(born, Timestamp::now());
     let verdict = match (&opened, deleting) {
-        (_, true) => Err(Unusable::new(
+        (_, true) => Err(Detail::waiting(
             "InUse",
             match example {
                 Some(example) => format!(
@@ -108,24 +109,21 @@ async fn reconcile<A: Account>(
             },
         )),
         (Ok(_), false) => Ok(()),
-        (Err(unusable), false) => Err(unusable.clone()),
+        (Err(unusable), false) => Err(Detail::unusable(unusable, !youth.is_zero())),
     };
     let old = account.status().cloned().unwrap_or_default();
     let now = Timestamp::now();
     let generation = account.meta().generation.unwrap_or_default();
     let (ready, stalled, reason, message) = match &verdict {
-        Ok(()) => (true, false, "Usable", "images can use this account".to_owned()),
-        Err(unusable) => (
-            false,
-            matches!(unusable.reason, "InvalidAccount" | "EndpointNotAllowed"),
-            unusable.reason,
-            unusable.message.clone(),
-        ),
+        Ok(()) => (true, false, "Usable", "images can use this account"),
+        Err(detail) => {
+            (false, detail.outlook == Outlook::Stalled, detail.reason.as_str(), detail.message.as_str())
+        }
     };
     let conditions = [(READY, ready), (RECONCILING, !ready && !stalled), (STALLED, stalled)]
         .into_iter()
         .map(|(type_, value)| {
-            status::condition(type_, value, reason, &message, generation, &old.conditions, now)
+            status::condition(type_, value, reason, message, generation, &old.conditions, now)
         })
         .collect();
     let credentials = opened.ok().and_then(|connection| {
@@ -155,5 +153,12 @@ async fn reconcile<A: Account>(
         account.api(client).patch_status(&account.name_any(), &params, &Patch::Json::<()>(patch)).await?;
     }
     // News of users may get lost; whoever waits for the last of them looks from time to time.
-    Ok(if deleting { Action::requeue(pace::OTHERS) } else { Action::await_change() })
+    Ok(match verdict {
+        _ if deleting => Action::requeue(pace::OTHERS),
+        // What it lacks is not on its way for ever.
+        Err(detail) if detail.outlook == Outlook::GoesOn && !youth.is_zero() => {
+            Action::requeue(youth + Duration::from_secs(1))
+        }
+        _ => Action::await_change(),
+    })
 }

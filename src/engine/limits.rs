@@ -169,7 +169,11 @@ impl RatePermit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{engine::status::Detail, period::Period, wire::Refusal};
+    use crate::{
+        engine::status::{Detail, Outlook, Telling},
+        period::Period,
+        wire::Refusal,
+    };
 
     const PUBLISHED: &[(&str, u32, Duration)] = &[("Create", 1000, Duration::from_secs(60))];
 
@@ -227,8 +231,8 @@ mod tests {
         }
         for error in errors {
             let detail = Detail::from(&error);
-            assert!(!detail.event && !detail.stalled, "{detail:?}");
+            assert_eq!((detail.event, detail.outlook), (Telling::None, Outlook::GoesOn), "{detail:?}");
         }
-        assert!(Detail::from(&CallError::NotSent(String::new())).event);
+        assert_eq!(Detail::from(&CallError::NotSent(String::new())).event, Telling::Warning);
     }
 }

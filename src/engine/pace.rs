@@ -1,6 +1,6 @@
 //! When to come back. Every duration of the operator is in this file.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     time::Duration,
@@ -8,6 +8,15 @@ use std::{
 
 /// How long one request may take, from connecting to the last byte of the answer.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the API server may take to begin an answer.
+pub const API_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a watch of the API server lasts before it is begun anew where it was, in seconds; one that has heard nothing for
+/// five seconds longer is on a dead connection, and is begun anew as well.
+pub const WATCH: u32 = 30;
+/// How long a connection to the API server may be silent before it is closed: longer than a watch is.
+pub const API_SILENCE: Duration = Duration::from_secs(40);
+/// How long it may take to store an intent. After that the world may have moved on, and the call is not made.
+pub const PERMIT_AGE: Duration = Duration::from_secs(10);
 /// How long connecting may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the work that is under way may go on after SIGTERM.
@@ -42,6 +51,9 @@ pub const AMENDMENTS: u32 = 3;
 pub const CRDS: Duration = Duration::from_secs(5);
 /// How long the first reading of all accounts may take before an image says that it waits for it.
 pub const ACCOUNTS: Duration = Duration::from_secs(5);
+/// How long after its creation an object may lack what it names before that is a person's to mend: manifests are applied in
+/// any order.
+pub const ARRIVAL: Duration = Duration::from_secs(120);
 /// How long changes in the number of an account's users are collected before they are written.
 pub const USAGE_DEBOUNCE: Duration = Duration::from_secs(2);
 /// How often an object that waits for another one looks again by itself; news of the other wake it at once.
@@ -71,6 +83,12 @@ pub fn to_next_beat(now: Duration, beat: Duration, seed: u64) -> Duration {
 /// looks are spread over the interval, and a restart neither repeats nor shifts them.
 pub fn to_next_resync(now: Duration, interval: Duration, uid: &str) -> Option<Duration> {
     (!interval.is_zero()).then(|| to_next_beat(now, interval, seed(uid)))
+}
+
+/// For how long yet what an object names may be on its way, at `now`.
+pub fn youth(born: Option<Timestamp>, now: Timestamp) -> Duration {
+    let age = born.map_or(ARRIVAL, |born| Duration::try_from(now.duration_since(born)).unwrap_or_default());
+    ARRIVAL.saturating_sub(age)
 }
 
 /// A number that stays the same for the same text while the program runs.

@@ -14,7 +14,7 @@ use super::{
     journal::Journal,
     object_state::{Asked, Context, ObjectState, ObjectStates},
     pace,
-    progress::{Answer, Progress, Step, Wish},
+    progress::{Answer, Comparison, Product, Progress, Step, Wish},
     status::{self, Detail},
     telemetry::Telemetry,
 };
@@ -276,7 +276,7 @@ impl<K: External> Pass<'_, K> {
         }
         if begins || matches!(step, Step::Recover(_)) {
             let checked = self.subject().check(client);
-            checked.map_err(|unusable| Detail::waiting(unusable.reason, unusable.message))?;
+            checked.map_err(|unusable| Detail::unusable(&unusable, !self.youth().is_zero()))?;
         }
         let thing = self.subject().exclusive().filter(|_| begins && !progress.under_way());
         thing.map_or(Ok(()), |thing| {
@@ -336,18 +336,36 @@ impl<K: External> Pass<'_, K> {
     }
 
     async fn suspended(&mut self, progress: &Progress, wish: &Wish) -> Result<Next, Error> {
-        let detail = match progress {
-            Progress::Ready { .. } if !wish.changed && !wish.deleting => None,
-            _ if wish.deleting => Some(Detail::stalled(
-                "Suspended",
+        if wish.deleting {
+            let detail = Detail::suspended(
                 "suspend is true, so nothing is deleted at the vendor; set suspend: false, or deletionPolicy: Retain to let go of it",
-            )),
-            _ => Some(Detail::stalled(
-                "Suspended",
-                "suspend is true, so the vendor is not called; set suspend: false to go on",
-            )),
-        };
-        self.rest(progress, detail).await
+            );
+            return self.rest(progress, Some(detail)).await;
+        }
+        if let Progress::Ready { product, .. } = progress
+            && (!wish.changed || self.is_applied(product, wish).await)
+        {
+            return self.rest(progress, None).await;
+        }
+        let detail = Detail::suspended(match progress {
+            Progress::Ready { .. } => {
+                "suspend is true, so the vendor is not called, and what the spec asks for now is not applied; set suspend: false to apply it"
+            }
+            _ => "suspend is true, so the vendor is not called; set suspend: false to go on",
+        });
+        // What the spec asks for is dealt with only when it is lifted.
+        self.show(progress, progress.clone(), Some(detail), false, None).await?;
+        Ok(Next::Change)
+    }
+
+    /// Whether what was seen last is what the present spec asks for, without asking the vendor: to suspend an object is a
+    /// new generation of its spec, too.
+    async fn is_applied(&mut self, product: &Product, wish: &Wish) -> bool {
+        if wish.observe_only {
+            return true;
+        }
+        let client = self.connect(true).await;
+        client.is_ok_and(|client| self.subject().compare(&client, product) == Comparison::Same)
     }
 
     async fn release(&mut self, progress: &Progress, wish: &Wish) -> Result<Next, Error> {
@@ -369,21 +387,17 @@ impl<K: External> Pass<'_, K> {
     ) -> Result<Next, Error> {
         // A Ready image stays Ready without an account: nothing was going to be done about it.
         let at_rest = matches!(progress, Progress::Ready { .. }) && !wish.changed && !wish.deleting;
+        let youth = self.youth();
         if !at_rest {
-            self.show(
-                progress,
-                progress.clone(),
-                Some(Detail::waiting(unusable.reason, &*unusable.message)),
-                false,
-                None,
-            )
-            .await?;
+            let detail = Detail::unusable(&unusable, !youth.is_zero());
+            self.show(progress, progress.clone(), Some(detail), false, None).await?;
         }
         // The account's and the Secret's watches wake us; nobody watches the labels of namespaces.
         let wait = match unusable.reason {
             "NamespaceNotAllowed" => pace::NAMESPACE_LABELS + Duration::from_secs(1),
             _ => pace::backoff(6, true),
         };
+        let wait = if youth.is_zero() { wait } else { wait.min(youth + Duration::from_secs(1)) };
         // Once it can be used again, what is at rest goes on resting.
         Ok(if at_rest { Next::Poll(wait) } else { Next::In(wait) })
     }
@@ -404,6 +418,10 @@ impl<K: External> Pass<'_, K> {
     /// No call was made before this moment, where it is not known when one was.
     fn born(&self) -> Option<Timestamp> {
         self.object.meta().creation_timestamp.as_ref().map(|time| time.0)
+    }
+    /// For how long yet what the object names may be on its way.
+    fn youth(&self) -> Duration {
+        pace::youth(self.born(), Timestamp::now())
     }
     fn lock_holder(&self) -> (String, KindId) {
         (self.uid(), self.world.kind_id)
@@ -426,7 +444,7 @@ impl<K: External> Pass<'_, K> {
         self.object.annotations().get(name).map(String::as_str)
     }
     fn action(&self) -> &'static str {
-        if self.spec().import.is_some() { "Import" } else { K::ACTION }
+        if self.spec().import.is_some() { status::IMPORT } else { K::ACTION }
     }
     fn context(&self) -> Context {
         let (generation, asked) = self.asked;

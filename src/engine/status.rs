@@ -1,6 +1,9 @@
 //! Progress ⇄ the flat status. Conditions are a view of progress, made in one function and never read back. Pure.
 
-use super::progress::{Failure, Handle, Intent, Product, Progress};
+use super::{
+    external::Unusable,
+    progress::{Failure, Handle, Intent, Product, Progress},
+};
 use crate::{
     image::{ImageStatus, OUTCOME, Operation, OperationState, Phase, REQUESTED_AT},
     wire::{CallError, Class},
@@ -15,6 +18,9 @@ pub const RECONCILING: &str = "Reconciling";
 /// Will not go on without a person or a new spec.
 pub const STALLED: &str = "Stalled";
 
+/// `operation.action` of what was taken over instead of made.
+pub const IMPORT: &str = "Import";
+
 /// What a user should know besides the progress.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Detail {
@@ -22,33 +28,85 @@ pub struct Detail {
     pub reason: String,
     /// A sentence: what, why, and what to do.
     pub message: String,
-    /// Whether it does not go on by itself.
-    pub stalled: bool,
-    /// Whether a person wants to be told of it by an Event, too.
-    pub event: bool,
+    /// Whether it goes on.
+    pub outlook: Outlook,
+    /// Whether a person is told of it by an Event, too.
+    pub event: Telling,
+}
+
+/// Whether an object goes on if nobody does anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// By itself.
+    GoesOn,
+    /// Not before its user says so, who stopped it on purpose: no failure.
+    Suspended,
+    /// Not without a person or a new spec. It is tried again all the same, where that may help.
+    Stalled,
+    /// Nothing is to be done: it is Ready, and this is what else there is to know.
+    Ready,
+}
+
+/// How an Event tells of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    /// Not at all.
+    None,
+    /// As a thing that happens.
+    Normal,
+    /// As trouble.
+    Warning,
 }
 
 impl Detail {
-    /// It goes on by itself.
+    /// It waits for something that comes by itself, which is no trouble.
     pub fn waiting(reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { reason: reason.into(), message: message.into(), stalled: false, event: true }
+        Self::new(reason, message, Outlook::GoesOn, Telling::Normal)
     }
-    /// It does not.
+    /// It goes on by itself, and a person may want to know what is in the way.
+    pub fn trouble(reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(reason, message, Outlook::GoesOn, Telling::Warning)
+    }
+    /// A person has to act.
     pub fn stalled(reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { reason: reason.into(), message: message.into(), stalled: true, event: true }
+        Self::new(reason, message, Outlook::Stalled, Telling::Warning)
+    }
+    /// Its user stopped it.
+    pub fn suspended(message: impl Into<String>) -> Self {
+        Self::new("Suspended", message, Outlook::Suspended, Telling::Normal)
+    }
+    /// The account cannot be used. What it lacks may still be on its way to an object that `is_young`, since manifests are
+    /// applied in any order.
+    pub fn unusable(unusable: &Unusable, is_young: bool) -> Self {
+        let make: fn(String, String) -> Self = match unusable.reason {
+            // Of the API server, not of the account.
+            "AccountsNotRead" | "AccountNotHeld" => Self::trouble,
+            "InvalidAccount" | "WrongVendor" | "EndpointNotAllowed" | "AccountNotWatched"
+            | "ProductIdMissing" => Self::stalled,
+            _ if is_young => Self::waiting,
+            _ => Self::stalled,
+        };
+        make(unusable.reason.into(), unusable.message.clone())
+    }
+
+    fn new(reason: impl Into<String>, message: impl Into<String>, outlook: Outlook, event: Telling) -> Self {
+        Self { reason: reason.into(), message: message.into(), outlook, event }
     }
 }
 
 impl From<&CallError> for Detail {
     /// Being throttled, which may happen to hundreds of objects at once, is nothing to tell each time: it is how a limit
-    /// works, and the condition and the metrics show it.
+    /// works, and the condition and the metrics show it. Credentials and permissions are a person's to mend.
     fn from(error: &CallError) -> Self {
-        Self {
-            reason: error.reason().into(),
-            message: error.to_string(),
-            stalled: error.class() == Some(Class::Invalid),
-            event: error.class() != Some(Class::Throttled),
-        }
+        let (outlook, event) = match error.class() {
+            Some(Class::Invalid | Class::Credentials | Class::Permission | Class::ClockSkew) => {
+                (Outlook::Stalled, Telling::Warning)
+            }
+            Some(Class::Throttled) => (Outlook::GoesOn, Telling::None),
+            Some(Class::Busy) => (Outlook::GoesOn, Telling::Normal),
+            _ => (Outlook::GoesOn, Telling::Warning),
+        };
+        Self::new(error.reason(), error.to_string(), outlook, event)
     }
 }
 
@@ -268,10 +326,25 @@ pub fn condition(
     }
 }
 
-fn verdict(shown: &Shown<'_>) -> (bool, bool, bool, String, String) {
-    if let Some(detail) = shown.detail {
-        return (false, !detail.stalled, detail.stalled, detail.reason.clone(), detail.message.clone());
+/// Ready, Reconciling and Stalled, the reason and the message.
+type Verdict = (bool, bool, bool, String, String);
+
+fn verdict(shown: &Shown<'_>) -> Verdict {
+    let Some(detail) = shown.detail else { return own_verdict(shown) };
+    let mut stalled = detail.outlook == Outlook::Stalled;
+    let mut message = detail.message.clone();
+    if let Progress::Unclear { candidates, .. } = shown.progress {
+        // Whatever else is in the way, the question remains, and so does what could be the answer.
+        stalled |= detail.outlook != Outlook::Suspended;
+        message = format!("{}. {}", message.trim_end_matches('.'), unclear(shown.action, candidates));
     }
+    let ready = detail.outlook == Outlook::Ready;
+    let reconciling = detail.outlook == Outlook::GoesOn && !stalled;
+    (ready, reconciling, stalled, detail.reason.clone(), message)
+}
+
+/// Where there is nothing to know besides the progress.
+fn own_verdict(shown: &Shown<'_>) -> Verdict {
     let action = shown.action;
     let (reason, message) = match shown.progress {
         Progress::Unclear { candidates, .. } => {
@@ -284,24 +357,14 @@ fn verdict(shown: &Shown<'_>) -> (bool, bool, bool, String, String) {
         }
         Progress::Failed { failure, .. } => {
             let message = format!(
-                "{}; change the spec, or set the annotation {REQUESTED_AT} to try again",
+                "{}; change the spec, or set the annotation {REQUESTED_AT} to try again / 请修改 spec，或设置注解 \
+                 {REQUESTED_AT} 以重试",
                 failure.message.trim_end_matches('.')
             );
             return (false, false, true, failure.reason.clone(), message);
         }
-        Progress::Missing { handle, was_ready: false, .. } => {
-            let message = format!(
-                "the vendor took the order and does not know {} now; look for it in the vendor's console: it is looked for \
-                 here as well, and goes on if it appears; delete this object and make a new one if it never does",
-                handle.id()
-            );
-            return (false, false, true, "Missing".into(), message);
-        }
-        Progress::Missing { handle, .. } => {
-            let message = format!(
-                "the vendor no longer has {}; set recreatePolicy: WhenMissing to have it made again, or delete this object",
-                handle.id()
-            );
+        Progress::Missing { handle, was_ready, .. } => {
+            let message = missing(handle.id(), *was_ready, action == IMPORT);
             return (false, false, true, "Missing".into(), message);
         }
         Progress::New { .. } => ("Pending".into(), format!("{action} is about to be called")),
@@ -316,14 +379,42 @@ fn verdict(shown: &Shown<'_>) -> (bool, bool, bool, String, String) {
     (false, true, false, reason, message)
 }
 
+fn missing(id: &str, was_ready: bool, imported: bool) -> String {
+    match (was_ready, imported) {
+        (false, _) => format!(
+            "the vendor took the order and does not know {id} now; look for it in the vendor's console: it is looked for here \
+             as well, and goes on if it appears; delete this object and make a new one if it never does / 厂商已接受请求，\
+             但目前查不到 {id}，请在控制台查看；一旦出现会自动继续，若始终不出现，请删除此对象并新建"
+        ),
+        (true, false) => format!(
+            "the vendor no longer has {id}; set recreatePolicy: WhenMissing to have it made again, or delete this object / \
+             厂商侧已没有 {id}，请设置 recreatePolicy: WhenMissing 以重新创建，或删除此对象"
+        ),
+        // What was never made here has no spec to make it from, and import cannot be changed now.
+        (true, true) => format!(
+            "the vendor no longer has {id}, which this object took over; it is looked for from time to time, and goes on if it \
+             is back; otherwise delete this object, and create one with spec.import of what took its place, or one without \
+             import to have it made / 厂商侧已没有本对象接管的 {id}，恢复后会自动继续；否则请删除此对象，再新建一个 \
+             import 指向替代镜像的对象，或新建一个不带 import 的对象以创建镜像"
+        ),
+    }
+}
+
 fn unclear(action: &str, candidates: &[String]) -> String {
-    let found = match candidates {
-        [] => "the vendor has nothing that could be it for certain".to_owned(),
-        some => format!("the vendor has {}, any of which might be it", some.join(", ")),
+    let (found, chinese) = match candidates {
+        [] => (
+            "the vendor has nothing that could be it for certain".to_owned(),
+            "没有可以确认的结果".to_owned(),
+        ),
+        some => {
+            let some = some.join(", ");
+            (format!("the vendor has {some}, any of which might be it"), format!("可能的结果是 {some}"))
+        }
     };
     format!(
         "{action} was called, its answer was lost, and {found}. Look at the vendor's console, then set the annotation \
-         {OUTCOME} to adopt=<id> to take one over, or to resubmit if it was not made"
+         {OUTCOME} to adopt=<id> to take one over, or to resubmit if it was not made / 已调用 {action}，但响应丢失，\
+         {chinese}。请在厂商控制台核对，然后设置注解 {OUTCOME}：adopt=<id> 表示接管，resubmit 表示未创建、重新提交"
     )
 }
 
@@ -358,4 +449,129 @@ pub fn without_request_ids(message: &str) -> String {
 /// Kubernetes' times are whole seconds; anything finer would look changed after the round trip.
 fn to_second(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Refusal;
+
+    fn intent() -> Intent {
+        Intent { token: "t".into(), attempt: 1, since: None, reference: None }
+    }
+
+    /// Ready, Reconciling, Stalled, the reason and the message.
+    fn verdict_of(progress: &Progress, detail: Option<&Detail>, action: &str) -> Verdict {
+        verdict(&Shown {
+            progress,
+            detail,
+            action,
+            deleting: false,
+            generation: 1,
+            settled: true,
+            request_id: None,
+            handled_request: None,
+            handled_outcome: None,
+        })
+    }
+
+    fn ready() -> Progress {
+        Progress::Ready { intent: intent(), handle: Handle::image("i-1"), product: Product::default() }
+    }
+
+    #[test]
+    fn each_outlook_has_its_conditions() {
+        for (detail, expected) in [
+            (Detail::waiting("A", "m"), (false, true, false)),
+            (Detail::trouble("A", "m"), (false, true, false)),
+            (Detail::stalled("A", "m"), (false, false, true)),
+            (Detail::suspended("m"), (false, false, false)),
+        ] {
+            let (ready, reconciling, stalled, ..) = verdict_of(&ready(), Some(&detail), "Make");
+            assert_eq!((ready, reconciling, stalled), expected, "{detail:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_person_must_mend_is_stalled_and_what_passes_is_not() {
+        for (class, is_stalled, event) in [
+            (Class::Invalid, true, Telling::Warning),
+            (Class::Credentials, true, Telling::Warning),
+            (Class::Permission, true, Telling::Warning),
+            (Class::ClockSkew, true, Telling::Warning),
+            (Class::Quota, false, Telling::Warning),
+            (Class::NotFound, false, Telling::Warning),
+            (Class::Unavailable, false, Telling::Warning),
+            (Class::Busy, false, Telling::Normal),
+            (Class::Throttled, false, Telling::None),
+        ] {
+            let refusal = Refusal {
+                action: "Make".into(),
+                status: 400,
+                code: "Code".into(),
+                message: String::new(),
+                request_id: String::new(),
+                class,
+                hint: "",
+                retry_after: None,
+            };
+            let detail = Detail::from(&CallError::Refused(refusal));
+            assert_eq!((detail.outlook == Outlook::Stalled, detail.event), (is_stalled, event), "{class:?}");
+        }
+        for (reason, young, old) in [
+            ("AccountNotFound", Outlook::GoesOn, Outlook::Stalled),
+            ("SecretNotFound", Outlook::GoesOn, Outlook::Stalled),
+            ("WrongVendor", Outlook::Stalled, Outlook::Stalled),
+            ("EndpointNotAllowed", Outlook::Stalled, Outlook::Stalled),
+            ("AccountsNotRead", Outlook::GoesOn, Outlook::GoesOn),
+        ] {
+            let unusable = Unusable::new(reason, "m");
+            let outlooks = [true, false].map(|is_young| Detail::unusable(&unusable, is_young).outlook);
+            assert_eq!(outlooks, [young, old], "{reason}");
+        }
+    }
+
+    #[test]
+    fn the_question_stays_with_its_candidates_whatever_else_is_said() {
+        let unclear = Progress::Unclear { intent: intent(), candidates: vec!["i-7".into(), "i-8".into()] };
+        let typo = Detail::stalled("InvalidOutcome", "the annotation is \"adpot=i-7\".");
+        let unreachable = Detail::trouble("VendorUnreachable", "cannot connect");
+        for detail in [None, Some(&typo), Some(&unreachable)] {
+            let (ready, reconciling, stalled, _, message) = verdict_of(&unclear, detail, "Make");
+            assert_eq!((ready, reconciling, stalled), (false, false, true), "{detail:?}");
+            assert!(message.contains("i-7, i-8") && message.contains("adopt=<id>"), "{message}");
+            assert!(detail.is_none_or(|detail| message.starts_with(detail.message.trim_end_matches('.'))));
+        }
+        let suspended = Detail::suspended("m");
+        let (_, _, stalled, ..) = verdict_of(&unclear, Some(&suspended), "Make");
+        assert!(!stalled, "on purpose");
+    }
+
+    #[test]
+    fn a_missing_image_is_made_again_only_where_there_is_a_spec_to_make_it_from() {
+        let missing = Progress::Missing { intent: intent(), handle: Handle::image("i-1"), was_ready: true };
+        let (.., made) = verdict_of(&missing, None, "Make");
+        let (.., imported) = verdict_of(&missing, None, IMPORT);
+        assert!(made.contains("recreatePolicy: WhenMissing"), "{made}");
+        assert!(!imported.contains("recreatePolicy") && imported.contains("create one with"), "{imported}");
+    }
+
+    #[test]
+    fn what_a_person_must_act_on_is_said_in_chinese_too() {
+        let failure = Failure { reason: "BuildFailed".into(), message: "it broke".into() };
+        let lost = Progress::Missing { intent: intent(), handle: Handle::image("i-1"), was_ready: false };
+        let gone = Progress::Missing { intent: intent(), handle: Handle::image("i-1"), was_ready: true };
+        for (progress, action) in [
+            (&Progress::Unclear { intent: intent(), candidates: vec![] }, "Make"),
+            (&Progress::Unclear { intent: intent(), candidates: vec!["i".into()] }, "Make"),
+            (&Progress::Failed { intent: intent(), handle: None, failure }, "Make"),
+            (&lost, "Make"),
+            (&gone, "Make"),
+            (&gone, IMPORT),
+        ] {
+            let (.., message) = verdict_of(progress, None, action);
+            let (_, chinese) = message.rsplit_once(" / ").unwrap_or_default();
+            assert!(chinese.chars().any(|char| ('\u{4e00}'..='\u{9fff}').contains(&char)), "{message}");
+        }
+    }
 }

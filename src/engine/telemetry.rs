@@ -13,7 +13,10 @@ use prometheus_client::{
 use std::{sync::Arc, time::Duration};
 use tracing::{info, warn};
 
-use super::{progress::Progress, status::Detail};
+use super::{
+    progress::Progress,
+    status::{Detail, Telling},
+};
 
 /// Which Events are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -164,9 +167,11 @@ impl Telemetry {
         let message = detail.map(|detail| detail.message.as_str()).unwrap_or_default();
         info!(%kind, %namespace, name = %name_, from = name(from), to = name(to), reason, id, message, "transition");
         let event = match (new_trouble, to) {
-            (Some(detail), _) => {
-                detail.event.then(|| (EventType::Warning, detail.reason.clone(), detail.message.clone()))
-            }
+            (Some(detail), _) => match detail.event {
+                Telling::None => None,
+                Telling::Normal => Some((EventType::Normal, detail.reason.clone(), detail.message.clone())),
+                Telling::Warning => Some((EventType::Warning, detail.reason.clone(), detail.message.clone())),
+            },
             (None, Progress::Ready { intent, handle, product }) if entered => Some((
                 EventType::Normal,
                 "Ready".into(),

@@ -280,7 +280,7 @@ async fn an_imported_image_keeps_the_remark_that_nobody_asked_to_change() {
 async fn a_suspended_image_is_left_alone() {
     let world = World::at_volcengine("aosp-suspended").await;
     world.create(aosp_image("phone", json!({ "suspend": true }))).await;
-    world.until_condition(KIND, "phone", "Stalled", "True", "Suspended").await;
+    world.until_condition(KIND, "phone", "Stalled", "False", "Suspended").await;
     assert_eq!(world.vendor.ledger().calls, []);
     world.patch(KIND, "phone", json!({ "spec": { "suspend": false } })).await;
     let id = until_building(&world, "phone").await;
@@ -289,7 +289,7 @@ async fn a_suspended_image_is_left_alone() {
 
     world.patch(KIND, "phone", json!({ "spec": { "suspend": true } })).await;
     world.delete(KIND, "phone").await;
-    world.until_condition(KIND, "phone", "Stalled", "True", "Suspended").await;
+    world.until_condition(KIND, "phone", "Stalled", "False", "Suspended").await;
     assert_eq!((world.calls(DELETE), image(&world, &id).id), (0, id));
     world.patch(KIND, "phone", json!({ "spec": { "suspend": false } })).await;
     world.until_gone(KIND, "phone").await;

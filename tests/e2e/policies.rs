@@ -69,7 +69,7 @@ async fn what_is_retained_stays() {
 
 #[tokio::test]
 async fn what_is_suspended_calls_nobody() {
-    let world = World::new("suspend").await;
+    let mut world = World::new("suspend").await;
     world.create(component("paused", json!({ "suspend": true }))).await;
     let message = world.until_condition(KIND, "paused", "Ready", "False", "Suspended").await;
     assert!(message.contains("suspend: false"), "{message}");
@@ -77,11 +77,30 @@ async fn what_is_suspended_calls_nobody() {
 
     world.patch(KIND, "paused", json!({ "spec": { "suspend": false } })).await;
     world.until_ready(KIND, "paused").await;
-    let calls = world.vendor.ledger().calls.len();
 
-    let change = json!({ "suspend": true, "forProvider": { "tag": [{ "key": "late", "value": "yes" }] } });
+    // To suspend what is Ready changes nothing about it.
+    world.patch(KIND, "paused", json!({ "spec": { "suspend": true, "resyncInterval": "1h" } })).await;
+    world.until_ready(KIND, "paused").await;
+
+    let change = json!({ "forProvider": { "tag": [{ "key": "late", "value": "yes" }] } });
     world.patch(KIND, "paused", json!({ "spec": change })).await;
-    world.until_condition(KIND, "paused", "Ready", "False", "Suspended").await;
+    not_applied(&world, "paused").await;
+    // Nothing that makes it look again makes it Ready for a spec that was not applied.
+    world.request(KIND, "paused", "now").await;
+    world.annotate("Secret", "aliyun", "touched", "yes").await;
+    world.patch("Secret", "aliyun", json!({ "data": { "more": "bW9yZQ==" } })).await;
+    not_applied(&world, "paused").await;
+    world.stop_operator().await;
+    world.start_operator().await;
+    world.create(component("after", json!({}))).await;
+    world.until_ready(KIND, "after").await;
+    not_applied(&world, "paused").await;
+    world.patch(KIND, "paused", json!({ "spec": { "suspend": false } })).await;
+    world.until_ready(KIND, "paused").await;
+    assert_eq!(world.effects("TagResources"), 1, "now it is sent");
+    let calls = world.vendor.ledger().calls.len();
+    world.patch(KIND, "paused", json!({ "spec": { "suspend": true } })).await;
+    world.until_ready(KIND, "paused").await;
     world.delete(KIND, "paused").await;
     world
         .until(KIND, "paused", "it says that the deletion waits", |object| {
@@ -95,7 +114,16 @@ async fn what_is_suspended_calls_nobody() {
 
     world.patch(KIND, "paused", json!({ "spec": { "suspend": false } })).await;
     world.until_gone(KIND, "paused").await;
-    assert_eq!((world.effects(DELETE), world.vendor.aliyun_ecs().count()), (1, 0));
+    assert_eq!((world.effects(DELETE), world.vendor.aliyun_ecs().count()), (1, 1));
+}
+
+/// A suspended object is not Ready for a spec that was not applied, and not Stalled either.
+async fn not_applied(world: &World, name: &str) {
+    let message = world.until_condition(KIND, name, "Ready", "False", "Suspended").await;
+    assert!(message.contains("not applied") && message.contains("suspend: false"), "{message}");
+    let object = world.get(KIND, name).await.expect("it is there");
+    assert_eq!(condition(&object, "Stalled")["status"], "False", "{object:#}");
+    assert_ne!(object["status"]["observedGeneration"], object["metadata"]["generation"]);
 }
 
 #[tokio::test]

@@ -226,7 +226,7 @@ async fn a_login_that_is_refused_is_the_accounts_fault() {
     let message = world.until_condition(KIND, "login", "Ready", "False", "CredentialsRefused").await;
     assert!(message.contains("SYS.1007") && message.contains("accountName"), "{message}");
     let object = world.get(KIND, "login").await.expect("it is there");
-    assert_eq!(condition(&object, "Stalled")["status"], "False");
+    assert_eq!(condition(&object, "Stalled")["status"], "True", "a person has to act");
     world.vendor.set_faults(vec![]);
     // Else the login would only be tried again after a while.
     world.patch("Secret", "zstack", json!({ "stringData": { "note": "new" } })).await;

@@ -7,12 +7,14 @@
 mod objects;
 mod operator;
 mod plane;
+mod proxy;
 
 pub use objects::{
     account, aosp_image, component, condition, image_export, is_ready, rights, secret, volcengine_account,
 };
 pub use operator::{Operator, Program};
 pub use plane::{Target, Write};
+pub use proxy::Proxy;
 
 use cloud_image_operator::{
     engine::pace,
@@ -139,6 +141,15 @@ impl World {
             self.beat,
             self.kinds,
         ));
+    }
+
+    /// Starts the operator within the test, with a way to the API server of its own that can go silent.
+    pub async fn start_operator_behind_a_proxy(&mut self) -> Proxy {
+        assert!(self.operator.is_none(), "one operator for each world");
+        let (client, proxy) = plane::client_behind_a_proxy(&self.operator_name()).await;
+        let namespaces = vec![self.namespace.clone()];
+        self.operator = Some(Operator::start(client, namespaces, &self.endpoints(), self.beat, self.kinds));
+        proxy
     }
 
     /// Ends the operator as SIGTERM does, and waits for it.

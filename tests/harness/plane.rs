@@ -1,6 +1,7 @@
 //! The test binary's control plane, with the operator's kinds installed, and its record of who wrote what.
 
-use cloud_image_operator::kinds;
+use super::proxy::Proxy;
+use cloud_image_operator::{api_server, kinds};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, Config,
@@ -48,14 +49,28 @@ pub async fn client(user_agent: &str, user: Option<&str>) -> Client {
     connect(PLANE.kubeconfig(), user_agent, user).await
 }
 
+/// A client whose connections go over a proxy.
+pub async fn client_behind_a_proxy(user_agent: &str) -> (Client, Proxy) {
+    let mut config = config(PLANE.kubeconfig(), user_agent, None).await;
+    let target = config.cluster_url.authority().expect("host and port").to_string();
+    let mut targets = tokio::net::lookup_host(target).await.expect("an address");
+    let proxy = Proxy::start(targets.next().expect("an address")).await;
+    config.cluster_url = format!("https://{}", proxy.address()).parse().expect("a URL");
+    (api_server::client(config).expect("a client"), proxy)
+}
+
 async fn connect(kubeconfig: &Path, user_agent: &str, user: Option<&str>) -> Client {
+    api_server::client(config(kubeconfig, user_agent, user).await).expect("a client")
+}
+
+async fn config(kubeconfig: &Path, user_agent: &str, user: Option<&str>) -> Config {
     let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .expect("a usable kubeconfig");
     config.auth_info.impersonate = user.map(Into::into);
     config.headers.push((http::header::USER_AGENT, user_agent.parse().expect("a header value")));
-    Client::try_from(config).expect("a client")
+    config
 }
 
 /// The kubeconfig for programs.

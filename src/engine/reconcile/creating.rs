@@ -44,7 +44,11 @@ impl<K: External> Pass<'_, K> {
         let since = earlier.unwrap_or_else(Timestamp::now);
         let reference = self.resolved.clone();
         let intent = Intent { token: K::token(&uid, attempt), attempt, since: Some(since), reference };
+        let asked = Instant::now();
         let permit = self.permit(&from, &intent).await?;
+        if asked.elapsed() > pace::PERMIT_AGE {
+            return self.give_up_permit(intent, replay).await;
+        }
         let started = Instant::now();
         self.local.lost_at = Some(started);
         let answer = self.subject().submit(client, permit).await;
@@ -83,6 +87,18 @@ impl<K: External> Pass<'_, K> {
         let next = self.after(&to);
         self.show(&from, to, None, true, None).await?;
         Ok(next)
+    }
+
+    /// The permit took so long that others may have acted meanwhile. No call was made with it, which is written down unless
+    /// somebody has written the object since.
+    async fn give_up_permit(&mut self, intent: Intent, replay: bool) -> Result<Next, Error> {
+        tracing::warn!(kind = %K::kind(&()), namespace = %self.object.namespace().unwrap_or_default(), name = %self.object.name_any(), "storing the intent took too long; the call is not made");
+        if !replay {
+            let stored = Progress::Submitting(intent.clone());
+            let to = Progress::New { attempt: intent.attempt, tried: Some(intent) };
+            self.show(&stored, to, None, false, None).await?;
+        }
+        Ok(Next::In(pace::backoff(1, false)))
     }
 
     /// For an object that goes, a call is repeated only to find out what the first one made: a refusal that might be

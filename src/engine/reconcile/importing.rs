@@ -32,7 +32,7 @@ impl<K: External> Pass<'_, K> {
         let [handle] = handles.as_slice() else {
             let ids: Vec<_> = handles.iter().take(10).map(Handle::id).collect();
             let detail = if ids.is_empty() {
-                Detail::waiting(
+                Detail::trouble(
                     "ImportNotFound",
                     "nothing at the vendor matches import.match; it is looked for again from time to time",
                 )
@@ -54,7 +54,7 @@ impl<K: External> Pass<'_, K> {
         match self.look(client, handle).await {
             Err(error) => self.trouble(&from, &error).await,
             Ok(Observation::Missing) => {
-                let detail = Detail::waiting(
+                let detail = Detail::trouble(
                     "ImportNotFound",
                     format!("the vendor has no {}; correct import.id, or create it", handle.id()),
                 );
@@ -109,5 +109,5 @@ pub(super) fn held_by_other(id: &str) -> Detail {
     let message = format!(
         "another object manages {id} already; delete that one with deletionPolicy: Retain first, or set managementPolicy: Observe here"
     );
-    Detail::waiting("HeldByOther", message)
+    Detail::trouble("HeldByOther", message)
 }

@@ -141,7 +141,7 @@ impl<K: External> Pass<'_, K> {
         {
             let message =
                 format!("the vendor no longer has {}; it is made again, as recreatePolicy asks", handle.id());
-            detail = Some(Detail::waiting("Missing", message));
+            detail = Some(Detail::trouble("Missing", message));
             next = Next::In(Duration::ZERO);
         }
         self.show(&from, to, detail, true, None).await?;

@@ -44,9 +44,9 @@ impl<K: External> Pass<'_, K> {
             // That a periodic look failed says nothing against the image, and a hiccup is not worth two writes.
             tracing::warn!(kind = %K::kind(&()), name = %self.object.name_any(), %error, "a look at the vendor failed");
         } else {
-            let detail = Detail::from(error);
-            let settled = detail.stalled;
-            self.show(from, to, Some(detail), settled, None).await?;
+            // Only what the spec itself is to blame for has been dealt with.
+            let settled = error.class().is_some_and(Class::is_final);
+            self.show(from, to, Some(Detail::from(error)), settled, None).await?;
         }
         Ok(Next::In(wait))
     }
