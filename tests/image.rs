@@ -313,3 +313,25 @@ fn the_dockerfile_builds_with_the_toolchain_of_the_project() {
         "rust-toolchain.toml: {channel}"
     );
 }
+
+#[test]
+fn the_chart_runs_these_images_of_this_version() {
+    let root = xtask::workspace::root().join("charts/cloud-image-operator");
+    let read = |name: &str| -> serde_json::Value {
+        let text = fs::read_to_string(root.join(name)).expect("it is there");
+        serde_saphyr::from_str(&text).expect("it is YAML")
+    };
+    let (chart, values) = (read("Chart.yaml"), read("values.yaml"));
+    for field in ["version", "appVersion"] {
+        assert_eq!(chart[field], env!("CARGO_PKG_VERSION"), "{field} of Chart.yaml");
+    }
+    let images = [&values["image"], &values["simulator"]["image"]];
+    for (program, image) in PROGRAMS.into_iter().zip(images) {
+        let repository = image["repository"].as_str().expect("a repository");
+        assert!(repository.ends_with(&format!("/{program}")), "{repository}");
+        assert_eq!(image["tag"], "", "another version than the chart's");
+        let context = &values["podSecurityContext"];
+        let user = format!("{}:{}", context["runAsUser"], context["runAsGroup"]);
+        assert_eq!(image::recipe(program).expect("the Dockerfile is understood").user, user);
+    }
+}
