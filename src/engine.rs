@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod batcher;
 pub mod connection;
 pub mod external;
+pub mod health;
 pub mod index;
 pub mod journal;
 pub mod lease;
@@ -24,7 +25,8 @@ pub mod telemetry;
 use crate::image::{ManagementPolicy, Phase};
 use accounts::{AccountKey, Accounts};
 use external::External;
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, future::ready, stream};
+use health::{Health, Reading};
 use index::{KindIndex, Referent, Signal};
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -52,6 +54,8 @@ pub struct Shared {
     pub accounts: Arc<Accounts>,
     /// Events, metrics, logs.
     pub telemetry: Telemetry,
+    /// What is missing, and what moves.
+    pub health: Health,
     /// How far apart the looks are that wait for the vendor: [`pace::BEAT`], but for tests.
     pub beat: Duration,
     /// Cancelled when no new work is to be taken.
@@ -61,9 +65,13 @@ pub struct Shared {
 /// How many objects of one kind are worked on at once: enough to fill every batch.
 const WORKERS: u16 = 1024;
 
-/// Runs the controller of one kind, for one namespace or all, until `stopping`; then finishes what is under way.
-pub async fn run<K: External>(shared: Shared, namespace: Option<String>) {
-    let Shared { client, accounts, telemetry, beat, stopping } = shared;
+/// The controller of one kind, for one namespace or all, until `stopping`; then it finishes what is under way.
+pub fn run<K: External>(
+    shared: Shared,
+    namespace: Option<String>,
+) -> impl Future<Output = ()> + Send + 'static {
+    let Shared { client, accounts, telemetry, health, beat, stopping } = shared;
+    let reading = health.reading(name_of::<K>(namespace.as_deref()));
     let api = match &namespace {
         Some(namespace) => Api::<DeserializeGuard<K>>::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
@@ -81,7 +89,7 @@ pub async fn run<K: External>(shared: Shared, namespace: Option<String>) {
         beat,
         stopping: stopping.clone(),
     });
-    let objects = watched(api, writer, {
+    let objects = watched(api, writer, reading.clone(), {
         let (accounts, world, store) = (accounts.clone(), world.clone(), store.clone());
         move |event| {
             on_event(event, &accounts, &world);
@@ -103,16 +111,26 @@ pub async fn run<K: External>(shared: Shared, namespace: Option<String>) {
         .with_config(Config::default().concurrency(WORKERS))
         .reconcile_on(affected)
         .reconcile_on(released)
+        .reconcile_on(Reading::heartbeat())
         .graceful_shutdown_on(stopping.cancelled_owned())
         .run(reconcile::reconcile::<K>, |_, _, _| kube::runtime::controller::Action::await_change(), world)
-        .for_each(|_| async {})
-        .await;
+        .for_each(move |done| {
+            reading.came_through(&done);
+            ready(())
+        })
+}
+
+/// What a watch reads, for people.
+pub fn name_of<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> String {
+    let plural = K::plural(&());
+    namespace.map_or_else(|| plural.to_string(), |namespace| format!("{plural} in namespace {namespace}"))
 }
 
 /// Watches `api` into a store without what nobody here reads, and lets `on_event` see each event once it is in there.
 pub fn watched<K>(
     api: Api<K>,
     writer: Writer<K>,
+    reading: Reading,
     on_event: impl Fn(&watcher::Event<K>) + Send + 'static,
 ) -> impl Stream<Item = Result<K, watcher::Error>> + Send
 where
@@ -122,10 +140,20 @@ where
         .default_backoff()
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer)
-        .inspect_ok(move |event| on_event(event))
-        .inspect_err(
-            |error| tracing::warn!(kind = %K::kind(&()), %error, "the watch failed, and is started again"),
-        )
+        .inspect({
+            move |event| match event {
+                Ok(event) => {
+                    on_event(event);
+                    if matches!(event, watcher::Event::InitDone) {
+                        reading.done();
+                    }
+                }
+                Err(error) => {
+                    reading.failed(error);
+                    tracing::warn!(kind = %K::kind(&()), %error, "the watch failed, and is started again");
+                }
+            }
+        })
         .applied_objects()
 }
 

@@ -14,5 +14,6 @@ pub mod kinds;
 pub mod period;
 pub mod run;
 pub mod serve;
+pub mod served;
 pub mod vendors;
 pub mod wire;

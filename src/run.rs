@@ -6,11 +6,13 @@ use crate::{
     engine::{
         self, Shared, account_controller,
         accounts::{Account, Accounts, Seen},
+        health::{Health, Reading},
         lease, pace,
         telemetry::{Events, Telemetry},
     },
-    kinds::{self, KINDS, Kind},
-    serve::{self, Readiness},
+    kinds::{KINDS, Kind},
+    serve::{self, Address},
+    served::{self, Unfit},
     vendors::VENDORS,
     wire::endpoint::{Denied, Endpoints},
 };
@@ -24,11 +26,9 @@ use kube::{
 };
 use std::{
     collections::HashMap,
-    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// What `cloud-image-operator run` takes.
@@ -36,12 +36,13 @@ use tokio_util::sync::CancellationToken;
 pub struct Options {
     /// Watch only this namespace, and use only those ClusterCloudAccounts whose Secret is in it; may be given several
     /// times. Without it: all namespaces.
-    #[arg(long = "namespace", value_name = "NAMESPACE")]
+    #[arg(long = "namespace", value_name = "NAMESPACE", value_parser = namespace)]
     pub namespaces: Vec<String>,
 
-    /// Where /metrics, /healthz and /readyz are served.
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
-    pub metrics_addr: SocketAddr,
+    /// Where /metrics, /healthz and /readyz are served: everywhere over IPv6 and IPv4, like [::]:8080 or :8080, or at one
+    /// address or name only.
+    #[arg(long, value_name = "ADDRESS", default_value = "[::]:8080")]
+    pub metrics_addr: Address,
 
     /// Work only while holding the Lease `cloud-image-operator`, for more than one replica.
     #[arg(long)]
@@ -88,19 +89,29 @@ pub enum Error {
     #[error("the API server cannot be used: {0}")]
     Kube(#[from] kube::Error),
     /// The CRDs are missing.
-    #[error(
-        "the API server does not know {0}; install the CRDs first: cloud-image-operator crds | kubectl apply --server-side -f -"
-    )]
-    NoCrds(String),
+    #[error("{0}")]
+    NoCrds(Unfit),
     /// The metrics address cannot be used.
     #[error("--metrics-addr {0} cannot be used: {1}")]
-    Metrics(SocketAddr, std::io::Error),
+    Metrics(Address, std::io::Error),
     /// A value of `--allow-endpoint` cannot be used.
     #[error("--allow-endpoint: {0}")]
     Endpoint(#[from] Denied),
     /// Another replica leads now.
     #[error("the lease was lost; another replica leads now")]
     LeaseLost,
+}
+
+/// An empty name would mean all namespaces to the API server.
+fn namespace(name: &str) -> Result<String, String> {
+    let fits = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || char == '-';
+    if name.is_empty() {
+        Err("an empty name is no namespace; name one, or leave --namespace out to watch all of them".into())
+    } else if name.len() > 63 || !name.chars().all(fits) || name.starts_with('-') || name.ends_with('-') {
+        Err("no namespace can have that name: up to 63 of a-z, 0-9 and - inside".into())
+    } else {
+        Ok(name.to_owned())
+    }
 }
 
 /// Runs with the kubeconfig or in-cluster configuration that is found, until `stop` is cancelled.
@@ -114,34 +125,39 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
 pub async fn run_with(client: Client, options: Options, stop: CancellationToken) -> Result<(), Error> {
     let endpoints = Endpoints::new(&options.allow_endpoints)?;
     let telemetry = Telemetry::new(client.clone(), options.events);
-    let ready = Readiness::default();
+    let health = Health::default();
+    health.lack(START, "the API server has not been reached yet");
     let ended = CancellationToken::new();
     let _end = ended.clone().drop_guard();
     let mut server = tokio::spawn({
-        let serving = serve::serve(
-            options.metrics_addr,
-            telemetry.clone(),
-            ready.clone(),
-            ended.clone().cancelled_owned(),
-        );
-        let address = options.metrics_addr;
-        serving.map(move |served| served.map_err(|error| Error::Metrics(address, error)))
+        let (address, telemetry) = (options.metrics_addr.clone(), telemetry.clone());
+        let (health, ended) = (health.clone(), ended.clone());
+        async move {
+            let served = serve::serve(&address, telemetry, health, ended).await;
+            served.map_err(|error| Error::Metrics(address, error))
+        }
     });
     let work = async {
         // Nothing is under way yet, so nothing has to be waited for.
-        tokio::select! {
-            checked = check_api_server(&client, options.kinds) => checked?,
+        let unfit = tokio::select! {
+            checked = check_api_server(&client, options.kinds, &health) => checked?,
             () = stop.cancelled() => return Ok(()),
-        }
+        };
+        let crds = served::watch(client.clone(), options.kinds, health.clone(), unfit);
+        let _crds = tokio::spawn(ended.clone().run_until_cancelled_owned(crds));
         let lead = if options.leader_elect {
-            let Some(lead) = lease::acquire(&client, &stop).await else { return Ok(()) };
+            let lead = lease::acquire(&client, &health, &stop);
+            health.have(START);
+            let Some(lead) = lead.await else { return Ok(()) };
             Some(lead)
         } else {
             None
         };
-        ready.set(true);
         let stopping = stop.child_token();
-        let (accounts, controllers) = controllers(&client, &options, endpoints, telemetry, stopping.clone());
+        let shared = (telemetry, health.clone());
+        let (accounts, controllers) = controllers(&client, &options, endpoints, shared, stopping.clone());
+        // What has to be read is known now.
+        health.have(START);
         // Told to stop with nothing under way, they may have ended before anybody waits for their end.
         let mut controllers = std::pin::pin!(controllers.fuse());
         let lost = async {
@@ -156,7 +172,7 @@ pub async fn run_with(client: Client, options: Options, stop: CancellationToken)
             () = lost => Err(Error::LeaseLost),
         };
         stopping.cancel();
-        ready.set(false);
+        health.lack("stop", "told to stop: no new work is taken");
         if !controllers.is_terminated() && tokio::time::timeout(pace::GRACE, controllers).await.is_err() {
             tracing::warn!(
                 "some work did not end in time; what it was about is written down, and the next start finds out"
@@ -179,40 +195,36 @@ pub async fn run_with(client: Client, options: Options, stop: CancellationToken)
     outcome
 }
 
-async fn check_api_server(client: &Client, kinds: &[&dyn Kind]) -> Result<(), Error> {
+/// What is not known before the API server has answered.
+const START: &str = "start";
+
+/// What keeps the operator from working with the CRDs that there are, if that can be told; none at all is an error.
+async fn check_api_server(
+    client: &Client,
+    kinds: &[&dyn Kind],
+    health: &Health,
+) -> Result<Option<Unfit>, Error> {
     let version = client.apiserver_version().await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), api_server = version.git_version, "starting");
-    check_crds(client, kinds).await
-}
-
-/// Fails when a CRD is missing, and gives those that were installed a moment ago the time to show.
-async fn check_crds(client: &Client, kinds: &[&dyn Kind]) -> Result<(), Error> {
-    let last = Instant::now() + pace::CRDS;
-    loop {
-        match missing_crd(client, kinds).await? {
-            None => return Ok(()),
-            Some(missing) if Instant::now() >= last => return Err(Error::NoCrds(missing)),
-            Some(_) => sleep(pace::CRDS / 20).await,
+    match served::first_look(client, kinds, health).await {
+        Ok(Some(missing @ Unfit::Missing(_))) => Err(Error::NoCrds(missing)),
+        Ok(unfit) => Ok(unfit),
+        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {
+            tracing::warn!(
+                error = status.message,
+                "whether the CRDs are older than this operator cannot be told"
+            );
+            Ok(None)
         }
+        Err(error) => Err(error.into()),
     }
-}
-
-async fn missing_crd(client: &Client, kinds: &[&dyn Kind]) -> Result<Option<String>, Error> {
-    let known = match client.list_api_group_resources("cloudimages.dev/v1alpha1").await {
-        Ok(list) => list.resources,
-        Err(kube::Error::Api(status)) if status.code == 404 => vec![],
-        Err(error) => return Err(error.into()),
-    };
-    let mut crds = kinds::crds(kinds).into_iter();
-    let missing = crds.find(|crd| !known.iter().any(|resource| resource.kind == crd.spec.names.kind));
-    Ok(missing.map(|crd| crd.spec.names.plural + "." + crate::image::GROUP))
 }
 
 fn controllers(
     client: &Client,
     options: &Options,
     endpoints: Endpoints,
-    telemetry: Telemetry,
+    (telemetry, health): (Telemetry, Health),
     stopping: CancellationToken,
 ) -> (Arc<Accounts>, impl Future<Output = ()> + use<>) {
     let namespaces: Vec<_> = if options.namespaces.is_empty() {
@@ -242,6 +254,7 @@ fn controllers(
         client: client.clone(),
         accounts: accounts.clone(),
         telemetry,
+        health: health.clone(),
         beat: options.beat,
         stopping: stopping.clone(),
     };
@@ -252,14 +265,16 @@ fn controllers(
         }
     }
     for ((namespace, seen), stored) in namespaced.into_iter().zip(stores) {
+        let reading = health.reading(engine::name_of::<CloudAccount>(namespace.as_deref()));
         let api = namespace.map_or_else(
             || Api::all(client.clone()),
             |namespace| Api::namespaced(client.clone(), &namespace),
         );
-        running.push(steward(client, &accounts, api, seen, stored, &stopping).boxed());
+        running.push(steward(client, &accounts, api, (seen, reading), stored, &stopping).boxed());
     }
     let api = Api::all(client.clone());
-    running.push(steward(client, &accounts, api, cluster, (store, writer), &stopping).boxed());
+    let reading = health.reading(engine::name_of::<ClusterCloudAccount>(None));
+    running.push(steward(client, &accounts, api, (cluster, reading), (store, writer), &stopping).boxed());
     (accounts, join_all(running).map(drop))
 }
 
@@ -267,13 +282,13 @@ fn steward<A: Account>(
     client: &Client,
     accounts: &Arc<Accounts>,
     api: Api<A>,
-    accounts_seen: Arc<Seen<A>>,
+    (accounts_seen, reading): (Arc<Seen<A>>, Reading),
     (store, writer): (reflector::Store<A>, reflector::store::Writer<A>),
     stopping: &CancellationToken,
 ) -> impl Future<Output = ()> + Send + use<A> {
     let changed = accounts.clone();
     let known = Mutex::new(HashMap::new());
-    let seen = engine::watched(api, writer, move |event| match event {
+    let seen = engine::watched(api, writer, reading.clone(), move |event| match event {
         // Our own status of it is no news.
         watcher::Event::Apply(account) | watcher::Event::InitApply(account) => {
             let news = (account.uid(), account.meta().generation, account.meta().deletion_timestamp.clone());
@@ -290,5 +305,12 @@ fn steward<A: Account>(
         watcher::Event::InitDone => accounts_seen.completed(),
         watcher::Event::Init => {}
     });
-    account_controller::run(client.clone(), accounts.clone(), seen, store, stopping.clone().cancelled_owned())
+    account_controller::run(
+        client.clone(),
+        accounts.clone(),
+        seen,
+        store,
+        reading,
+        stopping.clone().cancelled_owned(),
+    )
 }

@@ -3,6 +3,7 @@
 
 use super::{
     accounts::{Account, AccountKey, Accounts, secret_key},
+    health::Reading,
     heard, pace,
     status::{self, Detail, Outlook, READY, RECONCILING, STALLED},
 };
@@ -10,7 +11,7 @@ use crate::{
     account::{AccountStatus, CredentialsStatus},
     image::FIELD_MANAGER,
 };
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt, future::ready, stream};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
@@ -33,6 +34,7 @@ pub async fn run<A: Account>(
     accounts: Arc<Accounts>,
     accounts_seen: impl Stream<Item = Result<A, watcher::Error>> + Send + 'static,
     store: Store<A>,
+    reading: Reading,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
     let usage = usage::<A>(accounts.usage(), store.clone());
@@ -40,6 +42,7 @@ pub async fn run<A: Account>(
     Controller::for_stream(accounts_seen, store)
         .with_config(Config::default().debounce(pace::USAGE_DEBOUNCE).concurrency(4))
         .reconcile_on(usage)
+        .reconcile_on(Reading::heartbeat())
         .graceful_shutdown_on(stop)
         .run(
             |account, context| async move { reconcile(&*account, &context.0, &context.1).await },
@@ -49,7 +52,10 @@ pub async fn run<A: Account>(
             },
             context,
         )
-        .for_each(|_| async {})
+        .for_each(|done| {
+            reading.came_through(&done);
+            ready(())
+        })
         .await;
 }
 

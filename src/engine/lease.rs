@@ -7,7 +7,7 @@
 //! renewals fail or hang, takes over and gives back without resourceVersion, and tells replicas apart by their field
 //! managers, where ours have one in common.
 
-use super::pace;
+use super::{health::Health, pace};
 use crate::image::FIELD_MANAGER;
 use jiff::Timestamp;
 use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::MicroTime};
@@ -23,6 +23,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 const NAME: &str = "cloud-image-operator";
+/// What it is to the operator's health.
+const LEASE: &str = "lease";
 /// How long the others leave a lease alone that does not change, in seconds.
 const DURATION: u32 = 15;
 /// How long this replica counts as the holder after it asked for a renewal that came about: safely less.
@@ -43,7 +45,8 @@ pub struct Lead {
 }
 
 /// Waits until this replica leads; `None`: `stop` came first, and it does not.
-pub async fn acquire(client: &Client, stop: &CancellationToken) -> Option<Lead> {
+pub async fn acquire(client: &Client, health: &Health, stop: &CancellationToken) -> Option<Lead> {
+    health.lack(LEASE, "the lease has not been read yet");
     let identity =
         std::env::var("HOSTNAME").unwrap_or_default() + "_" + &uuid::Uuid::new_v4().simple().to_string();
     tracing::info!(identity, "waiting for the lease");
@@ -51,7 +54,16 @@ pub async fn acquire(client: &Client, stop: &CancellationToken) -> Option<Lead> 
     let mut seen = None;
     while !stop.is_cancelled() {
         let asked = Instant::now();
-        if candidate.claim(&mut seen).await == Some(true) && !stop.is_cancelled() {
+        let claimed = candidate.claim(&mut seen).await;
+        match &claimed {
+            Ok(_) => {
+                health.have(LEASE);
+                health.note(LEASE, "this replica stands by: another one leads");
+            }
+            Err(why) => health.lack(LEASE, why.clone()),
+        }
+        if claimed == Ok(true) && !stop.is_cancelled() {
+            health.note(LEASE, "this replica leads");
             let lost = CancellationToken::new();
             let renewing = tokio::spawn(renew(candidate.clone(), asked, lost.clone()));
             return Some(Lead { candidate, lost, renewing });
@@ -111,20 +123,21 @@ impl Candidate {
         loop {
             let asked = Instant::now();
             match self.claim(&mut None).await {
-                Some(ours) => return ours.then_some(asked),
-                None => sleep(RETRY).await,
+                Ok(ours) => return ours.then_some(asked),
+                Err(_) => sleep(RETRY).await,
             }
         }
     }
 
-    /// Takes or renews the lease unless somebody else holds it. Whether it is ours now; `None`: that is not known.
-    async fn claim(&self, seen: &mut Sighting) -> Option<bool> {
-        match timeout(TRY, self.try_claim(seen)).await {
-            Ok(Ok(ours)) => return Some(ours),
-            Ok(Err(error)) => tracing::warn!(%error, "the lease could not be read or written"),
-            Err(_) => tracing::warn!("the lease could not be read or written in time"),
-        }
-        None
+    /// Takes or renews the lease unless somebody else holds it. Whether it is ours now, or why that is not known.
+    async fn claim(&self, seen: &mut Sighting) -> Result<bool, String> {
+        let why = match timeout(TRY, self.try_claim(seen)).await {
+            Ok(Ok(ours)) => return Ok(ours),
+            Ok(Err(error)) => format!("the lease could not be read or written: {error}"),
+            Err(_) => "the lease could not be read or written in time".to_owned(),
+        };
+        tracing::warn!("{why}");
+        Err(why)
     }
 
     /// Guarded by resourceVersion, so two cannot both succeed.
@@ -269,7 +282,9 @@ mod tests {
     async fn it_leads_as_long_as_renewals_succeed_and_no_longer_than_the_others_wait() {
         for mood in [Mood::Failing, Mood::Hanging] {
             let server = ApiServer::default();
-            let lead = acquire(&server.client(), &CancellationToken::new()).await.expect("it leads");
+            let lead = acquire(&server.client(), &Health::default(), &CancellationToken::new())
+                .await
+                .expect("it leads");
             assert!(timeout(Duration::from_secs(100), lead.lost()).await.is_err());
             let renewed = server.lease();
             assert_eq!(renewed["spec"]["leaseTransitions"], 0);
@@ -294,17 +309,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_another_holds_is_taken_when_it_has_not_changed_for_its_duration() {
         let server = ApiServer::default();
-        let dead = acquire(&server.client(), &CancellationToken::new()).await.expect("it leads");
+        let dead =
+            acquire(&server.client(), &Health::default(), &CancellationToken::new()).await.expect("it leads");
         let since = Instant::now();
         dead.renewing.abort();
-        let next = acquire(&server.client(), &CancellationToken::new()).await.expect("it leads");
+        let next =
+            acquire(&server.client(), &Health::default(), &CancellationToken::new()).await.expect("it leads");
         assert!(since.elapsed() >= Duration::from_secs(DURATION.into()));
         assert_eq!(server.lease()["spec"]["leaseTransitions"], 1);
 
         // What was given back is free at once.
         next.release().await;
         let since = Instant::now();
-        let third = acquire(&server.client(), &CancellationToken::new()).await.expect("it leads");
+        let third =
+            acquire(&server.client(), &Health::default(), &CancellationToken::new()).await.expect("it leads");
         assert!(since.elapsed() < RETRY);
 
         // Who held it before does not give back what is another's.
@@ -315,10 +333,31 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn who_waits_for_the_lease_is_ready_once_it_could_be_taken_and_says_what_it_does() {
+        let (server, stop) = (ApiServer::default(), CancellationToken::new());
+        let lead = acquire(&server.client(), &Health::default(), &stop).await.expect("it leads");
+        server.set(Mood::Failing);
+        let (client, health) = (server.client(), Health::default());
+        let waiting = acquire(&client, &health, &stop);
+        let watching = async {
+            sleep(RETRY * 2).await;
+            let missing = health.readiness().unwrap_err();
+            assert!(missing.starts_with("the lease could not be read or written: "), "{missing}");
+            server.set(Mood::Well);
+            sleep(RETRY * 2).await;
+            assert_eq!(health.readiness().unwrap(), "ok\nthis replica stands by: another one leads\n");
+            lead.release().await;
+        };
+        let (lead, ()) = tokio::join!(waiting, watching);
+        assert!(lead.is_some());
+        assert_eq!(health.readiness().unwrap(), "ok\nthis replica leads\n");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn who_is_stopped_while_acquiring_does_not_keep_it() {
         let (server, stop) = (ApiServer::default(), CancellationToken::new());
         server.set(Mood::Stopping(stop.clone()));
-        assert!(acquire(&server.client(), &stop).await.is_none());
+        assert!(acquire(&server.client(), &Health::default(), &stop).await.is_none());
         let lease = server.lease();
         assert!(!lease.is_null(), "it was taken");
         assert_eq!(lease["spec"]["holderIdentity"], Value::Null, "{lease:#}");
@@ -330,9 +369,9 @@ mod tests {
             sleep(Duration::from_secs(1)).await;
             stop.cancel();
         };
-        let client = server.client();
+        let (client, health) = (server.client(), Health::default());
         let since = Instant::now();
-        let (lead, ()) = tokio::join!(acquire(&client, &stop), stopping);
+        let (lead, ()) = tokio::join!(acquire(&client, &health, &stop), stopping);
         assert!(lead.is_none() && since.elapsed() < Duration::from_secs(1) + TRY + 2 * pace::FAREWELL);
     }
 }

@@ -49,6 +49,10 @@ pub const PAUSE: Duration = Duration::from_secs(300);
 pub const AMENDMENTS: u32 = 3;
 /// How long the API server may take to serve CRDs that were installed a moment ago.
 pub const CRDS: Duration = Duration::from_secs(5);
+/// How often it is looked whether the CRDs are still what the operator needs.
+pub const FIT_CRDS: Duration = Duration::from_secs(60);
+/// And how often whether they are at last.
+pub const UNFIT_CRDS: Duration = Duration::from_secs(2);
 /// How long the first reading of all accounts may take before an image says that it waits for it.
 pub const ACCOUNTS: Duration = Duration::from_secs(5);
 /// How long after its creation an object may lack what it names before that is a person's to mend: manifests are applied in

@@ -254,6 +254,13 @@ impl World {
         answer(self.api(kind).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await)
     }
 
+    /// Changes an object by a JSON patch.
+    pub async fn json_patch(&self, kind: &str, name: &str, patch: Value) -> Value {
+        let patch: json_patch::Patch = serde_json::from_value(patch).expect("a JSON patch");
+        answer(self.api(kind).patch(name, &PatchParams::default(), &Patch::Json::<()>(patch)).await)
+            .unwrap_or_else(|refusal| panic!("{refusal}"))
+    }
+
     /// Changes an object's status by a JSON merge patch.
     pub async fn patch_status(&self, kind: &str, name: &str, status: Value) -> Value {
         let patch = Patch::Merge(json!({ "status": status }));

@@ -15,7 +15,12 @@ use std::{
     time::Duration,
 };
 use tempfile::TempDir;
-use tokio::task::JoinHandle;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use xtask::process::{Launch, Process};
 
@@ -36,7 +41,7 @@ impl Operator {
     ) -> Self {
         let options = Options {
             namespaces,
-            metrics_addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            metrics_addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into(),
             leader_elect: false,
             log_format: LogFormat::Text,
             events: Events::All,
@@ -75,9 +80,20 @@ impl Program {
 
     /// Starts it with any kubeconfig.
     pub fn start_at(kubeconfig: &Path, arguments: &[String], grace: Option<Duration>) -> Self {
+        Self::start_in(&[], kubeconfig, arguments, grace)
+    }
+
+    /// Starts it with more environment variables.
+    pub fn start_in(
+        environment: &[(&str, &str)],
+        kubeconfig: &Path,
+        arguments: &[String],
+        grace: Option<Duration>,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut command = Command::new(env!("CARGO_BIN_EXE_cloud-image-operator"));
         command.env("KUBECONFIG", kubeconfig).args(["run", "--metrics-addr=127.0.0.1:0"]).args(arguments);
+        command.envs(environment.iter().copied());
         let process = Launch::new("the operator", command)
             .log(folder.path().join("log"))
             .grace(grace.unwrap_or_default())
@@ -86,9 +102,48 @@ impl Program {
         Self { process, folder }
     }
 
+    /// What it serves at a path, such as `/readyz`: HTTP status and body. `None`: it does not serve, as yet or any more.
+    pub async fn get(&self, path: &str) -> Option<(u16, String)> {
+        let log = self.log();
+        let (_, address) = log.split_once("serving /metrics, /healthz and /readyz address=")?;
+        let address = address.split_whitespace().next()?;
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    }
+
+    /// Waits until what it serves at a path is as it should be, and gives it.
+    pub async fn until(&self, path: &str, what: &str, met: impl Fn(u16, &str) -> bool) -> String {
+        let end = Instant::now() + super::PATIENCE;
+        loop {
+            let got = self.get(path).await;
+            if let Some((_, body)) = got.clone().filter(|(status, body)| met(*status, body)) {
+                return body;
+            }
+            assert!(
+                Instant::now() < end,
+                "in vain waited until {what}; {path} is {got:?}; log: {}",
+                self.log()
+            );
+            sleep(super::GLANCE).await;
+        }
+    }
+
     /// What it logged so far.
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// Waits until it ends by itself, and gives its exit code and what it logged.
+    pub async fn ended(self) -> (Option<i32>, String) {
+        let Self { mut process, folder } = self;
+        let log = folder.path().join("log");
+        let status = tokio::task::spawn_blocking(move || process.wait()).await.expect("no panic");
+        (status.expect("the operator ends").code(), std::fs::read_to_string(log).unwrap_or_default())
     }
 
     /// Ends it, and gives its exit code (128 + 9 for one that was killed) and what it logged.
