@@ -1,18 +1,108 @@
-//! The way to the API server. Every request has a deadline, and a connection that goes silent is closed: one whose other end
-//! only acknowledges, as behind a load balancer that lost its server, would otherwise hold up all that is sent over it.
+//! The way to the API server: the kubeconfig's or the cluster's own, straight or through a proxy. Every request has a
+//! deadline, and a connection that goes silent is closed: one whose other end only acknowledges, as behind a load balancer
+//! that lost its server, would otherwise hold up all that is sent over it.
 
-use crate::engine::pace;
-use kube::{Client, Config, client::ClientBuilder};
-use tower::timeout::TimeoutLayer;
+use crate::wire::proxy::Proxies;
+use http::Uri;
+use kube::{
+    Client, Config,
+    config::{InferConfigError, Kubeconfig},
+};
+use std::fmt;
+
+/// How requests to the API server go, for messages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Way(Option<String>);
+
+impl fmt::Display for Way {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(proxy) => write!(out, " (through the proxy {proxy}; what NO_PROXY names goes straight)"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why there is no way to the API server.
+#[derive(Debug, thiserror::Error)]
+pub enum NoWay {
+    /// No kubeconfig, and not in a cluster.
+    #[error("no way to the API server: {0}")]
+    Config(#[from] InferConfigError),
+    /// A proxy that nothing here can speak to.
+    #[error("the kubeconfig's proxy-url {0} cannot be used; only http:// and https:// proxies can, no SOCKS")]
+    Proxy(String),
+    /// What there is cannot be used.
+    #[error("the kubeconfig cannot be used{0}: {1}")]
+    Client(Way, kube::Error),
+}
+
+/// A client for the API server that the kubeconfig names, or for that of the cluster in which this runs.
+pub async fn client() -> Result<(Client, Way), NoWay> {
+    let mut config = Config::infer().await?;
+    let kubeconfig = Kubeconfig::read().ok();
+    // The address of a cluster's own API server is inside the cluster, where no proxy leads.
+    let proxy = kubeconfig.and_then(|kubeconfig| {
+        let named = named(&kubeconfig).and_then(|named| named.parse().ok());
+        proxy(&config.cluster_url, named, &Proxies::from_env())
+    });
+    if let Some(other) = proxy.as_ref().filter(|proxy| !matches!(proxy.scheme_str(), Some("http" | "https")))
+    {
+        return Err(NoWay::Proxy(shown(other)));
+    }
+    let way = Way(proxy.as_ref().map(shown));
+    config.proxy_url = proxy;
+    let client = patient(config).map_err(|error| NoWay::Client(way.clone(), error))?.build();
+    Ok((client, way))
+}
 
 /// A client that never waits for ever.
-pub fn client(mut config: Config) -> Result<Client, kube::Error> {
+fn patient(mut config: Config) -> Result<ClientBuilder<impl Layered>, kube::Error> {
     config.connect_timeout = Some(pace::CONNECT_TIMEOUT);
     // From the last byte in either direction, so that it does not count how long a connection was idle before.
     config.read_timeout = Some(pace::API_SILENCE);
     config.reset_reader_on_write = true;
     config.write_timeout = Some(pace::API_TIMEOUT);
     // Until the answer begins; a watch lasts longer than that.
-    let builder = ClientBuilder::try_from(config)?.with_layer(&TimeoutLayer::new(pace::API_TIMEOUT));
-    Ok(builder.build())
+    Ok(ClientBuilder::try_from(config)?.with_layer(&TimeoutLayer::new(pace::API_TIMEOUT)))
+}
+
+/// The proxy that the kubeconfig names for its current cluster.
+fn named(kubeconfig: &Kubeconfig) -> Option<&str> {
+    let current = kubeconfig.current_context.as_deref();
+    let context = kubeconfig.contexts.iter().find(|context| Some(&*context.name) == current)?;
+    let cluster = &context.context.as_ref()?.cluster;
+    let cluster = kubeconfig.clusters.iter().find(|it| it.name == *cluster)?.cluster.as_ref()?;
+    cluster.proxy_url.as_deref().filter(|proxy| !proxy.is_empty())
+}
+
+/// What a kubeconfig names counts as it stands, as with kubectl; the environment's proxy only for what `NO_PROXY` does
+/// not name. (kube by itself compares `NO_PROXY` with the proxy's address.)
+fn proxy(api_server: &Uri, named: Option<Uri>, proxies: &Proxies) -> Option<Uri> {
+    named.or_else(|| proxies.of(api_server)?.with_credentials())
+}
+
+/// Without user and password.
+fn shown(proxy: &Uri) -> String {
+    let host = proxy.authority().map(|authority| authority.as_str().rsplit('@').next().unwrap_or_default());
+    format!("{}://{}", proxy.scheme_str().unwrap_or("http"), host.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_proxy_that_the_kubeconfig_names_is_that_of_its_current_cluster() {
+        let kubeconfig = Kubeconfig::from_yaml(
+            "{current-context: b, contexts: [{name: a, context: {cluster: A}}, {name: b, context: {cluster: B}}],
+              clusters: [{name: A, cluster: {server: 'https://a', proxy-url: 'http://wrong'}},
+                         {name: B, cluster: {server: 'https://b', proxy-url: 'http://me:secret@right:1'}}]}",
+        )
+        .unwrap();
+        assert_eq!(named(&kubeconfig), Some("http://me:secret@right:1"));
+        let way = Way(Some(shown(&named(&kubeconfig).unwrap().parse().unwrap())));
+        assert_eq!(way.to_string(), " (through the proxy http://right:1; what NO_PROXY names goes straight)");
+        assert_eq!(Way::default().to_string(), "");
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     account::{CloudAccount, ClusterCloudAccount},
-    api_server,
+    api_server::{self, NoWay, Way},
     engine::{
         self, Shared, account_controller,
         accounts::{Account, Accounts, Seen},
@@ -14,7 +14,11 @@ use crate::{
     serve::{self, Address},
     served::{self, Unfit},
     vendors::VENDORS,
-    wire::endpoint::{Denied, Endpoints},
+    wire::{
+        self, Http,
+        endpoint::{Denied, Endpoints},
+        proxy::{self, Proxies},
+    },
 };
 use futures::{
     FutureExt,
@@ -82,12 +86,15 @@ pub enum LogFormat {
 /// Why the operator could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No kubeconfig, and not in a cluster.
-    #[error("no way to the API server: {0}")]
-    Config(#[from] kube::config::InferConfigError),
+    /// No way to the API server is known.
+    #[error(transparent)]
+    NoWay(#[from] NoWay),
     /// The API server cannot be used.
-    #[error("the API server cannot be used: {0}")]
-    Kube(#[from] kube::Error),
+    #[error("the API server cannot be used{0}: {1}")]
+    Kube(Way, kube::Error),
+    /// The environment names a proxy that cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] proxy::Unusable),
     /// The CRDs are missing.
     #[error("{0}")]
     NoCrds(Unfit),
@@ -114,10 +121,20 @@ fn namespace(name: &str) -> Result<String, String> {
     }
 }
 
+impl From<kube::Error> for Error {
+    fn from(error: kube::Error) -> Self {
+        Self::Kube(Way::default(), error)
+    }
+}
+
 /// Runs with the kubeconfig or in-cluster configuration that is found, until `stop` is cancelled.
 pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error> {
-    let config = kube::Config::infer().await?;
-    run_with(api_server::client(config)?, options, stop).await
+    Proxies::check(|name| std::env::var(name).ok())?;
+    let (client, way) = api_server::client().await?;
+    run_with(client, options, stop).await.map_err(|error| match error {
+        Error::Kube(_, error) => Error::Kube(way, error),
+        error => error,
+    })
 }
 
 /// Runs against the API server of `client` until `stop` is cancelled: then takes no new work, finishes or has written
@@ -206,6 +223,9 @@ async fn check_api_server(
 ) -> Result<Option<Unfit>, Error> {
     let version = client.apiserver_version().await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), api_server = version.git_version, "starting");
+    if Http::new(pace::REQUEST_TIMEOUT, pace::CONNECT_TIMEOUT, None).is_ok_and(|http| !http.trusts()) {
+        tracing::warn!("{}", wire::NO_AUTHORITIES);
+    }
     match served::first_look(client, kinds, health).await {
         Ok(Some(missing @ Unfit::Missing(_))) => Err(Error::NoCrds(missing)),
         Ok(unfit) => Ok(unfit),

@@ -230,7 +230,7 @@ mod tests {
             "{field}"
         );
         let value = older(|all| {
-            all["status"]["properties"]["phase"]["enum"].as_array_mut().unwrap().retain(|it| it != "Unclear")
+            all["status"]["properties"]["phase"]["enum"].as_array_mut().unwrap().retain(|it| it != "Unclear");
         });
         assert!(value.contains("does not know status.phase: Unclear;"), "{value}");
         let deep = older(|all| {

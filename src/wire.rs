@@ -5,6 +5,7 @@ pub mod encode;
 pub mod endpoint;
 pub mod outcome;
 pub mod pages;
+pub mod proxy;
 pub mod request;
 pub mod table;
 mod throttle;
@@ -13,6 +14,7 @@ pub use outcome::{CallError, Class, Refusal};
 
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
+use proxy::Proxies;
 use serde::de::DeserializeOwned;
 use std::{error::Error, time::Duration};
 
@@ -66,7 +68,14 @@ pub struct Http {
     pooled: reqwest::Client,
     /// A new connection for each request, so that nothing is ever sent twice.
     single: reqwest::Client,
+    proxies: Proxies,
+    /// Whether there is any certificate to check an https server's with.
+    trusts: bool,
 }
+
+/// What is so when a machine has no certificates of authorities.
+pub const NO_AUTHORITIES: &str = "no certificates of authorities (CA) were found on this machine, so that no https server can be trusted; \
+     install them (package ca-certificates), name their file in SSL_CERT_FILE, or set caBundle in the account";
 
 impl Http {
     /// `ca_bundle`: PEM certificates to trust besides the system's.
@@ -95,10 +104,35 @@ impl Http {
                 .referer(false)
                 .http1_only()
                 .user_agent(concat!("cloud-image-operator/", env!("CARGO_PKG_VERSION")))
-                .tls_certs_merge(extra.clone())
         };
-        let built = |client: reqwest::ClientBuilder| client.build().map_err(|error| chain(&error));
-        Ok(Self { pooled: built(builder())?, single: built(builder().pool_max_idle_per_host(0))? })
+        let both = |builder: &dyn Fn() -> reqwest::ClientBuilder| {
+            let pooled = builder().build()?;
+            Ok((pooled, builder().pool_max_idle_per_host(0).build()?))
+        };
+        let built: Result<_, reqwest::Error> = both(&|| builder().tls_certs_merge(extra.clone()));
+        let ((pooled, single), trusts) = match built {
+            Ok(both) => (both, true),
+            // Without any certificate there is no TLS. Endpoints of plain http do without.
+            Err(_) if ca_bundle.is_none() => {
+                let without: Result<_, reqwest::Error> = both(&|| builder().tls_certs_only([]));
+                (without.map_err(|error| chain(&error))?, false)
+            }
+            Err(error) => return Err(chain(&error)),
+        };
+        Ok(Self { pooled, single, proxies: Proxies::from_env(), trusts })
+    }
+
+    /// Whether https servers can be trusted at all: see [`NO_AUTHORITIES`].
+    pub fn trusts(&self) -> bool {
+        self.trusts
+    }
+
+    /// What else there is to know of a request that had no answer.
+    fn circumstances(&self, target: &http::Uri) -> String {
+        let proxy = self.proxies.of(target);
+        let proxy = proxy.map(|proxy| format!(" (through the proxy {proxy})")).unwrap_or_default();
+        let distrust = !self.trusts && target.scheme_str() == Some("https");
+        if distrust { format!("{proxy}; {NO_AUTHORITIES}") } else { proxy }
     }
 }
 
@@ -111,9 +145,11 @@ pub async fn send<T: DeserializeOwned>(
     mut request: http::Request<Vec<u8>>,
 ) -> Result<Answer<T>, CallError> {
     protocol.sign(&mut request, Timestamp::now());
+    let target = request.uri().clone();
     let request = reqwest::Request::try_from(request).map_err(|error| CallError::NotSent(chain(&error)))?;
     let client = if effect == Effect::Create { &http.single } else { &http.pooled };
-    let answer = client.execute(request).await.map_err(|error| unanswered(&error))?;
+    let answer =
+        client.execute(request).await.map_err(|error| unanswered(&error, &http.circumstances(&target)))?;
     let (status, headers) = (answer.status(), answer.headers().clone());
     let body = whole(answer).await.map_err(|why| CallError::Unknown(format!("HTTP {status}, then {why}")))?;
     let request_id = protocol.request_id(&headers, &body);
@@ -155,12 +191,9 @@ async fn whole(mut answer: reqwest::Response) -> Result<Vec<u8>, String> {
 }
 
 /// Without a connection nothing was sent; everything later may have arrived.
-fn unanswered(error: &reqwest::Error) -> CallError {
-    if error.is_connect() || error.is_builder() {
-        CallError::NotSent(chain(error))
-    } else {
-        CallError::Unknown(chain(error))
-    }
+fn unanswered(error: &reqwest::Error, circumstances: &str) -> CallError {
+    let why = chain(error) + circumstances;
+    if error.is_connect() || error.is_builder() { CallError::NotSent(why) } else { CallError::Unknown(why) }
 }
 
 /// An error with its causes, without the URL, whose query may be signed.

@@ -2,7 +2,10 @@
 
 #[path = "harness/harness.rs"]
 mod harness;
+#[path = "support/proxy.rs"]
+mod proxy;
 
 mod oncall {
     mod probes;
+    mod ways;
 }

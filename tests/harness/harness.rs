@@ -13,7 +13,7 @@ pub use objects::{
     account, aosp_image, component, condition, image_export, is_ready, rights, secret, volcengine_account,
 };
 pub use operator::{Operator, Program};
-pub use plane::{Target, Write};
+pub use plane::{Target, Write, kubeconfig};
 pub use proxy::Proxy;
 
 use cloud_image_operator::{
