@@ -359,6 +359,16 @@ impl AccountVendor {
         volcengine.or(aliyun).or(zstack)
     }
 
+    /// The vendor, in the word that the spec has for it; empty where it names none.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self { volcengine: Some(_), .. } => "volcengine",
+            Self { aliyun: Some(_), .. } => "aliyun",
+            Self { zstack: Some(_), .. } => "zstack",
+            _ => "",
+        }
+    }
+
     /// Certificates to trust besides the system's.
     pub fn ca_bundle(&self) -> Option<&str> {
         self.zstack.as_ref().and_then(|account| account.ca_bundle.as_deref())

@@ -2,13 +2,23 @@
 //! deadline, and a connection that goes silent is closed: one whose other end only acknowledges, as behind a load balancer
 //! that lost its server, would otherwise hold up all that is sent over it.
 
-use crate::wire::proxy::Proxies;
-use http::Uri;
+use crate::{
+    engine::{metrics::Metrics, pace},
+    wire::proxy::Proxies,
+};
+use futures::future::BoxFuture;
+use http::{Request, Response, Uri};
 use kube::{
     Client, Config,
+    client::ClientBuilder,
     config::{InferConfigError, Kubeconfig},
 };
-use std::fmt;
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tower::{Service, timeout::TimeoutLayer};
 
 /// How requests to the API server go, for messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,7 +48,8 @@ pub enum NoWay {
 }
 
 /// A client for the API server that the kubeconfig names, or for that of the cluster in which this runs.
-pub async fn client() -> Result<(Client, Way), NoWay> {
+/// What it writes in vain is counted.
+pub async fn found(metrics: Arc<Metrics>) -> Result<(Client, Way), NoWay> {
     let mut config = Config::infer().await?;
     let kubeconfig = Kubeconfig::read().ok();
     // The address of a cluster's own API server is inside the cluster, where no proxy leads.
@@ -52,19 +63,25 @@ pub async fn client() -> Result<(Client, Way), NoWay> {
     }
     let way = Way(proxy.as_ref().map(shown));
     config.proxy_url = proxy;
-    let client = patient(config).map_err(|error| NoWay::Client(way.clone(), error))?.build();
+    let client = counted(config, metrics).map_err(|error| NoWay::Client(way.clone(), error))?;
     Ok((client, way))
 }
 
 /// A client that never waits for ever.
-fn patient(mut config: Config) -> Result<ClientBuilder<impl Layered>, kube::Error> {
+pub fn client(config: Config) -> Result<Client, kube::Error> {
+    counted(config, Arc::default())
+}
+
+fn counted(mut config: Config, metrics: Arc<Metrics>) -> Result<Client, kube::Error> {
     config.connect_timeout = Some(pace::CONNECT_TIMEOUT);
     // From the last byte in either direction, so that it does not count how long a connection was idle before.
     config.read_timeout = Some(pace::API_SILENCE);
     config.reset_reader_on_write = true;
     config.write_timeout = Some(pace::API_TIMEOUT);
     // Until the answer begins; a watch lasts longer than that.
-    Ok(ClientBuilder::try_from(config)?.with_layer(&TimeoutLayer::new(pace::API_TIMEOUT)))
+    let builder = ClientBuilder::try_from(config)?.with_layer(&TimeoutLayer::new(pace::API_TIMEOUT));
+    let counting = tower::layer::layer_fn(|service| Counting { service, metrics: metrics.clone() });
+    Ok(builder.with_layer(&counting).build())
 }
 
 /// The proxy that the kubeconfig names for its current cluster.
@@ -86,6 +103,36 @@ fn proxy(api_server: &Uri, named: Option<Uri>, proxies: &Proxies) -> Option<Uri>
 fn shown(proxy: &Uri) -> String {
     let host = proxy.authority().map(|authority| authority.as_str().rsplit('@').next().unwrap_or_default());
     format!("{}://{}", proxy.scheme_str().unwrap_or("http"), host.unwrap_or_default())
+}
+
+/// Tells the metrics of each request.
+struct Counting<S> {
+    service: S,
+    metrics: Arc<Metrics>,
+}
+
+impl<S, Body, Answer> Service<Request<Body>> for Counting<S>
+where
+    S: Service<Request<Body>, Response = Response<Answer>>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.service.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let (answer, metrics) = (self.service.call(request), self.metrics.clone());
+        Box::pin(async move {
+            let answer = answer.await;
+            metrics.api_request(&method, &path, answer.as_ref().ok().map(Response::status));
+            answer
+        })
+    }
 }
 
 #[cfg(test)]

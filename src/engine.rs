@@ -14,6 +14,7 @@ pub mod journal;
 pub mod lease;
 pub mod limits;
 mod malformed;
+pub mod metrics;
 mod object_state;
 pub mod pace;
 pub mod progress;
@@ -28,6 +29,7 @@ use external::External;
 use futures::{Stream, StreamExt, future::ready, stream};
 use health::{Health, Reading};
 use index::{KindIndex, Referent, Signal};
+use jiff::Timestamp;
 use kube::{
     Api, Client, Resource, ResourceExt,
     core::DeserializeGuard,
@@ -39,6 +41,7 @@ use kube::{
         watcher::{self, watcher},
     },
 };
+use metrics::Facts;
 use serde::de::DeserializeOwned;
 use std::{collections::HashSet, fmt::Debug, sync::Arc, time::Duration};
 use telemetry::Telemetry;
@@ -251,6 +254,30 @@ fn among<K: External>(
         .collect()
 }
 
+/// What is counted of an object.
+fn facts<K: External>(object: &K) -> Facts {
+    let status = object.status();
+    let condition = |type_: &str| {
+        let conditions = status.map(|status| &*status.conditions).unwrap_or_default();
+        conditions.iter().find(|condition| condition.type_ == type_ && condition.status == "True")
+    };
+    let phase = status.and_then(|status| status.phase);
+    let created = object.meta().creation_timestamp.as_ref().map(|time| time.0);
+    let on_the_way = condition(status::RECONCILING).map(|condition| condition.last_transition_time.0);
+    Facts {
+        phase: format!("{:?}", phase.unwrap_or(Phase::Pending)),
+        account: Some(account_of(object)),
+        stalled: condition(status::STALLED).map(|condition| condition.reason.clone()),
+        waiting_since: if phase.is_none() { created } else { on_the_way },
+    }
+}
+
+/// What is counted of an object that cannot be read.
+fn unreadable() -> Facts {
+    let (phase, stalled) = ("Unreadable".into(), Some("InvalidObject".into()));
+    Facts { phase, account: None, stalled, waiting_since: None::<Timestamp> }
+}
+
 struct StoredKind<K: External>(Store<DeserializeGuard<K>>);
 
 impl<K: External> KindIndex for StoredKind<K> {
@@ -280,6 +307,10 @@ impl<K: External> KindIndex for StoredKind<K> {
             .filter(|status| status.phase == Some(Phase::Ready))
             .and_then(|status| status.image_id.clone());
         Some(Referent { kind: self.kind(), ready })
+    }
+
+    fn facts(&self) -> Vec<Facts> {
+        self.0.state().iter().map(|object| object.0.as_ref().map_or_else(|_| unreadable(), facts)).collect()
     }
 
     fn holds(&self, id: &str, uid: &str) -> bool {

@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use cloud_image_operator::{
+    engine::metrics::Metrics,
     kinds,
     run::{self, LogFormat, Options},
 };
@@ -30,6 +31,9 @@ enum Command {
     /// Print the README's table of kinds.
     #[command(hide = true)]
     Kinds,
+    /// Print the documentation's table of metrics.
+    #[command(hide = true)]
+    Metrics,
 }
 
 fn main() -> ExitCode {
@@ -37,6 +41,7 @@ fn main() -> ExitCode {
         Command::Run(options) => operate(options),
         Command::Crds => print_crds(),
         Command::Kinds => output(&kinds::table()),
+        Command::Metrics => output(&Metrics::default().table()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

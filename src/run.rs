@@ -7,7 +7,9 @@ use crate::{
         self, Shared, account_controller,
         accounts::{Account, Accounts, Seen},
         health::{Health, Reading},
-        lease, pace,
+        lease,
+        metrics::Metrics,
+        pace,
         telemetry::{Events, Telemetry},
     },
     kinds::{KINDS, Kind},
@@ -59,6 +61,11 @@ pub struct Options {
     /// Which Kubernetes Events are written.
     #[arg(long, value_enum, default_value_t = Events::All)]
     pub events: Events,
+
+    /// How many accounts have a label value of their own in metrics, those that are there for longest; all others count
+    /// as "other".
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    pub metrics_accounts: usize,
 
     /// Let accounts name endpoints that begin with this, besides the vendors' own https addresses; may be given
     /// several times. Example: http://10.0.0.2:8080
@@ -130,8 +137,9 @@ impl From<kube::Error> for Error {
 /// Runs with the kubeconfig or in-cluster configuration that is found, until `stop` is cancelled.
 pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error> {
     Proxies::check(|name| std::env::var(name).ok())?;
-    let (client, way) = api_server::client().await?;
-    run_with(client, options, stop).await.map_err(|error| match error {
+    let metrics = Arc::new(Metrics::new(options.metrics_accounts));
+    let (client, way) = api_server::found(metrics.clone()).await?;
+    run_counted(client, metrics, options, stop).await.map_err(|error| match error {
         Error::Kube(_, error) => Error::Kube(way, error),
         error => error,
     })
@@ -140,8 +148,17 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
 /// Runs against the API server of `client` until `stop` is cancelled: then takes no new work, finishes or has written
 /// down what is under way, and returns within ten seconds.
 pub async fn run_with(client: Client, options: Options, stop: CancellationToken) -> Result<(), Error> {
+    run_counted(client, Arc::new(Metrics::new(options.metrics_accounts)), options, stop).await
+}
+
+async fn run_counted(
+    client: Client,
+    metrics: Arc<Metrics>,
+    options: Options,
+    stop: CancellationToken,
+) -> Result<(), Error> {
     let endpoints = Endpoints::new(&options.allow_endpoints)?;
-    let telemetry = Telemetry::new(client.clone(), options.events);
+    let telemetry = Telemetry::new(client.clone(), options.events, metrics.clone());
     let health = Health::default();
     health.lack(START, "the API server has not been reached yet");
     let ended = CancellationToken::new();
@@ -170,6 +187,7 @@ pub async fn run_with(client: Client, options: Options, stop: CancellationToken)
         } else {
             None
         };
+        metrics.leads(true);
         let stopping = stop.child_token();
         let shared = (telemetry, health.clone());
         let (accounts, controllers) = controllers(&client, &options, endpoints, shared, stopping.clone());
@@ -227,16 +245,8 @@ async fn check_api_server(
         tracing::warn!("{}", wire::NO_AUTHORITIES);
     }
     match served::first_look(client, kinds, health).await {
-        Ok(Some(missing @ Unfit::Missing(_))) => Err(Error::NoCrds(missing)),
-        Ok(unfit) => Ok(unfit),
-        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {
-            tracing::warn!(
-                error = status.message,
-                "whether the CRDs are older than this operator cannot be told"
-            );
-            Ok(None)
-        }
-        Err(error) => Err(error.into()),
+        Some(missing @ Unfit::Missing(_)) => Err(Error::NoCrds(missing)),
+        unfit => Ok(unfit),
     }
 }
 
@@ -270,6 +280,7 @@ fn controllers(
         namespaced.clone(),
         cluster.clone(),
     );
+    telemetry.metrics().observe(Arc::downgrade(&accounts));
     let shared = Shared {
         client: client.clone(),
         accounts: accounts.clone(),

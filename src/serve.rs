@@ -1,7 +1,12 @@
 //! The operator's own HTTP server: `/metrics`, `/healthz`, `/readyz`.
 
 use crate::engine::{health::Health, telemetry::Telemetry};
-use axum::{Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    routing::get,
+};
 use futures::future::try_join_all;
 use socket2::{Domain, Socket, Type};
 use std::{
@@ -152,8 +157,17 @@ async fn readyz(State(health): State<Health>) -> (StatusCode, String) {
     }
 }
 
-async fn metrics(State(telemetry): State<Telemetry>) -> ([(&'static str, &'static str); 1], String) {
-    ([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], telemetry.metrics())
+async fn metrics(
+    State(telemetry): State<Telemetry>,
+    headers: HeaderMap,
+) -> ([(&'static str, &'static str); 1], String) {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    if accepted.into_iter().any(|accepted| accepted.contains("application/openmetrics-text")) {
+        let open = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        ([("content-type", open)], telemetry.metrics().open_metrics())
+    } else {
+        ([("content-type", "text/plain; version=0.0.4; charset=utf-8")], telemetry.metrics().text())
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::{engine::health::Health, engine::pace, image::GROUP, kinds, kinds::Ki
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// What to do about CRDs that are missing or older.
 pub const INSTALL: &str = "cloud-image-operator crds | kubectl apply --server-side -f -";
@@ -77,19 +77,22 @@ async fn check(
     Ok(unfit)
 }
 
-/// Looks at the CRDs for the first time: gives those that were installed a moment ago the time to show.
-pub async fn first_look(
-    client: &Client,
-    kinds: &[&dyn Kind],
-    health: &Health,
-) -> Result<Option<Unfit>, kube::Error> {
-    let last = tokio::time::Instant::now() + pace::CRDS;
+/// Looks at the CRDs for the first time: gives those that were installed a moment ago the time to show. `None` also where it
+/// cannot be told: the documents may be closed to the operator, and are empty while they are made anew.
+pub async fn first_look(client: &Client, kinds: &[&dyn Kind], health: &Health) -> Option<Unfit> {
+    let last = Instant::now() + pace::CRDS;
     loop {
-        let unfit = check(client, kinds, &mut None).await?;
-        tell(health, None, unfit.as_ref());
-        match &unfit {
-            Some(Unfit::Missing(_)) if tokio::time::Instant::now() < last => sleep(pace::CRDS / 20).await,
-            _ => return Ok(unfit),
+        let is_last = Instant::now() >= last;
+        match check(client, kinds, &mut None).await {
+            Ok(Some(Unfit::Missing(_))) | Err(_) if !is_last => sleep(pace::CRDS / 20).await,
+            Ok(unfit) => {
+                tell(health, None, unfit.as_ref());
+                return unfit;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "whether the CRDs are older than this operator cannot be told");
+                return None;
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ mod harness;
 mod proxy;
 
 mod oncall {
+    mod metrics;
     mod probes;
     mod ways;
 }

@@ -6,8 +6,10 @@ use super::{
     external::{Material, Unusable},
     index::Index,
     limits::Limits,
+    metrics::AccountFacts,
     pace,
     secrets::{NamespaceLabels, SecretKey, Secrets},
+    status::READY,
     telemetry::Telemetry,
 };
 use crate::{
@@ -16,7 +18,7 @@ use crate::{
     wire::{Http, endpoint::Endpoints},
 };
 use futures::future::join_all;
-use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
@@ -55,6 +57,15 @@ impl AccountKey {
     pub fn of(reference: &AccountRef, namespace: &str) -> Self {
         let namespace = (reference.kind == AccountKind::CloudAccount).then(|| namespace.to_owned());
         Self { kind: reference.kind, namespace, name: reference.name.clone() }
+    }
+}
+
+impl AccountKey {
+    /// Short, for the labels of metrics: a cluster account has no namespace.
+    pub fn label(&self) -> String {
+        self.namespace
+            .as_ref()
+            .map_or_else(|| self.name.clone(), |namespace| format!("{namespace}/{}", self.name))
     }
 }
 
@@ -420,6 +431,7 @@ impl Accounts {
             .http(vendor.ca_bundle())
             .map_err(|error| Unusable::new("InvalidAccount", format!("{key}: {error}")))?;
         let material = Material {
+            vendor: vendor.name(),
             secret: secret.credentials.clone(),
             http,
             limits: self.limits(&key, vendor),
@@ -511,6 +523,32 @@ impl Accounts {
     pub fn forget_unused_secrets(&self) {
         let keys = self.keys();
         self.secrets.retain(|secret| keys.iter().any(|(_, needs)| needs.as_ref() == Some(secret)));
+    }
+
+    /// What is counted of all accounts.
+    pub fn facts(&self) -> Vec<AccountFacts> {
+        fn facts<A: Account>(
+            account: &A,
+            limits: &HashMap<AccountKey, (AccountVendor, Arc<Limits>)>,
+        ) -> AccountFacts {
+            let key = account.key();
+            let credentials = account.status().and_then(|status| status.credentials.as_ref());
+            let conditions = account.status().map(|status| &*status.conditions).unwrap_or_default();
+            let unready = |condition: &&Condition| condition.type_ == READY && condition.status != "True";
+            AccountFacts {
+                unusable: conditions.iter().find(unready).map(|condition| condition.reason.clone()),
+                created: account.meta().creation_timestamp.as_ref().map(|time| time.0),
+                credentials_since: credentials.and_then(|it| it.since.as_ref()).map(|time| time.0),
+                vendor: account.vendor().name(),
+                quotas: limits.get(&key).map(|(_, limits)| limits.used()).unwrap_or_default(),
+                key,
+            }
+        }
+        let limits = lock(&self.limits);
+        let namespaced = self.namespaced.iter().flat_map(|(_, seen)| seen.store.state());
+        let namespaced = namespaced.map(|account| facts(&*account, &limits));
+        let cluster = self.cluster.store.state();
+        namespaced.chain(cluster.iter().map(|account| facts(&**account, &limits))).collect()
     }
 
     fn keys(&self) -> Vec<(AccountKey, Option<SecretKey>)> {

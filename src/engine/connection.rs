@@ -80,7 +80,9 @@ impl Connection {
     pub fn observers<K: External>(&self, client: &K::Client, region: &str) -> Batcher<Handle, Observation> {
         let made = self.once::<KindBatcher<K>, std::convert::Infallible>(region.to_owned(), || {
             let (client, region) = (client.clone(), region.to_owned());
+            let telemetry = self.material.telemetry.clone();
             let batcher = Batcher::start(K::BATCH, pace::BATCH_WINDOW, move |handles: Vec<Handle>| {
+                telemetry.metrics().batch::<K>(handles.len(), K::BATCH);
                 let (client, region) = (client.clone(), region.clone());
                 async move { K::observe(&client, &region, &handles).await }
             });
@@ -89,6 +91,11 @@ impl Connection {
         match made {
             Ok(KindBatcher(batcher, _)) => batcher,
         }
+    }
+
+    /// What its calls are made with.
+    pub fn material(&self) -> &Material {
+        &self.material
     }
 
     /// What paces its calls.

@@ -3,9 +3,9 @@
 use super::{
     index::Reference,
     journal::Permit,
-    limits::Limits,
+    limits::{Limits, RatePermit},
     progress::{Comparison, Deletion, Handle, Lookalike, Observation, Product, Recovered},
-    telemetry::Telemetry,
+    telemetry::{self, Telemetry},
 };
 use crate::{
     account::AccountVendor,
@@ -17,6 +17,7 @@ use kube::{CustomResourceExt, Resource, core::NamespaceResourceScope};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::HashMap, fmt::Debug, future::Future, sync::Arc, time::Duration};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 /// A connection to one vendor with one account's credentials; cheap to clone.
 pub trait Connect: Clone + Send + Sync + 'static {
@@ -32,6 +33,8 @@ pub trait Connect: Clone + Send + Sync + 'static {
 /// What a connection is made from, besides the account's spec.
 #[derive(Clone, Debug)]
 pub struct Material {
+    /// The vendor, for metrics and logs.
+    pub vendor: &'static str,
     /// The Secret's keys and values.
     pub secret: Arc<Credentials>,
     /// How requests leave the operator.
@@ -45,8 +48,8 @@ pub struct Material {
 }
 
 impl Material {
-    /// Sends a request to a vendor once. Calls that create nothing wait for a rate permit here and are counted here; a
-    /// creating call has got its rate permit before its intent was stored.
+    /// Sends a request to a vendor once. Calls that create nothing wait for their permit here and are counted here; a
+    /// creating call has had its permit before its intent was stored.
     pub async fn call<T: DeserializeOwned>(
         &self,
         protocol: &impl Protocol,
@@ -55,15 +58,34 @@ impl Material {
         effect: Effect,
         request: http::Request<Vec<u8>>,
     ) -> Result<Answer<T>, CallError> {
-        if effect == Effect::Create {
-            return wire::send(&self.http, protocol, action, effect, request).await;
-        }
-        let permit = self.limits.acquire(region, action, effect).await?;
-        let started = Instant::now();
-        let answer = wire::send(&self.http, protocol, action, effect, request).await;
-        self.telemetry.call(action, started.elapsed(), &answer);
-        permit.report(&answer);
+        let span = telemetry::call_span(self.vendor, action, region);
+        let call = async {
+            if effect == Effect::Create {
+                return wire::send(&self.http, protocol, action, effect, request).await;
+            }
+            let permit = self.acquire(region, action, effect).await?;
+            let started = Instant::now();
+            let answer = wire::send(&self.http, protocol, action, effect, request).await;
+            self.called(action, started.elapsed(), &answer);
+            permit.report(&answer);
+            answer
+        };
+        let answer = call.instrument(span.clone()).await;
+        let request_id =
+            answer.as_ref().map_or_else(CallError::request_id, |answer| answer.request_id.as_deref());
+        telemetry::called(&span, request_id, answer.as_ref().err());
         answer
+    }
+
+    /// Waits for a permit of the account's rate limiter.
+    pub async fn acquire(&self, region: &str, action: &str, effect: Effect) -> Result<RatePermit, CallError> {
+        let _waiting = self.telemetry.metrics().wait(self.vendor, action);
+        self.limits.acquire(region, action, effect).await
+    }
+
+    /// Counts a call.
+    pub fn called<T>(&self, action: &str, took: Duration, answer: &Result<T, CallError>) {
+        self.telemetry.metrics().call(self.vendor, action, took, answer);
     }
 }
 

@@ -1,9 +1,9 @@
 //! What the controllers of all kinds know of each other's objects: who uses an account, which image a name means, which
 //! of the vendor's things are taken, and which object holds the lock on something that only one may touch at a time.
 
-use super::accounts::AccountKey;
+use super::{accounts::AccountKey, metrics::Facts};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError, RwLock},
 };
 use tokio::sync::broadcast;
@@ -18,6 +18,8 @@ pub trait KindIndex: Send + Sync {
     fn image(&self, namespace: &str, name: &str) -> Option<Referent>;
     /// Whether another object than `uid` has this id of the vendor's as its own.
     fn holds(&self, id: &str, uid: &str) -> bool;
+    /// What is counted of its objects.
+    fn facts(&self) -> Vec<Facts>;
 }
 
 /// Names one kind in the index.
@@ -127,6 +129,15 @@ impl Index {
     fn each<T>(&self, ask: impl FnMut(&dyn KindIndex) -> T) -> Vec<T> {
         let kinds = self.kinds.read().unwrap_or_else(PoisonError::into_inner);
         kinds.iter().map(|kind_index| &**kind_index).map(ask).collect()
+    }
+
+    /// What is counted of all objects, by kind.
+    pub fn facts(&self) -> Vec<(String, Vec<Facts>)> {
+        let mut kinds = BTreeMap::<String, Vec<Facts>>::new();
+        for (kind, mut facts) in self.each(|kind_index| (kind_index.kind(), kind_index.facts())) {
+            kinds.entry(kind).or_default().append(&mut facts);
+        }
+        kinds.into_iter().collect()
     }
 
     /// How many objects name the account, and one of them.
@@ -315,6 +326,9 @@ mod tests {
         }
         fn holds(&self, _: &str, _: &str) -> bool {
             false
+        }
+        fn facts(&self) -> Vec<Facts> {
+            vec![]
         }
     }
 

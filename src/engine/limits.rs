@@ -40,6 +40,28 @@ pub struct Limits {
 struct Bucket {
     quota: DefaultDirectRateLimiter,
     gate: Mutex<Gate>,
+    spent: Mutex<Spent>,
+    limit: (u32, Duration),
+}
+
+/// How many permits were given lately, for people: in this period, and in the one before it.
+#[derive(Debug)]
+struct Spent {
+    since: Instant,
+    now: u32,
+    before: u32,
+}
+
+impl Spent {
+    /// The periods that have gone by since then are over.
+    fn turn_over(&mut self, period: Duration) {
+        let passed = self.since.elapsed().as_nanos() / period.as_nanos().max(1);
+        if passed > 0 {
+            self.before = if passed == 1 { self.now } else { 0 };
+            self.now = 0;
+            self.since += period.saturating_mul(u32::try_from(passed).unwrap_or(u32::MAX));
+        }
+    }
 }
 
 /// Closed after a throttle; then opened for one probe at a time, until one gets through.
@@ -82,11 +104,24 @@ impl Limits {
         };
         let patience = if effect == Effect::Create { pace::CREATE_PERMIT_WAIT } else { pace::ADMISSION };
         match timeout(patience, wait).await {
-            Ok(Ok(in_flight)) => Ok(RatePermit { bucket, _in_flight: in_flight }),
+            Ok(Ok(in_flight)) => {
+                bucket.spend();
+                Ok(RatePermit { bucket, _in_flight: in_flight })
+            }
             Ok(Err(_)) | Err(_) => Err(CallError::RateLimited(format!(
                 "{action} waits for the rate limit: the account's limit for it is used up for now"
             ))),
         }
+    }
+
+    /// How much of each action's limit is used up, where 1 is all of it: in the region where that is most.
+    pub fn used(&self) -> Vec<(String, f64)> {
+        let mut used = HashMap::<String, f64>::new();
+        for ((_, action), bucket) in &*self.buckets.lock().unwrap_or_else(PoisonError::into_inner) {
+            let most = used.entry(action.clone()).or_default();
+            *most = most.max(bucket.used());
+        }
+        used.into_iter().collect()
     }
 
     /// The slower queue of periodic looks, so that they never hold up what a user waits for: go now, or ask again after
@@ -107,6 +142,8 @@ impl Limits {
                 Arc::new(Bucket {
                     quota: RateLimiter::direct(quota(requests, period)),
                     gate: Mutex::new(Gate { strikes: 0, opens: Instant::now() }),
+                    spent: Mutex::new(Spent { since: Instant::now(), now: 0, before: 0 }),
+                    limit: (requests, period),
                 })
             })
             .clone()
@@ -134,6 +171,21 @@ fn quota(requests: u32, period: Duration) -> Quota {
 impl Bucket {
     fn gate(&self) -> std::sync::MutexGuard<'_, Gate> {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spend(&self) {
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        spent.turn_over(self.limit.1);
+        spent.now += 1;
+    }
+
+    /// The permits of the last period, as if those of the one before had been given evenly.
+    fn used(&self) -> f64 {
+        let (requests, period) = self.limit;
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        spent.turn_over(period);
+        let left = 1.0 - (spent.since.elapsed().as_secs_f64() / period.as_secs_f64()).min(1.0);
+        (f64::from(spent.before) * left + f64::from(spent.now)) / f64::from(requests.max(1))
     }
 
     /// `None`: go. While there are strikes, going closes the gate behind oneself for a second (one probe a second).
@@ -196,6 +248,28 @@ mod tests {
         assert_eq!(Limits::new(PUBLISHED, own).limit("Create"), (5, Duration::from_secs(1)));
         assert_eq!(Limits::new(PUBLISHED, vec![]).limit("Create"), (1000, Duration::from_secs(60)));
         assert_eq!(Limits::new(PUBLISHED, vec![]).limit("Other"), (UNPUBLISHED, Duration::from_secs(60)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_used_of_a_limit_is_that_of_its_last_period() {
+        const HUNDRED: &[(&str, u32, Duration)] = &[("Create", 100, Duration::from_secs(60))];
+        let limits = Limits::new(HUNDRED, vec![]);
+        assert_eq!(limits.used(), []);
+        for _ in 0..5 {
+            drop(limits.acquire("r", "Create", Effect::Change).await.unwrap());
+        }
+        drop(limits.acquire("other", "Create", Effect::Change).await.unwrap());
+        let used = |expected: f64| {
+            let [(action, used)] = &*limits.used() else { panic!("one action") };
+            assert!(action == "Create" && (used - expected).abs() < 0.01, "{used} is not {expected}");
+        };
+        used(0.05);
+        tokio::time::advance(Duration::from_secs(60)).await;
+        used(0.05);
+        tokio::time::advance(Duration::from_secs(30)).await;
+        used(0.025);
+        tokio::time::advance(Duration::from_secs(30)).await;
+        used(0.0);
     }
 
     #[tokio::test(start_paused = true)]

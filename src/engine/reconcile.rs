@@ -61,7 +61,7 @@ pub async fn reconcile<K: External>(
     guarded: Arc<DeserializeGuard<K>>,
     world: Arc<World>,
 ) -> Result<Action, Error> {
-    world.telemetry.pass::<K>();
+    let _pass = world.telemetry.metrics().pass::<K>();
     let object = match &guarded.0 {
         Ok(object) => object,
         Err(invalid) => {

@@ -5,15 +5,11 @@ use kube::{
     Client, Resource, ResourceExt,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
-use prometheus_client::{
-    encoding::{EncodeLabelSet, text},
-    metrics::{counter::Counter, family::Family, histogram::Histogram},
-    registry::Registry,
-};
-use std::{sync::Arc, time::Duration};
-use tracing::{info, warn};
+use std::sync::Arc;
+use tracing::{Span, field::Empty, info, info_span, warn};
 
 use super::{
+    metrics::Metrics,
     progress::Progress,
     status::{Detail, Telling},
 };
@@ -59,93 +55,17 @@ pub struct Transition<'a> {
     pub action: &'static str,
 }
 
-#[derive(Debug)]
-struct Metrics {
-    registry: Registry,
-    transitions: Family<TransitionLabels, Counter>,
-    calls: Family<CallLabels, Counter>,
-    durations: Family<ActionLabel, Histogram>,
-    reconciles: Family<KindLabel, Counter>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct TransitionLabels {
-    kind: String,
-    to: &'static str,
-    reason: String,
-}
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CallLabels {
-    action: String,
-    outcome: &'static str,
-}
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ActionLabel {
-    action: String,
-}
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct KindLabel {
-    kind: String,
-}
-
 impl Telemetry {
     /// Events go out through `client`.
-    pub fn new(client: Client, events: Events) -> Self {
+    pub fn new(client: Client, events: Events, metrics: Arc<Metrics>) -> Self {
         let reporter =
             Reporter { controller: "cloud-image-operator".into(), instance: std::env::var("HOSTNAME").ok() };
-        let mut registry = Registry::with_prefix("cloud_image_operator");
-        let metrics = Metrics {
-            transitions: Family::default(),
-            calls: Family::default(),
-            durations: Family::new_with_constructor(|| {
-                Histogram::new([0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0])
-            }),
-            reconciles: Family::default(),
-            registry: Registry::default(),
-        };
-        registry.register(
-            "transitions",
-            "Transitions of image objects, by the state entered",
-            metrics.transitions.clone(),
-        );
-        registry.register("vendor_calls", "Vendor calls, by outcome", metrics.calls.clone());
-        registry.register(
-            "vendor_call_duration_seconds",
-            "Duration of vendor calls",
-            metrics.durations.clone(),
-        );
-        registry.register("reconciles", "Passes over image objects", metrics.reconciles.clone());
-        Self {
-            recorder: Recorder::new(client, reporter),
-            events,
-            metrics: Arc::new(Metrics { registry, ..metrics }),
-        }
+        Self { recorder: Recorder::new(client, reporter), events, metrics }
     }
 
-    /// The metrics in OpenMetrics text.
-    pub fn metrics(&self) -> String {
-        let mut out = String::new();
-        // Writing to a String cannot fail.
-        let _ = text::encode(&mut out, &self.metrics.registry);
-        out
-    }
-
-    /// One pass over an object.
-    pub fn pass<K: Resource<DynamicType = ()>>(&self) {
-        self.metrics.reconciles.get_or_create(&KindLabel { kind: K::kind(&()).into() }).inc();
-    }
-
-    /// One vendor call.
-    pub fn call<T>(&self, action: &str, took: Duration, answer: &Result<T, CallError>) {
-        let outcome = match answer {
-            Ok(_) => "ok",
-            Err(error) => error.reason(),
-        };
-        self.metrics.calls.get_or_create(&CallLabels { action: action.into(), outcome }).inc();
-        self.metrics
-            .durations
-            .get_or_create(&ActionLabel { action: action.into() })
-            .observe(took.as_secs_f64());
+    /// The numbers.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// A transition that has been stored.
@@ -159,10 +79,12 @@ impl Telemetry {
         let (kind, name_, namespace) =
             (K::kind(&()), object.name_any(), object.namespace().unwrap_or_default());
         let reason = detail.map_or(name(to), |detail| detail.reason.as_str());
-        self.metrics
-            .transitions
-            .get_or_create(&TransitionLabels { kind: kind.to_string(), to: name(to), reason: reason.into() })
-            .inc();
+        self.metrics.transition(&kind, name(to), reason);
+        if let (true, Progress::Ready { .. }, Some(created)) =
+            (entered && !matches!(from, Progress::Missing { .. }), to, &object.meta().creation_timestamp)
+        {
+            self.metrics.ready(&kind, created.0);
+        }
         let id = to.handle().map(super::progress::Handle::id).unwrap_or_default();
         let message = detail.map(|detail| detail.message.as_str()).unwrap_or_default();
         info!(%kind, %namespace, name = %name_, from = name(from), to = name(to), reason, id, message, "transition");
@@ -199,14 +121,7 @@ impl Telemetry {
 
     /// A thing that is deleted at the vendor, or let go.
     pub async fn released<K: Resource<DynamicType = ()>>(&self, object: &K, action: &str, note: String) {
-        self.metrics
-            .transitions
-            .get_or_create(&TransitionLabels {
-                kind: K::kind(&()).to_string(),
-                to: "Released",
-                reason: "Released".into(),
-            })
-            .inc();
+        self.metrics.transition(&K::kind(&()), "Released", "Released");
         info!(kind = %K::kind(&()), name = %object.name_any(), namespace = %object.namespace().unwrap_or_default(), note, "released");
         self.event(object, action, EventType::Normal, "Released".into(), note).await;
     }
@@ -243,6 +158,32 @@ fn cut(note: &str) -> String {
             (*bytes <= 1000).then_some(char)
         })
         .collect()
+}
+
+/// What happens within one call to a vendor, in logs and traces.
+pub fn call_span(vendor: &'static str, action: &str, region: &str) -> Span {
+    info_span!(
+        "vendor_call",
+        otel.name = action,
+        otel.kind = "client",
+        otel.status_code = Empty,
+        vendor,
+        action,
+        region,
+        outcome = Empty,
+        request_id = Empty
+    )
+}
+
+/// How the call of a span went.
+pub fn called(span: &Span, request_id: Option<&str>, error: Option<&CallError>) {
+    span.record("outcome", error.map_or("ok", CallError::reason));
+    if let Some(request_id) = request_id {
+        span.record("request_id", request_id);
+    }
+    if error.is_some() {
+        span.record("otel.status_code", "ERROR");
+    }
 }
 
 fn name(progress: &Progress) -> &'static str {

@@ -126,6 +126,14 @@ impl CallError {
         }
     }
 
+    /// The vendor's id of the request, where it is known.
+    pub fn request_id(&self) -> Option<&str> {
+        match self {
+            Self::Refused(refusal) => Some(&*refusal.request_id).filter(|id| !id.is_empty()),
+            _ => None,
+        }
+    }
+
     /// The class of a "no", be it the vendor's or our own.
     pub fn class(&self) -> Option<Class> {
         match self {

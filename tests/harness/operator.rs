@@ -45,6 +45,7 @@ impl Operator {
             leader_elect: false,
             log_format: LogFormat::Text,
             events: Events::All,
+            metrics_accounts: 100,
             allow_endpoints: endpoints.to_vec(),
             beat,
             kinds,
@@ -92,7 +93,10 @@ impl Program {
     ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut command = Command::new(env!("CARGO_BIN_EXE_cloud-image-operator"));
-        command.env("KUBECONFIG", kubeconfig).args(["run", "--metrics-addr=127.0.0.1:0"]).args(arguments);
+        command.env("KUBECONFIG", kubeconfig).arg("run").args(arguments);
+        if !arguments.iter().any(|argument| argument.starts_with("--metrics-addr")) {
+            command.arg("--metrics-addr=127.0.0.1:0");
+        }
         command.envs(environment.iter().copied());
         let process = Launch::new("the operator", command)
             .log(folder.path().join("log"))

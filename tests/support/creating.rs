@@ -38,10 +38,11 @@ pub fn material(endpoint: &str, keys: &[(&str, &str)], http: Http) -> Material {
     let keys = keys.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
     let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     Material {
+        vendor: "aliyun",
         secret: Arc::new(Credentials { source: "test/keys".into(), keys }),
         http,
         limits: Arc::new(Limits::new(&[], vec![])),
-        telemetry: Telemetry::new(kubernetes(nobody), Events::None),
+        telemetry: Telemetry::new(kubernetes(nobody), Events::None, Arc::default()),
         endpoints: Arc::new(Endpoints::new(&[endpoint.into()]).expect("an address")),
     }
 }

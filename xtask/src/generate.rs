@@ -29,7 +29,10 @@ struct Stage {
 
 /// One line in here for each sort of file. What one stage makes, the next one reads.
 const STAGES: &[Stage] = &[
-    Stage { producers: &[crds, kinds_table, chart::crds, chart::kinds], owned: &["crds", chart::CRDS] },
+    Stage {
+        producers: &[crds, kinds_table, metrics_table, chart::crds, chart::kinds],
+        owned: &["crds", chart::CRDS],
+    },
     Stage { producers: &[chart::readme, chart::manifests], owned: &[chart::BASE] },
 ];
 
@@ -115,13 +118,24 @@ fn crds(operator: &Operator) -> Result<Files> {
 
 /// The README with its table of kinds.
 fn kinds_table(operator: &Operator) -> Result<Files> {
-    let readme = PathBuf::from("README.md");
-    let text = fs::read_to_string(workspace::root().join(&readme)).doing(|| "read README.md")?;
-    let table = operator.print("kinds")?;
-    let text = between(&text, TABLE_MARKERS, &table).ok_or_else(|| {
-        Error::Failed(format!("README.md has no lines {} and {}", TABLE_MARKERS.0, TABLE_MARKERS.1))
-    })?;
-    Ok(Files::from([(readme, text)]))
+    with_table("README.md", TABLE_MARKERS, &operator.print("kinds")?)
+}
+
+/// The page on operating with its table of metrics.
+fn metrics_table(operator: &Operator) -> Result<Files> {
+    with_table(
+        "docs/operating.md",
+        ("<!-- metrics:begin -->", "<!-- metrics:end -->"),
+        &operator.print("metrics")?,
+    )
+}
+
+/// A page with what stands between two lines made anew.
+fn with_table(page: &str, markers: (&str, &str), table: &str) -> Result<Files> {
+    let text = fs::read_to_string(workspace::root().join(page)).doing(|| format!("read {page}"))?;
+    let text = between(&text, markers, table)
+        .ok_or_else(|| Error::Failed(format!("{page} has no lines {} and {}", markers.0, markers.1)))?;
+    Ok(Files::from([(page.into(), text)]))
 }
 
 /// The documents of a YAML stream, without the `---` lines and without empty ones.

@@ -28,7 +28,7 @@ impl<K: External> Pass<'_, K> {
         let Some(connection) = self.connection.clone() else { return Ok(Next::Change) };
         let region = self.subject().region(client);
         let rate = tokio::select! {
-            rate = connection.limits().acquire(&region, K::ACTION, Effect::Create) => rate,
+            rate = connection.material().acquire(&region, K::ACTION, Effect::Create) => rate,
             () = self.world.stopping.cancelled() => return Ok(Next::Change),
         };
         // No permit of the rate limiter soon: nothing is stored yet, so there is nothing to show either.
@@ -52,7 +52,7 @@ impl<K: External> Pass<'_, K> {
         let started = Instant::now();
         self.local.lost_at = Some(started);
         let answer = self.subject().submit(client, permit).await;
-        self.world.telemetry.call(K::ACTION, started.elapsed(), &answer);
+        connection.material().called(K::ACTION, started.elapsed(), &answer);
         rate.report(&answer);
         drop(rate);
         let answer = match answer {
