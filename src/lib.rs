@@ -3,11 +3,12 @@
 //! A map of the crate. A user writes an image object (`vendors/<vendor>/<api>.rs`, sharing `image`) that names an
 //! `account`. `kinds` lists the kinds; `engine` runs the same controller for each, which decides purely
 //! (`engine::progress`), writes its intent down before it creates anything (`engine::journal`), and calls the vendor
-//! through the kind (`engine::external`). Every request to a vendor leaves through `wire`. `run` puts it together, and
-//! `api_server` is the way to the cluster.
+//! through the kind (`engine::external`). Every request to a vendor leaves through `wire`. `run` puts it together,
+//! `api_server` is the way to the cluster, and `docs` has what the documentation is generated from.
 
 pub mod account;
 pub mod api_server;
+pub mod docs;
 pub mod engine;
 pub mod image;
 pub mod kinds;

@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use cloud_image_operator::{
+    docs,
     engine::metrics::Metrics,
     kinds,
     run::{self, LogFormat, Options},
@@ -34,6 +35,9 @@ enum Command {
     /// Print the documentation's table of metrics.
     #[command(hide = true)]
     Metrics,
+    /// Print what the documentation is generated from, as JSON.
+    #[command(hide = true)]
+    Docs,
 }
 
 fn main() -> ExitCode {
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
         Command::Crds => print_crds(),
         Command::Kinds => output(&kinds::table()),
         Command::Metrics => output(&Metrics::default().table()),
+        Command::Docs => output(&docs::facts().to_string()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

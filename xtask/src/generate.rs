@@ -2,6 +2,7 @@
 
 mod chart;
 mod diff;
+mod docs;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,14 +31,11 @@ struct Stage {
 /// One line in here for each sort of file. What one stage makes, the next one reads.
 const STAGES: &[Stage] = &[
     Stage {
-        producers: &[crds, kinds_table, metrics_table, chart::crds, chart::kinds],
-        owned: &["crds", chart::CRDS],
+        producers: &[crds, kinds_table, metrics_table, chart::crds, chart::kinds, docs::pages],
+        owned: &["crds", chart::CRDS, docs::REFERENCE],
     },
     Stage { producers: &[chart::readme, chart::manifests], owned: &[chart::BASE] },
 ];
-
-/// Between these two lines stands the README's table of kinds.
-const TABLE_MARKERS: (&str, &str) = ("<!-- kinds:begin -->", "<!-- kinds:end -->");
 
 /// Runs the command: writes what differs, or with `check` only shows it and fails.
 pub fn run(check: bool) -> Result<()> {
@@ -116,26 +114,20 @@ fn crds(operator: &Operator) -> Result<Files> {
         .collect()
 }
 
-/// The README with its table of kinds.
+/// The READMEs with their table of kinds.
 fn kinds_table(operator: &Operator) -> Result<Files> {
-    with_table("README.md", TABLE_MARKERS, &operator.print("kinds")?)
+    let table = operator.print("kinds")?;
+    let rows = table.split_once('\n').map_or("", |(_, rows)| rows);
+    let chinese = format!("| 资源类型 | 短名 | 厂商 | 厂商接口 | 状态 |\n{rows}");
+    [("README.md", &table), ("README.zh-CN.md", &chinese)]
+        .into_iter()
+        .map(|(file, table)| docs::part(file, "kinds", table))
+        .collect()
 }
 
 /// The page on operating with its table of metrics.
 fn metrics_table(operator: &Operator) -> Result<Files> {
-    with_table(
-        "docs/operating.md",
-        ("<!-- metrics:begin -->", "<!-- metrics:end -->"),
-        &operator.print("metrics")?,
-    )
-}
-
-/// A page with what stands between two lines made anew.
-fn with_table(page: &str, markers: (&str, &str), table: &str) -> Result<Files> {
-    let text = fs::read_to_string(workspace::root().join(page)).doing(|| format!("read {page}"))?;
-    let text = between(&text, markers, table)
-        .ok_or_else(|| Error::Failed(format!("{page} has no lines {} and {}", markers.0, markers.1)))?;
-    Ok(Files::from([(page.into(), text)]))
+    Ok(Files::from([docs::part("docs/operating.md", "metrics", &operator.print("metrics")?)?]))
 }
 
 /// The documents of a YAML stream, without the `---` lines and without empty ones.

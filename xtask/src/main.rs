@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{Error, controlplane, demo, generate, image, interrupt, test, tools};
+use xtask::{Error, controlplane, demo, docs, generate, image, interrupt, test, tools};
 
 /// The project's own commands.
 #[derive(Debug, Parser)]
@@ -21,6 +21,12 @@ enum Verb {
     Controlplane,
     /// Start everything (control plane, simulated vendors, operator) and show one sample of every kind becoming Ready.
     Demo(demo::Options),
+    /// Build the documentation's site into target/book with mdBook, which is installed into the cache once.
+    Docs {
+        /// Show it at http://localhost:3000 and build it again when a page changes.
+        #[arg(long)]
+        serve: bool,
+    },
     /// Rewrite everything that is generated.
     Generate {
         /// Write nothing; show what would change and fail if something would.
@@ -42,6 +48,7 @@ fn main() -> ExitCode {
     let done = interrupt::catch(follow_parent).and_then(|()| match arguments.command {
         Verb::Controlplane => controlplane::run(),
         Verb::Demo(options) => demo::run(&options),
+        Verb::Docs { serve } => docs::run(serve),
         Verb::Generate { check } => generate::run(check),
         Verb::Image(options) => image::run(&options),
         Verb::Test => test::run(),

@@ -53,6 +53,18 @@ enum Part {
     Minor,
 }
 
+/// The project's folder among the user's cached things, as is the platform's custom.
+pub(crate) fn cache_base() -> Result<PathBuf> {
+    let home = env::home_dir().filter(|home| home.is_absolute());
+    let base = match env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute()) {
+        Some(base) => Some(base),
+        None if cfg!(target_os = "macos") => home.map(|home| home.join("Library/Caches")),
+        None => home.map(|home| home.join(".cache")),
+    };
+    let base = base.ok_or_else(|| Error::Failed("no home folder to cache in: set XDG_CACHE_HOME".into()))?;
+    Ok(base.join("cloud-image-operator"))
+}
+
 impl Program {
     pub(crate) const fn new(name: &'static str, package: &'static str) -> Self {
         Self { name, package }
@@ -276,17 +288,9 @@ impl Module {
         workspace::root().join("tools").join(self.folder)
     }
 
-    /// The folder of what is built from it, among the user's cached things as is the platform's custom.
+    /// The folder of what is built from it.
     fn cache(&self) -> Result<PathBuf> {
-        let home = env::home_dir().filter(|home| home.is_absolute());
-        let base = match env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute()) {
-            Some(base) => Some(base),
-            None if cfg!(target_os = "macos") => home.map(|home| home.join("Library/Caches")),
-            None => home.map(|home| home.join(".cache")),
-        };
-        let base =
-            base.ok_or_else(|| Error::Failed("no home folder to cache in: set XDG_CACHE_HOME".into()))?;
-        Ok(base.join("cloud-image-operator").join(self.folder).join(key(&self.source())?))
+        Ok(cache_base()?.join(self.folder).join(key(&self.source())?))
     }
 
     /// Keeps two builders apart, also of different processes; the kernel opens it when its holder dies.
