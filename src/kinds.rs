@@ -131,7 +131,9 @@ fn completed(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
 }
 
 /// What the derive cannot say: the default of `status` (see [`ImageStatus::unseen`]), that `null` is as good as leaving
-/// a field out (without `nullable`, the API server drops it), and no number formats that Kubernetes does not know.
+/// a field out (without `nullable`, the API server drops it), no number formats that Kubernetes does not know, and no
+/// default below a list: tools compare lists as a whole, so that what the API server filled in there would look like a
+/// change that somebody made. The operator fills it in when it reads.
 fn polished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut())
@@ -153,12 +155,27 @@ fn polish(schema: &mut JSONSchemaProps) {
     }
     schema.format = schema.format.take().filter(|format| !format.starts_with("uint"));
     schema.properties.iter_mut().flat_map(|properties| properties.values_mut()).for_each(polish);
-    match &mut schema.items {
-        Some(JSONSchemaPropsOrArray::Schema(items)) => polish(items),
-        Some(JSONSchemaPropsOrArray::Schemas(all)) => all.iter_mut().for_each(polish),
-        None => {}
+    for items in items(schema) {
+        polish(items);
+        fill_in_nothing(items);
     }
     if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
         polish(values);
+    }
+}
+
+fn fill_in_nothing(schema: &mut JSONSchemaProps) {
+    schema.default = None;
+    schema.properties.iter_mut().flat_map(|properties| properties.values_mut()).for_each(fill_in_nothing);
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        fill_in_nothing(values);
+    }
+}
+
+fn items(schema: &mut JSONSchemaProps) -> &mut [JSONSchemaProps] {
+    match &mut schema.items {
+        Some(JSONSchemaPropsOrArray::Schema(items)) => std::slice::from_mut(items),
+        Some(JSONSchemaPropsOrArray::Schemas(all)) => all,
+        None => &mut [],
     }
 }

@@ -24,7 +24,7 @@ async fn what_is_left_out_has_the_documented_default() {
                 "systemType": "Linux",
                 "componentType": "Build",
                 "content": "RUN echo hello",
-                "tag": [{ "key": "a", "value": "" }],
+                "tag": [{ "key": "a" }],
             },
         })
     );

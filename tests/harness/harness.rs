@@ -334,6 +334,12 @@ impl World {
         condition(&object, type_)["message"].as_str().unwrap_or_default().to_owned()
     }
 
+    /// Waits until a CRD can be used.
+    pub async fn until_established(&self, name: &str) {
+        let established = |crd: &Value| condition(crd, "Established")["status"] == "True";
+        self.until("CustomResourceDefinition", name, "it is established", established).await;
+    }
+
     /// Waits until the object does not exist any more.
     pub async fn until_gone(&self, kind: &str, name: &str) {
         let mut last = None;
@@ -411,6 +417,8 @@ impl World {
             "ClusterRole" | "ClusterRoleBinding" | "Role" | "RoleBinding" => {
                 ("rbac.authorization.k8s.io", "v1")
             }
+            "GitRepository" => ("source.toolkit.fluxcd.io", "v1"),
+            "Kustomization" => ("kustomize.toolkit.fluxcd.io", "v1"),
             _ => ("cloudimages.dev", "v1alpha1"),
         };
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));

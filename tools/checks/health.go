@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 
@@ -14,68 +13,82 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// computeStatus: `kstatus <object.json`. Prints {"status", "message"} as kstatus computes them.
+// computeStatus: `kstatus <objects.json`. Prints [{"status", "message"}] as kstatus computes them.
 func computeStatus([]string) (any, error) {
-	content, err := object()
-	if err != nil {
-		return nil, err
-	}
-	result, err := status.Compute(&unstructured.Unstructured{Object: content})
-	if err != nil {
-		return nil, err
-	}
-	return map[string]string{"status": string(result.Status), "message": result.Message}, nil
+	return forEachObject(func(object *unstructured.Unstructured) (any, error) {
+		result, err := status.Compute(object)
+		if err != nil {
+			return nil, err
+		}
+		return map[string]string{"status": string(result.Status), "message": result.Message}, nil
+	})
 }
 
-// evaluateHealth: `flux EXPRESSIONS.yaml <object.json`, where the file holds a list of Flux' healthCheckExprs.
-// Prints {"status"} of the first entry for the object's apiVersion and kind.
+// evaluateHealth: `flux KUSTOMIZATION.yaml <objects.json`, where the file has spec.healthCheckExprs. Prints [{"status"}]
+// of the entry for each object's apiVersion and kind.
 func evaluateHealth(arguments []string) (any, error) {
 	if len(arguments) != 1 {
-		return nil, fmt.Errorf("usage: checks flux EXPRESSIONS.yaml <object.json")
+		return nil, fmt.Errorf("usage: checks flux KUSTOMIZATION.yaml <objects.json")
 	}
 	text, err := os.ReadFile(arguments[0])
 	if err != nil {
 		return nil, err
 	}
-	var checks []kustomize.CustomHealthCheck
-	if err := yaml.UnmarshalStrict(text, &checks); err != nil {
+	var kustomization struct {
+		Spec struct {
+			HealthCheckExprs []kustomize.CustomHealthCheck `json:"healthCheckExprs"`
+		} `json:"spec"`
+	}
+	if err := yaml.Unmarshal(text, &kustomization); err != nil {
 		return nil, err
 	}
-	content, err := object()
-	if err != nil {
-		return nil, err
-	}
-	subject := &unstructured.Unstructured{Object: content}
-	for _, check := range checks {
-		if check.APIVersion != subject.GetAPIVersion() || check.Kind != subject.GetKind() {
-			continue
+	return forEachObject(func(object *unstructured.Unstructured) (any, error) {
+		for _, check := range kustomization.Spec.HealthCheckExprs {
+			if check.APIVersion != object.GetAPIVersion() || check.Kind != object.GetKind() {
+				continue
+			}
+			evaluator, err := cel.NewStatusEvaluator(&check.HealthCheckExpressions)
+			if err != nil {
+				return nil, err
+			}
+			result, err := evaluator.Evaluate(context.Background(), object)
+			if err != nil {
+				return nil, err
+			}
+			return map[string]string{"status": string(result.Status)}, nil
 		}
-		evaluator, err := cel.NewStatusEvaluator(&check.HealthCheckExpressions)
-		if err != nil {
-			return nil, err
-		}
-		result, err := evaluator.Evaluate(context.Background(), subject)
-		if err != nil {
-			return nil, err
-		}
-		return map[string]string{"status": string(result.Status), "message": result.Message}, nil
-	}
-	return nil, fmt.Errorf("no expressions for %s %s", subject.GetAPIVersion(), subject.GetKind())
+		return nil, fmt.Errorf("no expressions for %s %s", object.GetAPIVersion(), object.GetKind())
+	})
 }
 
-// runLua: `lua SCRIPT.lua <object.json`, with the libraries that Argo CD opens. Prints the table that it returns.
+// runLua: `lua CONFIGMAP.yaml <objects.json`, where the file is as Argo CD's argocd-cm. Prints the table that the script
+// for each object's kind returns, run with the libraries that Argo CD opens.
 func runLua(arguments []string) (any, error) {
 	if len(arguments) != 1 {
-		return nil, fmt.Errorf("usage: checks lua SCRIPT.lua <object.json")
+		return nil, fmt.Errorf("usage: checks lua CONFIGMAP.yaml <objects.json")
 	}
-	script, err := os.ReadFile(arguments[0])
+	text, err := os.ReadFile(arguments[0])
 	if err != nil {
 		return nil, err
 	}
-	content, err := object()
-	if err != nil {
+	var config struct {
+		Data map[string]string `json:"data"`
+	}
+	if err := yaml.Unmarshal(text, &config); err != nil {
 		return nil, err
 	}
+	return forEachObject(func(object *unstructured.Unstructured) (any, error) {
+		kind := object.GroupVersionKind()
+		key := fmt.Sprintf("resource.customizations.health.%s_%s", kind.Group, kind.Kind)
+		script, found := config.Data[key]
+		if !found {
+			return nil, fmt.Errorf("no %s", key)
+		}
+		return runScript(script, object.Object)
+	})
+}
+
+func runScript(script string, object map[string]any) (any, error) {
 	state := lua.NewState(lua.Options{SkipOpenLibs: true})
 	defer state.Close()
 	for name, open := range map[string]lua.LGFunction{
@@ -89,8 +102,8 @@ func runLua(arguments []string) (any, error) {
 			return nil, err
 		}
 	}
-	state.SetGlobal("obj", toLua(state, content))
-	if err := state.DoString(string(script)); err != nil {
+	state.SetGlobal("obj", toLua(state, object))
+	if err := state.DoString(script); err != nil {
 		return nil, err
 	}
 	return fromLua(state.Get(-1)), nil
@@ -102,9 +115,8 @@ func toLua(state *lua.LState, value any) lua.LValue {
 		return lua.LString(value)
 	case float64:
 		return lua.LNumber(value)
-	case json.Number:
-		number, _ := value.Float64()
-		return lua.LNumber(number)
+	case int64:
+		return lua.LNumber(value)
 	case bool:
 		return lua.LBool(value)
 	case []any:

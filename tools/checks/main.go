@@ -4,8 +4,12 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // A command gets its arguments and gives what is to be printed as JSON.
@@ -37,9 +41,25 @@ func main() {
 	}
 }
 
-// object reads a Kubernetes object in JSON from standard input.
-func object() (map[string]any, error) {
-	var object map[string]any
-	err := json.NewDecoder(os.Stdin).Decode(&object)
-	return object, err
+// forEachObject gives what is said of each Kubernetes object on standard input, which are in JSON, one after the other.
+// Numbers are as Kubernetes' own clients read them.
+func forEachObject(say func(object *unstructured.Unstructured) (any, error)) (any, error) {
+	said := []any{}
+	for decoder := json.NewDecoder(os.Stdin); ; {
+		var text json.RawMessage
+		if err := decoder.Decode(&text); errors.Is(err, io.EOF) {
+			return said, nil
+		} else if err != nil {
+			return nil, err
+		}
+		object := &unstructured.Unstructured{}
+		if err := object.UnmarshalJSON(text); err != nil {
+			return nil, err
+		}
+		answer, err := say(object)
+		if err != nil {
+			return nil, err
+		}
+		said = append(said, answer)
+	}
 }

@@ -3,6 +3,7 @@
 mod chart;
 mod diff;
 mod docs;
+mod health;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -35,7 +36,11 @@ const STAGES: &[Stage] = &[
         owned: &["crds", chart::CRDS, docs::REFERENCE],
     },
     Stage { producers: &[chart::readme, chart::manifests], owned: &[chart::BASE] },
+    Stage { producers: &[health::files], owned: &[health::ARGOCD, health::FLUX] },
 ];
+
+/// The first line of a generated YAML file.
+const HEADER: &str = "# Written by `cargo xtask generate`; do not edit.\n";
 
 /// Runs the command: writes what differs, or with `check` only shows it and fails.
 pub fn run(check: bool) -> Result<()> {
@@ -108,7 +113,7 @@ fn crds(operator: &Operator) -> Result<Files> {
     documents(&operator.print("crds")?)
         .map(|document| {
             let name = object_name(document)?;
-            let text = format!("# Written by `cargo xtask generate`; do not edit.\n{document}");
+            let text = format!("{HEADER}{document}");
             Ok((Path::new("crds").join(format!("{name}.yaml")), text))
         })
         .collect()

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Doing, Error, Result};
@@ -144,6 +145,12 @@ pub fn kustomize_controller() -> Result<PathBuf> {
     KUSTOMIZE_CONTROLLER.program("kustomize-controller", "github.com/fluxcd/kustomize-controller")
 }
 
+/// The definition of its kind, from the same sources.
+pub fn kustomization_crd() -> Result<PathBuf> {
+    let module = KUSTOMIZE_CONTROLLER.module("github.com/fluxcd/kustomize-controller")?;
+    Ok(module.join("config/crd/bases/kustomize.toolkit.fluxcd.io_kustomizations.yaml"))
+}
+
 /// Our own `tools/checks`, which asks the libraries of Prometheus, Argo CD and Flux.
 pub fn checks() -> Result<PathBuf> {
     CHECKS.program("checks", ".")
@@ -187,6 +194,21 @@ impl Module {
     /// The path of its only program, which is built if need be.
     fn program(&self, name: &'static str, package: &'static str) -> Result<PathBuf> {
         Ok(self.built(&[&Program { name, package }])?.join(name))
+    }
+
+    /// The folder with the sources of a module that is pinned, which are downloaded if need be.
+    fn module(&self, name: &str) -> Result<PathBuf> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Answer {
+            dir: PathBuf,
+        }
+        let mut go = Command::new("go");
+        go.args(["mod", "download", "-json", name]).current_dir(self.source());
+        let output = go.stderr(Stdio::inherit()).output().doing(|| "run Go")?;
+        let answer: Answer =
+            serde_json::from_slice(&output.stdout).doing(|| format!("find the sources of {name}"))?;
+        Ok(answer.dir)
     }
 
     /// The cache folder with all of `programs`, which are built if need be.
