@@ -348,6 +348,13 @@ pub struct CredentialsStatus {
     /// Since when this version is in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
+    /// When the vendor last accepted them, to the hour; absent if they have not been tried yet, or never with success.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_success: Option<Time>,
+    /// How the vendor refused them, if it has not accepted them since: what to do, the vendor's code and text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32_768))]
+    pub refused: Option<String>,
 }
 
 impl AccountVendor {

@@ -20,6 +20,7 @@ pub mod pace;
 pub mod progress;
 mod reconcile;
 mod secrets;
+pub mod standing;
 pub mod status;
 pub mod telemetry;
 
@@ -99,6 +100,7 @@ pub fn run<K: External>(
             if matches!(event, watcher::Event::InitDone) {
                 accounts.all_usage_changed();
                 let there: HashSet<_> = store.state().iter().filter_map(|object| object.uid()).collect();
+                world.states.retain_names(|uid| there.contains(uid));
                 accounts.index().filled(kind_id, |uid| there.contains(uid));
             }
         }
@@ -187,10 +189,12 @@ fn on_event<K: External>(
     {
         accounts.index().signal(Signal::Ready(object.namespace().unwrap_or_default(), object.name_any()));
     }
-    // Objects come and go with these; in between, their number does not change.
-    let fresh = object.finalizers().is_empty() || matches!(event, watcher::Event::InitApply(_));
-    if let (true, Ok(object)) = (gone || fresh, &object.0) {
-        accounts.usage_changed(account_of(object));
+    if let Ok(object) = &object.0 {
+        let names = (!gone).then(|| account_of(object));
+        let named = world.states.names(&uid, names.clone());
+        if named != names {
+            named.into_iter().chain(names).for_each(|account| accounts.usage_changed(account));
+        }
     }
 }
 
@@ -298,9 +302,6 @@ impl<K: External> KindIndex for StoredKind<K> {
     }
 
     fn image(&self, namespace: &str, name: &str) -> Option<Referent> {
-        if !K::YIELDS_IMAGE {
-            return None;
-        }
         let object = self.0.get(&ObjectRef::new(name).within(namespace))?;
         let status = object.0.as_ref().ok()?.status();
         let ready = status

@@ -25,13 +25,9 @@ pub const OUTCOME: &str = "cloudimages.dev/outcome";
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageSpec<M> {
-    /// The account that calls the vendor. Cannot be changed: what was made stays in its account.
-    /// Example: `{name: aliyun}` or `{kind: ClusterCloudAccount, name: shared}`. Default: `{name: default}`.
+    /// The account that calls the vendor. It can be changed as long as nothing was made: what was made stays in its
+    /// account. Example: `{name: aliyun}` or `{kind: ClusterCloudAccount, name: shared}`. Default: `{name: default}`.
     #[serde(default)]
-    #[schemars(extend("x-kubernetes-validations" = [{
-        "rule": "self == oldSelf",
-        "message": "accountRef cannot be changed: what was made stays in its account; make a new object"
-    }]))]
     pub account_ref: AccountRef,
 
     /// `Managed`: create, keep in shape and delete. `Observe`: only read what `import` names, never create, change
@@ -177,16 +173,15 @@ pub struct ImageRef {
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
     /// Kind of the object, 1 to 63 characters; needed only where several kinds have an object of that name.
-    /// Example: `AospImage`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub kind: Option<String>,
 }
 
 impl ImageRef {
-    /// As the engine takes it.
-    pub fn reference(&self) -> Reference {
-        Reference { kind: self.kind.clone(), name: self.name.clone() }
+    /// As the engine takes it; `instead` is the field that takes the id itself.
+    pub fn reference(&self, instead: &'static str) -> Reference {
+        Reference { kind: self.kind.clone(), name: self.name.clone(), instead }
     }
 }
 
@@ -230,6 +225,10 @@ pub struct ImageStatus {
     /// The vendor call that makes the image: the one in flight, or the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<Operation>,
+    /// When it was last seen at the vendor, as of the last time that this status was written: a look that finds nothing new
+    /// writes nothing, and one that fails does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen_at: Option<Time>,
     /// What the vendor reports about the image now, under the vendor's names in lowerCamelCase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
@@ -242,8 +241,9 @@ pub struct ImageStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = ANNOTATION))]
     pub last_handled_outcome: Option<String>,
-    /// `Ready`: the vendor has it, usable, as the spec says. `Reconciling`: on the way, nothing to do.
-    /// `Stalled`: it will not go on without a person or a new spec; the message says which and how.
+    /// `Ready`: the vendor has it, usable, as the spec says. `Reconciling`: on the way, nothing to do; what the object names
+    /// and is not there yet is waited for as well, for its first two minutes. `Stalled`: a person has to act, or the spec to
+    /// change; the message says how, and what may help by itself is still tried again. A suspended object is neither.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -382,6 +382,25 @@ pub fn import_is_no_afterthought() -> ValidationRule {
              make a new object"
                 .into(),
         ),
+        field_path: Some(".spec.import".into()),
+        ..ValidationRule::default()
+    }
+}
+
+/// A rule for the whole object: what was made stays in its account. What a failed build left behind was made, too.
+pub fn account_is_kept() -> ValidationRule {
+    let none = |id: &str| format!("!has(oldSelf.status.{id})");
+    ValidationRule {
+        rule: format!(
+            "self.spec.accountRef == oldSelf.spec.accountRef || (({OPEN}) && {} && {})",
+            none("imageId"),
+            none("taskId")
+        ),
+        message: Some(
+            "accountRef cannot be changed once something is asked for: what was made stays in its account; make a new object"
+                .into(),
+        ),
+        field_path: Some(".spec.accountRef".into()),
         ..ValidationRule::default()
     }
 }
@@ -400,4 +419,5 @@ pub fn fixed(field: &str, instead: &str) -> Rule {
     .message(&*format!(
         "forProvider.{field} cannot be changed once it is asked for: the vendor has no call for it; {instead}"
     ))
+    .field_path(format!(".spec.forProvider.{field}"))
 }

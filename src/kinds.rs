@@ -4,7 +4,7 @@
 use crate::{
     account::{CloudAccount, ClusterCloudAccount},
     engine::{self, Shared, external::External},
-    image::{ImageStatus, import_is_no_afterthought, observe_needs_import},
+    image::{ImageStatus, account_is_kept, import_is_no_afterthought, observe_needs_import},
     vendors::{aliyun, volcengine, zstack},
 };
 use futures::future::BoxFuture;
@@ -23,6 +23,10 @@ pub static KINDS: &[&dyn Kind] = &[
     &Of::<aliyun::batch_compute_image::BatchComputeImage>::new("Alibaba Cloud", "BatchCompute", "2015-11-11"),
     &Of::<zstack::root_volume_template::RootVolumeTemplate>::new("ZStack", "Cloud", "v1"),
 ];
+
+/// Which kinds' image ids a kind's reference takes: the kind that refers, and one that it can refer to. None as yet: what
+/// `ImageExport` and `BatchComputeImage` work on are images of ECS, and no kind makes those.
+pub static FITTING: &[(&str, &str)] = &[];
 
 /// One image kind, as the rest of the program sees it.
 pub trait Kind: Debug + Sync {
@@ -123,6 +127,7 @@ fn completed(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
             continue;
         };
         schema.x_kubernetes_validations.get_or_insert_default().insert(0, import_is_no_afterthought());
+        schema.x_kubernetes_validations.get_or_insert_default().insert(1, account_is_kept());
         if let Some(spec) = schema.properties.as_mut().and_then(|properties| properties.get_mut("spec")) {
             spec.x_kubernetes_validations.get_or_insert_default().insert(0, observe_needs_import());
         }

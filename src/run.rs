@@ -7,12 +7,13 @@ use crate::{
         self, Shared, account_controller,
         accounts::{Account, Accounts, Seen},
         health::{Health, Reading},
+        index::Index,
         lease,
         metrics::Metrics,
         pace,
         telemetry::{Events, Telemetry},
     },
-    kinds::{KINDS, Kind},
+    kinds::{FITTING, KINDS, Kind},
     serve::{self, Address},
     served::{self, Unfit},
     vendors::VENDORS,
@@ -79,6 +80,10 @@ pub struct Options {
     /// The image kinds that are looked after. Not for users: tests have one more.
     #[arg(skip = KINDS)]
     pub kinds: &'static [&'static dyn Kind],
+
+    /// Which kinds' image ids a kind's reference takes. Not for users: tests have more.
+    #[arg(skip = FITTING)]
+    pub fitting: &'static [(&'static str, &'static str)],
 }
 
 /// How log lines look.
@@ -276,7 +281,7 @@ fn controllers(
         VENDORS,
         endpoints,
         telemetry.clone(),
-        Arc::default(),
+        Arc::new(Index::new(options.fitting)),
         namespaced.clone(),
         cluster.clone(),
     );

@@ -5,6 +5,7 @@ mod harness;
 
 mod e2e {
     mod accounts;
+    mod advice;
     mod aosp_image;
     mod batch_compute_image;
     mod conflict;
@@ -22,4 +23,5 @@ mod e2e {
     mod rights;
     mod root_volume_template;
     mod scale;
+    mod writes;
 }

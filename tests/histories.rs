@@ -224,6 +224,7 @@ impl World {
 
     fn unguarded(&mut self, to: &Progress) {
         let shown = Shown {
+            last_seen: None,
             progress: to,
             detail: None,
             action: "Create",

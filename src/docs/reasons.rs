@@ -127,7 +127,7 @@ pub const REASONS: &[Reason] = &[
         Images,
         Person,
         "The vendor no longer has the image, or does not know the task that it took / 厂商侧镜像已不存在，或查不到已接受的任务",
-        "Look for it in the vendor's console; set recreatePolicy: WhenMissing to have it made again, or delete the object / 在厂商控制台查找；设置 recreatePolicy: WhenMissing 重新制作，或删除对象",
+        "Look for it in the vendor's console; set recreatePolicy: WhenMissing to have it made again, or delete the object. One that was imported is never made again: delete the object and make a new one / 在厂商控制台查找；设置 recreatePolicy: WhenMissing 重新制作，或删除对象；通过 import 接管的不会重新制作，请删除对象并新建",
     ),
     reason(
         "SpecDiffers",
@@ -149,6 +149,27 @@ pub const REASONS: &[Reason] = &[
         Person,
         "suspend is true, so the vendor is not called / suspend 为 true，不会调用厂商接口",
         "Set suspend: false to go on; a deletion goes on with deletionPolicy: Retain, too / 设置 suspend: false 继续；删除时也可设置 deletionPolicy: Retain",
+    ),
+    reason(
+        "LookFailed",
+        Images,
+        Person,
+        "The image was there when it was last seen, and looks at it fail now; it stays Ready / 上次查看时镜像正常，目前查看失败；仍为 Ready",
+        "Do what the message says after the time of the last look / 按消息中上次查看时间之后的提示处理",
+    ),
+    reason(
+        "WriteRefused",
+        Images,
+        Person,
+        "The API server does not let the operator write the object: rights are missing, or a policy is in the way / API server 不允许 Operator 写入该对象：缺少权限，或被策略拦截",
+        "Give the operator the right that the message names (the chart's ClusterRole has it), or change the policy; it is tried again / 授予消息中的权限（chart 的 ClusterRole 已包含），或修改策略；会自动重试",
+    ),
+    reason(
+        "StatusRefused",
+        Images,
+        Person,
+        "The API server does not take the operator's status, so that what is shown is from before / API server 拒绝 Operator 写入的 status，当前显示的是之前的状态",
+        "Upgrade the CRDs, which are older than the operator, or change the policy that the message names; it is tried again / 升级旧于 Operator 的 CRD，或修改消息中的策略；会自动重试",
     ),
     // What a person decides
     reason(
@@ -198,8 +219,8 @@ pub const REASONS: &[Reason] = &[
         "ReferenceNotReady",
         Images,
         Nobody,
-        "The object that imageRef or ecsImageRef names is missing or has no image yet / imageRef 或 ecsImageRef 指向的对象不存在或尚无镜像",
-        "Wait for it, or correct the reference / 等待其就绪，或修改引用",
+        "The object that a reference names is missing, has no image yet, or is of a kind whose image id does not fit / 引用指向的对象不存在、尚无镜像，或其镜像 ID 不适用",
+        "Wait for it, correct the reference, or give the id itself / 等待其就绪、修改引用，或直接填写 ID",
     ),
     reason(
         "OperatorStarting",
@@ -366,7 +387,7 @@ pub const REASONS: &[Reason] = &[
     ),
     reason(
         "CredentialsRefused",
-        Images,
+        Both,
         Person,
         "The vendor does not accept the credentials / 厂商不接受该凭证",
         "Correct the Secret; a new version is used at once / 修改 Secret，新版本立即生效",

@@ -5,6 +5,7 @@ use super::{
     accounts::{Account, AccountKey, Accounts, secret_key},
     health::Reading,
     heard, pace,
+    standing::Standing,
     status::{self, Detail, Outlook, READY, RECONCILING, STALLED},
 };
 use crate::{
@@ -79,6 +80,10 @@ fn usage<A: Account>(
     })
 }
 
+fn to_second(time: Timestamp) -> Time {
+    Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
+}
+
 async fn reconcile<A: Account>(
     account: &A,
     client: &kube::Client,
@@ -100,6 +105,27 @@ async fn reconcile<A: Account>(
     accounts.forget_unused_secrets();
     let held = if users > 0 && !deleting { accounts.hold(account).await } else { Ok(()) };
     let opened = held.and(opened);
+    let old = account.status().cloned().unwrap_or_default();
+    let now = Timestamp::now();
+    let credentials = opened.as_ref().ok().and_then(|connection| {
+        let (namespace, name) = secret_key(account)?;
+        let (secret, resource_version) =
+            (format!("{namespace}/{name}"), connection.secret.resource_version.clone());
+        // What an earlier process learned of the same credentials counts until this one learns more.
+        let unchanged = old
+            .credentials
+            .clone()
+            .filter(|old| old.secret == secret && old.resource_version == resource_version);
+        let since = Some(to_second(now));
+        let mut known =
+            unchanged.unwrap_or(CredentialsStatus { secret, resource_version, since, ..Default::default() });
+        let Standing { last_success, refused } = connection.standing();
+        if last_success.is_some() || refused.is_some() {
+            known.last_success = last_success.map(to_second).or(known.last_success);
+            known.refused = refused;
+        }
+        Some(known)
+    });
     let born = account.meta().creation_timestamp.as_ref().map(|time| time.0);
     let youth = pace::youth(born, Timestamp::now());
     let verdict = match (&opened, deleting) {
@@ -114,14 +140,20 @@ async fn reconcile<A: Account>(
                 }
             },
         )),
-        (Ok(_), false) => Ok(()),
+        (Ok(_), false) => {
+            match credentials.as_ref().map(|known| (known.refused.as_ref(), known.last_success.as_ref())) {
+                Some((Some(refused), _)) => Err(Detail::stalled("CredentialsRefused", refused.as_str())),
+                Some((None, Some(_))) => {
+                    Ok("images can use this account, and the vendor accepts its credentials")
+                }
+                _ => Ok("images can use this account; its credentials have not been tried yet"),
+            }
+        }
         (Err(unusable), false) => Err(Detail::unusable(unusable, !youth.is_zero())),
     };
-    let old = account.status().cloned().unwrap_or_default();
-    let now = Timestamp::now();
     let generation = account.meta().generation.unwrap_or_default();
     let (ready, stalled, reason, message) = match &verdict {
-        Ok(()) => (true, false, "Usable", "images can use this account"),
+        Ok(message) => (true, false, "Usable", *message),
         Err(detail) => {
             (false, detail.outlook == Outlook::Stalled, detail.reason.as_str(), detail.message.as_str())
         }
@@ -132,17 +164,6 @@ async fn reconcile<A: Account>(
             status::condition(type_, value, reason, message, generation, &old.conditions, now)
         })
         .collect();
-    let credentials = opened.ok().and_then(|connection| {
-        let (namespace, name) = secret_key(account)?;
-        let (secret, resource_version) =
-            (format!("{namespace}/{name}"), connection.secret.resource_version.clone());
-        let unchanged = old
-            .credentials
-            .clone()
-            .filter(|old| old.secret == secret && old.resource_version == resource_version);
-        let since = Time(Timestamp::from_second(now.as_second()).unwrap_or(now));
-        Some(unchanged.unwrap_or(CredentialsStatus { secret, resource_version, since: Some(since) }))
-    });
     let new = AccountStatus {
         observed_generation: Some(generation),
         images: i64::try_from(users).ok(),

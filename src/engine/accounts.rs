@@ -9,6 +9,7 @@ use super::{
     metrics::AccountFacts,
     pace,
     secrets::{NamespaceLabels, SecretKey, Secrets},
+    standing::Credit,
     status::READY,
     telemetry::Telemetry,
 };
@@ -302,8 +303,7 @@ impl Accounts {
             if let Some(connection) = known().filter(|_| ending) {
                 return Ok(connection);
             }
-            let create = "create it, or correct spec.accountRef";
-            return Err(Unusable::new("AccountNotFound", format!("{key} does not exist; {create}")));
+            return Err(self.not_found(key, namespace).await);
         };
         if let Err(unusable) = self.serve(&*account) {
             return known().filter(|_| ending).ok_or(unusable);
@@ -322,6 +322,25 @@ impl Accounts {
             Err(unusable) if ending => known().ok_or(unusable),
             done => done,
         }
+    }
+
+    /// What to do about an account that does not exist. An account of the cluster is named only to those who may use it.
+    async fn not_found(&self, key: &AccountKey, namespace: &str) -> Unusable {
+        let mut english = format!("{key} does not exist; create it, or correct spec.accountRef");
+        let mut chinese = format!("{key} 不存在，请创建，或修改 spec.accountRef");
+        let shared = self.cluster.get(&ObjectRef::new(&key.name)).await.ok().flatten();
+        if let (AccountKind::CloudAccount, Some(shared)) = (key.kind, shared)
+            && self.serve(&*shared).is_ok()
+            && self.admit(&*shared, namespace).await.is_ok()
+        {
+            let kind = "spec.accountRef.kind: ClusterCloudAccount";
+            english += &format!(
+                " (there is a ClusterCloudAccount {0} that this namespace may use: set {kind})",
+                key.name
+            );
+            chinese += &format!("（本命名空间可以使用 ClusterCloudAccount {0}，请设置 {kind}）", key.name);
+        }
+        Unusable::new("AccountNotFound", format!("{english} / {chinese}"))
     }
 
     /// Whether images of `namespace` may use the account.
@@ -435,6 +454,7 @@ impl Accounts {
             secret: secret.credentials.clone(),
             http,
             limits: self.limits(&key, vendor),
+            credit: self.credit(&key),
             telemetry: self.telemetry.clone(),
             endpoints: self.endpoints.clone(),
         };
@@ -463,6 +483,15 @@ impl Accounts {
     pub async fn close(&self) {
         let all: Vec<_> = lock(&self.connections).drain().map(|(_, connection)| connection).collect();
         join_all(all.iter().map(|connection| connection.close())).await;
+    }
+
+    /// New credentials have not been tried yet. What the vendor thinks of them is the account's news.
+    fn credit(&self, key: &AccountKey) -> Arc<Credit> {
+        let (usage, key) = (self.usage.clone(), key.clone());
+        Arc::new(Credit::new(move || {
+            // Without receivers nobody shows it.
+            let _ = usage.send(key.clone());
+        }))
     }
 
     /// The limits stay over a new Secret, so that a rotation does not reset what the vendor counts.

@@ -8,6 +8,7 @@ use super::{
     pace,
     progress::{Handle, Observation},
     secrets::{SecretKey, SecretVersion},
+    standing::Standing,
 };
 use crate::account::AccountVendor;
 use futures::future::{BoxFuture, join_all};
@@ -96,6 +97,11 @@ impl Connection {
     /// What its calls are made with.
     pub fn material(&self) -> &Material {
         &self.material
+    }
+
+    /// What the vendor thinks of its credentials.
+    pub fn standing(&self) -> Standing {
+        self.material.credit.standing()
     }
 
     /// What paces its calls.

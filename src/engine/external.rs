@@ -5,6 +5,7 @@ use super::{
     journal::Permit,
     limits::{Limits, RatePermit},
     progress::{Comparison, Deletion, Handle, Lookalike, Observation, Product, Recovered},
+    standing::Credit,
     telemetry::{self, Telemetry},
 };
 use crate::{
@@ -41,6 +42,8 @@ pub struct Material {
     pub http: Http,
     /// What paces them.
     pub limits: Arc<Limits>,
+    /// What learns from their answers whether the credentials are accepted.
+    pub credit: Arc<Credit>,
     /// What counts them.
     pub telemetry: Telemetry,
     /// Which addresses besides the vendors' own may be called.
@@ -71,6 +74,7 @@ impl Material {
             answer
         };
         let answer = call.instrument(span.clone()).await;
+        self.credit.record(&answer);
         let request_id =
             answer.as_ref().map_or_else(CallError::request_id, |answer| answer.request_id.as_deref());
         telemetry::called(&span, request_id, answer.as_ref().err());
@@ -173,9 +177,6 @@ pub trait External:
     /// Whether the creating call answers when the thing is usable. Then the engine looks at once and writes the status
     /// once; allowed only where `recover` answers [`Recovered::Replay`], since a crash in between loses the answer.
     const IMMEDIATE: bool;
-
-    /// Whether its result has an image id that others can refer to.
-    const YIELDS_IMAGE: bool = true;
 
     /// Whether the vendor forgets what it has finished, so that a Ready object is not looked at again.
     const FORGETS: bool = false;

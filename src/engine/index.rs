@@ -34,9 +34,22 @@ pub struct Referent {
     pub ready: Option<String>,
 }
 
+/// Why a reference means no image id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unresolved {
+    /// The object is there, and its image is not yet.
+    NotReady(String),
+    /// There is no such object, which may still come.
+    Missing(String),
+    /// What there is can never be meant: a person has to change the reference.
+    Unfit(String),
+}
+
 /// Names an object whose image another one works on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
+    /// The field that takes the id itself, for messages.
+    pub instead: &'static str,
     /// Its kind, if the user gave one.
     pub kind: Option<String>,
     /// Its name, in the same namespace.
@@ -59,6 +72,8 @@ pub struct Index {
     /// What somebody waits for: only that is told, since telling means a look through all objects.
     awaited: Mutex<HashSet<Signal>>,
     signals: broadcast::Sender<Signal>,
+    /// Which kinds' image ids a kind's reference takes.
+    fitting: &'static [(&'static str, &'static str)],
 }
 
 #[derive(Debug, Default)]
@@ -79,16 +94,22 @@ impl Locks {
 
 impl Default for Index {
     fn default() -> Self {
+        Self::new(&[])
+    }
+}
+
+impl Index {
+    /// Without objects. `fitting`: pairs of a kind that refers and one whose image id it takes.
+    pub fn new(fitting: &'static [(&'static str, &'static str)]) -> Self {
         Self {
+            fitting,
             kinds: RwLock::default(),
             locks: Mutex::default(),
             awaited: Mutex::default(),
             signals: broadcast::channel(4096).0,
         }
     }
-}
 
-impl Index {
     /// Adds a kind, whose objects are not known yet.
     pub fn add(&self, kind_index: Box<dyn KindIndex>) -> KindId {
         let mut kinds = self.kinds.write().unwrap_or_else(PoisonError::into_inner);
@@ -153,33 +174,49 @@ impl Index {
         namespace: &str,
         reference: &Reference,
         asking: (&str, &str),
-    ) -> Result<String, String> {
-        let Reference { kind, name } = reference;
+    ) -> Result<String, Unresolved> {
+        let Reference { kind, name, instead } = reference;
+        let takes = |kind: &str| self.fitting.contains(&(asking.0, kind));
+        let taken: Vec<_> =
+            self.fitting.iter().filter(|(refers, _)| *refers == asking.0).map(|(_, kind)| *kind).collect();
+        if taken.is_empty() {
+            return Err(Unresolved::Unfit(format!(
+                "no kind of this version has an image id that {} can use; give {instead} instead of the reference",
+                asking.0
+            )));
+        }
         // First, so that what becomes Ready while we look is told.
         self.wait_for(Signal::Ready(namespace.into(), name.clone()));
         let wanted =
             |kind_index: &dyn KindIndex| kind.as_deref().is_none_or(|kind| kind_index.kind() == kind);
-        let found: Vec<_> = self
+        let (found, unfit): (Vec<_>, Vec<_>) = self
             .each(|kind_index| wanted(kind_index).then(|| kind_index.image(namespace, name)).flatten())
             .into_iter()
             .flatten()
             .filter(|referent| (referent.kind.as_str(), name.as_str()) != asking)
-            .collect();
+            .partition(|referent| takes(&referent.kind));
         let kind = kind.as_deref().unwrap_or("an image object");
         match found.as_slice() {
-            [] => Err(format!(
+            [] if !unfit.is_empty() => Err(Unresolved::Unfit(format!(
+                "{} {name} has no image id that {} can use, which takes that of {}; correct the reference, or give {instead} \
+                 instead",
+                unfit[0].kind,
+                asking.0,
+                taken.join(" or ")
+            ))),
+            [] => Err(Unresolved::Missing(format!(
                 "waits for {kind} named {name} in namespace {namespace}, which does not exist; create it, or correct the reference"
-            )),
+            ))),
             [Referent { ready: Some(id), .. }] => Ok(id.clone()),
             [Referent { kind, ready: None }] => {
-                Err(format!("waits until {kind} {name} is Ready and has an image id"))
+                Err(Unresolved::NotReady(format!("waits until {kind} {name} is Ready and has an image id")))
             }
             many => {
                 let kinds: Vec<_> = many.iter().map(|referent| referent.kind.as_str()).collect();
-                Err(format!(
+                Err(Unresolved::Unfit(format!(
                     "{name} is the name of several objects ({}); give the reference a kind",
                     kinds.join(", ")
-                ))
+                )))
             }
         }
     }
@@ -355,12 +392,37 @@ mod tests {
 
     #[test]
     fn an_object_does_not_mean_itself() {
-        let index = Index::default();
+        let index = Index::new(&[("Other", "Kind"), ("Kind", "Kind")]);
         index.add(Box::new(Empty));
-        let reference = Reference { kind: None, name: "base".into() };
+        let reference = reference(None);
         let other = index.resolve("ns", &reference, ("Other", "base")).unwrap_err();
-        assert!(other.contains("until Kind base is Ready"), "{other}");
+        assert!(
+            matches!(&other, Unresolved::NotReady(why) if why.contains("until Kind base is Ready")),
+            "{other:?}"
+        );
         let itself = index.resolve("ns", &reference, ("Kind", "base")).unwrap_err();
-        assert!(itself.contains("does not exist"), "{itself}");
+        assert!(matches!(&itself, Unresolved::Missing(why) if why.contains("does not exist")), "{itself:?}");
+    }
+
+    fn reference(kind: Option<&str>) -> Reference {
+        Reference { kind: kind.map(Into::into), name: "base".into(), instead: "forProvider.imageId" }
+    }
+
+    #[test]
+    fn a_reference_takes_only_kinds_whose_id_fits() {
+        for (fitting, says) in [
+            (&[][..], "no kind of this version has an image id that Other can use; give forProvider.imageId"),
+            (
+                &[("Other", "Image")],
+                "Kind base has no image id that Other can use, which takes that of Image",
+            ),
+        ] {
+            let index = Index::new(fitting);
+            index.add(Box::new(Empty));
+            for kind in [None, Some("Kind")] {
+                let unfit = index.resolve("ns", &reference(kind), ("Other", "name")).unwrap_err();
+                assert!(matches!(&unfit, Unresolved::Unfit(why) if why.starts_with(says)), "{unfit:?}");
+            }
+        }
     }
 }

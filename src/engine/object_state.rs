@@ -1,6 +1,7 @@
 //! The in-memory state of an object between two passes. Losing it costs a look, never a thing.
 
-use super::{pace, progress::Progress};
+use super::{accounts::AccountKey, pace, progress::Progress};
+use jiff::Timestamp;
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
@@ -16,6 +17,8 @@ pub struct ObjectState {
     pub wake: Option<Instant>,
     /// What was in force when `wake` was set.
     pub context: Context,
+    /// When it was last seen at the vendor.
+    pub last_seen: Option<Timestamp>,
     /// Since when the vendor seems not to have it.
     pub missing_since: Option<Instant>,
     /// Since when this process does not know what became of the creating call: the last one that it made itself, or
@@ -33,6 +36,10 @@ pub struct ObjectState {
     pub newest: Option<(u64, Instant)>,
     /// It has waited for all objects to be known.
     pub starting: bool,
+    /// The fingerprint of the status that the API server did not take, and was told of.
+    pub unstorable: Option<u64>,
+    /// The fingerprint of the status that is stored without what the API server did not take.
+    pub reduced: Option<u64>,
     /// The trouble that was shown last, so that an Event is not repeated.
     pub trouble: Option<String>,
 }
@@ -74,9 +81,9 @@ pub struct Context {
     pub asked: u64,
 }
 
-/// Of all objects, by uid.
+/// Of all objects, by uid; and which account each names.
 #[derive(Debug, Default)]
-pub struct ObjectStates(Mutex<HashMap<String, ObjectState>>);
+pub struct ObjectStates(Mutex<HashMap<String, ObjectState>>, Mutex<HashMap<String, AccountKey>>);
 
 impl ObjectStates {
     /// A copy; empty for an object not met before.
@@ -90,6 +97,18 @@ impl ObjectStates {
     /// Keeps it.
     pub fn put(&self, uid: &str, local: ObjectState) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), local);
+    }
+    /// Takes note of the account that an object names, or that it is gone; gives the one that it named before.
+    pub fn names(&self, uid: &str, account: Option<AccountKey>) -> Option<AccountKey> {
+        let mut named = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        match account {
+            Some(account) => named.insert(uid.to_owned(), account),
+            None => named.remove(uid),
+        }
+    }
+    /// Forgets which accounts objects named that went unseen.
+    pub fn retain_names(&self, is_there: impl Fn(&str) -> bool) {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| is_there(uid));
     }
     /// The object is gone.
     pub fn forget(&self, uid: &str) {

@@ -1,6 +1,6 @@
 //! Where one object stands, and what to do next. Pure: no clock, no network, no Kubernetes client.
 
-use crate::wire::{CallError, Class, Refusal};
+use crate::wire::{CallError, Class, Refusal, outcome::one_line};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -184,9 +184,57 @@ pub enum Comparison {
     /// It is.
     Same,
     /// It is not, in these fields, which the vendor can change.
-    Amendable(Vec<String>),
+    Amendable(Vec<Difference>),
     /// It is not, in these fields, which nobody can change.
-    Fixed(Vec<String>),
+    Fixed(Vec<Difference>),
+}
+
+/// A field in which what the vendor has is not what the spec asks for. Two are the same that are about the same field.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    /// Of `spec.forProvider`.
+    pub field: String,
+    /// What the vendor has, for people.
+    pub theirs: String,
+    /// What the spec asks for, for people.
+    pub ours: String,
+}
+
+impl Difference {
+    /// Values as people read them; long ones are cut.
+    pub fn new(field: &str, theirs: impl Into<Value>, ours: impl Into<Value>) -> Self {
+        let shown = |value: Value| match value {
+            Value::String(text) => format!("{:?}", one_line(&text, 80)),
+            Value::Null => "nothing".into(),
+            other => one_line(&other.to_string(), 80),
+        };
+        Self { field: field.into(), theirs: shown(theirs.into()), ours: shown(ours.into()) }
+    }
+}
+
+impl PartialEq for Difference {
+    fn eq(&self, other: &Self) -> bool {
+        self.field == other.field
+    }
+}
+impl Eq for Difference {}
+
+impl From<&str> for Difference {
+    fn from(field: &str) -> Self {
+        Self::new(field, Value::Null, Value::Null)
+    }
+}
+
+/// Their fields, for a sentence.
+pub fn fields(differences: &[Difference]) -> String {
+    differences.iter().map(|difference| &*difference.field).collect::<Vec<_>>().join(", ")
+}
+
+/// What changed from what to what, for a sentence.
+pub fn changes(differences: &[Difference]) -> String {
+    let changes =
+        differences.iter().map(|Difference { field, theirs, ours }| format!("{field}: {theirs} → {ours}"));
+    changes.collect::<Vec<_>>().join(", ")
 }
 
 /// Something at the vendor that may be why a creating call was refused.
@@ -205,6 +253,8 @@ pub struct Lookalike {
 pub enum Deletion {
     /// There is nothing left.
     Gone,
+    /// Nothing of it can be deleted; the sentence says what remains.
+    Remains(String),
     /// The vendor is at it; it is gone when an observation misses it.
     Underway,
     /// It cannot be deleted now; the sentence says what it waits for.
@@ -244,12 +294,13 @@ pub fn refused(
     }
     if let ([one], Class::Conflict) = (there, refusal.class) {
         let how = match &one.comparison {
-            Comparison::Fixed(fields) => format!("it differs in {}", fields.join(", ")),
+            Comparison::Fixed(differences) => format!("it differs in {}", fields(differences)),
             Comparison::Same | Comparison::Amendable(_) => {
                 format!("it is the same; set spec.import.id: {} to take it over", one.id)
             }
         };
-        let message = refusal.message.trim_end_matches('.');
+        // The advice is not to be cut off with the vendor's text.
+        let message = one_line(refusal.message.trim_end_matches('.'), 200);
         let message = format!("{message} ({} is there already; {how})", one.id);
         return Err(CallError::Refused(Refusal { message, ..refusal }));
     }

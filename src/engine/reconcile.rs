@@ -10,12 +10,12 @@ use super::{
     accounts::Accounts,
     connection::Connection,
     external::{External, Unusable},
-    index::KindId,
+    index::{KindId, Unresolved},
     journal::Journal,
     object_state::{Asked, Context, ObjectState, ObjectStates},
     pace,
     progress::{Answer, Comparison, Product, Progress, Step, Wish},
-    status::{self, Detail},
+    status::{self, Detail, Garbled},
     telemetry::Telemetry,
 };
 use crate::image::{
@@ -54,6 +54,23 @@ pub enum Error {
     /// The API server did not take or give something.
     #[error(transparent)]
     Kube(#[from] kube::Error),
+}
+
+impl Error {
+    /// Whether the API server will not take the write, however often it is tried: rights, a policy, or an older CRD.
+    fn is_refusal(&self) -> bool {
+        match self {
+            Self::Kube(kube::Error::Api(status)) => {
+                (400..500).contains(&status.code) && !matches!(status.code, 404 | 408..=410 | 429)
+            }
+            Self::Kube(_) => false,
+        }
+    }
+
+    /// Whether it is about what was written, and not about who writes.
+    fn is_invalid(&self) -> bool {
+        matches!(self, Self::Kube(kube::Error::Api(status)) if matches!(status.code, 400 | 413 | 422))
+    }
 }
 
 /// One pass over one object.
@@ -98,7 +115,11 @@ pub async fn reconcile<K: External>(
         }
         Err(error) => {
             pass.local.failures += 1;
-            tracing::warn!(kind = %K::kind(&()), name = %object.name_any(), %error, "the API server failed");
+            if error.is_refusal() {
+                pass.show_refusal(error).await;
+            } else {
+                tracing::warn!(kind = %K::kind(&()), namespace = %object.namespace().unwrap_or_default(), name = %object.name_any(), %error, "the API server failed");
+            }
             Some(pace::backoff(pass.local.failures, false))
         }
     };
@@ -141,9 +162,7 @@ struct Pass<'a, K: External> {
 
 impl<K: External> Pass<'_, K> {
     async fn run(&mut self) -> Result<Next, Error> {
-        let uid = self.uid();
-        let asked = may_be_asked(&self.object);
-        let progress = match status::progress(self.object.status(), asked, || K::token(&uid, 1)) {
+        let progress = match self.progress() {
             Ok(progress) => progress,
             Err(garbled) => {
                 let progress = Progress::New { attempt: 1, tried: None };
@@ -178,6 +197,10 @@ impl<K: External> Pass<'_, K> {
         if let Some(next) = self.not_yet(&progress, &wish) {
             return Ok(next);
         }
+        // Whoever looks must see that it goes before the vendor is asked for anything about that.
+        if wish.deleting && self.object.status().and_then(|status| status.phase) != Some(Phase::Deleting) {
+            self.show(&progress, progress.clone(), None, true, None).await?;
+        }
         if let Err(detail) = self.prepare(&client, &progress, &step) {
             // All objects have been read in a moment, which is not worth showing.
             if detail.reason == STARTING && !std::mem::replace(&mut self.local.starting, true) {
@@ -196,6 +219,11 @@ impl<K: External> Pass<'_, K> {
             Step::Delete(handle) => self.delete(&client, progress, handle).await,
             Step::Rest | Step::Suspended | Step::Release => Ok(Next::Change),
         }
+    }
+
+    fn progress(&self) -> Result<Progress, Garbled> {
+        let uid = self.uid();
+        status::progress(self.object.status(), may_be_asked(&self.object), || K::token(&uid, 1))
     }
 
     fn wish(&self, progress: &Progress) -> Result<Wish, Detail> {
@@ -272,7 +300,14 @@ impl<K: External> Pass<'_, K> {
         if let (true, Some(reference)) = (begins, self.object.reference()) {
             let asking = (&*K::kind(&()), &*self.object.name_any());
             let resolved = index.resolve(&self.object.namespace().unwrap_or_default(), &reference, asking);
-            self.resolved = Some(resolved.map_err(|why| Detail::waiting("ReferenceNotReady", why))?);
+            let is_young = !self.youth().is_zero();
+            self.resolved = Some(resolved.map_err(|unresolved| match unresolved {
+                Unresolved::NotReady(why) => Detail::waiting("ReferenceNotReady", why),
+                Unresolved::Missing(why) if is_young => Detail::waiting("ReferenceNotReady", why),
+                Unresolved::Missing(why) | Unresolved::Unfit(why) => {
+                    Detail::stalled("ReferenceNotReady", why)
+                }
+            })?);
         }
         if begins || matches!(step, Step::Recover(_)) {
             let checked = self.subject().check(client);

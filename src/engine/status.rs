@@ -2,11 +2,12 @@
 
 use super::{
     external::Unusable,
+    pace,
     progress::{Failure, Handle, Intent, Product, Progress},
 };
 use crate::{
     image::{ImageStatus, OUTCOME, Operation, OperationState, Phase, REQUESTED_AT},
-    wire::{CallError, Class},
+    wire::{CallError, Class, outcome::one_line},
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -89,6 +90,20 @@ impl Detail {
         make(unusable.reason.into(), unusable.message.clone())
     }
 
+    /// It was Ready, and looks at it fail now, which says nothing against it.
+    pub fn unseen(name: &str, last_seen: Option<Timestamp>, error: &CallError) -> Self {
+        let when = last_seen.map(|seen| format!(", {}", to_second(seen))).unwrap_or_default();
+        let message = format!(
+            "the vendor had {name}, as the spec says, when it was last seen{when}; looks at it fail now: {error}"
+        );
+        // The account says so too, and needs no thousand Events.
+        let event = match error.class() {
+            Some(Class::Credentials | Class::Throttled) => Telling::None,
+            _ => Telling::Warning,
+        };
+        Self::new("LookFailed", message, Outlook::Ready, event)
+    }
+
     fn new(reason: impl Into<String>, message: impl Into<String>, outlook: Outlook, event: Telling) -> Self {
         Self { reason: reason.into(), message: message.into(), outlook, event }
     }
@@ -127,6 +142,8 @@ pub struct Shown<'a> {
     pub settled: bool,
     /// The request that was answered last, if this writes an answer down.
     pub request_id: Option<&'a str>,
+    /// When the image was last seen at the vendor, if this process has seen it.
+    pub last_seen: Option<Timestamp>,
     /// The `requested-at` value that was honoured.
     pub handled_request: Option<&'a str>,
     /// The `outcome` value that was honoured or is outdated.
@@ -219,6 +236,7 @@ pub fn status(shown: &Shown<'_>, old: Option<&ImageStatus>, now: Timestamp) -> O
             .map(Into::into)
             .or_else(|| old.last_handled_reconcile_at.clone()),
         last_handled_outcome: shown.handled_outcome.map(Into::into),
+        last_seen_at: shown.last_seen.map(|seen| Time(to_second(seen))).or_else(|| old.last_seen_at.clone()),
         conditions: conditions(shown, &old.conditions, now),
         ..ImageStatus::default()
     };
@@ -418,21 +436,62 @@ fn unclear(action: &str, candidates: &[String]) -> String {
     )
 }
 
-/// Whether two statuses say the same: times of transition and request ids aside.
+/// Whether two statuses say the same: times of transition and of looks, and request ids aside.
 fn same(new: &ImageStatus, old: &ImageStatus) -> bool {
-    let plain = |status: &ImageStatus| {
-        let mut status = status.clone();
-        for condition in &mut status.conditions {
-            condition.message = without_request_ids(&condition.message);
-            condition.last_transition_time = Time(Timestamp::UNIX_EPOCH);
-        }
-        if let Some(operation) = &mut status.operation {
-            operation.request_id = None;
-            operation.message = operation.message.as_deref().map(without_request_ids);
-        }
-        status
-    };
     plain(new) == plain(old)
+}
+
+fn plain(status: &ImageStatus) -> ImageStatus {
+    let mut status = ImageStatus { last_seen_at: None, ..status.clone() };
+    for condition in &mut status.conditions {
+        condition.message = without_request_ids(&condition.message);
+        condition.last_transition_time = Time(Timestamp::UNIX_EPOCH);
+    }
+    if let Some(operation) = &mut status.operation {
+        operation.request_id = None;
+        operation.message = operation.message.as_deref().map(without_request_ids);
+    }
+    status
+}
+
+/// A number that is the same for statuses that say the same.
+pub fn fingerprint(status: &ImageStatus) -> u64 {
+    pace::seed(&serde_json::to_string(&plain(status)).unwrap_or_default())
+}
+
+/// A status that the API server does not take, without what the operator can do without: what the vendor reports, and the
+/// ends of long texts.
+pub fn reduced(status: &ImageStatus, why: &str) -> ImageStatus {
+    let mut less = ImageStatus { at_provider: None, artifact: None, progress: None, ..status.clone() };
+    for condition in &mut less.conditions {
+        let message = one_line(&condition.message, REDUCED);
+        condition.message =
+            format!("{message} (the rest of the status was not taken by the API server: {why})");
+    }
+    if let Some(operation) = &mut less.operation {
+        operation.message = operation.message.as_deref().map(|message| one_line(message, REDUCED));
+        operation.candidates.truncate(10);
+        operation.request_id = None;
+    }
+    less
+}
+
+/// How many characters are kept of a message in a status that was not taken.
+const REDUCED: usize = 1000;
+
+/// The stored status with conditions that say that it is not the true one.
+pub fn unstorable(old: &ImageStatus, generation: i64, why: &str, now: Timestamp) -> ImageStatus {
+    let message = format!(
+        "the API server does not take the operator's status: {why}; what stands here is from before. Upgrade the operator's \
+         CRDs if they are older than the operator; it is tried again"
+    );
+    let conditions = [(READY, false), (RECONCILING, false), (STALLED, true)]
+        .into_iter()
+        .map(|(type_, status)| {
+            condition(type_, status, "StatusRefused", &message, generation, &old.conditions, now)
+        })
+        .collect();
+    ImageStatus { conditions, ..old.clone() }
 }
 
 /// A message without its `[request id …]` parts: those differ at every try.
@@ -470,6 +529,7 @@ mod tests {
             generation: 1,
             settled: true,
             request_id: None,
+            last_seen: None,
             handled_request: None,
             handled_outcome: None,
         })
@@ -486,6 +546,7 @@ mod tests {
             (Detail::trouble("A", "m"), (false, true, false)),
             (Detail::stalled("A", "m"), (false, false, true)),
             (Detail::suspended("m"), (false, false, false)),
+            (Detail::unseen("i-1", None, &CallError::NotSent("m".into())), (true, false, false)),
         ] {
             let (ready, reconciling, stalled, ..) = verdict_of(&ready(), Some(&detail), "Make");
             assert_eq!((ready, reconciling, stalled), expected, "{detail:?}");

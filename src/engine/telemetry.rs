@@ -53,6 +53,8 @@ pub struct Transition<'a> {
     pub detail: Option<&'a Detail>,
     /// The creating call's name.
     pub action: &'static str,
+    /// The vendor's id of the request that is behind it.
+    pub request_id: Option<&'a str>,
 }
 
 impl Telemetry {
@@ -70,7 +72,7 @@ impl Telemetry {
 
     /// A transition that has been stored.
     pub async fn transition<K: Resource<DynamicType = ()>>(&self, object: &K, transition: &Transition<'_>) {
-        let Transition { from, to, trouble, detail, action } = *transition;
+        let Transition { from, to, trouble, detail, action, request_id } = *transition;
         let entered = name(from) != name(to);
         let new_trouble = detail.filter(|detail| Some(detail.reason.as_str()) != trouble);
         if !entered && new_trouble.is_none() {
@@ -86,8 +88,23 @@ impl Telemetry {
             self.metrics.ready(&kind, created.0);
         }
         let id = to.handle().map(super::progress::Handle::id).unwrap_or_default();
-        let message = detail.map(|detail| detail.message.as_str()).unwrap_or_default();
-        info!(%kind, %namespace, name = %name_, from = name(from), to = name(to), reason, id, message, "transition");
+        let (reason, message) = match (detail, to) {
+            (Some(detail), _) => (reason, detail.message.as_str()),
+            (None, Progress::Failed { failure, .. }) => (failure.reason.as_str(), failure.message.as_str()),
+            (None, _) => (reason, ""),
+        };
+        let request_id = request_id.unwrap_or_default();
+        let is_trouble = match detail {
+            Some(detail) => detail.event == Telling::Warning,
+            None => {
+                matches!(to, Progress::Failed { .. } | Progress::Unclear { .. } | Progress::Missing { .. })
+            }
+        };
+        if is_trouble {
+            warn!(%kind, %namespace, name = %name_, from = name(from), to = name(to), reason, id, message, request_id, "transition");
+        } else {
+            info!(%kind, %namespace, name = %name_, from = name(from), to = name(to), reason, id, message, request_id, "transition");
+        }
         let event = match (new_trouble, to) {
             (Some(detail), _) => match detail.event {
                 Telling::None => None,
@@ -117,6 +134,18 @@ impl Telemetry {
         if let Some((type_, reason, note)) = event {
             self.event(object, action, type_, reason, note).await;
         }
+    }
+
+    /// Somebody else changed what is at the vendor, and it was set right.
+    pub async fn drift<K: Resource<DynamicType = ()>>(&self, object: &K, note: String) {
+        info!(kind = %K::kind(&()), namespace = %object.namespace().unwrap_or_default(), name = %object.name_any(), note, "set right");
+        self.event(object, "Update", EventType::Normal, "DriftCorrected".into(), note).await;
+    }
+
+    /// The API server does not take an object's status.
+    pub async fn unstorable<K: Resource<DynamicType = ()>>(&self, object: &K, note: String) {
+        warn!(kind = %K::kind(&()), namespace = %object.namespace().unwrap_or_default(), name = %object.name_any(), note, "a status was refused");
+        self.event(object, "Write", EventType::Warning, "StatusRefused".into(), note).await;
     }
 
     /// A thing that is deleted at the vendor, or let go.

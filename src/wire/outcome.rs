@@ -46,17 +46,30 @@ pub struct Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { action, status, code, message, request_id, hint, .. } = self;
-        write!(out, "{action} was refused with {code} (HTTP {status})")?;
-        if !message.is_empty() {
-            write!(out, ": {}", message.trim_end_matches('.'))?;
-        }
-        if !hint.is_empty() {
-            write!(out, ". {hint}")?;
+        let message = one_line(message.trim().trim_end_matches('.'), VENDORS_TEXT);
+        let said = if message.is_empty() { String::new() } else { format!(": {message}") };
+        // What to do comes first: tables and tools cut the end.
+        if hint.is_empty() {
+            write!(out, "{action} was refused with {code} (HTTP {status}){said}")?;
+        } else {
+            write!(out, "{hint} ({action} was refused with {code}, HTTP {status}{said})")?;
         }
         if !request_id.is_empty() {
             write!(out, " [request id {request_id}]")?;
         }
         Ok(())
+    }
+}
+
+/// How many characters of the vendor's text are shown.
+const VENDORS_TEXT: usize = 400;
+
+/// Text on one line and, with an ellipsis, not longer than so many characters.
+pub fn one_line(text: &str, most: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(most) {
+        Some(_) => line.chars().take(most.saturating_sub(1)).chain(['…']).collect(),
+        None => line,
     }
 }
 
@@ -141,5 +154,37 @@ impl CallError {
             Self::Refused(refusal) => Some(refusal.class),
             Self::NotSent(_) | Self::Unknown(_) | Self::Undecidable(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_do_comes_first_and_the_vendors_text_is_one_short_line() {
+        let mut refusal = Refusal {
+            action: "CreateImageComponent".into(),
+            status: 400,
+            code: "SignatureDoesNotMatch".into(),
+            message: format!("The signature does not match:\n{}", "GET\n/\nabc\n\n".repeat(100)),
+            request_id: "R-1".into(),
+            class: Class::Credentials,
+            hint: "Correct the Secret / 请修改 Secret",
+            retry_after: None,
+        };
+        let said = refusal.to_string();
+        assert!(
+            said.starts_with("Correct the Secret / 请修改 Secret (CreateImageComponent was refused with "),
+            "{said}"
+        );
+        assert!(said.ends_with("…) [request id R-1]"), "{said}");
+        assert!(!said.contains('\n') && said.chars().count() < 600, "{said}");
+        refusal.message = "Why.".into();
+        refusal.hint = "";
+        assert_eq!(
+            refusal.to_string(),
+            "CreateImageComponent was refused with SignatureDoesNotMatch (HTTP 400): Why [request id R-1]"
+        );
     }
 }

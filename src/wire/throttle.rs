@@ -72,7 +72,7 @@ mod tests {
         let foreign = of(None);
         assert_eq!(
             foreign.to_string(),
-            format!("Make was refused with TooManyRequests (HTTP 429): slow down. {HINT} [request id R-1]")
+            format!("{HINT} (Make was refused with TooManyRequests, HTTP 429: slow down) [request id R-1]")
         );
         assert_eq!((foreign.class, foreign.retry_after), (Class::Throttled, Some(Duration::from_secs(7))));
 

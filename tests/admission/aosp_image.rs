@@ -154,13 +154,25 @@ async fn what_is_asked_for_cannot_be_changed() {
         ("imageTosInfo", json!({ "imageTosInfo": { "bucket": "other" } })),
         ("productId", json!({ "productId": "1749281594201" })),
     ] {
-        assert_refused(change(value).await, &[("<nil>", &sentence(field))], field);
+        assert_refused(
+            change(value).await,
+            &[(&*format!("spec.forProvider.{field}"), &sentence(field))],
+            field,
+        );
     }
     let mut by_url = by_url()["spec"]["forProvider"].clone();
     by_url["imageTosInfo"] = Value::Null;
     let by_url = change(by_url).await;
     let [format, tos, url] = ["imageFileFormat", "imageTosInfo", "imageUrlInfo"].map(sentence);
-    assert_refused(by_url, &[("<nil>", &format), ("<nil>", &tos), ("<nil>", &url)], "another format");
+    assert_refused(
+        by_url,
+        &[
+            ("spec.forProvider.imageFileFormat", &format),
+            ("spec.forProvider.imageTosInfo", &tos),
+            ("spec.forProvider.imageUrlInfo", &url),
+        ],
+        "another format",
+    );
     for open in
         [json!({ "imageName": "other" }), json!({ "imageAnnotation": "other" }), json!({ "imageName": null })]
     {

@@ -109,7 +109,7 @@ async fn nothing_can_be_changed_while_the_vendor_has_it() {
             if is_open {
                 assert_accepted(answer, field);
             } else {
-                assert_refused(answer, &[("<nil>", &sentence)], field);
+                assert_refused(answer, &[(&*format!("spec.forProvider.{field}"), &sentence)], field);
             }
         }
     }

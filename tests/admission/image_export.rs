@@ -90,7 +90,12 @@ async fn what_is_asked_for_cannot_be_changed() {
                 )
             });
             let sentences: Vec<_> = sentences.collect();
-            let expected: Vec<_> = sentences.iter().map(|sentence| ("<nil>", sentence.as_str())).collect();
+            let paths: Vec<_> = fields.iter().map(|field| format!("spec.forProvider.{field}")).collect();
+            let expected: Vec<_> = paths
+                .iter()
+                .zip(&sentences)
+                .map(|(path, sentence)| (path.as_str(), sentence.as_str()))
+                .collect();
             if is_open {
                 assert_accepted(answer, &change.to_string());
             } else {

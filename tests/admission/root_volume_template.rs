@@ -196,7 +196,11 @@ async fn what_can_be_changed() {
         let sentence = format!(
             "forProvider.{field} cannot be changed once it is asked for: the vendor has no call for it; make a new object"
         );
-        assert_refused(patch(&world, &object, &change(field, value)).await, &[("<nil>", &sentence)], field);
+        assert_refused(
+            patch(&world, &object, &change(field, value)).await,
+            &[(&*format!("spec.forProvider.{field}"), &sentence)],
+            field,
+        );
     }
     for (field, value) in [
         ("name", json!("other")),

@@ -29,6 +29,9 @@ const OTHERS: &[&str] = &[
     "Delete",
     "Observe",
     "Unreadable",
+    "Update",
+    "Write",
+    "DriftCorrected",
     // Types
     "Telemetry",
     "Connection",

@@ -39,7 +39,7 @@ async fn each_missing_thing_is_named_and_waited_for() {
     let mut world = World::empty("missing").await;
     world.start_operator().await;
     world.create(component("image", json!({}))).await;
-    waits(&world, "image", "AccountNotFound", &["CloudAccount missing/default", "create it"]).await;
+    waits(&world, "image", "AccountNotFound", &["CloudAccount missing/default", "create it", "请创建"]).await;
 
     world.create(account("default", world.endpoint())).await;
     waits(&world, "image", "SecretNotFound", &["Secret missing/aliyun", "create it"]).await;
@@ -78,8 +78,15 @@ async fn an_endpoint_that_is_not_allowed_is_refused() {
 #[tokio::test]
 async fn a_rotated_secret_works_at_once() {
     let world = World::new("rotated").await;
-    world.create(component("before", json!({}))).await;
+    let message = world.until_condition(ACCOUNT, "default", "Ready", "True", "Usable").await;
+    assert!(message.contains("not been tried yet"), "{message}");
+    world.create(component("before", json!({ "resyncInterval": "1m" }))).await;
     world.until_ready(KIND, "before").await;
+    let accepted = |account: &Value| {
+        condition(account, "Ready")["message"].as_str().is_some_and(|message| message.contains("accepts"))
+            && account["status"]["credentials"]["lastSuccess"].is_string()
+    };
+    world.until(ACCOUNT, "default", "its credentials are accepted", accepted).await;
     let status = world.get(ACCOUNT, "default").await.expect("it is there")["status"].clone();
     let version = status["credentials"]["resourceVersion"].clone();
 
@@ -92,6 +99,18 @@ async fn a_rotated_secret_works_at_once() {
     let waiting = world.get(KIND, "waiting").await.expect("it is there");
     assert_eq!(condition(&waiting, "Stalled")["status"], "True", "a person has to act");
 
+    // The account says so, until a call succeeds.
+    let message = world.until_condition(ACCOUNT, "default", "Stalled", "True", "CredentialsRefused").await;
+    assert!(message.contains("InvalidAccessKeyId") && message.contains("[request id "), "{message}");
+    let account = world.get(ACCOUNT, "default").await.expect("it is there");
+    assert_eq!(condition(&account, "Ready")["status"], "False");
+    assert!(account["status"]["credentials"]["lastSuccess"].is_string(), "{account:#}");
+    // And so does what is there already, which stays Ready.
+    let message = world.until_condition(KIND, "before", "Ready", "True", "LookFailed").await;
+    let before = world.get(KIND, "before").await.expect("it is there");
+    let seen = before["status"]["lastSeenAt"].as_str().expect("a time");
+    assert!(message.contains(seen) && message.contains("InvalidAccessKeyId"), "{message}");
+
     let rotated = json!({ "stringData": { "accessKeyId": "rotated", "accessKeySecret": "other-secret" } });
     world.patch("Secret", "aliyun", rotated).await;
     at_once(world.until_ready(KIND, "waiting")).await;
@@ -101,6 +120,7 @@ async fn a_rotated_secret_works_at_once() {
     .await;
     let before = world.get(KIND, "before").await.expect("it is there");
     assert_eq!(condition(&before, "Ready")["status"], "True", "nothing was wrong with it");
+    world.until(ACCOUNT, "default", "its credentials are accepted", accepted).await;
     let keys: Vec<_> = world.vendor.ledger().calls.into_iter().filter_map(|call| call.access_key).collect();
     assert_eq!(keys.last().map(String::as_str), Some("rotated"));
 }

@@ -215,6 +215,7 @@ async fn a_failed_export_says_what_to_check_and_tries_again_when_asked() {
     }
     until_quiet(&world).await;
     assert_eq!(world.effects(CREATE), 1, "nothing is tried again by itself");
+    assert!(message.contains("失败"), "{message}");
 
     world.request(KIND, "base", "again").await;
     let runs = |object: &Value| {

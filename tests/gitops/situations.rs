@@ -80,6 +80,7 @@ impl Situation {
 
     fn status(&self, progress: &Progress, object: &Value) -> ImageStatus {
         let shown = Shown {
+            last_seen: None,
             progress,
             detail: self.detail.as_ref(),
             action: "CreateImage",

@@ -35,6 +35,9 @@ use vendor_simulator::{ClockChange, Simulator};
 /// How long a test waits for what must happen before it fails; much longer than it takes.
 pub const PATIENCE: Duration = Duration::from_secs(240);
 
+/// As if the vendors took these for images of ECS, which no kind of ours makes.
+const FITTING: &[(&str, &str)] = &[("ImageExport", "AospImage"), ("BatchComputeImage", "ImageComponent")];
+
 /// How often a condition that nobody tells of is looked at.
 const GLANCE: Duration = Duration::from_millis(50);
 
@@ -50,6 +53,8 @@ pub struct World {
     pub beat: Duration,
     /// Which kinds the next operator that is started within the test looks after.
     pub kinds: &'static [&'static dyn Kind],
+    /// Which kinds' image ids the references of which kinds take, for the next operator that is started within the test.
+    pub fitting: &'static [(&'static str, &'static str)],
     /// As whom the next operator that is started within the test acts; `None`: as one who may do everything.
     pub operator_user: Option<String>,
     operator: Option<Operator>,
@@ -83,6 +88,7 @@ impl World {
             vendor,
             beat: self.beat,
             kinds: self.kinds,
+            fitting: self.fitting,
             operator_user: None,
             operator: None,
         }
@@ -111,6 +117,7 @@ impl World {
             vendor,
             beat: pace::BEAT,
             kinds: KINDS,
+            fitting: FITTING,
             operator_user: None,
             operator: None,
         };
@@ -140,6 +147,7 @@ impl World {
             &all(self.endpoints(), endpoints),
             self.beat,
             self.kinds,
+            self.fitting,
         ));
     }
 
@@ -148,7 +156,8 @@ impl World {
         assert!(self.operator.is_none(), "one operator for each world");
         let (client, proxy) = plane::client_behind_a_proxy(&self.operator_name()).await;
         let namespaces = vec![self.namespace.clone()];
-        self.operator = Some(Operator::start(client, namespaces, &self.endpoints(), self.beat, self.kinds));
+        self.operator =
+            Some(Operator::start(client, namespaces, &self.endpoints(), self.beat, self.kinds, self.fitting));
         proxy
     }
 
@@ -210,6 +219,69 @@ impl World {
     /// How many things the vendors made, changed or deleted for the action.
     pub fn effects(&self, action: &str) -> usize {
         self.vendor.ledger().effects_of(action).count()
+    }
+
+    /// Waits until the API server lets `user` change an object's annotations, or does not any more.
+    pub async fn until_may_patch(&self, user: &str, kind: &str, name: &str, may: bool) {
+        let client = plane::client(&format!("test/{}", self.namespace), Some(user)).await;
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("cloudimages.dev", "v1alpha1", kind));
+        let api = Api::<DynamicObject>::namespaced_with(client, &self.namespace, &resource);
+        let params = PatchParams { dry_run: true, ..PatchParams::default() };
+        let patch = Patch::Merge(json!({ "metadata": { "annotations": { "tried": "yes" } } }));
+        let end = Instant::now() + PATIENCE;
+        while api.patch(name, &params, &patch).await.is_ok() != may {
+            assert!(Instant::now() < end, "in vain waited for the rights of {user}");
+            sleep(GLANCE).await;
+        }
+    }
+
+    /// Has the API server refuse every status of this namespace's `resource` for which the CEL rule does not hold, with 422,
+    /// and waits until it does so to one of `kind`. Another rule of the same name takes its place.
+    pub async fn refuse_statuses(&self, resource: &str, rule: &str) {
+        let name = format!("{}-statuses", self.namespace);
+        let policy = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingAdmissionPolicy",
+            "metadata": { "name": name },
+            "spec": {
+                "failurePolicy": "Fail",
+                "matchConstraints": {
+                    "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": self.namespace } },
+                    "resourceRules": [{
+                        "apiGroups": ["cloudimages.dev"], "apiVersions": ["*"], "operations": ["UPDATE"],
+                        "resources": [format!("{resource}/status")],
+                    }],
+                },
+                "validations": [{ "expression": rule, "message": "the test's policy" }],
+            },
+        });
+        let binding = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": { "name": name },
+            "spec": { "policyName": name, "validationActions": ["Deny"] },
+        });
+        self.create(policy).await;
+        self.create(binding).await;
+    }
+
+    /// Ends [`World::refuse_statuses`].
+    pub async fn accept_statuses(&self) {
+        let name = format!("{}-statuses", self.namespace);
+        for kind in ["ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy"] {
+            self.delete(kind, &name).await;
+        }
+    }
+
+    /// Waits until the API server takes a status, which is not stored, or does not any more.
+    pub async fn until_takes_status(&self, kind: &str, name: &str, status: Value, takes: bool) {
+        let params = PatchParams { dry_run: true, ..PatchParams::default() };
+        let patch = Patch::Merge(json!({ "status": status }));
+        let end = Instant::now() + PATIENCE;
+        while self.api(kind).patch_status(name, &params, &patch).await.is_ok() != takes {
+            assert!(Instant::now() < end, "in vain waited for the policy");
+            sleep(GLANCE).await;
+        }
     }
 
     /// Waits for something that is not an object of the API server's.
@@ -419,6 +491,9 @@ impl World {
             }
             "GitRepository" => ("source.toolkit.fluxcd.io", "v1"),
             "Kustomization" => ("kustomize.toolkit.fluxcd.io", "v1"),
+            "ValidatingAdmissionPolicy" | "ValidatingAdmissionPolicyBinding" => {
+                ("admissionregistration.k8s.io", "v1")
+            }
             _ => ("cloudimages.dev", "v1alpha1"),
         };
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
@@ -427,7 +502,9 @@ impl World {
             | "CustomResourceDefinition"
             | "ClusterCloudAccount"
             | "ClusterRole"
-            | "ClusterRoleBinding" => Api::all_with(self.client.clone(), &resource),
+            | "ClusterRoleBinding"
+            | "ValidatingAdmissionPolicy"
+            | "ValidatingAdmissionPolicyBinding" => Api::all_with(self.client.clone(), &resource),
             _ => Api::namespaced_with(self.client.clone(), namespace, &resource),
         }
     }

@@ -38,6 +38,7 @@ impl Operator {
         endpoints: &[String],
         beat: Duration,
         kinds: &'static [&'static dyn Kind],
+        fitting: &'static [(&'static str, &'static str)],
     ) -> Self {
         let options = Options {
             namespaces,
@@ -49,6 +50,7 @@ impl Operator {
             allow_endpoints: endpoints.to_vec(),
             beat,
             kinds,
+            fitting,
         };
         let stop = CancellationToken::new();
         let running = run::run_with(client, options, stop.clone());

@@ -42,6 +42,7 @@ pub fn material(endpoint: &str, keys: &[(&str, &str)], http: Http) -> Material {
         secret: Arc::new(Credentials { source: "test/keys".into(), keys }),
         http,
         limits: Arc::new(Limits::new(&[], vec![])),
+        credit: Arc::default(),
         telemetry: Telemetry::new(kubernetes(nobody), Events::None, Arc::default()),
         endpoints: Arc::new(Endpoints::new(&[endpoint.into()]).expect("an address")),
     }

@@ -179,6 +179,7 @@ impl<K: External> Pass<'_, K> {
         if let (true, Progress::Building { handle, .. }) = (K::IMMEDIATE, &to)
             && let Some(product) = self.look_at_once(client, handle).await
         {
+            self.local.last_seen = Some(Timestamp::now());
             to = to.observed(Observation::Ready(product));
         }
         let (detail, wait) = match &answer {
@@ -214,9 +215,10 @@ impl<K: External> Pass<'_, K> {
     ) -> Result<Next, Error> {
         let next = match &to {
             Progress::New { .. } => Next::In(pace::backoff(self.local.failures, false)),
+            // What was asked for since then is not dealt with.
+            _ if asked != self.asked => Next::In(Duration::ZERO),
             to => self.after(to),
         };
-        // What was asked for since then is not dealt with.
         self.conclude(from, to, None, asked == self.asked, None).await?;
         self.local.unwritten = None;
         Ok(next)

@@ -17,7 +17,7 @@ impl<K: External> Pass<'_, K> {
         attempt: u32,
     ) -> Result<Next, Error> {
         match self.subject().delete(client, handle).await {
-            Ok(Deletion::Gone) => self.submit(client, from, attempt, false).await,
+            Ok(Deletion::Gone | Deletion::Remains(_)) => self.submit(client, from, attempt, false).await,
             Ok(Deletion::Underway) => Ok(Next::In(self.to_beat())),
             Ok(Deletion::Waiting(why)) => {
                 self.show(&from, from.clone(), Some(Detail::waiting("DeletionWaits", why)), false, None)
@@ -36,7 +36,7 @@ impl<K: External> Pass<'_, K> {
     ) -> Result<Next, Error> {
         if self.local.deleting {
             match self.look(client, &handle).await {
-                Ok(Observation::Missing) => return self.deleted(&handle).await,
+                Ok(Observation::Missing) => return self.deleted(&from, gone(&handle)).await,
                 Ok(_) => {}
                 Err(error) => return self.trouble(&from, &error).await,
             }
@@ -53,7 +53,8 @@ impl<K: External> Pass<'_, K> {
             }
         }
         match self.subject().delete(client, &handle).await {
-            Ok(Deletion::Gone) => self.deleted(&handle).await,
+            Ok(Deletion::Gone) => self.deleted(&from, gone(&handle)).await,
+            Ok(Deletion::Remains(what)) => self.deleted(&from, what).await,
             Ok(Deletion::Underway) => {
                 self.local.deleting = true;
                 self.show(&from, from.clone(), None, true, None).await?;
@@ -69,12 +70,25 @@ impl<K: External> Pass<'_, K> {
         }
     }
 
-    pub(super) async fn deleted(&mut self, handle: &Handle) -> Result<Next, Error> {
-        self.world.journal.release(&self.object).await?;
-        self.world
-            .telemetry
-            .released(&self.object, "Delete", format!("{} is deleted at the vendor", handle.id()))
-            .await;
-        Ok(Next::Forget)
+    /// The vendor has nothing of it any more that could be deleted.
+    pub(super) async fn deleted(&mut self, from: &Progress, note: String) -> Result<Next, Error> {
+        let released = self.world.journal.release(&self.object).await.map_err(Error::from);
+        let Some(error) = released.as_ref().err().filter(|error| error.is_refusal()) else {
+            released?;
+            self.world.telemetry.released(&self.object, "Delete", note).await;
+            return Ok(Next::Forget);
+        };
+        // What is done is written down, or the vendor would be asked to delete at each try.
+        let detail = Self::write_refused(error);
+        let attempt = from.intent().map_or(1, |intent| intent.attempt + 1);
+        let to = Progress::New { attempt, tried: from.intent().cloned() };
+        self.show(from, to, Some(detail), true, None).await?;
+        self.world.telemetry.released(&self.object, "Delete", note).await;
+        self.local.failures += 1;
+        Ok(Next::In(pace::backoff(self.local.failures, false)))
     }
+}
+
+fn gone(handle: &Handle) -> String {
+    format!("{} is deleted at the vendor", handle.id())
 }

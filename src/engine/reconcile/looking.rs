@@ -5,12 +5,13 @@ use crate::{
     engine::{
         external::External,
         pace,
-        progress::{Comparison, Handle, Intent, Observation, Product, Progress, Wish},
+        progress::{self, Comparison, Difference, Handle, Intent, Observation, Product, Progress, Wish},
         status::Detail,
     },
     wire::{CallError, Refusal},
 };
 use jiff::Timestamp;
+use kube::ResourceExt;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -82,6 +83,9 @@ impl<K: External> Pass<'_, K> {
             }
         }
         self.local.missing_since = None;
+        if matches!(seen, Observation::Ready(_)) {
+            self.local.last_seen = Some(Timestamp::now());
+        }
         let mut detail = match &seen {
             Observation::Building { note: Some(note), .. } => Some(Detail::waiting("Building", note)),
             _ => None,
@@ -99,24 +103,27 @@ impl<K: External> Pass<'_, K> {
                 Comparison::Same => self.local.amended = 0,
                 Comparison::Fixed(fields) => {
                     let message = format!(
-                        "the vendor's {} differs from the spec in {}, which cannot be changed there; correct the spec, or make a new object",
+                        "the vendor's {} differs from the spec in {}, which cannot be changed there; correct the spec, or make a new object / 厂商侧的镜像与 spec 不一致（{}），且厂商不支持修改，请修改 spec，或新建对象",
                         product.image_id.as_deref().unwrap_or("image"),
-                        fields.join(", ")
+                        progress::fields(&fields),
+                        progress::fields(&fields)
                     );
                     detail = Some(Detail::stalled("SpecDiffers", message));
                 }
                 Comparison::Amendable(fields) if self.local.amended >= pace::AMENDMENTS => {
                     let message = format!(
                         "{} was set at the vendor {} times and does not stay: somebody else sets it too, or the vendor does not keep all of it",
-                        fields.join(", "),
+                        progress::fields(&fields),
                         self.local.amended
                     );
                     detail = Some(Detail::stalled("NotConverging", message));
                 }
-                Comparison::Amendable(_) => match self.amend(client, &from, &to, product.clone()).await? {
-                    Ok(amended) => to = amended,
-                    Err(next) => return Ok(next),
-                },
+                Comparison::Amendable(fields) => {
+                    match self.amend(client, &from, &to, product.clone(), &fields, !wish.changed).await? {
+                        Ok(amended) => to = amended,
+                        Err(next) => return Ok(next),
+                    }
+                }
             }
         }
         self.local.failures = 0;
@@ -166,9 +173,20 @@ impl<K: External> Pass<'_, K> {
         from: &Progress,
         to: &Progress,
         product: Product,
+        differences: &[Difference],
+        is_drift: bool,
     ) -> Result<Result<Progress, Next>, Error> {
         if let Err(error) = self.subject().amend(client, &product).await {
             return self.trouble_about(from, to.clone(), &error).await.map(Err);
+        }
+        let name = product.image_id.as_deref().unwrap_or("the image");
+        let changes = progress::changes(differences);
+        // That a change of the spec arrives is no news; that somebody else changed the image is.
+        if is_drift {
+            let note = format!("{name} differed from the spec, and was set right: {changes}");
+            self.world.telemetry.drift(&self.object, note).await;
+        } else {
+            tracing::info!(kind = %K::kind(&()), namespace = %self.object.namespace().unwrap_or_default(), name = %self.object.name_any(), changes, "changed at the vendor");
         }
         self.local.amended += 1;
         let Some(handle) = to.handle() else { return Ok(Err(Next::Change)) };
@@ -178,6 +196,7 @@ impl<K: External> Pass<'_, K> {
                 if self.subject().compare(client, &product) == Comparison::Same =>
             {
                 self.local.amended = 0;
+                self.local.last_seen = Some(Timestamp::now());
                 Ok(Ok(to.clone().observed(Observation::Ready(product))))
             }
             Ok(_) => {

@@ -9,12 +9,21 @@ use crate::{
         status::{self, Detail, Shown},
         telemetry::Transition,
     },
-    image::{OUTCOME, REQUESTED_AT},
-    wire::{CallError, Class},
+    image::{ImageStatus, OUTCOME, REQUESTED_AT},
+    wire::{CallError, Class, outcome::one_line},
 };
 use jiff::Timestamp;
 use kube::ResourceExt;
 use std::time::Duration;
+
+/// What must not have changed for a write to go through.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Guard {
+    /// Anything.
+    Version,
+    /// Which object it is.
+    Uid,
+}
 
 impl<K: External> Pass<'_, K> {
     /// A call failed; nothing moved.
@@ -40,15 +49,23 @@ impl<K: External> Pass<'_, K> {
         let passing = self.local.failures < 3
             && (error.class().is_none()
                 || matches!(error.class(), Some(Class::Throttled | Class::Unavailable)));
-        if at_rest || passing {
-            // That a periodic look failed says nothing against the image, and a hiccup is not worth two writes.
-            tracing::warn!(kind = %K::kind(&()), name = %self.object.name_any(), %error, "a look at the vendor failed");
+        if passing {
+            // A hiccup is not worth two writes.
+            tracing::warn!(kind = %K::kind(&()), namespace = %self.object.namespace().unwrap_or_default(), name = %self.object.name_any(), %error, "a look at the vendor failed");
+        } else if let (true, Progress::Ready { handle, product, .. }) = (at_rest, &to) {
+            let last_seen = self.local.last_seen.or_else(|| self.stored_last_seen());
+            let detail = Detail::unseen(product.name(handle), last_seen, error);
+            self.show(from, to, Some(detail), false, None).await?;
         } else {
             // Only what the spec itself is to blame for has been dealt with.
             let settled = error.class().is_some_and(Class::is_final);
             self.show(from, to, Some(Detail::from(error)), settled, None).await?;
         }
         Ok(Next::In(wait))
+    }
+
+    fn stored_last_seen(&self) -> Option<Timestamp> {
+        self.object.status()?.last_seen_at.as_ref().map(|time| time.0)
     }
 
     pub(super) async fn wait_slowly(&mut self, at: &Progress, detail: Detail) -> Result<Next, Error> {
@@ -88,10 +105,73 @@ impl<K: External> Pass<'_, K> {
     ) -> Result<(), Error> {
         let shown = self.shown(&to, detail.as_ref(), settled, request_id);
         if let Some(status) = status::status(&shown, self.object.status(), Timestamp::now()) {
-            self.object = self.world.journal.advance(&self.object, &status).await?;
+            self.store(&status, Guard::Version).await?;
         }
         self.tell(from, &to, detail).await;
         Ok(())
+    }
+
+    /// Writes a status. One that the API server does not take, since its CRD is another or the status too big, is written
+    /// without what can be done without; at least the conditions say so.
+    async fn store(&mut self, status: &ImageStatus, guard: Guard) -> Result<(), Error> {
+        let whole = status::fingerprint(status);
+        // What it did not take a moment ago it does not take now, and the rest is there.
+        if self.local.reduced == Some(whole) {
+            return Ok(());
+        }
+        let refusal = match self.write(status, guard).await {
+            Err(error) if error.is_invalid() => error,
+            done => {
+                self.local.reduced = None;
+                return done;
+            }
+        };
+        let why = one_line(&refusal.to_string(), 1000);
+        if self.local.unstorable.replace(whole) != Some(whole) {
+            let note = format!(
+                "the API server does not take the status: {why}; upgrade the operator's CRDs if they are older"
+            );
+            self.world.telemetry.unstorable(&self.object, note).await;
+        }
+        if self.write(&status::reduced(status, &why), guard).await.is_ok() {
+            self.local.reduced = Some(whole);
+            return Ok(());
+        }
+        let old = self.object.status().cloned().unwrap_or_default();
+        self.write(&status::unstorable(&old, self.generation(), &why, Timestamp::now()), guard).await?;
+        Err(refusal)
+    }
+
+    async fn write(&mut self, status: &ImageStatus, guard: Guard) -> Result<(), Error> {
+        let journal = &self.world.journal;
+        self.object = match guard {
+            Guard::Version => journal.advance(&self.object, status).await?,
+            Guard::Uid => journal.conclude(&self.object, status).await?,
+        };
+        Ok(())
+    }
+
+    /// The API server does not let the operator write the object: rights, or a policy.
+    pub(super) fn write_refused(error: &Error) -> Detail {
+        let message = format!(
+            "the API server does not let the operator write this object: {}. Give the operator the right to patch {}, or change \
+             the policy that the message names; it is tried again",
+            one_line(error.to_string().trim_end_matches('.'), 1000),
+            K::plural(&())
+        );
+        Detail::stalled("WriteRefused", message)
+    }
+
+    /// Shows a refusal of the API server's where that can be written, and tells of it in any case.
+    pub(super) async fn show_refusal(&mut self, error: &Error) {
+        // What was shown already, with all that could be written.
+        if error.is_invalid() && self.local.unstorable.is_some() {
+            return;
+        }
+        let (Ok(at), detail) = (self.progress(), Self::write_refused(error)) else { return };
+        if self.show(&at, at.clone(), Some(detail.clone()), false, None).await.is_err() {
+            self.tell(&at, &at, Some(detail)).await;
+        }
     }
 
     /// Writes a vendor's answer, unguarded.
@@ -105,7 +185,7 @@ impl<K: External> Pass<'_, K> {
     ) -> Result<(), Error> {
         let shown = self.shown(&to, detail.as_ref(), settled, request_id);
         if let Some(status) = status::status(&shown, self.object.status(), Timestamp::now()) {
-            self.object = self.world.journal.conclude(&self.object, &status).await?;
+            self.store(&status, Guard::Uid).await?;
         }
         self.tell(from, &to, detail).await;
         Ok(())
@@ -115,8 +195,10 @@ impl<K: External> Pass<'_, K> {
         let trouble = self.local.trouble.take();
         self.local.trouble = detail.as_ref().map(|detail| detail.reason.clone());
         let action = self.action();
+        let operation = self.object.status().and_then(|status| status.operation.as_ref());
+        let request_id = operation.and_then(|operation| operation.request_id.as_deref());
         let transition =
-            Transition { from, to, trouble: trouble.as_deref(), detail: detail.as_ref(), action };
+            Transition { from, to, trouble: trouble.as_deref(), detail: detail.as_ref(), action, request_id };
         self.world.telemetry.transition(&self.object, &transition).await;
     }
 
@@ -141,6 +223,7 @@ impl<K: External> Pass<'_, K> {
             generation: self.generation(),
             settled,
             request_id,
+            last_seen: self.local.last_seen,
             handled_request: self.annotation(REQUESTED_AT).filter(|_| settled),
             handled_outcome: match (matches!(progress, Progress::Unclear { .. }), was_unclear) {
                 // An answer that stood there before the question does not answer it.

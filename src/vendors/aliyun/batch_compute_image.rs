@@ -6,7 +6,7 @@ use crate::{
         external::{External, Submitted},
         index::Reference,
         journal::Permit,
-        progress::{Comparison, Deletion, Handle, Lookalike, Observation, Product, Recovered},
+        progress::{Comparison, Deletion, Difference, Handle, Lookalike, Observation, Product, Recovered},
     },
     image::{ImageRef, ImageSpec, ImageStatus, fixed},
     wire::{
@@ -85,14 +85,13 @@ pub struct BatchComputeParameters {
     pub description: Option<String>,
 
     /// The ECS image to register, 1 to 256 characters: a custom image of the account in its region. Each can be
-    /// registered once. Required, unless `ecsImageRef` is given. Cannot be changed. Example: `m-bp67acfmxazb4p`.
+    /// registered once. Required. Cannot be changed. Example: `m-bp67acfmxazb4p`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     #[x_kube(validation = Rule::new("self.size() >= 1 && self.size() <= 256").message("ecsImageId must be 1 to 256 characters long"))]
     pub ecs_image_id: Option<String>,
 
-    /// Instead of `ecsImageId`: an object of the same namespace whose `status.imageId` is the ECS image; it is waited for
-    /// until it is Ready. Cannot be changed. Example: `{name: base}`.
+    /// Reserved for objects that make images of ECS: no kind of this version does, so give `ecsImageId`. Cannot be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ecs_image_ref: Option<ImageRef>,
 
@@ -224,7 +223,8 @@ impl External for BatchComputeImage {
     }
 
     fn reference(&self) -> Option<Reference> {
-        self.spec.for_provider.ecs_image_ref.as_ref().map(ImageRef::reference)
+        let image = self.spec.for_provider.ecs_image_ref.as_ref();
+        image.map(|image| image.reference("forProvider.ecsImageId"))
     }
 
     fn resolved(&self, id: &str) -> Self {
@@ -367,7 +367,8 @@ impl BatchComputeParameters {
             ours.is_some_and(|ours| ours != theirs) && (field == "description" || !theirs.is_empty())
         };
         let different = fields.into_iter().filter(|(field, ours, theirs)| differs(field, *ours, theirs));
-        let different: Vec<_> = different.map(|(field, ..)| field.to_owned()).collect();
+        let different: Vec<_> =
+            different.map(|(field, ours, theirs)| Difference::new(field, theirs.as_str(), ours)).collect();
         if different.is_empty() { Comparison::Same } else { Comparison::Fixed(different) }
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     engine::{
         external::{External, Submitted},
         journal::Permit,
-        progress::{Comparison, Deletion, Handle, Lookalike, Observation, Product, Recovered},
+        progress::{Comparison, Deletion, Difference, Handle, Lookalike, Observation, Product, Recovered},
     },
     image::{ImageSpec, ImageStatus, fixed},
     wire::{CallError, Class, Effect, pages},
@@ -110,13 +110,15 @@ pub struct ComponentParameters {
     )]
     pub description: Option<String>,
 
-    /// The operating system that the component is for: `Linux` or `Windows`. Default: `Linux`. Cannot be changed.
-    #[serde(default)]
-    pub system_type: SystemType,
+    /// The operating system that the component is for: `Linux` or `Windows`. Left out, it is `Linux` for what is made,
+    /// and whatever the vendor has for what is imported. Cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_type: Option<SystemType>,
 
-    /// `Build`: the component builds an image. `Test`: it tests one. Default: `Build`. Cannot be changed.
-    #[serde(default)]
-    pub component_type: ComponentType,
+    /// `Build`: the component builds an image. `Test`: it tests one. Left out, it is `Build` for what is made, and
+    /// whatever the vendor has for what is imported. Cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component_type: Option<ComponentType>,
 
     /// The commands, at most 16 KB: either YAML with a list `Tasks` of `Name`, `Action` and `Properties` (Linux and
     /// Windows), or lines like a Dockerfile's without `FROM` (Linux). At most 127 commands. Cannot be changed.
@@ -419,42 +421,47 @@ impl ComponentParameters {
         ];
         let mut params: Vec<_> =
             optional.into_iter().filter_map(|(key, value)| Some(pair(key, value.as_ref()?))).collect();
-        params.push(pair("SystemType", system_type.to_string()));
-        params.push(pair("ComponentType", component_type.to_string()));
+        params.push(pair("SystemType", system_type.unwrap_or_default().to_string()));
+        params.push(pair("ComponentType", component_type.unwrap_or_default().to_string()));
         params.extend(tag_params(tag.as_deref().unwrap_or_default()));
         params
     }
 
     fn compare(&self, component: &Component, imported: bool) -> Comparison {
-        let differs =
-            |ours: &Option<String>, theirs: &str| ours.as_deref().is_some_and(|ours| ours != theirs);
+        // An import is content with whatever is there where its spec is silent; what was made was asked for with these. The
+        // vendor may not keep line ends after the content.
+        let system_type = self.system_type.or((!imported).then(SystemType::default));
+        let component_type = self.component_type.or((!imported).then(ComponentType::default));
+        let system_type = system_type.map(|system_type| system_type.to_string());
+        let component_type = component_type.map(|component_type| component_type.to_string());
         let fixed = [
-            ("name", differs(&self.name, &component.name)),
-            ("componentVersion", differs(&self.component_version, &component.component_version)),
-            ("description", differs(&self.description, &component.description)),
-            (
-                "content",
-                self.content.as_deref().is_some_and(|ours| ours.trim_end() != component.content.trim_end()),
-            ),
-            // An import that gives no content is content with whatever is there.
-            ("systemType", self.content.is_some() && self.system_type.to_string() != component.system_type),
-            (
-                "componentType",
-                self.content.is_some() && self.component_type.to_string() != component.component_type,
-            ),
+            ("name", self.name.as_deref(), component.name.as_str()),
+            ("componentVersion", self.component_version.as_deref(), &component.component_version),
+            ("description", self.description.as_deref(), &component.description),
+            ("content", self.content.as_deref().map(str::trim_end), component.content.trim_end()),
+            ("systemType", system_type.as_deref(), &component.system_type),
+            ("componentType", component_type.as_deref(), &component.component_type),
         ];
-        let fixed: Vec<_> =
-            fixed.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| field.to_owned()).collect();
+        let fixed = fixed.into_iter().filter_map(|(field, ours, theirs)| {
+            ours.filter(|ours| *ours != theirs).map(|ours| Difference::new(field, theirs, ours))
+        });
+        let fixed: Vec<_> = fixed.collect();
         if !fixed.is_empty() {
             return Comparison::Fixed(fixed);
         }
         let changes = self.tag_changes(component, imported);
         let mut amendable = vec![];
         if !changes.set.is_empty() || !changes.removed.is_empty() {
-            amendable.push("tag".to_owned());
+            let shown = |tags: &[Tag]| {
+                tags.iter().map(|tag| format!("{}={}", tag.key, tag.value)).collect::<Vec<_>>().join(", ")
+            };
+            let wanted = shown(self.tag.as_deref().unwrap_or_default());
+            amendable.push(Difference::new("tag", shown(&component.tags), wanted));
         }
-        if differs(&self.resource_group_id, &component.resource_group_id) {
-            amendable.push("resourceGroupId".to_owned());
+        if let Some(group) =
+            self.resource_group_id.as_deref().filter(|group| *group != component.resource_group_id)
+        {
+            amendable.push(Difference::new("resourceGroupId", &*component.resource_group_id, group));
         }
         if amendable.is_empty() { Comparison::Same } else { Comparison::Amendable(amendable) }
     }
@@ -572,6 +579,8 @@ mod tests {
         for (name, change, expected) in table {
             assert_eq!(parameters().compare(&component(change), false), expected, "{name}");
         }
+        let windows = component(|row| row["SystemType"] = "Windows".into());
+        assert_eq!(parameters().compare(&windows, true), Comparison::Same, "an import that does not say");
     }
 
     #[test]

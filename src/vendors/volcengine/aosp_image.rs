@@ -7,7 +7,7 @@ use crate::{
         external::{External, Submitted, Unusable},
         journal::Permit,
         pace,
-        progress::{Comparison, Deletion, Failure, Handle, Observation, Product, Recovered},
+        progress::{Comparison, Deletion, Difference, Failure, Handle, Observation, Product, Recovered},
     },
     image::{ImageSpec, ImageStatus, fixed},
     wire::{CallError, Class, Effect, Refusal, pages, table::lookup},
@@ -454,7 +454,7 @@ impl AospParameters {
     fn to_update(&self, row: &Row, imported: bool, token: Option<&str>) -> Value {
         let mut body = json!({ "ImageId": row.id });
         let differs = self.differences(row, imported);
-        let differs = |field: &str| differs.iter().any(|other| other == field);
+        let differs = |field: &str| differs.iter().any(|other| other.field == field);
         if differs("imageName") {
             body["ImageName"] = json!(self.image_name);
         }
@@ -469,10 +469,10 @@ impl AospParameters {
         body
     }
 
-    fn differences(&self, row: &Row, imported: bool) -> Vec<String> {
+    fn differences(&self, row: &Row, imported: bool) -> Vec<Difference> {
         let mut fields = vec![];
-        if self.image_name.as_ref().is_some_and(|name| *name != row.name) {
-            fields.push("imageName".to_owned());
+        if let Some(name) = self.image_name.as_deref().filter(|name| *name != row.name) {
+            fields.push(Difference::new("imageName", &*row.name, name));
         }
         let (_, is) = split(&row.remark);
         let wanted = self.image_annotation.as_deref();
@@ -480,7 +480,7 @@ impl AospParameters {
         let comparable = if imported { wanted.is_some() } else { !row.remark.is_empty() };
         // Whether the vendor keeps white space at the end is not known.
         if comparable && is.trim_end() != wanted.unwrap_or_default().trim_end() {
-            fields.push("imageAnnotation".to_owned());
+            fields.push(Difference::new("imageAnnotation", is, wanted));
         }
         fields
     }
@@ -546,7 +546,8 @@ fn observation(value: &Value) -> Option<Observation> {
         Some(-1) => Observation::Failed(Failure {
             reason: "BuildFailed".into(),
             message: format!(
-                "the vendor could not build {id}{said}; check the partition images, their paths and their MD5"
+                "the vendor could not build {id}{said}; check the partition images, their paths and their MD5 / 厂商构建 {id} \
+                 失败，请检查各分区镜像、路径及 MD5"
             ),
         }),
         _ => Observation::Building {
@@ -604,7 +605,7 @@ mod tests {
         }
         assert_eq!(
             parameters.differences(&row("i", "x", "[cloudimages.dev/u-1] other", 0), false),
-            ["imageName", "imageAnnotation"]
+            ["imageName", "imageAnnotation"].map(Difference::from)
         );
         let lines = named("n", Some("mine\n"));
         for kept in ["[cloudimages.dev/u-1] mine\n", "[cloudimages.dev/u-1] mine"] {
@@ -613,7 +614,7 @@ mod tests {
         let silent = AospParameters::default();
         assert_eq!(
             silent.differences(&row("i", "n", "[cloudimages.dev/u-1] old", 0), false),
-            ["imageAnnotation"]
+            ["imageAnnotation"].map(Difference::from)
         );
         assert!(silent.differences(&row("i", "n", "theirs", 0), true).is_empty());
     }

@@ -31,11 +31,7 @@ pub const TABLE: &[Row] = &[
         Class::Permission,
         "Allow ECS to write to the bucket: tos:PutObject in the IAM policy of ECS / 请在 IAM 中授权 ECS tos:PutObject",
     ),
-    row(
-        "MissingParameter.ImageId",
-        Class::Invalid,
-        "Give forProvider.imageId or imageRef / 请填写 imageId 或 imageRef",
-    ),
+    row("MissingParameter.ImageId", Class::Invalid, "Give forProvider.imageId / 请填写 imageId"),
     row("MissingParameter.TOSBucket", Class::Invalid, "Give forProvider.tosBucket / 请填写 tosBucket"),
     row("MissingParameter.TOSPrefix", Class::Invalid, "Give forProvider.tosPrefix / 请填写 tosPrefix"),
     row(

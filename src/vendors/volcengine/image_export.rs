@@ -61,14 +61,13 @@ pub struct ImageExportSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExportParameters {
-    /// The custom image to export, 1 to 128 characters, in the account's region. Or give `imageRef`. Cannot be
+    /// The custom image to export, 1 to 128 characters, in the account's region. Cannot be
     /// changed. Example: `image-4431h3l7hl31a0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub image_id: Option<String>,
 
-    /// An object of the same namespace whose `status.imageId` is exported, once it is Ready. Cannot be changed.
-    /// Example: `{name: base}`.
+    /// Reserved for objects that make images of ECS: no kind of this version does, so give `imageId`. Cannot be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_ref: Option<ImageRef>,
 
@@ -211,7 +210,6 @@ impl External for ImageExport {
     const ACTION: &'static str = "ExportImage";
     const BATCH: usize = 100;
     const IMMEDIATE: bool = false;
-    const YIELDS_IMAGE: bool = false;
     const FORGETS: bool = true;
 
     fn spec(&self) -> &ImageSpec<ExportMatch> {
@@ -231,7 +229,7 @@ impl External for ImageExport {
     }
 
     fn reference(&self) -> Option<Reference> {
-        self.spec.for_provider.image_ref.as_ref().map(ImageRef::reference)
+        self.spec.for_provider.image_ref.as_ref().map(|image| image.reference("forProvider.imageId"))
     }
 
     fn resolved(&self, id: &str) -> Self {
@@ -347,7 +345,7 @@ impl External for ImageExport {
             status.operation.as_ref().is_some_and(|operation| operation.state == OperationState::Running)
         };
         if !self.status.as_ref().is_some_and(running) {
-            return Ok(Deletion::Gone);
+            return Ok(self.remains(handle));
         }
         match Self::observe(client, "", std::slice::from_ref(handle)).await?.get(handle) {
             Some(Observation::Building { percent, .. }) => {
@@ -364,8 +362,20 @@ impl External for ImageExport {
                     handle.id()
                 )))
             }
-            _ => Ok(Deletion::Gone),
+            _ => Ok(self.remains(handle)),
         }
+    }
+}
+
+impl ImageExport {
+    fn remains(&self, handle: &Handle) -> Deletion {
+        let artifact = self.status.as_ref().and_then(|status| status.artifact.as_deref());
+        let file = artifact.unwrap_or("what it wrote to the bucket");
+        Deletion::Remains(format!(
+            "the vendor's record of task {} and {file} remain: the vendor has no call that deletes a task, and the file is yours; \
+             delete it in TOS if it is not needed",
+            handle.id()
+        ))
     }
 }
 
@@ -379,9 +389,11 @@ fn observation(row: &Value) -> Option<Observation> {
             reason: "ExportFailed".into(),
             message: format!(
                 "the vendor's task {} failed{}; the API gives no reason: check that ECS may write to the bucket (tos:PutObject), that \
-                 the image is available, and the quotas",
+                 the image is available, and the quotas / 厂商的导出任务 {} 失败，接口未给出原因，请检查 ECS 对存储桶的写权限 \
+                 (tos:PutObject)、镜像是否可用以及配额",
                 task.id,
-                percent.map(|percent| format!(" at {percent} %")).unwrap_or_default()
+                percent.map(|percent| format!(" at {percent} %")).unwrap_or_default(),
+                task.id,
             ),
         }),
         "Pending" | "Running" => Observation::Building { percent, note: None },

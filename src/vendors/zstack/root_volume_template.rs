@@ -6,7 +6,7 @@ use crate::{
         external::{External, Submitted},
         journal::Permit,
         pace,
-        progress::{Comparison, Deletion, Failure, Handle, Observation, Product, Recovered},
+        progress::{Comparison, Deletion, Difference, Failure, Handle, Observation, Product, Recovered},
     },
     image::{ImageSpec, ImageStatus, OperationState, fixed},
     wire::{CallError, Class, Effect, Refusal, encode, pages},
@@ -565,6 +565,11 @@ impl TemplateParameters {
 
     /// What UpdateImage has to set: what is given and differs.
     fn changes(&self, image: &Inventory) -> Map<String, Value> {
+        given(self.differing(image).map(|(key, ours, _)| (key, ours)))
+    }
+
+    /// The fields that UpdateImage sets and that differ: ours and theirs.
+    fn differing(&self, image: &Inventory) -> impl Iterator<Item = (&'static str, Value, Value)> + use<> {
         let fields = [
             ("name", json!(self.name), json!(image.name)),
             // The vendor leaves an empty description out.
@@ -577,22 +582,26 @@ impl TemplateParameters {
         ];
         // A version that does not know a field would never show it; `guestOsType` is left out while nobody set it.
         let known = |key, theirs: &Value| key == "guestOsType" || !theirs.is_null();
-        let differ = fields.into_iter().filter(|(key, ours, theirs)| ours != theirs && known(*key, theirs));
-        given(differ.map(|(key, ours, _)| (key, ours)))
+        fields
+            .into_iter()
+            .filter(move |(key, ours, theirs)| !ours.is_null() && ours != theirs && known(*key, theirs))
     }
 
     fn compare(&self, image: &Inventory) -> Comparison {
+        let mut fixed = vec![];
+        if let Some(uuid) = self.resource_uuid.as_deref().filter(|uuid| *uuid != image.uuid) {
+            fixed.push(Difference::new("resourceUuid", &*image.uuid, uuid));
+        }
         let mut wanted = self.backup_storage_uuids.iter().flatten();
-        let fixed = [
-            ("resourceUuid", self.resource_uuid.as_ref().is_some_and(|uuid| *uuid != image.uuid)),
-            ("backupStorageUuids", !wanted.all(|uuid| image.backup_storage_uuids.contains(uuid))),
-        ];
-        let fixed: Vec<_> =
-            fixed.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| field.to_owned()).collect();
+        if !wanted.all(|uuid| image.backup_storage_uuids.contains(uuid)) {
+            let (theirs, ours) = (json!(image.backup_storage_uuids), json!(self.backup_storage_uuids));
+            fixed.push(Difference::new("backupStorageUuids", theirs, ours));
+        }
         if !fixed.is_empty() {
             return Comparison::Fixed(fixed);
         }
-        let changes: Vec<_> = self.changes(image).into_iter().map(|(field, _)| field).collect();
+        let changes = self.differing(image).map(|(field, ours, theirs)| Difference::new(field, theirs, ours));
+        let changes: Vec<_> = changes.collect();
         if changes.is_empty() { Comparison::Same } else { Comparison::Amendable(changes) }
     }
 }
@@ -631,7 +640,10 @@ fn observed(standing: Standing) -> Option<Observation> {
                 "Deleted" => None,
                 "Error" => Some(Observation::Failed(Failure {
                     reason: "BuildFailed".into(),
-                    message: format!("the image {} has the status Error; look at it in ZStack", image.uuid),
+                    message: format!(
+                        "the image {0} has the status Error; look at it in ZStack / 镜像 {0} 的状态为 Error，请在 ZStack 中查看",
+                        image.uuid
+                    ),
                 })),
                 "Creating" | "Downloading" => building(None),
                 other => building(Some(format!("the image {} has the status {other}", image.uuid))),

@@ -63,11 +63,7 @@ const OWN: &[Row] = &[
         Class::Invalid,
         "Shorten forProvider.description to 1024 characters / description 的长度不能超过 1024",
     ),
-    row(
-        "MissingEcsImageId",
-        Class::Invalid,
-        "Give forProvider.ecsImageId or ecsImageRef / 请填写 ecsImageId 或 ecsImageRef",
-    ),
+    row("MissingEcsImageId", Class::Invalid, "Give forProvider.ecsImageId / 请填写 ecsImageId"),
     row_saying(
         "InvalidEcsImageId",
         "Its type must be string",
