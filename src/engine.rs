@@ -19,6 +19,7 @@ mod object_state;
 pub mod pace;
 pub mod progress;
 mod reconcile;
+pub mod request_id;
 mod secrets;
 pub mod standing;
 pub mod status;

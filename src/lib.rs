@@ -16,5 +16,6 @@ pub mod period;
 pub mod run;
 pub mod serve;
 pub mod served;
+pub mod traces;
 pub mod vendors;
 pub mod wire;

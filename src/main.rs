@@ -6,6 +6,7 @@ use cloud_image_operator::{
     engine::metrics::Metrics,
     kinds,
     run::{self, LogFormat, Options},
+    traces::Traces,
 };
 use std::{
     io::{IsTerminal, Write},
@@ -13,7 +14,7 @@ use std::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, Layer, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Kubernetes operator that makes cloud images declarative on Volcengine, Alibaba Cloud and ZStack.
 #[derive(Parser)]
@@ -76,23 +77,45 @@ fn output(text: &str) -> Result<(), Box<dyn std::error::Error>> {
 
 fn operate(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let traces = Traces::start(runtime.handle(), |name| std::env::var(name).ok());
+    let (traces, untraced) = match traces {
+        Ok(traces) => (traces, None),
+        Err(why) => (None, Some(why)),
+    };
+    show(options.log_format, traces.as_ref());
+    if let Some(why) = untraced {
+        tracing::warn!("no traces are sent: {why}");
+    }
     let done = runtime.block_on(run_until_told(options));
+    if let Some(traces) = traces {
+        traces.end();
+    }
     // A name that is being looked up cannot be interrupted, and is not worth waiting for.
     runtime.shutdown_timeout(std::time::Duration::from_millis(100));
     done
 }
 
-async fn run_until_told(options: Options) -> Result<(), Box<dyn std::error::Error>> {
+/// Log lines go to standard error, panics among them, and spans to where traces go.
+fn show(format: LogFormat, traces: Option<&Traces>) {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,kube_client=error,kube_runtime=error"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    match options.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
+    let log = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let log = match format {
+        LogFormat::Text => log.boxed(),
+        LogFormat::Json => log.json().boxed(),
+    };
+    tracing_subscriber::registry().with(log.with_filter(filter)).with(traces.map(Traces::layer)).init();
+    std::panic::set_hook(Box::new(|panic| {
+        let location = panic.location().map(ToString::to_string);
+        tracing::error!(
+            location,
+            "panicked: {}",
+            panic.payload_as_str().unwrap_or("for no reason that is known")
+        );
+    }));
+}
+
+async fn run_until_told(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     let stop = CancellationToken::new();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let told = stop.clone();

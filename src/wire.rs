@@ -122,6 +122,18 @@ impl Http {
         Ok(Self { pooled, single, proxies: Proxies::from_env(), trusts })
     }
 
+    /// Sends a request that is no vendor's, such as one with traces.
+    pub async fn pass(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, String> {
+        let circumstances = self.circumstances(request.uri());
+        let failed = |error: reqwest::Error| chain(&error) + &circumstances;
+        let request = reqwest::Request::try_from(request).map_err(failed)?;
+        let answer = self.pooled.execute(request).await.map_err(failed)?;
+        let mut passed = http::Response::new(vec![]);
+        (*passed.status_mut(), *passed.headers_mut()) = (answer.status(), answer.headers().clone());
+        *passed.body_mut() = whole(answer).await?;
+        Ok(passed)
+    }
+
     /// Whether https servers can be trusted at all: see [`NO_AUTHORITIES`].
     pub fn trusts(&self) -> bool {
         self.trusts

@@ -4,9 +4,16 @@
 mod harness;
 #[path = "support/proxy.rs"]
 mod proxy;
+#[path = "support/server.rs"]
+#[expect(dead_code, reason = "what else it can do is for others")]
+mod server;
 
 mod oncall {
+    mod long_names;
     mod metrics;
     mod probes;
+    mod rules;
+    mod secrets;
+    mod traces;
     mod ways;
 }

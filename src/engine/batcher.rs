@@ -1,18 +1,21 @@
 //! Many callers ask about one thing each; one call to the vendor answers them all.
 
+use super::request_id;
 use crate::wire::{CallError, Class};
 use std::{collections::HashMap, future::Future, hash::Hash, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, timeout_at},
 };
+use tracing::{Instrument, Span};
 
 /// How many calls are made at most to find out whom a refusal is about.
 const CALLS: usize = 16;
 /// How many windows a batch waits at most while requests keep coming.
 const WINDOWS: u32 = 5;
 
-type Request<T, A> = (T, oneshot::Sender<Result<Option<A>, CallError>>);
+/// What is asked about, by whose work, and where the answer goes: with the id of the request that got it.
+type Request<T, A> = (T, Span, oneshot::Sender<(Result<Option<A>, CallError>, Option<String>)>);
 
 /// Where to ask about a `T` and get an `A`. Cheap to clone; ends when the last clone is dropped.
 #[derive(Debug)]
@@ -58,17 +61,23 @@ where
                     let (mut batches, mut calls) = (vec![requests], 0);
                     while let Some(mut requests) = batches.pop() {
                         calls += 1;
-                        let answers = call(requests.iter().map(|(thing, _)| thing.clone()).collect()).await;
+                        let asked = call(requests.iter().map(|(thing, ..)| thing.clone()).collect());
+                        // In a trace, the call is part of the work that asked first; the others' point to it.
+                        let first = requests.first().map_or_else(Span::none, |(_, span, _)| span.clone());
+                        for (_, span, _) in requests.iter().skip(1) {
+                            span.follows_from(&first);
+                        }
+                        let (answers, request_id) = request_id::within(asked).instrument(first).await;
                         let goes_on = requests.len() > 1 && calls < CALLS;
                         if goes_on && answers.as_ref().is_err_and(may_be_about_one) {
                             batches.push(requests.split_off(requests.len() / 2));
                             batches.push(requests);
                             continue;
                         }
-                        for (thing, reply) in requests {
+                        for (thing, _, reply) in requests {
                             let answer = answers.as_ref().map(|all| all.get(&thing).cloned());
                             // Who asked and has gone away meanwhile does not mind.
-                            let _ = reply.send(answer.map_err(Clone::clone));
+                            let _ = reply.send((answer.map_err(Clone::clone), request_id.clone()));
                         }
                     }
                 });
@@ -81,8 +90,10 @@ where
     pub async fn ask(&self, thing: T) -> Result<Option<A>, CallError> {
         let (reply, answer) = oneshot::channel();
         let stopped = || CallError::NotSent("the connection was replaced meanwhile".into());
-        self.sender.send((thing, reply)).map_err(|_| stopped())?;
-        answer.await.map_err(|_| stopped())?
+        self.sender.send((thing, Span::current(), reply)).map_err(|_| stopped())?;
+        let (answer, request_id) = answer.await.map_err(|_| stopped())?;
+        request_id::note(request_id.as_deref());
+        answer
     }
 }
 

@@ -5,6 +5,7 @@ use super::{
     journal::Permit,
     limits::{Limits, RatePermit},
     progress::{Comparison, Deletion, Handle, Lookalike, Observation, Product, Recovered},
+    request_id,
     standing::Credit,
     telemetry::{self, Telemetry},
 };
@@ -78,7 +79,9 @@ impl Material {
         let request_id =
             answer.as_ref().map_or_else(CallError::request_id, |answer| answer.request_id.as_deref());
         telemetry::called(&span, request_id, answer.as_ref().err());
-        answer
+        request_id::note(request_id);
+        // Vendors' gateways have been seen to repeat in an error what they were sent.
+        answer.map_err(|error| error.with_text(|text| self.secret.scrub(text)))
     }
 
     /// Waits for a permit of the account's rate limiter.
@@ -129,6 +132,16 @@ impl Credentials {
     pub fn password(&self, key: &str) -> Result<&str, Unusable> {
         let value = self.keys.get(key).map(|value| value.trim_end_matches(['\r', '\n']));
         value.filter(|value| !value.is_empty()).ok_or_else(|| self.missing(key))
+    }
+
+    /// A text without what is secret: names and ids of keys are not.
+    pub fn scrub(&self, text: &str) -> String {
+        let secrets = self.keys.iter().filter(|(key, _)| !matches!(&***key, "accessKeyId" | "accountName"));
+        let values = secrets.map(|(_, value)| value.trim());
+        // What could be a word of any text is not looked for.
+        let is_word =
+            |value: &str| value.len() < 6 || value.len() < 12 && value.chars().all(char::is_alphabetic);
+        values.filter(|value| !is_word(value)).fold(text.to_owned(), |text, value| text.replace(value, "***"))
     }
 
     /// The value of a key that need not be there.
@@ -304,4 +317,25 @@ pub struct Submitted {
     pub handle: Handle,
     /// The vendor's id of the request.
     pub request_id: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_neither_printed_nor_left_in_a_text() {
+        let keys = [
+            ("accessKeyId", "LTAI-not-secret"),
+            ("accessKeySecret", "s3cret-value"),
+            ("securityToken", " token/with+signs== \n"),
+            ("password", "password"),
+        ];
+        let keys = keys.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let credentials = Credentials { source: "images/keys".into(), keys };
+        assert_eq!(format!("{credentials:?}"), "Credentials(images/keys)");
+        let text = "LTAI-not-secret sent s3cret-value and token/with+signs==: wrong password";
+        assert_eq!(credentials.scrub(text), "LTAI-not-secret sent *** and ***: wrong password");
+        assert_eq!(Credentials::default().scrub(text), text);
+    }
 }

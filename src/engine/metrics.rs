@@ -652,7 +652,7 @@ mod tests {
         assert!(text.contains(r#"{verb="create",resource="events",code="none"} 1"#), "{text}");
         for (path, name) in [
             ("/api/v1/namespaces/images", "namespaces"),
-            ("/api/v1/namespaces/images/secrets/aliyun", "secrets"),
+            ("/api/v1/namespaces/images/secrets/keys", "secrets"),
             ("/apis/cloudimages.dev/v1alpha1/clustercloudaccounts/a/status", "clustercloudaccounts/status"),
             ("/apis/coordination.k8s.io/v1/namespaces/v1/leases/x", "leases"),
             ("", ""),

@@ -7,7 +7,7 @@ mod looking;
 mod showing;
 
 use super::{
-    accounts::Accounts,
+    accounts::{AccountKey, Accounts},
     connection::Connection,
     external::{External, Unusable},
     index::{KindId, Unresolved},
@@ -15,8 +15,9 @@ use super::{
     object_state::{Asked, Context, ObjectState, ObjectStates},
     pace,
     progress::{Answer, Comparison, Product, Progress, Step, Wish},
+    request_id,
     status::{self, Detail, Garbled},
-    telemetry::Telemetry,
+    telemetry::{self, Telemetry},
 };
 use crate::image::{
     DeletionPolicy, FINALIZER, ImageSpec, ImageStatus, ManagementPolicy, OUTCOME, Phase, REQUESTED_AT,
@@ -27,6 +28,7 @@ use kube::{ResourceExt, core::DeserializeGuard, runtime::controller::Action};
 use std::{borrow::Cow, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 /// What every pass of one kind needs.
 pub struct World {
@@ -73,12 +75,21 @@ impl Error {
     }
 }
 
-/// One pass over one object.
+/// One pass over one object, counted and traced.
 pub async fn reconcile<K: External>(
     guarded: Arc<DeserializeGuard<K>>,
     world: Arc<World>,
 ) -> Result<Action, Error> {
     let _pass = world.telemetry.metrics().pass::<K>();
+    let (namespace, name) = (guarded.namespace().unwrap_or_default(), guarded.name_any());
+    let account =
+        guarded.0.as_ref().map(|object| AccountKey::of(&object.spec().account_ref, &namespace).label());
+    let object = format!("{namespace}/{name}");
+    let span = telemetry::pass_span(&K::kind(&()), &object, account.as_deref().unwrap_or_default());
+    request_id::within(pass(guarded, world)).instrument(span).await.0
+}
+
+async fn pass<K: External>(guarded: Arc<DeserializeGuard<K>>, world: Arc<World>) -> Result<Action, Error> {
     let object = match &guarded.0 {
         Ok(object) => object,
         Err(invalid) => {
@@ -118,7 +129,7 @@ pub async fn reconcile<K: External>(
             if error.is_refusal() {
                 pass.show_refusal(error).await;
             } else {
-                tracing::warn!(kind = %K::kind(&()), namespace = %object.namespace().unwrap_or_default(), name = %object.name_any(), %error, "the API server failed");
+                tracing::warn!(%error, "the API server failed");
             }
             Some(pace::backoff(pass.local.failures, false))
         }

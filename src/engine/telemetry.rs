@@ -1,16 +1,23 @@
 //! What it did is what it shows: one function sees each transition once and makes its Event, metric and log line.
 
 use crate::wire::CallError;
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{core::v1::ObjectReference, events},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
 use kube::{
-    Client, Resource, ResourceExt,
+    Api, Client, Resource,
+    api::PostParams,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 use std::sync::Arc;
-use tracing::{Span, field::Empty, info, info_span, warn};
+use tracing::{Span, error_span, field::Empty, info, warn};
 
 use super::{
     metrics::Metrics,
     progress::Progress,
+    request_id,
     status::{Detail, Telling},
 };
 
@@ -30,6 +37,8 @@ pub enum Events {
 #[derive(Clone)]
 pub struct Telemetry {
     recorder: Recorder,
+    client: Client,
+    reporter: Reporter,
     events: Events,
     metrics: Arc<Metrics>,
 }
@@ -62,7 +71,7 @@ impl Telemetry {
     pub fn new(client: Client, events: Events, metrics: Arc<Metrics>) -> Self {
         let reporter =
             Reporter { controller: "cloud-image-operator".into(), instance: std::env::var("HOSTNAME").ok() };
-        Self { recorder: Recorder::new(client, reporter), events, metrics }
+        Self { recorder: Recorder::new(client.clone(), reporter.clone()), client, reporter, events, metrics }
     }
 
     /// The numbers.
@@ -78,8 +87,7 @@ impl Telemetry {
         if !entered && new_trouble.is_none() {
             return;
         }
-        let (kind, name_, namespace) =
-            (K::kind(&()), object.name_any(), object.namespace().unwrap_or_default());
+        let kind = K::kind(&());
         let reason = detail.map_or(name(to), |detail| detail.reason.as_str());
         self.metrics.transition(&kind, name(to), reason);
         if let (true, Progress::Ready { .. }, Some(created)) =
@@ -93,17 +101,19 @@ impl Telemetry {
             (None, Progress::Failed { failure, .. }) => (failure.reason.as_str(), failure.message.as_str()),
             (None, _) => (reason, ""),
         };
-        let request_id = request_id.unwrap_or_default();
+        let request_id = request_id.map(str::to_owned).or_else(request_id::last);
         let is_trouble = match detail {
             Some(detail) => detail.event == Telling::Warning,
             None => {
                 matches!(to, Progress::Failed { .. } | Progress::Unclear { .. } | Progress::Missing { .. })
             }
         };
+        let (from_, to_) = (name(from), name(to));
+        // The object stands in the pass' span.
         if is_trouble {
-            warn!(%kind, %namespace, name = %name_, from = name(from), to = name(to), reason, id, message, request_id, "transition");
+            warn!(from = from_, to = to_, reason, detail = message, action, id, request_id, "transition");
         } else {
-            info!(%kind, %namespace, name = %name_, from = name(from), to = name(to), reason, id, message, request_id, "transition");
+            info!(from = from_, to = to_, reason, detail = message, action, id, request_id, "transition");
         }
         let event = match (new_trouble, to) {
             (Some(detail), _) => match detail.event {
@@ -138,21 +148,54 @@ impl Telemetry {
 
     /// Somebody else changed what is at the vendor, and it was set right.
     pub async fn drift<K: Resource<DynamicType = ()>>(&self, object: &K, note: String) {
-        info!(kind = %K::kind(&()), namespace = %object.namespace().unwrap_or_default(), name = %object.name_any(), note, "set right");
+        warn!(
+            reason = "DriftCorrected",
+            note,
+            action = "Update",
+            request_id = request_id::last(),
+            "set right"
+        );
         self.event(object, "Update", EventType::Normal, "DriftCorrected".into(), note).await;
     }
 
     /// The API server does not take an object's status.
     pub async fn unstorable<K: Resource<DynamicType = ()>>(&self, object: &K, note: String) {
-        warn!(kind = %K::kind(&()), namespace = %object.namespace().unwrap_or_default(), name = %object.name_any(), note, "a status was refused");
+        warn!(reason = "StatusRefused", note, "a status was refused");
         self.event(object, "Write", EventType::Warning, "StatusRefused".into(), note).await;
     }
 
     /// A thing that is deleted at the vendor, or let go.
     pub async fn released<K: Resource<DynamicType = ()>>(&self, object: &K, action: &str, note: String) {
         self.metrics.transition(&K::kind(&()), "Released", "Released");
-        info!(kind = %K::kind(&()), name = %object.name_any(), namespace = %object.namespace().unwrap_or_default(), note, "released");
+        info!(note, action, request_id = request_id::last(), "released");
         self.event(object, action, EventType::Normal, "Released".into(), note).await;
+    }
+
+    /// Writes an Event about an object whose name is too long for the recorder.
+    async fn write(&self, event: Event, about: ObjectReference) -> Result<(), kube::Error> {
+        let now = Timestamp::now();
+        let name = about.name.as_deref().unwrap_or_default();
+        let start = name.get(..LONGEST_NAME).unwrap_or(name).trim_end_matches(['-', '.']);
+        let reporter = self.reporter.controller.clone();
+        let written = events::v1::Event {
+            metadata: ObjectMeta {
+                name: Some(format!("{start}.{:x}", now.as_nanosecond())),
+                namespace: about.namespace.clone(),
+                ..ObjectMeta::default()
+            },
+            action: Some(event.action),
+            reason: Some(event.reason),
+            note: event.note,
+            type_: Some(if event.type_ == EventType::Normal { "Normal" } else { "Warning" }.into()),
+            event_time: Some(MicroTime(now)),
+            reporting_instance: Some(self.reporter.instance.clone().unwrap_or_else(|| reporter.clone())),
+            reporting_controller: Some(reporter),
+            regarding: Some(about),
+            ..events::v1::Event::default()
+        };
+        let namespace = written.metadata.namespace.clone().unwrap_or_else(|| "default".into());
+        let api = Api::<events::v1::Event>::namespaced(self.client.clone(), &namespace);
+        api.create(&PostParams::default(), &written).await.map(drop)
     }
 
     async fn event<K: Resource<DynamicType = ()>>(
@@ -173,11 +216,18 @@ impl Telemetry {
         }
         let event =
             Event { type_, reason, note: Some(cut(&note)), action: action.to_owned(), secondary: None };
-        if let Err(error) = self.recorder.publish(&event, &object.object_ref(&())).await {
+        let about = object.object_ref(&());
+        let long = about.name.as_ref().is_some_and(|name| name.len() > LONGEST_NAME);
+        let written =
+            if long { self.write(event, about).await } else { self.recorder.publish(&event, &about).await };
+        if let Err(error) = written {
             warn!(%error, "an Event could not be written");
         }
     }
 }
+
+/// The recorder names an Event by its object, a dot and a time in 16 digits, and names have 253 characters at most.
+const LONGEST_NAME: usize = 236;
 
 /// The API server takes at most 1 KiB in a note.
 fn cut(note: &str) -> String {
@@ -189,9 +239,15 @@ fn cut(note: &str) -> String {
         .collect()
 }
 
-/// What happens within one call to a vendor, in logs and traces.
+/// What happens within one pass over an object, in logs and traces. These spans have the highest level, so that no filter
+/// of log lines takes them away from those that are left.
+pub fn pass_span(kind: &str, object: &str, account: &str) -> Span {
+    error_span!("reconcile", kind, object, account)
+}
+
+/// What happens within one call to a vendor.
 pub fn call_span(vendor: &'static str, action: &str, region: &str) -> Span {
-    info_span!(
+    error_span!(
         "vendor_call",
         otel.name = action,
         otel.kind = "client",

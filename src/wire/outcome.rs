@@ -147,6 +147,21 @@ impl CallError {
         }
     }
 
+    /// The same with its texts changed.
+    #[must_use]
+    pub fn with_text(self, change: impl Fn(&str) -> String) -> Self {
+        match self {
+            Self::NotSent(text) => Self::NotSent(change(&text)),
+            Self::RateLimited(text) => Self::RateLimited(change(&text)),
+            Self::Unknown(text) => Self::Unknown(change(&text)),
+            Self::Refused(refusal) => {
+                let (code, message) = (change(&refusal.code), change(&refusal.message));
+                Self::Refused(Refusal { code, message, ..refusal })
+            }
+            Self::Undecidable(ids) => Self::Undecidable(ids),
+        }
+    }
+
     /// The class of a "no", be it the vendor's or our own.
     pub fn class(&self) -> Option<Class> {
         match self {

@@ -88,11 +88,11 @@ mod tests {
 
     #[test]
     fn what_no_proxy_names_goes_straight() {
-        let proxies = proxies("proxy:3128", "10.0.0.0/8,.svc,,kubernetes.default");
+        let proxies = proxies("proxy:3128", "10.0.0.0/8,.svc,,api.default");
         for (target, through) in [
             ("https://ecs.cn-hangzhou.aliyuncs.com/", true),
             ("https://10.96.0.1:443/", false),
-            ("https://kubernetes.default:443", false),
+            ("https://api.default:443", false),
             ("https://operator.images.svc", false),
             ("http://192.168.0.1", true),
         ] {

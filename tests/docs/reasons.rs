@@ -32,6 +32,8 @@ const OTHERS: &[&str] = &[
     "Update",
     "Write",
     "DriftCorrected",
+    "Normal",
+    "Warning",
     // Types
     "Telemetry",
     "Connection",

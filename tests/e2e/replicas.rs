@@ -28,10 +28,10 @@ async fn another_replica_takes_over_from_one_that_ends_and_from_one_that_is_kill
 
     let third = start(None);
     let (_, log) = second.stop().await;
-    assert!(log.contains("waiting for the lease") && !log.contains("name=two"), "{log}");
+    assert!(log.contains("waiting for the lease") && !log.contains("object=replicas/two"), "{log}");
     ready("four").await;
     let (_, log) = third.stop().await;
-    assert!(!log.contains("name=three"), "{log}");
+    assert!(!log.contains("object=replicas/three"), "{log}");
     assert_eq!(world.effects(CREATE), 4);
 }
 

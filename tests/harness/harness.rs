@@ -178,6 +178,20 @@ impl World {
         Program::start(&self.namespace, &self.endpoints(), arguments, grace)
     }
 
+    /// The same with environment variables.
+    pub fn start_program_in(
+        &self,
+        environment: &[(&str, &str)],
+        arguments: &[&str],
+        grace: Option<Duration>,
+    ) -> Program {
+        let namespace = format!("--namespace={}", self.namespace);
+        let endpoints = self.endpoints().into_iter().map(|endpoint| format!("--allow-endpoint={endpoint}"));
+        let more = arguments.iter().map(|&argument| argument.to_owned());
+        let arguments: Vec<_> = [namespace].into_iter().chain(endpoints).chain(more).collect();
+        Program::start_in(environment, plane::kubeconfig(), &arguments, grace)
+    }
+
     fn operator_name(&self) -> String {
         format!("operator/{}", self.namespace)
     }

@@ -1,7 +1,7 @@
 //! The ways out: through proxies, and without any certificates to trust.
 
 use crate::{
-    harness::{Program, World, account, component, kubeconfig},
+    harness::{Program, World, account, component},
     proxy::Proxy,
 };
 use serde_json::json;
@@ -13,10 +13,7 @@ const GRACE: Option<Duration> = Some(Duration::from_secs(20));
 const PASSWORD: &str = "hunter2-proxy-password";
 
 fn start(world: &World, environment: &[(&str, &str)], more: &[&str]) -> Program {
-    let mut arguments = vec![format!("--namespace={}", world.namespace)];
-    arguments.extend(world.endpoints().iter().map(|endpoint| format!("--allow-endpoint={endpoint}")));
-    arguments.extend(more.iter().map(|&argument| argument.to_owned()));
-    Program::start_in(environment, kubeconfig(), &arguments, GRACE)
+    world.start_program_in(environment, more, GRACE)
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ pub fn catch(follow_parent: bool) -> Result<()> {
 }
 
 /// Asks a child, as what is ignored is inherited: it survives SIGHUP only if it ignores it.
-fn hangups_are_ignored() -> Result<bool> {
+pub fn hangups_are_ignored() -> Result<bool> {
     let survived = Command::new("/bin/sh").args(["-c", "kill -HUP $$"]).status();
     survived.map(|status| status.success()).doing(|| "run /bin/sh")
 }

@@ -13,7 +13,6 @@ use crate::{
     wire::{CallError, Class, Effect, Refusal},
 };
 use jiff::Timestamp;
-use kube::ResourceExt;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -92,7 +91,7 @@ impl<K: External> Pass<'_, K> {
     /// The permit took so long that others may have acted meanwhile. No call was made with it, which is written down unless
     /// somebody has written the object since.
     async fn give_up_permit(&mut self, intent: Intent, replay: bool) -> Result<Next, Error> {
-        tracing::warn!(kind = %K::kind(&()), namespace = %self.object.namespace().unwrap_or_default(), name = %self.object.name_any(), "storing the intent took too long; the call is not made");
+        tracing::warn!("storing the intent took too long; the call is not made");
         if !replay {
             let stored = Progress::Submitting(intent.clone());
             let to = Progress::New { attempt: intent.attempt, tried: Some(intent) };
@@ -262,7 +261,7 @@ impl<K: External> Pass<'_, K> {
             Ok(recovered) => recovered,
             Err(error) => return self.trouble(&from, &error).await,
         };
-        tracing::info!(kind = %K::kind(&()), name = %self.object.name_any(), token = intent.token, ?recovered, "recovered");
+        tracing::info!(token = intent.token, ?recovered, "recovered");
         let attempt = intent.attempt;
         match (Progress::recovered(intent, recovered), wish.deleting) {
             (Progress::Submitting(_), _) => self.submit(client, from, attempt, true).await,

@@ -6,12 +6,12 @@ use crate::{
         external::External,
         pace,
         progress::{self, Comparison, Difference, Handle, Intent, Observation, Product, Progress, Wish},
+        request_id,
         status::Detail,
     },
     wire::{CallError, Refusal},
 };
 use jiff::Timestamp;
-use kube::ResourceExt;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -186,7 +186,7 @@ impl<K: External> Pass<'_, K> {
             let note = format!("{name} differed from the spec, and was set right: {changes}");
             self.world.telemetry.drift(&self.object, note).await;
         } else {
-            tracing::info!(kind = %K::kind(&()), namespace = %self.object.namespace().unwrap_or_default(), name = %self.object.name_any(), changes, "changed at the vendor");
+            tracing::info!(changes, request_id = request_id::last(), "changed at the vendor");
         }
         self.local.amended += 1;
         let Some(handle) = to.handle() else { return Ok(Err(Next::Change)) };

@@ -6,6 +6,7 @@ use crate::{
         external::External,
         pace,
         progress::Progress,
+        request_id,
         status::{self, Detail, Shown},
         telemetry::Transition,
     },
@@ -13,7 +14,6 @@ use crate::{
     wire::{CallError, Class, outcome::one_line},
 };
 use jiff::Timestamp;
-use kube::ResourceExt;
 use std::time::Duration;
 
 /// What must not have changed for a write to go through.
@@ -51,7 +51,8 @@ impl<K: External> Pass<'_, K> {
                 || matches!(error.class(), Some(Class::Throttled | Class::Unavailable)));
         if passing {
             // A hiccup is not worth two writes.
-            tracing::warn!(kind = %K::kind(&()), namespace = %self.object.namespace().unwrap_or_default(), name = %self.object.name_any(), %error, "a look at the vendor failed");
+            let request_id = request_id::last();
+            tracing::warn!(reason = error.reason(), detail = %error, request_id, "a look at the vendor failed");
         } else if let (true, Progress::Ready { handle, product, .. }) = (at_rest, &to) {
             let last_seen = self.local.last_seen.or_else(|| self.stored_last_seen());
             let detail = Detail::unseen(product.name(handle), last_seen, error);

@@ -79,6 +79,7 @@ fn two_at_once_work_apart_and_leave_nothing_when_killed_or_interrupted() {
 
 #[test]
 fn it_ends_with_the_script_that_started_it() {
+    crate::let_hangups_be_heard();
     let script = r#""$0" controlplane; echo "never the last command, or the shell would become it""#;
     let mut shell = started(start(Command::new("/bin/sh").args(["-c", script, XTASK])));
     let below = processes::below(shell.child.id());

@@ -101,6 +101,7 @@ fn building_says_how_it_goes_and_can_be_interrupted() {
 
 #[test]
 fn the_end_of_the_terminal_is_an_interrupt() {
+    crate::let_hangups_be_heard();
     let mut building = Building::start(xtask(&["controlplane"]));
     let below = building.below();
     signal(building.child.id(), "HUP");
