@@ -28,6 +28,8 @@ pub enum Of {
     Accounts,
     /// An account's, and then that of the images that use it.
     Both,
+    /// No condition's: an Event of an image.
+    Events,
 }
 
 /// Who has to act on a reason.
@@ -40,7 +42,7 @@ pub enum Acts {
 }
 
 use Acts::{Nobody, Person};
-use Of::{Accounts, Both, Images};
+use Of::{Accounts, Both, Events, Images};
 
 /// All of them, in the order of the page: the way of an image, accounts, the vendor's answers, and what a person decides.
 pub const REASONS: &[Reason] = &[
@@ -180,6 +182,13 @@ pub const REASONS: &[Reason] = &[
         "Look at the vendor's console; then set the annotation cloudimages.dev/outcome to adopt=<id> to take one over, or to resubmit if nothing was made / 查看厂商控制台，再设置注解 cloudimages.dev/outcome：adopt=<id> 接管，或 resubmit 表示未创建、重新提交",
     ),
     reason(
+        "Restored",
+        Images,
+        Person,
+        "The object was restored or copied from an earlier one that had asked for an image; nothing is made, and what the earlier one made is listed / 对象由更早的对象恢复或复制而来，那个对象曾发起创建；不会再次创建，并列出其可能的产物",
+        "Look at the vendor's console; then name the image in spec.import, or set the annotation cloudimages.dev/outcome to adopt=<id>, or to resubmit to have it made anew / 查看厂商控制台，再在 spec.import 中指定镜像，或设置注解 cloudimages.dev/outcome：adopt=<id> 接管，resubmit 重新创建",
+    ),
+    reason(
         "InvalidOutcome",
         Images,
         Person,
@@ -285,6 +294,13 @@ pub const REASONS: &[Reason] = &[
         Person,
         "The Secret lacks a key, or its value is empty / Secret 缺少键或值为空",
         "Add the key that the message names / 添加消息中的键",
+    ),
+    reason(
+        "SecretKeyInvalid",
+        Both,
+        Person,
+        "A value in the Secret is not what the vendor gave out: quotes, line breaks, a wrong encoding / Secret 中的值与厂商颁发的不符：带引号、换行或编码错误",
+        "Write the value of the key that the message names as the vendor shows it / 按厂商显示的原样填写消息中的键",
     ),
     reason(
         "SecretUnreadable",
@@ -447,6 +463,21 @@ pub const REASONS: &[Reason] = &[
         Nobody,
         "A request was sent and no answer came that can be trusted; what became of it is looked for / 请求已发出但没有可信的响应，正在查证结果",
         "Nothing; nothing is made twice meanwhile / 无需处理，期间不会重复创建",
+    ),
+    // Events
+    reason(
+        "Released",
+        Events,
+        Nobody,
+        "The object let go of what the message names: it is deleted at the vendor, or stays there as deletionPolicy Retain asks / 对象已释放消息中的资源：厂商侧已删除，或按 deletionPolicy Retain 保留",
+        "Nothing / 无需处理",
+    ),
+    reason(
+        "LateImage",
+        Events,
+        Nobody,
+        "An image that an earlier attempt of this object had made turned up late, no object owns it, and it was deleted / 本对象先前某次尝试创建的镜像迟到出现，无对象拥有它，已被删除",
+        "Nothing; if it happens often, raise listDelay in the account / 无需处理；若经常出现，请调大账户的 listDelay",
     ),
 ];
 

@@ -1,8 +1,8 @@
 //! The project's own commands, as a library that its tests use too.
 //!
 //! [`controlplane`] starts a real Kubernetes control plane (etcd, kube-apiserver, kube-controller-manager) on loopback;
-//! [`process`] keeps its programs from outliving whoever started them. [`demo`], [`docs`], [`generate`], [`image`] and
-//! [`test`] are the commands of the same names; [`tools`] has the programs that tests hold our files and objects against.
+//! [`process`] keeps its programs from outliving whoever started them. [`demo`], [`docs`], [`generate`], [`image`],
+//! [`picture`] and [`test`] are the commands of the same names; [`tools`] has the programs that tests hold our files and objects against.
 //! Nothing here knows the operator's code: it is driven as the program that a user runs.
 
 pub mod controlplane;
@@ -13,6 +13,7 @@ pub mod generate;
 pub mod image;
 pub mod interrupt;
 pub mod kubectl;
+pub mod picture;
 pub mod process;
 pub mod samples;
 mod scratch;

@@ -1,9 +1,10 @@
 //! `cargo xtask <command>`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{Error, controlplane, demo, docs, generate, image, interrupt, test, tools};
+use xtask::{Error, controlplane, demo, docs, generate, image, interrupt, picture, test, tools};
 
 /// The project's own commands.
 #[derive(Debug, Parser)]
@@ -35,6 +36,11 @@ enum Verb {
     },
     /// Build the programs and the container images of them, without a container engine.
     Image(image::Options),
+    /// Make a picture of a terminal, for the README, of what a command printed: it comes from standard input.
+    Picture {
+        /// Where the SVG goes.
+        path: PathBuf,
+    },
     /// Run every check and test of the project; what CI runs.
     Test,
     /// Build the tools that tests use (Helm, linters, Flux), and print their paths.
@@ -51,6 +57,7 @@ fn main() -> ExitCode {
         Verb::Docs { serve } => docs::run(serve),
         Verb::Generate { check } => generate::run(check),
         Verb::Image(options) => image::run(&options),
+        Verb::Picture { path } => picture::run(&path),
         Verb::Test => test::run(),
         Verb::Tools => tools::run(),
     });

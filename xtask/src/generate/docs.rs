@@ -287,6 +287,7 @@ fn reasons(all: &[Reason], language: Language) -> String {
         let of = match of.as_str() {
             "Images" => language.or("images", "镜像"),
             "Accounts" => language.or("accounts", "账户"),
+            "Events" => language.or("Events of images", "镜像的事件"),
             _ => language.or("accounts and their images", "账户及使用它的镜像"),
         };
         let acts = match acts.as_str() {
