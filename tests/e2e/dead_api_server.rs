@@ -1,7 +1,8 @@
 //! An API server whose connections go silent: new ones work, and the operator must not wait for the old ones.
 
 use crate::harness::{World, component, is_ready};
-use serde_json::json;
+use cloud_image_operator::engine::pace;
+use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 const KIND: &str = "ImageComponent";
@@ -25,4 +26,22 @@ async fn silent_connections_are_left_within_a_minute() {
     // The deadlines leave room within the minute for a machine that is busy.
     assert!(since.elapsed() < Duration::from_secs(60), "{:?}", since.elapsed());
     assert_eq!(world.effects("CreateImageComponent"), 4);
+}
+
+/// While it was on the way, another replica may have taken over and found out that nothing was made.
+#[tokio::test]
+async fn a_permit_that_took_long_is_not_used() {
+    let mut world = World::with_account("late-permit").await;
+    world.start_slow_operator(pace::PERMIT_AGE + Duration::from_secs(1)).await;
+    world.create(component("late", json!({}))).await;
+    let not_done = |object: &Value| object["status"]["operation"]["state"] == "NotDone";
+    let object = world.until(KIND, "late", "the call was not made", not_done).await;
+    assert_eq!(
+        object["metadata"]["finalizers"],
+        json!(["cloudimages.dev/external"]),
+        "the intent was stored"
+    );
+    // Later intents are in the status, whose writes are quick.
+    world.until_ready(KIND, "late").await;
+    assert_eq!((world.calls("CreateImageComponent"), world.effects("CreateImageComponent")), (1, 1));
 }

@@ -161,6 +161,15 @@ impl World {
         proxy
     }
 
+    /// Starts the operator within the test, to which the answers to writes of objects come late.
+    pub async fn start_slow_operator(&mut self, delay: Duration) {
+        assert!(self.operator.is_none(), "one operator for each world");
+        let client = plane::slow_client(&self.operator_name(), delay).await;
+        let namespaces = vec![self.namespace.clone()];
+        self.operator =
+            Some(Operator::start(client, namespaces, &self.endpoints(), self.beat, self.kinds, self.fitting));
+    }
+
     /// Ends the operator as SIGTERM does, and waits for it.
     pub async fn stop_operator(&mut self) {
         let operator = self.operator.take().expect("an operator runs");

@@ -15,6 +15,7 @@ use std::{
     path::Path,
     sync::{LazyLock, Once},
     thread,
+    time::Duration,
 };
 use tracing_subscriber::EnvFilter;
 use xtask::controlplane::ControlPlane;
@@ -57,6 +58,23 @@ pub async fn client_behind_a_proxy(user_agent: &str) -> (Client, Proxy) {
     let proxy = Proxy::start(targets.next().expect("an address")).await;
     config.cluster_url = format!("https://{}", proxy.address()).parse().expect("a URL");
     (api_server::client(config).expect("a client"), proxy)
+}
+
+/// A client to which the answers to writes of objects, their statuses aside, come so much later.
+pub async fn slow_client(user_agent: &str, delay: Duration) -> Client {
+    let inner = client(user_agent, None).await;
+    let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let inner = inner.clone();
+        let is_slow = request.method() == http::Method::PATCH && !request.uri().path().ends_with("/status");
+        async move {
+            let answer = inner.send(request).await;
+            if is_slow {
+                tokio::time::sleep(delay).await;
+            }
+            answer
+        }
+    });
+    Client::new(service, "default")
 }
 
 async fn connect(kubeconfig: &Path, user_agent: &str, user: Option<&str>) -> Client {
