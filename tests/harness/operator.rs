@@ -111,8 +111,11 @@ impl Program {
     /// What it serves at a path, such as `/readyz`: HTTP status and body. `None`: it does not serve, as yet or any more.
     pub async fn get(&self, path: &str) -> Option<(u16, String)> {
         let log = self.log();
-        let (_, address) = log.split_once("serving /metrics, /healthz and /readyz address=")?;
-        let address = address.split_whitespace().next()?;
+        // As text or as JSON.
+        let (_, line) = log.split_once("serving /metrics, /healthz and /readyz")?;
+        let (_, address) = line.split_once("address")?;
+        let address = address.trim_start_matches(['=', '"', ':']);
+        let address = address.split(|char: char| char.is_whitespace() || char == '"').next()?;
         let mut stream = TcpStream::connect(address).await.ok()?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: operator\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.ok()?;
