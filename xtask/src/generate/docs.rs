@@ -100,7 +100,10 @@ pub(super) fn pages(operator: &Operator) -> Result<Files> {
         let call = facts.kinds.iter().find(|known| known.kind == kind);
         files.insert(Path::new(REFERENCE).join(file), reference(crd, call, samples.get(kind)));
     }
-    files.extend([part("docs/SUMMARY.md", "reference", &links)?]);
+    let summary = read("docs/SUMMARY.md")?;
+    let summary = with_part("docs/SUMMARY.md", &summary, "reference", &links)?;
+    let summary = with_part("docs/SUMMARY.md", &summary, "decisions", &decisions()?)?;
+    files.insert("docs/SUMMARY.md".into(), summary);
     for (language, folder) in [(English, "docs"), (Chinese, "docs/zh")] {
         files.extend([
             part(&format!("{folder}/troubleshooting.md"), "reasons", &reasons(&facts.reasons, language))?,
@@ -112,11 +115,33 @@ pub(super) fn pages(operator: &Operator) -> Result<Files> {
 
 /// A hand-written file whose part between two marker lines is generated.
 pub(super) fn part(file: &str, name: &str, inner: &str) -> Result<(PathBuf, String)> {
+    Ok((file.into(), with_part(file, &read(file)?, name, inner)?))
+}
+
+fn read(file: &str) -> Result<String> {
+    fs::read_to_string(workspace::root().join(file)).doing(|| format!("read {file}"))
+}
+
+fn with_part(file: &str, old: &str, name: &str, inner: &str) -> Result<String> {
     let (begin, end) = (format!("<!-- {name}:begin -->"), format!("<!-- {name}:end -->"));
-    let old = fs::read_to_string(workspace::root().join(file)).doing(|| format!("read {file}"))?;
-    let new = between(&old, (&begin, &end), inner)
-        .ok_or_else(|| Error::Failed(format!("{file} has no lines {begin} and {end}")))?;
-    Ok((file.into(), new))
+    between(old, (&begin, &end), inner)
+        .ok_or_else(|| Error::Failed(format!("{file} has no lines {begin} and {end}")))
+}
+
+/// The lines of the summary for the decisions, by their files' titles.
+fn decisions() -> Result<String> {
+    let folder = workspace::root().join("docs/adr");
+    let mut lines = vec![];
+    for entry in fs::read_dir(&folder).doing(|| "list docs/adr")? {
+        let name = entry.doing(|| "list docs/adr")?.file_name().to_string_lossy().into_owned();
+        if name.starts_with(|first: char| first.is_ascii_digit()) {
+            let text = read(&format!("docs/adr/{name}"))?;
+            let title = text.lines().next().unwrap_or_default().trim_start_matches("# ");
+            lines.push((name.clone(), format!("  - [{title}](adr/{name})\n")));
+        }
+    }
+    lines.sort();
+    Ok(lines.into_iter().map(|(_, line)| line).collect())
 }
 
 /// The first sample of each kind: kind → its YAML document.
