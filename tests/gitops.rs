@@ -11,5 +11,6 @@ mod gitops {
     mod health;
     mod samples;
     mod situations;
+    mod suspended;
     mod tools;
 }

@@ -148,6 +148,9 @@ async fn pass<K: External>(guarded: Arc<DeserializeGuard<K>>, world: Arc<World>)
 /// Why an object waits that could begin if all others were known.
 const STARTING: &str = "OperatorStarting";
 
+/// What a suspended object says that is not Ready.
+const SUSPENDED: &str = "suspend is true, so the vendor is not called; set suspend: false to go on";
+
 /// When to come back.
 enum Next {
     /// After this long, or when the object or its account changes.
@@ -255,7 +258,11 @@ impl<K: External> Pass<'_, K> {
         if let (Progress::Unclear { .. }, Some(text)) = (progress, self.annotation(OUTCOME))
             && Some(text) != status.and_then(|status| status.last_handled_outcome.as_deref())
         {
-            wish.answer = Some(answer(text)?);
+            wish.answer = match answer(text) {
+                // It is read again when the object goes on.
+                Err(_) if spec.suspend => None,
+                answer => Some(answer?),
+            };
         }
         Ok(wish)
     }
@@ -363,7 +370,12 @@ impl<K: External> Pass<'_, K> {
     }
 
     async fn malformed(&mut self, progress: &Progress, message: &str) -> Result<Next, Error> {
-        let detail = Detail::stalled("InvalidStatus", message);
+        // A suspended object is never Stalled: what is wrong with it shows when it is to go on.
+        let detail = if self.spec().suspend {
+            Detail::suspended(SUSPENDED)
+        } else {
+            Detail::stalled("InvalidStatus", message)
+        };
         let shown = self.shown(progress, Some(&detail), true, None);
         let mut new = status::status(&shown, None, Timestamp::now()).unwrap_or_default();
         if let Some(old) = self.object.status() {
@@ -373,7 +385,9 @@ impl<K: External> Pass<'_, K> {
                 conditions: new.conditions,
                 ..old.clone()
             };
-            if old.conditions.iter().any(|condition| condition.reason == "InvalidStatus") {
+            if status::reason(old) == Some(&*detail.reason)
+                && old.observed_generation == new.observed_generation
+            {
                 return Ok(Next::Change);
             }
         }
@@ -397,7 +411,7 @@ impl<K: External> Pass<'_, K> {
             Progress::Ready { .. } => {
                 "suspend is true, so the vendor is not called, and what the spec asks for now is not applied; set suspend: false to apply it"
             }
-            _ => "suspend is true, so the vendor is not called; set suspend: false to go on",
+            _ => SUSPENDED,
         });
         // What the spec asks for is dealt with only when it is lifted.
         self.show(progress, progress.clone(), Some(detail), false, None).await?;

@@ -1,12 +1,11 @@
 //! What is in Git stays what is in the cluster, as Argo CD, Flux and kubectl compare them, and no way of theirs to write it
 //! loses a task that is under way.
 
-use super::samples;
-use crate::harness::{World, is_ready, kubeconfig};
+use super::{samples, tools::kubectl};
+use crate::harness::{World, is_ready};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, fs, time::Duration};
 use vendor_simulator::{Fault, FaultRule, When};
-use xtask::kubectl::Kubectl;
 
 /// The annotations that the operator may set: nobody's Git names them, and tools leave such alone.
 const OWN: &str = "cloudimages.dev/";
@@ -60,7 +59,8 @@ async fn nothing_is_ever_out_of_sync() {
 /// The fields of metadata and spec that the operator is recorded as the owner of.
 async fn owned_by_operator(world: &World, kind: &str, name: &str) -> BTreeSet<String> {
     let resource = format!("{}.cloudimages.dev", kind.to_lowercase());
-    let live = kubectl(world, &["get", &resource, name, "--show-managed-fields", "-o", "json"]).await;
+    let live =
+        kubectl(&world.namespace, &["get", &resource, name, "--show-managed-fields", "-o", "json"]).await;
     let live: Value = serde_json::from_str(&live).expect("JSON");
     let managers = live["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
     let ours = managers.iter().filter(|entry| entry["manager"] == "cloudimages.dev");
@@ -200,14 +200,6 @@ async fn apply(world: &World, object: &Value, command: &[&str]) -> Value {
     fs::write(&file, object.to_string()).expect("a file");
     let file = file.to_str().expect("a path in UTF-8");
     let arguments = [command, &["-f", file, "-o", "json"]].concat();
-    let said = kubectl(world, &arguments).await;
+    let said = kubectl(&world.namespace, &arguments).await;
     serde_json::from_str(&said).expect("JSON")
-}
-
-async fn kubectl(world: &World, arguments: &[&str]) -> String {
-    let namespace = ["-n", world.namespace.as_str()];
-    let arguments: Vec<String> =
-        arguments.iter().chain(&namespace).map(|&argument| argument.to_owned()).collect();
-    let run = move || Kubectl::new(kubeconfig()).and_then(|kubectl| kubectl.run(&arguments));
-    tokio::task::spawn_blocking(run).await.expect("no panic").unwrap_or_else(|error| panic!("{error}"))
 }

@@ -14,7 +14,7 @@ use vendor_simulator::{Fault, FaultRule};
 const CREATE: &str = "CreateImageComponent";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_kustomization_of_images_through_its_revisions() {
+async fn a_kustomization_of_images_from_the_first_revision_to_its_deletion() {
     let mut world = World::empty("flux").await;
     world.beat = Duration::from_secs(1);
     world.freeze();
@@ -98,6 +98,17 @@ async fn a_kustomization_of_images_through_its_revisions() {
     );
     source.publish(&world, "v5", &files).await;
     until_ready(&world, &controller, "v5").await;
+
+    // With the Kustomization go the images, though their accounts and Secrets are deleted at the same time.
+    let all = generations(&world).await;
+    world.delete("Kustomization", "images").await;
+    for object in all.keys() {
+        let (kind, name) = object.split_once(' ').expect("kind and name");
+        world.until_gone(kind, name).await;
+    }
+    world.until_gone("Kustomization", "images").await;
+    assert_eq!(world.vendor.aliyun_ecs().count(), 0);
+    assert_eq!(world.vendor.volcengine().aosp_images(), []);
 }
 
 /// Flux compares by applying: what it applies once more must be what is there.

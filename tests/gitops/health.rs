@@ -2,10 +2,13 @@
 
 use super::{
     situations::{phases, unseen},
-    tools::{argocd, flux, kstatus},
+    tools::{argocd, deployed, flux, kstatus, kubectl},
 };
 use crate::harness::{World, account, component, condition, secret};
-use cloud_image_operator::engine::status::Detail;
+use cloud_image_operator::{
+    engine::status::Detail,
+    kinds::{KINDS, crds},
+};
 use serde_json::{Value, json};
 
 /// What kstatus and Flux say, and what Argo CD says.
@@ -116,6 +119,27 @@ async fn suspended_objects() {
     world.until_condition("ImageComponent", "before", "Ready", "False", "Suspended").await;
     let before = world.get("ImageComponent", "before").await.expect("it is there");
     assert_agree(vec![(before, SUSPENDED)]);
+}
+
+/// As `docs/gitops.md` has it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn argo_cds_check_is_merged_into_what_is_there() {
+    let world = World::empty("argocd").await;
+    world
+        .create(json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": { "name": "argocd-cm" },
+            "data": { "url": "https://argocd.example.com" },
+        }))
+        .await;
+    let file = deployed("argocd/health.yaml");
+    let file = file.to_str().expect("a path in UTF-8");
+    let patch = ["patch", "configmap", "argocd-cm", "--type", "merge", "--patch-file", file, "-o", "json"];
+    let merged: Value = serde_json::from_str(&kubectl("argocd", &patch).await).expect("JSON");
+    let data = merged["data"].as_object().expect("data");
+    assert_eq!(data["url"], "https://argocd.example.com");
+    assert_eq!(data.len(), 1 + crds(KINDS).len(), "{:#?}", data.keys());
 }
 
 /// Demands that all three say so.

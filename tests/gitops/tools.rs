@@ -8,7 +8,10 @@ use std::{
     process::{Command, Stdio},
 };
 use tempfile::TempDir;
-use xtask::process::{Launch, Process};
+use xtask::{
+    kubectl::Kubectl,
+    process::{Launch, Process},
+};
 
 /// What kstatus says of each object.
 pub fn kstatus(objects: &[Value]) -> Vec<Value> {
@@ -43,6 +46,15 @@ fn ask(tool: &str, file: Option<&Path>, objects: &[Value]) -> Vec<Value> {
     let said: Vec<Value> = serde_json::from_slice(&output.stdout).expect("a list in JSON");
     assert_eq!(said.len(), objects.len(), "{tool}");
     said
+}
+
+/// Lets kubectl do something in a namespace, and gives what it prints.
+pub async fn kubectl(namespace: &str, arguments: &[&str]) -> String {
+    let namespace = ["-n", namespace];
+    let arguments: Vec<String> =
+        arguments.iter().chain(&namespace).map(|&argument| argument.to_owned()).collect();
+    let run = move || Kubectl::new(kubeconfig()).and_then(|kubectl| kubectl.run(&arguments));
+    tokio::task::spawn_blocking(run).await.expect("no panic").unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Flux' kustomize-controller; dropping it kills it.

@@ -506,7 +506,7 @@ impl World {
 
     fn api_in(&self, kind: &str, namespace: &str) -> Api<DynamicObject> {
         let (group, version) = match kind {
-            "Namespace" | "Secret" => ("", "v1"),
+            "Namespace" | "Secret" | "ConfigMap" => ("", "v1"),
             "Event" => ("events.k8s.io", "v1"),
             "CustomResourceDefinition" => ("apiextensions.k8s.io", "v1"),
             "ClusterRole" | "ClusterRoleBinding" | "Role" | "RoleBinding" => {
