@@ -18,7 +18,8 @@ use conformance::{
     test_image::TestImage,
 };
 use futures::{FutureExt, future::join_all};
-use harness::World;
+use harness::{OPERATOR, World, rights};
+use serde_json::json;
 use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
 use tokio::task::JoinSet;
 
@@ -43,7 +44,17 @@ async fn every_kind_stands_every_fault() {
     first.beat = Duration::from_secs(1);
     first.kinds = Vec::leak([KINDS, ONE_MORE].concat());
     for kind in ONE_MORE {
-        first.create(serde_json::to_value(kind.crd()).expect("a CRD is JSON")).await;
+        let crd = kind.crd();
+        let plural = crd.spec.names.plural.clone();
+        first.create(serde_json::to_value(crd).expect("a CRD is JSON")).await;
+        // As the manifests do for the registry's kinds.
+        let rules = json!([
+            { "apiGroups": ["cloudimages.dev"], "resources": [plural], "verbs": ["list", "watch", "patch"] },
+            { "apiGroups": ["cloudimages.dev"], "resources": [format!("{plural}/status")], "verbs": ["patch"] },
+        ]);
+        for object in rights("ClusterRole", &format!("more-{plural}"), OPERATOR, rules) {
+            first.create(object).await;
+        }
     }
     let (mut quiet, mut places, mut seeds) = (vec![], vec![], 2..);
     for (prefix, subjects) in groups {

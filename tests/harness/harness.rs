@@ -13,7 +13,7 @@ pub use objects::{
     account, aosp_image, component, condition, image_export, is_ready, rights, secret, volcengine_account,
 };
 pub use operator::{Operator, Program};
-pub use plane::{Target, Write, kubeconfig};
+pub use plane::{OPERATOR, Target, Write, kubeconfig, operator_kubeconfig};
 pub use proxy::Proxy;
 
 use cloud_image_operator::{
@@ -55,7 +55,8 @@ pub struct World {
     pub kinds: &'static [&'static dyn Kind],
     /// Which kinds' image ids the references of which kinds take, for the next operator that is started within the test.
     pub fitting: &'static [(&'static str, &'static str)],
-    /// As whom the next operator that is started within the test acts; `None`: as one who may do everything.
+    /// As whom the next operator that is started within the test acts; `None`: as the ServiceAccount of the manifests,
+    /// with the rights that those give it.
     pub operator_user: Option<String>,
     operator: Option<Operator>,
 }
@@ -136,7 +137,7 @@ impl World {
     /// name than the simulated vendors'.
     pub async fn start_operator_with(&mut self, namespaces: &[&str], endpoints: &[&str]) {
         assert!(self.operator.is_none(), "one operator for each world");
-        let client = plane::client(&self.operator_name(), self.operator_user.as_deref()).await;
+        let client = plane::operator_client(&self.operator_name(), self.operator_user.as_deref()).await;
         let all = |own: Vec<String>, more: &[&str]| {
             own.into_iter().chain(more.iter().map(|&more| more.to_owned())).collect::<Vec<_>>()
         };

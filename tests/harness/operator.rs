@@ -78,7 +78,7 @@ impl Program {
         let mut arguments = vec!["--namespace".to_owned(), namespace.to_owned()];
         arguments.extend(endpoints.iter().map(|endpoint| format!("--allow-endpoint={endpoint}")));
         arguments.extend(more.iter().map(|&argument| argument.to_owned()));
-        Self::start_at(plane::kubeconfig(), &arguments, grace)
+        Self::start_at(&plane::operator_kubeconfig(), &arguments, grace)
     }
 
     /// Starts it with any kubeconfig.

@@ -2,17 +2,25 @@
 
 use super::proxy::Proxy;
 use cloud_image_operator::{api_server, kinds};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::{
+    api::{
+        authentication::v1::{TokenRequest, TokenRequestSpec},
+        core::v1::ServiceAccount,
+    },
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
 use kube::{
-    Api, Client, Config,
-    api::PostParams,
+    Api, Client, Config, ResourceExt,
+    api::{DynamicObject, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
+    core::{ApiResource, GroupVersionKind},
     runtime::{conditions, wait::await_condition},
 };
 use serde::Deserialize;
+use serde_json::{Value, json};
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{LazyLock, Once},
     thread,
     time::Duration,
@@ -40,8 +48,53 @@ fn start() -> ControlPlane {
                 .await
                 .expect("the CRD can be used");
         }
+        grant(&plane).await;
     });
     plane
+}
+
+/// The operator's ServiceAccount in the manifests, as the API server calls it.
+pub const OPERATOR: &str = "system:serviceaccount:cloud-image-operator:cloud-image-operator";
+
+/// Makes the operator's ServiceAccount with the rights that the manifests give it, and no others, and a kubeconfig that
+/// holds its token.
+async fn grant(plane: &ControlPlane) {
+    let client = connect(plane.kubeconfig(), "install", None).await;
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/base");
+    for file in ["namespace.yaml", "rbac.yaml"] {
+        let text = fs::read_to_string(base.join(file)).expect("a generated manifest");
+        for document in text.split("---\n").skip(1) {
+            let object: DynamicObject = serde_saphyr::from_str(document).expect("a Kubernetes object");
+            let types = object.types.clone().expect("its type");
+            let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(types).expect("its type"));
+            let api: Api<DynamicObject> = match object.namespace() {
+                Some(namespace) => Api::namespaced_with(client.clone(), &namespace, &resource),
+                None => Api::all_with(client.clone(), &resource),
+            };
+            api.create(&PostParams::default(), &object).await.expect("the manifest is accepted");
+        }
+    }
+    let [.., namespace, name] = OPERATOR.split(':').collect::<Vec<_>>()[..] else { unreachable!() };
+    let request = TokenRequest {
+        spec: Some(TokenRequestSpec { expiration_seconds: Some(24 * 3600), ..TokenRequestSpec::default() }),
+        ..TokenRequest::default()
+    };
+    let token = Api::<ServiceAccount>::namespaced(client, namespace)
+        .create_token_request(name, &PostParams::default(), &request)
+        .await
+        .expect("a token")
+        .status
+        .expect("a token")
+        .token;
+    let mut config: Value =
+        serde_saphyr::from_str(&fs::read_to_string(plane.kubeconfig()).expect("a kubeconfig")).expect("YAML");
+    config["users"][0]["user"] = json!({ "token": token });
+    config["contexts"][0]["context"]["namespace"] = json!(namespace);
+    fs::write(operator_kubeconfig_of(plane), config.to_string()).expect("the kubeconfig is written");
+}
+
+fn operator_kubeconfig_of(plane: &ControlPlane) -> PathBuf {
+    plane.folder().join("operator.kubeconfig")
 }
 
 /// A client whose requests carry this User-Agent, by which the record tells them from others'. It may do everything
@@ -50,9 +103,17 @@ pub async fn client(user_agent: &str, user: Option<&str>) -> Client {
     connect(PLANE.kubeconfig(), user_agent, user).await
 }
 
-/// A client whose connections go over a proxy.
+/// The operator's client: it has the rights that the manifests give it, unless it acts as another `user`.
+pub async fn operator_client(user_agent: &str, user: Option<&str>) -> Client {
+    match user {
+        Some(_) => client(user_agent, user).await,
+        None => connect(&operator_kubeconfig(), user_agent, None).await,
+    }
+}
+
+/// The operator's client, whose connections go over a proxy.
 pub async fn client_behind_a_proxy(user_agent: &str) -> (Client, Proxy) {
-    let mut config = config(PLANE.kubeconfig(), user_agent, None).await;
+    let mut config = config(&operator_kubeconfig(), user_agent, None).await;
     let target = config.cluster_url.authority().expect("host and port").to_string();
     let mut targets = tokio::net::lookup_host(target).await.expect("an address");
     let proxy = Proxy::start(targets.next().expect("an address")).await;
@@ -91,9 +152,14 @@ async fn config(kubeconfig: &Path, user_agent: &str, user: Option<&str>) -> Conf
     config
 }
 
-/// The kubeconfig for programs.
+/// The kubeconfig of who may do everything.
 pub fn kubeconfig() -> &'static Path {
     PLANE.kubeconfig()
+}
+
+/// The operator's kubeconfig.
+pub fn operator_kubeconfig() -> PathBuf {
+    operator_kubeconfig_of(&PLANE)
 }
 
 /// A request that wrote, as the API server recorded it.

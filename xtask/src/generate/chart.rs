@@ -133,7 +133,9 @@ pub(super) fn manifests(_: &Operator) -> Result<Files> {
         // What is left out when the chart is uninstalled has no meaning here.
         .args(["--set", "crds.keep=false"]);
     let rendered = output(&mut helm)?;
-    let namespace = format!("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {NAME}\n");
+    let namespace = format!(
+        "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {NAME}\n  labels:\n    pod-security.kubernetes.io/enforce: restricted\n"
+    );
     let mut parts =
         [("namespace", vec![namespace]), ("crds", vec![]), ("rbac", vec![]), ("operator", vec![])];
     for document in documents(&rendered) {
