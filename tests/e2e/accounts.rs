@@ -188,7 +188,8 @@ async fn an_image_can_be_deleted_after_its_secret() {
     world.stop_operator().await;
     world.start_operator().await;
     world.delete(KIND, "two").await;
-    waits(&world, "two", "SecretNotFound", &["Secret secret-first/aliyun", "create it"]).await;
+    let message = world.until_condition(KIND, "two", "Ready", "False", "SecretNotFound").await;
+    assert!(message.contains("Secret secret-first/aliyun") && message.contains("create it"), "{message}");
     world.create(secret("aliyun")).await;
     at_once(world.until_gone(KIND, "two")).await;
     assert_eq!(world.vendor.aliyun_ecs().count(), 0);

@@ -67,7 +67,7 @@ async fn without_a_product_id_nothing_is_built() {
     json_patch::merge(&mut account, &json!({ "spec": { "volcengine": { "acep": { "productId": null } } } }));
     world.create(account).await;
     world.create(aosp_image("phone", json!({ "accountRef": { "name": "bare" } }))).await;
-    let message = world.until_condition(KIND, "phone", "Reconciling", "True", "ProductIdMissing").await;
+    let message = world.until_condition(KIND, "phone", "Stalled", "True", "ProductIdMissing").await;
     assert!(message.contains("acep.productId") && message.contains("forProvider.productId"), "{message}");
     assert_eq!(world.vendor.ledger().calls, []);
 
