@@ -308,7 +308,8 @@ pub struct ZstackAccount {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub time_zone: Option<String>,
-    /// PEM certificates to trust besides the system's, at least one, at most 64 KiB, for `https` with a private CA.
+    /// PEM certificates to trust besides the system's, at least one, at most 64 KiB, for `https` with a private CA:
+    /// the CA's, or the server's own as `openssl req -x509` makes it, if that has the name in its subjectAltName.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65536))]
     #[x_kube(validation = Rule::new("self.contains('-----BEGIN CERTIFICATE-----')").message("caBundle must hold PEM certificates, each from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----"))]

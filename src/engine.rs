@@ -7,6 +7,7 @@ pub mod account_controller;
 pub mod accounts;
 pub mod batcher;
 pub mod connection;
+pub mod credentials;
 pub mod external;
 pub mod health;
 pub mod index;
@@ -24,6 +25,8 @@ mod secrets;
 pub mod standing;
 pub mod status;
 pub mod telemetry;
+mod users;
+mod workers;
 
 use crate::image::{ManagementPolicy, Phase};
 use accounts::{AccountKey, Accounts};
@@ -37,7 +40,7 @@ use kube::{
     core::DeserializeGuard,
     runtime::{
         Controller, Predicate, WatchStreamExt,
-        controller::Config,
+        controller::{Action, Config},
         predicates,
         reflector::{self, ObjectRef, Store, store::Writer},
         watcher::{self, watcher},
@@ -45,10 +48,18 @@ use kube::{
 };
 use metrics::Facts;
 use serde::de::DeserializeOwned;
-use std::{collections::HashSet, fmt::Debug, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    fmt::Debug,
+    hash::Hash,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 use telemetry::Telemetry;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
+use users::{ObjectName, Users};
+use workers::Workers;
 
 /// What the controllers of all kinds share.
 #[derive(Clone)]
@@ -67,8 +78,8 @@ pub struct Shared {
     pub stopping: CancellationToken,
 }
 
-/// How many objects of one kind are worked on at once: enough to fill every batch.
-const WORKERS: u16 = 1024;
+/// How many objects kube works on at once: as many as get a worker of their account's.
+const UNBOUNDED: u16 = 0;
 
 /// The controller of one kind, for one namespace or all, until `stopping`; then it finishes what is under way.
 pub fn run<K: External>(
@@ -83,7 +94,9 @@ pub fn run<K: External>(
     };
     let (store, writer) = reflector::store();
     let index = accounts.index().clone();
-    let kind_id = index.add(Box::new(StoredKind(store.clone())));
+    let users = Arc::new(Mutex::new(Users::default()));
+    let kind_id = index.add(Box::new(StoredKind(store.clone(), users.clone())));
+    let (workers, woken) = Workers::new();
     let world = Arc::new(reconcile::World {
         kind_id,
         journal: journal::Journal::new(client.clone()),
@@ -95,14 +108,18 @@ pub fn run<K: External>(
         stopping: stopping.clone(),
     });
     let objects = watched(api, writer, reading.clone(), {
-        let (accounts, world, store) = (accounts.clone(), world.clone(), store.clone());
+        let (accounts, world, store, users) = (accounts.clone(), world.clone(), store.clone(), users.clone());
         move |event| {
-            on_event(event, &accounts, &world);
+            on_event(event, &accounts, &world, &users);
             if matches!(event, watcher::Event::InitDone) {
-                accounts.all_usage_changed();
-                let there: HashSet<_> = store.state().iter().filter_map(|object| object.uid()).collect();
-                world.states.retain_names(|uid| there.contains(uid));
+                // What went while nobody watched leaves nothing behind.
+                let state = store.state();
+                let there: HashSet<_> = state.iter().filter_map(|object| object.uid()).collect();
+                world.states.retain(|uid| there.contains(uid));
+                let there_by_name: HashSet<_> = state.iter().map(|object| object_name(&**object)).collect();
+                lock(&users).retain(|object| there_by_name.contains(object));
                 accounts.index().filled(kind_id, |uid| there.contains(uid));
+                accounts.all_usage_changed();
             }
         }
     });
@@ -111,15 +128,16 @@ pub fn run<K: External>(
         predicates::generation.combine(predicates::annotations).combine(predicates::finalizers),
         kube::runtime::PredicateConfig::default(),
     );
-    let affected = affected(accounts.changes(), store.clone());
+    let affected = affected(accounts.changes(), store.clone(), users);
     let released = released(index.signals(), store.clone());
     Controller::for_stream(objects, store)
-        .with_config(Config::default().concurrency(WORKERS))
+        .with_config(Config::default().concurrency(UNBOUNDED))
         .reconcile_on(affected)
         .reconcile_on(released)
+        .reconcile_on(their_turn(&workers, woken))
         .reconcile_on(Reading::heartbeat())
         .graceful_shutdown_on(stopping.cancelled_owned())
-        .run(reconcile::reconcile::<K>, |_, _, _| kube::runtime::controller::Action::await_change(), world)
+        .run(work_on::<K>, |_, _, _| Action::await_change(), Arc::new((world, workers)))
         .for_each(move |done| {
             reading.came_through(&done);
             ready(())
@@ -130,6 +148,40 @@ pub fn run<K: External>(
 pub fn name_of<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> String {
     let plural = K::plural(&());
     namespace.map_or_else(|| plural.to_string(), |namespace| format!("{plural} in namespace {namespace}"))
+}
+
+type WorkersOf<K> = Arc<Workers<ObjectRef<DeserializeGuard<K>>>>;
+
+/// A pass over an object, once there is a worker for it. Until then nothing of it is held but its name.
+async fn work_on<K: External>(
+    object: Arc<DeserializeGuard<K>>,
+    context: Arc<(Arc<reconcile::World>, WorkersOf<K>)>,
+) -> Result<Action, reconcile::Error> {
+    let (world, workers) = &*context;
+    let _worker = match &object.0 {
+        Ok(image) => match workers.enter(&account_of(image), &ObjectRef::from_obj(&*object)) {
+            Some(worker) => Some(worker),
+            None => return Ok(Action::await_change()),
+        },
+        Err(_) => None,
+    };
+    Box::pin(reconcile::reconcile::<K>(object, world.clone())).await
+}
+
+/// The objects that waited for a worker and may get one now.
+fn their_turn<R: Clone + Eq + Hash + Send + 'static>(
+    workers: &Arc<Workers<R>>,
+    woken: mpsc::UnboundedReceiver<R>,
+) -> impl Stream<Item = R> + Send + use<R> {
+    let look_again = tokio::time::interval(pace::WORKERS);
+    stream::unfold((workers.clone(), woken, look_again), |(workers, mut woken, mut look_again)| async move {
+        loop {
+            tokio::select! {
+                object = woken.recv() => return object.map(|object| (object, (workers, woken, look_again))),
+                _ = look_again.tick() => workers.look_again(),
+            }
+        }
+    })
 }
 
 /// Watches `api` into a store without what nobody here reads, and lets `on_event` see each event once it is in there.
@@ -167,6 +219,7 @@ fn on_event<K: External>(
     event: &watcher::Event<DeserializeGuard<K>>,
     accounts: &Accounts,
     world: &reconcile::World,
+    users: &Mutex<Users>,
 ) {
     let (object, gone) = match event {
         watcher::Event::Apply(object) | watcher::Event::InitApply(object) => (object, false),
@@ -190,13 +243,24 @@ fn on_event<K: External>(
     {
         accounts.index().signal(Signal::Ready(object.namespace().unwrap_or_default(), object.name_any()));
     }
-    if let Ok(object) = &object.0 {
-        let names = (!gone).then(|| account_of(object));
-        let named = world.states.names(&uid, names.clone());
-        if named != names {
-            named.into_iter().chain(names).for_each(|account| accounts.usage_changed(account));
-        }
+    // One that cannot be read any more goes on using the account that it was seen to use.
+    let name = object_name(object);
+    let changed = match &object.0 {
+        _ if gone => lock(users).remove(&name).into_iter().collect(),
+        Ok(object) => lock(users).set(name, account_of(object)),
+        Err(_) => vec![],
+    };
+    for account in changed {
+        accounts.usage_changed(account);
     }
+}
+
+fn object_name(object: &impl ResourceExt) -> ObjectName {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn account_of<K: External>(object: &K) -> AccountKey {
@@ -207,10 +271,18 @@ fn account_of<K: External>(object: &K) -> AccountKey {
 fn affected<K: External>(
     changes: broadcast::Receiver<AccountKey>,
     store: Store<DeserializeGuard<K>>,
+    users: Arc<Mutex<Users>>,
 ) -> impl Stream<Item = ObjectRef<DeserializeGuard<K>>> + Send {
     heard(changes).flat_map(move |key| {
-        // Which accounts changed is not known any more when some of it was lost: any may have.
-        stream::iter(among(&store, |object| key.as_ref().is_none_or(|key| account_of(object) == *key)))
+        let objects = match key {
+            Some(key) => {
+                let users = lock(&users).objects(&key).into_iter();
+                users.map(|(namespace, name)| ObjectRef::new(&name).within(&namespace)).collect()
+            }
+            // Which accounts changed is not known any more when some of it was lost: any may have.
+            None => among(&store, |_| true),
+        };
+        stream::iter(objects)
     })
 }
 
@@ -283,23 +355,20 @@ fn unreadable() -> Facts {
     Facts { phase, account: None, stalled, waiting_since: None::<Timestamp> }
 }
 
-struct StoredKind<K: External>(Store<DeserializeGuard<K>>);
+struct StoredKind<K: External>(Store<DeserializeGuard<K>>, Arc<Mutex<Users>>);
 
 impl<K: External> KindIndex for StoredKind<K> {
     fn kind(&self) -> String {
         K::kind(&()).into_owned()
     }
 
-    fn users(&self, account: &AccountKey) -> (usize, Option<String>) {
-        let state = self.0.state();
-        let mut users = state
-            .iter()
-            .filter_map(|object| object.0.as_ref().ok())
-            .filter(|object| account_of(*object) == *account);
-        let example = users.next().map(|object| {
-            format!("{} {}/{}", K::kind(&()), object.namespace().unwrap_or_default(), object.name_any())
-        });
-        (usize::from(example.is_some()) + users.count(), example)
+    fn users(&self, account: &AccountKey, counts: &dyn Fn(&str) -> bool) -> (usize, Option<String>) {
+        let (count, example) = lock(&self.1).count(account, counts);
+        (count, example.map(|(namespace, name)| format!("{} {namespace}/{name}", K::kind(&()))))
+    }
+
+    fn namespaces(&self, account: &AccountKey) -> Vec<String> {
+        lock(&self.1).namespaces(account)
     }
 
     fn image(&self, namespace: &str, name: &str) -> Option<Referent> {

@@ -260,6 +260,7 @@ pub struct Operation {
     #[schemars(length(max = 128))]
     pub token: String,
     /// Counts the attempts of this object, from 1.
+    #[schemars(range(max = 1_000_000_000))]
     pub attempt: u32,
     /// What `imageRef` or `ecsImageRef` meant when the attempt was written down. Example: `image-44`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

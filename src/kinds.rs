@@ -10,9 +10,10 @@ use crate::{
 use futures::future::BoxFuture;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceColumnDefinition, CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
-    JSONSchemaPropsOrBool,
+    JSONSchemaPropsOrBool, ValidationRule,
 };
 use kube::CustomResourceExt;
+use serde_json::Value;
 use std::{fmt::Debug, marker::PhantomData};
 
 /// Every image kind.
@@ -40,6 +41,8 @@ pub trait Kind: Debug + Sync {
     fn api(&self) -> (&'static str, &'static str);
     /// The creating call.
     fn action(&self) -> &'static str;
+    /// Reads an object as the controller does.
+    fn read(&self, object: &Value) -> Result<(), serde_json::Error>;
 }
 
 /// A line of the registry: an [`External`] kind, and whose API it stands for.
@@ -72,6 +75,9 @@ impl<K: External> Kind for Of<K> {
     }
     fn action(&self) -> &'static str {
         K::ACTION
+    }
+    fn read(&self, object: &Value) -> Result<(), serde_json::Error> {
+        K::deserialize(object).map(drop)
     }
 }
 
@@ -153,12 +159,27 @@ fn polished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     crd
 }
 
+/// The format lets through more than can be read: finer fractions, the last day of the year 9999, and an empty list.
+fn readable_time(schema: &mut JSONSchemaProps) {
+    schema.pattern = Some(r"^[^.]*(\.[0-9]{1,9}[^0-9.]+.*)?$".into());
+    schema.x_kubernetes_validations.get_or_insert_default().push(ValidationRule {
+        rule: "self < timestamp('9999-01-01T00:00:00Z')".into(),
+        message: Some(
+            "must be a time before the year 9999, with nine digits after the second at most".into(),
+        ),
+        ..ValidationRule::default()
+    });
+}
+
 fn polish(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
     if let Some(values) = &mut schema.enum_ {
         values.retain(|value| !value.0.is_null());
     }
     schema.format = schema.format.take().filter(|format| !format.starts_with("uint"));
+    if schema.format.as_deref() == Some("date-time") {
+        readable_time(schema);
+    }
     schema.properties.iter_mut().flat_map(|properties| properties.values_mut()).for_each(polish);
     for items in items(schema) {
         polish(items);

@@ -5,7 +5,7 @@ use crate::{
     api_server::{self, NoWay, Way},
     engine::{
         self, Shared, account_controller,
-        accounts::{Account, Accounts, Seen},
+        accounts::{Account, Accounts, Seen, secret_key},
         health::{Health, Reading},
         index::Index,
         lease,
@@ -28,11 +28,12 @@ use futures::{
     future::{FusedFuture, join_all},
 };
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Client, Resource, ResourceExt,
+    core::DeserializeGuard,
     runtime::{reflector, watcher},
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -270,11 +271,11 @@ fn controllers(
     let (namespaced, stores): (Vec<_>, Vec<_>) = namespaces
         .iter()
         .map(|namespace| {
-            let (store, writer) = reflector::store::<CloudAccount>();
+            let (store, writer) = reflector::store::<DeserializeGuard<CloudAccount>>();
             ((namespace.clone(), Seen::new(store.clone())), (store, writer))
         })
         .unzip();
-    let (store, writer) = reflector::store::<ClusterCloudAccount>();
+    let (store, writer) = reflector::store::<DeserializeGuard<ClusterCloudAccount>>();
     let cluster = Seen::new(store.clone());
     let accounts = Accounts::new(
         client.clone(),
@@ -317,28 +318,39 @@ fn controllers(
 fn steward<A: Account>(
     client: &Client,
     accounts: &Arc<Accounts>,
-    api: Api<A>,
+    api: Api<DeserializeGuard<A>>,
     (accounts_seen, reading): (Arc<Seen<A>>, Reading),
-    (store, writer): (reflector::Store<A>, reflector::store::Writer<A>),
+    (store, writer): (reflector::Store<DeserializeGuard<A>>, reflector::store::Writer<DeserializeGuard<A>>),
     stopping: &CancellationToken,
 ) -> impl Future<Output = ()> + Send + use<A> {
     let changed = accounts.clone();
     let known = Mutex::new(HashMap::new());
+    let state = store.clone();
     let seen = engine::watched(api, writer, reading.clone(), move |event| match event {
         // Our own status of it is no news.
         watcher::Event::Apply(account) | watcher::Event::InitApply(account) => {
             let news = (account.uid(), account.meta().generation, account.meta().deletion_timestamp.clone());
-            if known.lock().unwrap_or_else(PoisonError::into_inner).insert(account.key(), news.clone())
+            let key = A::key_of(account.meta());
+            if known.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), news.clone())
                 != Some(news)
             {
-                changed.account_changed(account.key());
+                changed.account_seen(key, account.0.as_ref().ok().and_then(secret_key));
             }
         }
         watcher::Event::Delete(account) => {
-            known.lock().unwrap_or_else(PoisonError::into_inner).remove(&account.key());
-            changed.account_changed(account.key());
+            let key = A::key_of(account.meta());
+            known.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+            changed.account_gone(key);
         }
-        watcher::Event::InitDone => accounts_seen.completed(),
+        watcher::Event::InitDone => {
+            let there: HashSet<_> = state.state().iter().map(|account| A::key_of(account.meta())).collect();
+            let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+            let gone: Vec<_> = known.extract_if(|key, _| !there.contains(key)).map(|(key, _)| key).collect();
+            for key in gone {
+                changed.account_gone(key);
+            }
+            accounts_seen.completed();
+        }
         watcher::Event::Init => {}
     });
     account_controller::run(

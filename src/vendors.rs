@@ -14,7 +14,11 @@ use crate::{
 use std::time::Duration;
 
 /// What the engine must know of the vendors without naming one.
-pub const VENDORS: Vendors = Vendors { check, published_limits };
+pub const VENDORS: Vendors = Vendors {
+    check,
+    secret_keys: &["accessKeyId", "accessKeySecret", "securityToken", "accountName", "password"],
+    published_limits,
+};
 
 fn check(account: &AccountVendor, material: Material) -> Result<(), Unusable> {
     if account.aliyun.is_some() {

@@ -9,10 +9,11 @@ pub mod proxy;
 pub mod request;
 pub mod table;
 mod throttle;
+mod trust;
 
 pub use outcome::{CallError, Class, Refusal};
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header::InvalidHeaderValue};
 use jiff::Timestamp;
 use proxy::Proxies;
 use serde::de::DeserializeOwned;
@@ -20,6 +21,10 @@ use std::{error::Error, time::Duration};
 
 /// How many bytes of a body are read: many times a full page of the longest list, and what the memory can bear.
 const LONGEST: usize = 8 << 20;
+
+/// Should credentials hold what no header can, although that is looked for when the account is opened.
+const UNSIGNED: &str =
+    "the account's credentials hold a character that cannot stand in a request; correct its Secret";
 
 /// What a request does at the vendor, and so what a failure may be taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +39,9 @@ pub enum Effect {
 
 /// How a vendor signs requests and says no.
 pub trait Protocol: Send + Sync {
-    /// Adds date, nonce and signature to a request. Called right before each sending.
-    fn sign(&self, request: &mut http::Request<Vec<u8>>, now: Timestamp);
+    /// Adds date, nonce and signature to a request. Called right before each sending. A value that no header can hold is an
+    /// error: a request without it would be another one.
+    fn sign(&self, request: &mut http::Request<Vec<u8>>, now: Timestamp) -> Result<(), InvalidHeaderValue>;
 
     /// Reads the vendor's own error out of an answer; `None` where it does not look like the vendor's. That HTTP 429 is a
     /// throttle need not be said here.
@@ -87,14 +93,7 @@ impl Http {
         // reqwest is built without a TLS provider of its own, so that there is one in the program; whoever comes second
         // finds it installed, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let extra = match ca_bundle {
-            Some(pem) => reqwest::Certificate::from_pem_bundle(pem.as_bytes())
-                .map_err(|error| format!("caBundle: {}", chain(&error)))?,
-            None => vec![],
-        };
-        if ca_bundle.is_some() && extra.is_empty() {
-            return Err("caBundle holds no certificate".into());
-        }
+        let bundled = ca_bundle.map(trust::config).transpose()?;
         let builder = || {
             reqwest::Client::builder()
                 .timeout(timeout)
@@ -109,7 +108,10 @@ impl Http {
             let pooled = builder().build()?;
             Ok((pooled, builder().pool_max_idle_per_host(0).build()?))
         };
-        let built: Result<_, reqwest::Error> = both(&|| builder().tls_certs_merge(extra.clone()));
+        let built: Result<_, reqwest::Error> = both(&|| match &bundled {
+            Some(tls) => builder().tls_backend_preconfigured(tls.clone()),
+            None => builder(),
+        });
         let ((pooled, single), trusts) = match built {
             Ok(both) => (both, true),
             // Without any certificate there is no TLS. Endpoints of plain http do without.
@@ -148,20 +150,23 @@ impl Http {
     }
 }
 
-/// Signs and sends a request once, and reads the answer as `T` (`()` for an empty one is spelled [`serde::de::IgnoredAny`]).
+/// Signs and sends a request once, tells whether nothing at all came back (`silent`), and reads the answer as `T` (`()` for an empty one is spelled [`serde::de::IgnoredAny`]).
 pub async fn send<T: DeserializeOwned>(
     http: &Http,
     protocol: &impl Protocol,
     action: &str,
     effect: Effect,
     mut request: http::Request<Vec<u8>>,
+    silent: &mut bool,
 ) -> Result<Answer<T>, CallError> {
-    protocol.sign(&mut request, Timestamp::now());
+    protocol.sign(&mut request, Timestamp::now()).map_err(|_| CallError::NotSent(UNSIGNED.into()))?;
     let target = request.uri().clone();
     let request = reqwest::Request::try_from(request).map_err(|error| CallError::NotSent(chain(&error)))?;
     let client = if effect == Effect::Create { &http.single } else { &http.pooled };
-    let answer =
-        client.execute(request).await.map_err(|error| unanswered(&error, &http.circumstances(&target)))?;
+    let answer = client.execute(request).await.map_err(|error| {
+        *silent = true;
+        unanswered(&error, &http.circumstances(&target))
+    })?;
     let (status, headers) = (answer.status(), answer.headers().clone());
     let body = whole(answer).await.map_err(|why| CallError::Unknown(format!("HTTP {status}, then {why}")))?;
     let request_id = protocol.request_id(&headers, &body);

@@ -12,6 +12,7 @@ mod admission {
     mod defaults;
     mod image_component;
     mod image_export;
+    mod readable;
     mod root_volume_template;
     mod schema;
 }

@@ -1,9 +1,10 @@
-//! Accounts that namespaces share. They belong to the whole cluster, so they have a control plane of their own.
+//! Accounts that namespaces share, and CRDs that are not the operator's own version: both are the whole cluster's, so they have a
+//! control plane of their own.
 
 #[path = "harness/harness.rs"]
 mod harness;
 
-use harness::{World, component, secret};
+use harness::{World, component, condition, secret};
 use serde_json::{Value, json};
 use std::{future::Future, time::Duration};
 
@@ -136,4 +137,125 @@ async fn of_several_operators_one_looks_after_an_account() {
     }
     let written = [&east, &west].map(|world| world.writes("clustercloudaccounts").len());
     assert!(written[0] > 0 && written[1] == 0, "{written:?} writes");
+}
+
+/// An image of a namespace that the account does not allow is no reason to keep the account.
+#[tokio::test]
+async fn who_may_not_use_an_account_does_not_keep_it() {
+    let mut own = World::empty("owner").await;
+    let stranger = World::empty("stranger").await;
+    own.start_operator_with(&["stranger"], &[]).await;
+    own.create(secret("aliyun")).await;
+    own.create(shared("kept-free", "owner", own.endpoint(), &json!({ "names": ["owner"] }))).await;
+    stranger.create(image("stranger", "kept-free")).await;
+    refused(&stranger, "stranger", "kept-free").await;
+    let account = own.until_condition(ACCOUNT, "kept-free", "Ready", "True", "Usable");
+    account.await;
+    // Those who may are counted, the stranger never is.
+    own.create(image("own", "kept-free")).await;
+    own.until_ready(KIND, "own").await;
+    own.until(ACCOUNT, "kept-free", "it counts one", |account| account["status"]["images"] == 1).await;
+    own.delete(KIND, "own").await;
+    own.until_gone(KIND, "own").await;
+    own.until(ACCOUNT, "kept-free", "it counts nobody", |account| account["status"]["images"] == 0).await;
+    own.delete(ACCOUNT, "kept-free").await;
+    own.until_gone(ACCOUNT, "kept-free").await;
+
+    // Nor does it put the finalizer on.
+    own.create(shared("never-held", "owner", own.endpoint(), &json!({ "names": ["owner"] }))).await;
+    stranger.create(image("stranger-too", "never-held")).await;
+    refused(&stranger, "stranger-too", "never-held").await;
+    own.until_condition(ACCOUNT, "never-held", "Ready", "True", "Usable").await;
+    let account = own.get(ACCOUNT, "never-held").await.expect("it is there");
+    assert!(account["metadata"]["finalizers"].is_null(), "{account:#}");
+}
+
+/// Takes the bounds off places in a CRD's schema, as an older or newer version of it may not have them.
+async fn loosen(world: &World, plural: &str, places: &[&str]) {
+    let name = format!("{plural}.cloudimages.dev");
+    let crd = world.get("CustomResourceDefinition", &name).await.expect("the CRD");
+    let mut versions = crd["spec"]["versions"].clone();
+    for place in places {
+        let schema = versions[0].pointer_mut(place).expect("a part of the schema");
+        *schema = json!({ "x-kubernetes-preserve-unknown-fields": true });
+    }
+    world.patch("CustomResourceDefinition", &name, json!({ "spec": { "versions": versions } })).await;
+}
+
+/// Repeats a write until the API server goes by the new schema.
+async fn until_taken<T, W: Future<Output = Result<T, String>>>(write: impl Fn() -> W) -> T {
+    let end = tokio::time::Instant::now() + harness::PATIENCE;
+    loop {
+        match write().await {
+            Ok(written) => return written,
+            Err(refusal) => assert!(tokio::time::Instant::now() < end, "{refusal}"),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_cannot_be_read_is_said_on_the_object() {
+    let world = World::new("unreadable").await;
+    let operation = "/schema/openAPIV3Schema/properties/status/properties/operation/properties/attempt";
+    loosen(&world, "imagecomponents", &[operation]).await;
+    world.create(component("before", json!({}))).await;
+    world.until_ready(KIND, "before").await;
+    world.create(component("unreadable", json!({}))).await;
+    world.until_ready(KIND, "unreadable").await;
+    // Inside the schema, and outside of what the operator can take.
+    let operation = json!({ "attempt": 5_000_000_000_u64 });
+    until_taken(|| world.try_patch_status(KIND, "unreadable", json!({ "operation": operation }))).await;
+    world.request(KIND, "unreadable", "now").await;
+    let message = world.until_condition(KIND, "unreadable", "Stalled", "True", "InvalidObject").await;
+    assert!(message.contains("5000000000"), "{message}");
+
+    world.create(component("after", json!({}))).await;
+    world.until_ready(KIND, "after").await;
+    let before = world.get(KIND, "before").await.expect("it is there");
+    assert_eq!(condition(&before, "Ready")["status"], "True");
+
+    // Nobody knows what to delete, so it waits for a person, who is told how.
+    assert!(message.contains("finalizer cloudimages.dev/external"), "{message}");
+    world.delete(KIND, "unreadable").await;
+    world.patch(KIND, "unreadable", json!({ "metadata": { "finalizers": null } })).await;
+    world.until_gone(KIND, "unreadable").await;
+    assert_eq!((world.calls("DeleteImageComponent"), world.vendor.aliyun_ecs().count()), (0, 3));
+}
+
+/// One account that cannot be read is its own trouble, of whichever kind it is.
+#[tokio::test]
+async fn an_account_that_cannot_be_read_is_said_on_the_account() {
+    let mut world = World::with_account("odd-account").await;
+    let limits = "/schema/openAPIV3Schema/properties/spec/properties/limits";
+    loosen(&world, "cloudaccounts", &[limits]).await;
+    loosen(&world, "clustercloudaccounts", &[limits]).await;
+    let odd = json!([{ "action": "CreateImageComponent", "requests": 1, "period": "one day" }]);
+    let mut account = harness::account("odd", world.endpoint());
+    account["spec"]["limits"] = odd.clone();
+    until_taken(|| world.try_create(account.clone())).await;
+    let mut cluster = shared("odd", "odd-account", world.endpoint(), &json!({ "names": ["odd-account"] }));
+    cluster["spec"]["limits"] = odd;
+    until_taken(|| world.try_create(cluster.clone())).await;
+    // They are there when it starts, which is when all of a kind are read at once.
+    world.start_operator().await;
+    for kind in ["CloudAccount", ACCOUNT] {
+        let message = world.until_condition(kind, "odd", "Stalled", "True", "InvalidObject").await;
+        assert!(message.contains("one day"), "{message}");
+    }
+    world.create(component("other", json!({}))).await;
+    world.until_ready(KIND, "other").await;
+    for (name, reference) in
+        [("theirs", json!({ "name": "odd" })), ("shared", json!({ "kind": ACCOUNT, "name": "odd" }))]
+    {
+        world.create(component(name, json!({ "accountRef": reference }))).await;
+        let message = world.until_condition(KIND, name, "Ready", "False", "InvalidAccount").await;
+        assert!(message.contains("odd cannot be read") && message.contains("one day"), "{message}");
+    }
+    // As the message says.
+    for (kind, name) in [("CloudAccount", "theirs"), (ACCOUNT, "shared")] {
+        world.patch(kind, "odd", json!({ "spec": { "limits": null } })).await;
+        world.until_ready(KIND, name).await;
+        world.until_condition(kind, "odd", "Ready", "True", "Usable").await;
+    }
 }

@@ -17,6 +17,7 @@ mod e2e {
     mod locks;
     mod lost_answers;
     mod malformed;
+    mod neighbours;
     mod policies;
     mod races;
     mod replicas;

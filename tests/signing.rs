@@ -61,7 +61,7 @@ fn aliyun_v3(recorded: Recorded) -> Stages {
         now: headers["x-acs-date"].parse().expect("a time"),
         nonce: &headers["x-acs-signature-nonce"],
     };
-    aliyun::sign::sign(&mut request, &keys, &stamp);
+    aliyun::sign::sign(&mut request, &keys, &stamp).expect("header text");
     let signed = aliyun::sign::stages(&request, &keys);
     Stages::of(Some(signed.canonical_request), signed.string_to_sign, &request)
 }
@@ -79,7 +79,7 @@ fn batchcompute(recorded: Recorded) -> Stages {
         now: time("%a, %d %b %Y %H:%M:%S GMT", &headers["date"]),
         nonce: &headers["x-acs-signature-nonce"],
     };
-    sign(&mut request, &keys, &stamp);
+    sign(&mut request, &keys, &stamp).expect("header text");
     Stages::of(None, stages(&request, &keys).string_to_sign, &request)
 }
 
@@ -92,7 +92,7 @@ fn volcengine(recorded: Recorded, region: &str, service: &str) -> Stages {
         session_token: None,
     };
     let scope = Scope { region, service };
-    sign(&mut request, &keys, scope, time("%Y%m%dT%H%M%SZ", &headers["x-date"]));
+    sign(&mut request, &keys, scope, time("%Y%m%dT%H%M%SZ", &headers["x-date"])).expect("header text");
     let signed = stages(&request, &keys, scope);
     Stages::of(Some(signed.canonical_request), signed.string_to_sign, &request)
 }
@@ -102,7 +102,7 @@ fn zstack(recorded: Recorded) -> Stages {
     let (mut request, headers) = recorded.unsigned();
     let keys = Keys { access_key_id: "AKIDexample".into(), access_key_secret: "AKSecretExample".into() };
     let now = time("%a, %d %b %Y %H:%M:%S UTC", &headers["date"]);
-    sign(&mut request, &keys, "/zstack", &TimeZone::UTC, now);
+    sign(&mut request, &keys, "/zstack", &TimeZone::UTC, now).expect("header text");
     Stages::of(None, stages(&request, &keys, "/zstack").string_to_sign, &request)
 }
 

@@ -4,7 +4,7 @@
 use super::{
     accounts::{Account, AccountKey, Accounts, secret_key},
     health::Reading,
-    heard, pace,
+    heard, malformed, pace,
     standing::Standing,
     status::{self, Detail, Outlook, READY, RECONCILING, STALLED},
 };
@@ -16,8 +16,9 @@ use futures::{Stream, StreamExt, future::ready, stream};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
-    ResourceExt,
+    Resource, ResourceExt,
     api::{Patch, PatchParams},
+    core::DeserializeGuard,
     runtime::{
         Controller,
         controller::{Action, Config},
@@ -33,22 +34,27 @@ use tokio::sync::broadcast;
 pub async fn run<A: Account>(
     client: kube::Client,
     accounts: Arc<Accounts>,
-    accounts_seen: impl Stream<Item = Result<A, watcher::Error>> + Send + 'static,
-    store: Store<A>,
+    accounts_seen: impl Stream<Item = Result<DeserializeGuard<A>, watcher::Error>> + Send + 'static,
+    store: Store<DeserializeGuard<A>>,
     reading: Reading,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
     let usage = usage::<A>(accounts.usage(), store.clone());
     let context = Arc::new((client, accounts));
     Controller::for_stream(accounts_seen, store)
-        .with_config(Config::default().debounce(pace::USAGE_DEBOUNCE).concurrency(4))
+        .with_config(Config::default().debounce(pace::USAGE_DEBOUNCE).concurrency(pace::ACCOUNT_WORKERS))
         .reconcile_on(usage)
         .reconcile_on(Reading::heartbeat())
         .graceful_shutdown_on(stop)
         .run(
-            |account, context| async move { reconcile(&*account, &context.0, &context.1).await },
+            |account, context| async move {
+                match &account.0 {
+                    Ok(account) => reconcile(account, &context.0, &context.1).await,
+                    Err(invalid) => malformed::report::<A>(&context.0, invalid).await,
+                }
+            },
             |account, error, _| {
-                tracing::warn!(account = %account.key(), %error, "the API server failed");
+                tracing::warn!(account = %A::key_of(account.meta()), %error, "the API server failed");
                 Action::requeue(Duration::from_secs(10))
             },
             context,
@@ -63,12 +69,12 @@ pub async fn run<A: Account>(
 /// The accounts whose number of users may have changed.
 fn usage<A: Account>(
     changes: broadcast::Receiver<AccountKey>,
-    store: Store<A>,
-) -> impl Stream<Item = ObjectRef<A>> + Send {
+    store: Store<DeserializeGuard<A>>,
+) -> impl Stream<Item = ObjectRef<DeserializeGuard<A>>> + Send {
     heard(changes).flat_map(move |key| {
         let accounts: Vec<_> = match key {
             Some(key) if key.namespace.is_none() == (A::kind(&()) == "ClusterCloudAccount") => {
-                let mut account = ObjectRef::<A>::new(&key.name);
+                let mut account = ObjectRef::new(&key.name);
                 account.namespace = key.namespace;
                 vec![account]
             }
@@ -93,16 +99,17 @@ async fn reconcile<A: Account>(
         return Ok(Action::await_change());
     }
     let key = account.key();
-    let (users, example) = accounts.index().users(&key);
+    let (users, example) = accounts.users(account).await;
     let deleting = account.meta().deletion_timestamp.is_some();
     let known = accounts.index().is_filled();
     if deleting && known && users == 0 {
         accounts.release(account).await?;
-        accounts.forget_unused_secrets();
         return Ok(Action::await_change());
     }
     let opened = accounts.open(account).await;
-    accounts.forget_unused_secrets();
+    if opened.is_err() && known && users == 0 {
+        accounts.forget(&key);
+    }
     let held = if users > 0 && !deleting { accounts.hold(account).await } else { Ok(()) };
     let opened = held.and(opened);
     let old = account.status().cloned().unwrap_or_default();

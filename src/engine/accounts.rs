@@ -18,18 +18,21 @@ use crate::{
     image::{AccountKind, AccountRef, FIELD_MANAGER, FINALIZER},
     wire::{Http, endpoint::Endpoints},
 };
-use futures::future::join_all;
-use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::Condition};
+use futures::{StreamExt, future::join_all, stream};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta},
+};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
-    core::{Selector, SelectorExt},
+    core::{DeserializeGuard, Selector, SelectorExt, error_boundary::InvalidObject},
     runtime::reflector::{ObjectRef, Store},
 };
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt::{self, Debug},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
@@ -84,6 +87,8 @@ impl fmt::Display for AccountKey {
 pub struct Vendors {
     /// Whether a connection could be made.
     pub check: fn(&AccountVendor, Material) -> Result<(), Unusable>,
+    /// The keys of a Secret that vendors read.
+    pub secret_keys: &'static [&'static str],
     /// The limits that the account's vendor publishes: action, requests, period.
     pub published_limits: fn(&AccountVendor) -> &'static [(&'static str, u32, Duration)],
 }
@@ -97,7 +102,11 @@ pub trait Account:
     /// The status as stored.
     fn status(&self) -> Option<&AccountStatus>;
     /// Its name in the cluster.
-    fn key(&self) -> AccountKey;
+    fn key(&self) -> AccountKey {
+        Self::key_of(self.meta())
+    }
+    /// The name of one that may not be readable.
+    fn key_of(metadata: &ObjectMeta) -> AccountKey;
     /// An API for it.
     fn api(&self, client: &Client) -> Api<Self>;
     /// Which namespaces may use it; `None`: its own.
@@ -111,8 +120,9 @@ impl Account for CloudAccount {
     fn status(&self) -> Option<&AccountStatus> {
         self.status.as_ref()
     }
-    fn key(&self) -> AccountKey {
-        AccountKey { kind: AccountKind::CloudAccount, namespace: self.namespace(), name: self.name_any() }
+    fn key_of(metadata: &ObjectMeta) -> AccountKey {
+        let name = metadata.name.clone().unwrap_or_default();
+        AccountKey { kind: AccountKind::CloudAccount, namespace: metadata.namespace.clone(), name }
     }
     fn api(&self, client: &Client) -> Api<Self> {
         namespaced(client, self)
@@ -129,8 +139,9 @@ impl Account for ClusterCloudAccount {
     fn status(&self) -> Option<&AccountStatus> {
         self.status.as_ref()
     }
-    fn key(&self) -> AccountKey {
-        AccountKey { kind: AccountKind::ClusterCloudAccount, namespace: None, name: self.name_any() }
+    fn key_of(metadata: &ObjectMeta) -> AccountKey {
+        let name = metadata.name.clone().unwrap_or_default();
+        AccountKey { kind: AccountKind::ClusterCloudAccount, namespace: None, name }
     }
     fn api(&self, client: &Client) -> Api<Self> {
         Api::all(client.clone())
@@ -149,14 +160,15 @@ where
 
 /// The accounts of one kind that a watch has seen.
 pub struct Seen<A: Account> {
-    store: Store<A>,
+    /// Some may not be readable, which is their own trouble.
+    store: Store<DeserializeGuard<A>>,
     /// Set once the store holds all that there were. [`Store::wait_until_ready`] wakes only one of several who wait.
     complete: SetOnce<()>,
 }
 
 impl<A: Account> Seen<A> {
     /// The store must be fed by a running watch.
-    pub fn new(store: Store<A>) -> Arc<Self> {
+    pub fn new(store: Store<DeserializeGuard<A>>) -> Arc<Self> {
         Arc::new(Self { store, complete: SetOnce::new() })
     }
 
@@ -166,13 +178,21 @@ impl<A: Account> Seen<A> {
         let _ = self.complete.set(());
     }
 
-    async fn get(&self, account: &ObjectRef<A>) -> Result<Option<Arc<A>>, Unusable> {
+    async fn get(
+        &self,
+        account: &ObjectRef<DeserializeGuard<A>>,
+    ) -> Result<Option<Arc<DeserializeGuard<A>>>, Unusable> {
         let not_read =
             |_| Unusable::new("AccountsNotRead", "the accounts could not be read from the API server yet");
         timeout(pace::ACCOUNTS, self.complete.wait()).await.map_err(not_read)?;
         Ok(self.store.get(account))
     }
 }
+
+/// How many locks there are for putting finalizers on accounts.
+const HOLDING: usize = 64;
+/// How many namespaces' labels are looked at at once.
+const LOOKS: usize = 16;
 
 /// Every account of the cluster, and the connections to them.
 pub struct Accounts {
@@ -183,10 +203,12 @@ pub struct Accounts {
     namespaced: Vec<(Option<String>, Arc<Seen<CloudAccount>>)>,
     cluster: Arc<Seen<ClusterCloudAccount>>,
     secrets: Secrets,
+    needs: Mutex<Needs>,
     labels: NamespaceLabels,
     connections: Mutex<HashMap<AccountKey, Arc<Connection>>>,
     limits: Mutex<HashMap<AccountKey, (AccountVendor, Arc<Limits>)>>,
-    holding: tokio::sync::Mutex<()>,
+    /// One for each account, or for a few that do not meet often.
+    holding: [tokio::sync::Mutex<()>; HOLDING],
     /// For all accounts without certificates of their own: reading the system's takes a while.
     http: OnceLock<Http>,
     index: Arc<Index>,
@@ -209,7 +231,8 @@ impl Accounts {
     ) -> Arc<Self> {
         Arc::new_cyclic(|this: &Weak<Self>| {
             let this = this.clone();
-            let secrets = Secrets::new(client.clone(), move |key| {
+            let everywhere = namespaced.iter().any(|(of, _)| of.is_none());
+            let secrets = Secrets::new(client.clone(), everywhere, vendors.secret_keys, move |key| {
                 if let Some(accounts) = this.upgrade() {
                     accounts.secret_changed(key);
                 }
@@ -222,10 +245,11 @@ impl Accounts {
                 namespaced,
                 cluster,
                 secrets,
+                needs: Mutex::default(),
                 labels: NamespaceLabels::default(),
                 connections: Mutex::default(),
                 limits: Mutex::default(),
-                holding: tokio::sync::Mutex::default(),
+                holding: std::array::from_fn(|_| tokio::sync::Mutex::default()),
                 http: OnceLock::new(),
                 index,
                 epochs: AtomicU64::new(1),
@@ -296,7 +320,7 @@ impl Accounts {
         namespace: &str,
         ending: bool,
     ) -> Result<Arc<Connection>, Unusable> {
-        let mut object = ObjectRef::<A>::new(&key.name);
+        let mut object = ObjectRef::<DeserializeGuard<A>>::new(&key.name);
         object.namespace.clone_from(&key.namespace);
         let known = || lock(&self.connections).get(key).cloned();
         let Some(account) = seen.get(&object).await? else {
@@ -305,20 +329,24 @@ impl Accounts {
             }
             return Err(self.not_found(key, namespace).await);
         };
-        if let Err(unusable) = self.serve(&*account) {
+        let account = match &account.0 {
+            Ok(account) => account,
+            Err(invalid) => return known().filter(|_| ending).ok_or_else(|| unreadable(key, invalid)),
+        };
+        if let Err(unusable) = self.serve(account) {
             return known().filter(|_| ending).ok_or(unusable);
         }
         if !ending {
-            self.admit(&*account, namespace).await?;
+            self.admit(account, namespace).await?;
             if account.meta().deletion_timestamp.is_some() {
                 return Err(Unusable::new(
                     "AccountDeleting",
                     format!("{key} is being deleted; use another account"),
                 ));
             }
-            self.hold(&*account).await?;
+            self.hold(account).await?;
         }
-        match self.open(&*account).await {
+        match self.open(account).await {
             Err(unusable) if ending => known().ok_or(unusable),
             done => done,
         }
@@ -330,8 +358,9 @@ impl Accounts {
         let mut chinese = format!("{key} 不存在，请创建，或修改 spec.accountRef");
         let shared = self.cluster.get(&ObjectRef::new(&key.name)).await.ok().flatten();
         if let (AccountKind::CloudAccount, Some(shared)) = (key.kind, shared)
-            && self.serve(&*shared).is_ok()
-            && self.admit(&*shared, namespace).await.is_ok()
+            && let Ok(shared) = &shared.0
+            && self.serve(shared).is_ok()
+            && self.admit(shared, namespace).await.is_ok()
         {
             let kind = "spec.accountRef.kind: ClusterCloudAccount";
             english += &format!(
@@ -345,29 +374,51 @@ impl Accounts {
 
     /// Whether images of `namespace` may use the account.
     async fn admit<A: Account>(&self, account: &A, namespace: &str) -> Result<(), Unusable> {
-        let Some(allowed) = account.allowed() else { return Ok(()) };
-        if allowed.names.iter().any(|name| name == namespace) {
+        let refused = |why: String| Unusable::new("NamespaceNotAllowed", why);
+        if self.admits(account, namespace).await.map_err(refused)? {
             return Ok(());
         }
-        let not_read = |why: String| Unusable::new("NamespaceNotAllowed", why);
-        if let Some(selector) = allowed.selector {
-            let selector = Selector::try_from(selector).map_err(|error| {
-                not_read(format!("{}: allowedNamespaces.selector cannot be used: {error}", account.key()))
-            })?;
-            let labels = self.labels.get(&self.client, namespace).await.map_err(|error| {
-                not_read(format!("the labels of namespace {namespace} cannot be read: {error}"))
-            })?;
-            if selector.matches(&labels) {
-                return Ok(());
-            }
+        Err(refused(format!(
+            "{} does not allow namespace {namespace}; add it to its allowedNamespaces, or use another account",
+            account.key()
+        )))
+    }
+
+    /// Whether images of `namespace` may use the account, or why that cannot be told.
+    async fn admits<A: Account>(&self, account: &A, namespace: &str) -> Result<bool, String> {
+        let Some(allowed) = account.allowed() else { return Ok(true) };
+        if allowed.names.iter().any(|name| name == namespace) {
+            return Ok(true);
         }
-        Err(Unusable::new(
-            "NamespaceNotAllowed",
-            format!(
-                "{} does not allow namespace {namespace}; add it to its allowedNamespaces, or use another account",
-                account.key()
-            ),
-        ))
+        let Some(selector) = allowed.selector else { return Ok(false) };
+        let selector = Selector::try_from(selector).map_err(|error| {
+            format!("{}: allowedNamespaces.selector cannot be used: {error}", account.key())
+        })?;
+        if selector.selects_all() {
+            return Ok(true);
+        }
+        let labels = self
+            .labels
+            .get(&self.client, namespace)
+            .await
+            .map_err(|error| format!("the labels of namespace {namespace} cannot be read: {error}"))?;
+        Ok(selector.matches(&labels))
+    }
+
+    /// How many objects use the account, and one of them. Those of namespaces that it does not allow count for nothing; those
+    /// of which that cannot be told count.
+    pub async fn users<A: Account>(&self, account: &A) -> (usize, Option<String>) {
+        let key = account.key();
+        let namespaces = stream::iter(self.index.namespaces(&key)).map(|namespace| async move {
+            let counts = self.admits(account, &namespace).await.unwrap_or(true);
+            (counts, namespace)
+        });
+        let counted: HashSet<_> = namespaces
+            .buffer_unordered(LOOKS)
+            .filter_map(|(counts, namespace)| std::future::ready(counts.then_some(namespace)))
+            .collect()
+            .await;
+        self.index.users(&key, &|namespace| counted.contains(namespace))
     }
 
     /// An account that an image uses must not vanish before it.
@@ -376,7 +427,9 @@ impl Accounts {
             return Ok(());
         }
         // One at a time: the first puts the finalizer on, the others find it when they read again.
-        let _one = self.holding.lock().await;
+        let place =
+            usize::try_from(pace::seed(&account.key().to_string()) % HOLDING as u64).unwrap_or_default();
+        let _one = self.holding[place].lock().await;
         let failed = |error: kube::Error| {
             Unusable::new(
                 "AccountNotHeld",
@@ -416,12 +469,22 @@ impl Accounts {
                 account.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
             self.set_finalizers(account, account.resource_version(), others).await?;
         }
-        let connection = lock(&self.connections).remove(&account.key());
-        lock(&self.limits).remove(&account.key());
-        if let Some(connection) = connection {
+        if let Some(connection) = self.disconnect(&account.key()) {
             connection.close().await;
         }
         Ok(())
+    }
+
+    /// Nobody needs the account's credentials any more.
+    pub fn forget(&self, account: &AccountKey) {
+        if let Some(connection) = self.disconnect(account) {
+            tokio::spawn(async move { connection.close().await });
+        }
+    }
+
+    fn disconnect(&self, account: &AccountKey) -> Option<Arc<Connection>> {
+        lock(&self.limits).remove(account);
+        lock(&self.connections).remove(account)
     }
 
     /// The connection to an account with the credentials that it has now.
@@ -439,8 +502,7 @@ impl Accounts {
             .get(&secret_key)
             .await
             .map_err(|unusable| Unusable::new(unusable.reason, format!("{key}: {}", unusable.message)))?;
-        let fingerprint =
-            (account.uid(), account.meta().generation, secret_key, secret.resource_version.clone());
+        let fingerprint = (account.uid(), account.meta().generation, secret_key, secret.credentials.clone());
         if let Some(connection) =
             lock(&self.connections).get(&key).filter(|connection| connection.fingerprint == fingerprint)
         {
@@ -523,73 +585,126 @@ impl Accounts {
         self.usage.subscribe()
     }
 
-    /// The watch has seen an account.
-    pub fn account_changed(&self, account: AccountKey) {
+    /// The watch has seen an account, or another version of one; `secret`: the Secret that it names, where it can be read.
+    pub fn account_seen(&self, account: AccountKey, secret: Option<SecretKey>) {
+        self.forget_secrets(lock(&self.needs).set(account.clone(), secret));
+        self.account_changed(account);
+    }
+
+    /// An account is gone.
+    pub fn account_gone(&self, account: AccountKey) {
+        self.forget_secrets(lock(&self.needs).remove(&account));
+        self.account_changed(account.clone());
+        self.forget_unused(&account);
+    }
+
+    fn account_changed(&self, account: AccountKey) {
         // Without receivers nobody waits.
         let _ = self.changes.send(account);
     }
 
     /// A watch has seen an image come or go.
     pub fn usage_changed(&self, account: AccountKey) {
+        self.forget_unused(&account);
         let _ = self.usage.send(account);
     }
 
     /// Images may have gone unseen, of whatever account.
     pub fn all_usage_changed(&self) {
-        self.keys().into_iter().for_each(|(key, _)| self.usage_changed(key));
+        let known: HashSet<_> = lock(&self.needs).accounts.keys().cloned().collect();
+        let connected: Vec<_> = lock(&self.connections).keys().cloned().collect();
+        known.into_iter().chain(connected).for_each(|account| self.usage_changed(account));
     }
 
-    fn secret_changed(&self, secret: &SecretKey) {
-        for key in
-            self.keys().into_iter().filter(|(_, needs)| needs.as_ref() == Some(secret)).map(|(key, _)| key)
-        {
-            self.account_changed(key.clone());
-            self.usage_changed(key);
+    /// As long as there are images, the credentials of an account that is gone are needed to delete them.
+    fn forget_unused(&self, account: &AccountKey) {
+        let is_there = lock(&self.needs).accounts.contains_key(account);
+        if !is_there && self.index.is_filled() && self.index.users(account, &|_| true).0 == 0 {
+            self.forget(account);
         }
     }
 
-    /// Ends watches on Secrets that no account names any more.
-    pub fn forget_unused_secrets(&self) {
-        let keys = self.keys();
-        self.secrets.retain(|secret| keys.iter().any(|(_, needs)| needs.as_ref() == Some(secret)));
+    fn secret_changed(&self, secret: &SecretKey) {
+        let accounts: Vec<_> = lock(&self.needs).secrets.get(secret).into_iter().flatten().cloned().collect();
+        for account in accounts {
+            self.account_changed(account.clone());
+            let _ = self.usage.send(account);
+        }
     }
 
-    /// What is counted of all accounts.
+    fn forget_secrets(&self, unused: Option<SecretKey>) {
+        if let Some(secret) = unused {
+            self.secrets.forget(&secret);
+        }
+    }
+
+    /// What is counted of all accounts that can be read.
     pub fn facts(&self) -> Vec<AccountFacts> {
         fn facts<A: Account>(
-            account: &A,
+            account: &DeserializeGuard<A>,
             limits: &HashMap<AccountKey, (AccountVendor, Arc<Limits>)>,
-        ) -> AccountFacts {
+        ) -> Option<AccountFacts> {
+            let account = account.0.as_ref().ok()?;
             let key = account.key();
             let credentials = account.status().and_then(|status| status.credentials.as_ref());
             let conditions = account.status().map(|status| &*status.conditions).unwrap_or_default();
             let unready = |condition: &&Condition| condition.type_ == READY && condition.status != "True";
-            AccountFacts {
+            Some(AccountFacts {
                 unusable: conditions.iter().find(unready).map(|condition| condition.reason.clone()),
                 created: account.meta().creation_timestamp.as_ref().map(|time| time.0),
                 credentials_since: credentials.and_then(|it| it.since.as_ref()).map(|time| time.0),
                 vendor: account.vendor().name(),
                 quotas: limits.get(&key).map(|(_, limits)| limits.used()).unwrap_or_default(),
                 key,
-            }
+            })
         }
         let limits = lock(&self.limits);
         let namespaced = self.namespaced.iter().flat_map(|(_, seen)| seen.store.state());
-        let namespaced = namespaced.map(|account| facts(&*account, &limits));
+        let namespaced = namespaced.filter_map(|account| facts(&account, &limits));
         let cluster = self.cluster.store.state();
-        namespaced.chain(cluster.iter().map(|account| facts(&**account, &limits))).collect()
+        namespaced.chain(cluster.iter().filter_map(|account| facts(account, &limits))).collect()
+    }
+}
+
+/// Which Secret each account needs.
+#[derive(Debug, Default)]
+struct Needs {
+    accounts: HashMap<AccountKey, Option<SecretKey>>,
+    secrets: HashMap<SecretKey, HashSet<AccountKey>>,
+}
+
+impl Needs {
+    /// Gives the Secret that nobody needs any more.
+    fn set(&mut self, account: AccountKey, secret: Option<SecretKey>) -> Option<SecretKey> {
+        if self.accounts.get(&account) == Some(&secret) {
+            return None;
+        }
+        if let Some(secret) = &secret {
+            self.secrets.entry(secret.clone()).or_default().insert(account.clone());
+        }
+        let before = self.accounts.insert(account.clone(), secret).flatten()?;
+        self.release(&account, before)
     }
 
-    fn keys(&self) -> Vec<(AccountKey, Option<SecretKey>)> {
-        let namespaced = self
-            .namespaced
-            .iter()
-            .flat_map(|(_, seen)| seen.store.state())
-            .map(|account| (account.key(), secret_key(&*account)));
-        let cluster =
-            self.cluster.store.state().into_iter().map(|account| (account.key(), secret_key(&*account)));
-        namespaced.chain(cluster).collect()
+    fn remove(&mut self, account: &AccountKey) -> Option<SecretKey> {
+        let secret = self.accounts.remove(account).flatten()?;
+        self.release(account, secret)
     }
+
+    fn release(&mut self, account: &AccountKey, secret: SecretKey) -> Option<SecretKey> {
+        let needing = self.secrets.get_mut(&secret)?;
+        needing.remove(account);
+        if !needing.is_empty() {
+            return None;
+        }
+        self.secrets.remove(&secret);
+        Some(secret)
+    }
+}
+
+/// An account that cannot be read is nobody else's trouble.
+fn unreadable(key: &AccountKey, invalid: &InvalidObject) -> Unusable {
+    Unusable::new("InvalidAccount", format!("{key} cannot be read: {}; correct it", invalid.error))
 }
 
 /// Where an account's Secret is: a namespaced account can only name one beside it.
@@ -605,4 +720,30 @@ fn params() -> PatchParams {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(name: &str) -> AccountKey {
+        AccountKey { kind: AccountKind::CloudAccount, namespace: Some("ns".into()), name: name.into() }
+    }
+
+    fn secret(name: &str) -> SecretKey {
+        ("ns".into(), name.into())
+    }
+
+    #[test]
+    fn a_secret_is_forgotten_with_the_last_account_that_needs_it() {
+        let mut needs = Needs::default();
+        assert_eq!(needs.set(account("a"), Some(secret("s"))), None);
+        assert_eq!(needs.set(account("b"), Some(secret("s"))), None);
+        assert_eq!(needs.set(account("a"), Some(secret("s"))), None);
+        assert_eq!(needs.set(account("a"), Some(secret("t"))), None, "the other needs it still");
+        assert_eq!(needs.remove(&account("b")), Some(secret("s")));
+        assert_eq!(needs.set(account("a"), None), Some(secret("t")));
+        assert_eq!(needs.remove(&account("a")), None);
+        assert!(needs.accounts.is_empty() && needs.secrets.is_empty());
+    }
 }

@@ -3,6 +3,7 @@
 
 use super::{
     batcher::Batcher,
+    credentials::Credentials,
     external::{Connect, External, Material, Unusable},
     limits::Limits,
     pace,
@@ -18,6 +19,9 @@ use std::{
     fmt::{self, Debug},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+
+/// How many clients and batchers a connection has at most.
+const MADE: usize = 256;
 
 /// One account at one version of its spec and Secret.
 pub struct Connection {
@@ -35,8 +39,9 @@ pub struct Connection {
     farewells: Mutex<Vec<BoxFuture<'static, ()>>>,
 }
 
-/// What a connection was made from: the account's uid and generation, the Secret and its version.
-pub type Fingerprint = (Option<String>, Option<i64>, SecretKey, String);
+/// What a connection was made from: the account's uid and generation, the Secret and what vendors read of it. Whatever else
+/// changes in a Secret is no reason to begin anew.
+pub type Fingerprint = (Option<String>, Option<i64>, SecretKey, Arc<Credentials>);
 
 impl Debug for Connection {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -120,6 +125,10 @@ impl Connection {
             return Ok(made.clone());
         }
         let made = make()?;
+        // Regions are free text. What is made on one is made again when it is needed.
+        if all.len() >= MADE {
+            all.retain(|(_, region), _| region.is_empty());
+        }
         all.insert(key, Arc::new(made.clone()));
         Ok(made)
     }

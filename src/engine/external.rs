@@ -1,6 +1,7 @@
 //! The one trait that an image kind implements, and what it owes the engine.
 
 use super::{
+    credentials::Credentials,
     index::Reference,
     journal::Permit,
     limits::{Limits, RatePermit},
@@ -37,7 +38,7 @@ pub trait Connect: Clone + Send + Sync + 'static {
 pub struct Material {
     /// The vendor, for metrics and logs.
     pub vendor: &'static str,
-    /// The Secret's keys and values.
+    /// The Secret's keys and values, as far as vendors read them.
     pub secret: Arc<Credentials>,
     /// How requests leave the operator.
     pub http: Http,
@@ -65,11 +66,11 @@ impl Material {
         let span = telemetry::call_span(self.vendor, action, region);
         let call = async {
             if effect == Effect::Create {
-                return wire::send(&self.http, protocol, action, effect, request).await;
+                return self.send(protocol, region, action, effect, request).await;
             }
             let permit = self.acquire(region, action, effect).await?;
             let started = Instant::now();
-            let answer = wire::send(&self.http, protocol, action, effect, request).await;
+            let answer = self.send(protocol, region, action, effect, request).await;
             self.called(action, started.elapsed(), &answer);
             permit.report(&answer);
             answer
@@ -82,6 +83,24 @@ impl Material {
         request_id::note(request_id);
         // Vendors' gateways have been seen to repeat in an error what they were sent.
         answer.map_err(|error| error.with_text(|text| self.secret.scrub(text)))
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        protocol: &impl Protocol,
+        region: &str,
+        action: &str,
+        effect: Effect,
+        request: http::Request<Vec<u8>>,
+    ) -> Result<Answer<T>, CallError> {
+        let mut silent = false;
+        let answer = wire::send(&self.http, protocol, action, effect, request, &mut silent).await;
+        match &answer {
+            Err(error) if silent => self.limits.heard(region, action, Err(&error.to_string())),
+            Err(CallError::NotSent(_)) => {}
+            _ => self.limits.heard(region, action, Ok(())),
+        }
+        answer
     }
 
     /// Waits for a permit of the account's rate limiter.
@@ -110,56 +129,6 @@ impl Unusable {
     /// `reason` in CamelCase, `message` for people.
     pub fn new(reason: &'static str, message: impl Into<String>) -> Self {
         Self { reason, message: message.into() }
-    }
-}
-
-/// The keys of a Secret. Never printed.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Credentials {
-    /// `namespace/name` of the Secret, for messages.
-    pub source: String,
-    /// Key to text.
-    pub keys: HashMap<String, String>,
-}
-
-impl Credentials {
-    /// The value of a key, or what to add to which Secret.
-    pub fn get(&self, key: &str) -> Result<&str, Unusable> {
-        self.optional(key).ok_or_else(|| self.missing(key))
-    }
-
-    /// The value of a key as it is, but for line ends after it: in a password, every blank counts.
-    pub fn password(&self, key: &str) -> Result<&str, Unusable> {
-        let value = self.keys.get(key).map(|value| value.trim_end_matches(['\r', '\n']));
-        value.filter(|value| !value.is_empty()).ok_or_else(|| self.missing(key))
-    }
-
-    /// A text without what is secret: names and ids of keys are not.
-    pub fn scrub(&self, text: &str) -> String {
-        let secrets = self.keys.iter().filter(|(key, _)| !matches!(&***key, "accessKeyId" | "accountName"));
-        let values = secrets.map(|(_, value)| value.trim());
-        // What could be a word of any text is not looked for.
-        let is_word =
-            |value: &str| value.len() < 6 || value.len() < 12 && value.chars().all(char::is_alphabetic);
-        values.filter(|value| !is_word(value)).fold(text.to_owned(), |text, value| text.replace(value, "***"))
-    }
-
-    /// The value of a key that need not be there.
-    pub fn optional(&self, key: &str) -> Option<&str> {
-        self.keys.get(key).map(|value| value.trim()).filter(|value| !value.is_empty())
-    }
-
-    fn missing(&self, key: &str) -> Unusable {
-        Unusable::new(
-            "SecretKeyMissing",
-            format!("Secret {} has no key {key:?}, or it is empty; add it", self.source),
-        )
-    }
-}
-
-impl Debug for Credentials {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "Credentials({})", self.source)
     }
 }
 
@@ -331,8 +300,8 @@ mod tests {
             ("securityToken", " token/with+signs== \n"),
             ("password", "password"),
         ];
-        let keys = keys.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-        let credentials = Credentials { source: "images/keys".into(), keys };
+        let keys = keys.map(|(key, value)| (key.to_owned(), value.as_bytes().to_vec()));
+        let credentials = Credentials::new("images/keys".into(), keys);
         assert_eq!(format!("{credentials:?}"), "Credentials(images/keys)");
         let text = "LTAI-not-secret sent s3cret-value and token/with+signs==: wrong password";
         assert_eq!(credentials.scrub(text), "LTAI-not-secret sent *** and ***: wrong password");

@@ -3,7 +3,7 @@
 
 use super::{accounts::AccountKey, metrics::Facts};
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError, RwLock},
 };
 use tokio::sync::broadcast;
@@ -12,8 +12,10 @@ use tokio::sync::broadcast;
 pub trait KindIndex: Send + Sync {
     /// The kind's name.
     fn kind(&self) -> String;
-    /// How many objects name the account, and one of them as `Kind namespace/name`.
-    fn users(&self, account: &AccountKey) -> (usize, Option<String>);
+    /// How many objects of the namespaces that count name the account, and one of them as `Kind namespace/name`.
+    fn users(&self, account: &AccountKey, counts: &dyn Fn(&str) -> bool) -> (usize, Option<String>);
+    /// The namespaces whose objects name the account.
+    fn namespaces(&self, account: &AccountKey) -> Vec<String>;
     /// The object of that name, if there is one.
     fn image(&self, namespace: &str, name: &str) -> Option<Referent>;
     /// Whether another object than `uid` has this id of the vendor's as its own.
@@ -21,6 +23,9 @@ pub trait KindIndex: Send + Sync {
     /// What is counted of its objects.
     fn facts(&self) -> Vec<Facts>;
 }
+
+/// How many things are awaited at most; some may never come, and who waited for them may be gone.
+const AWAITED: usize = 10_000;
 
 /// Names one kind in the index.
 pub type KindId = usize;
@@ -161,10 +166,15 @@ impl Index {
         kinds.into_iter().collect()
     }
 
-    /// How many objects name the account, and one of them.
-    pub fn users(&self, account: &AccountKey) -> (usize, Option<String>) {
-        let all = self.each(|kind_index| kind_index.users(account));
+    /// How many objects of the namespaces that count name the account, and one of them.
+    pub fn users(&self, account: &AccountKey, counts: &dyn Fn(&str) -> bool) -> (usize, Option<String>) {
+        let all = self.each(|kind_index| kind_index.users(account, counts));
         all.into_iter().fold((0, None), |(count, example), (more, other)| (count + more, example.or(other)))
+    }
+
+    /// The namespaces whose objects name the account.
+    pub fn namespaces(&self, account: &AccountKey) -> BTreeSet<String> {
+        self.each(|kind_index| kind_index.namespaces(account)).into_iter().flatten().collect()
     }
 
     /// The image id that a reference means, or why there is none yet. `asking` is the kind and the name of who asks: an
@@ -301,7 +311,12 @@ impl Index {
     }
 
     fn wait_for(&self, signal: Signal) {
-        lock(&self.awaited).insert(signal);
+        let mut awaited = lock(&self.awaited);
+        // Those who still wait say so again when they look by themselves; the others have gone.
+        if awaited.len() >= AWAITED {
+            awaited.clear();
+        }
+        awaited.insert(signal);
     }
 
     /// What others may be waiting for.
@@ -355,8 +370,11 @@ mod tests {
         fn kind(&self) -> String {
             "Kind".into()
         }
-        fn users(&self, _: &AccountKey) -> (usize, Option<String>) {
+        fn users(&self, _: &AccountKey, _: &dyn Fn(&str) -> bool) -> (usize, Option<String>) {
             (0, None)
+        }
+        fn namespaces(&self, _: &AccountKey) -> Vec<String> {
+            vec![]
         }
         fn image(&self, _: &str, _: &str) -> Option<Referent> {
             Some(Referent { kind: self.kind(), ready: None })
@@ -424,5 +442,23 @@ mod tests {
                 assert!(matches!(&unfit, Unresolved::Unfit(why) if why.starts_with(says)), "{unfit:?}");
             }
         }
+    }
+
+    #[test]
+    fn names_that_never_come_do_not_fill_the_memory() {
+        let index = Index::new(&[("Other", "Kind")]);
+        index.add(Box::new(Empty));
+        let mut signals = index.signals();
+        let asking = ("Other", "asking");
+        for number in 0..AWAITED * 3 {
+            let reference = Reference { kind: None, name: number.to_string(), instead: "imageId" };
+            assert!(index.resolve("ns", &reference, asking).is_err());
+        }
+        assert!(lock(&index.awaited).len() <= AWAITED);
+        // Who looks again is told again.
+        let reference = Reference { kind: None, name: "0".into(), instead: "imageId" };
+        assert!(index.resolve("ns", &reference, asking).is_err());
+        index.signal(Signal::Ready("ns".into(), "0".into()));
+        assert_eq!(signals.try_recv(), Ok(Signal::Ready("ns".into(), "0".into())));
     }
 }

@@ -1,4 +1,5 @@
-//! Keeps one account below its vendor's limits: for each region and action a quota, and a gate that closes on a throttle.
+//! Keeps one account below its vendor's limits: for each region and action a quota, and a gate that closes on a throttle; and
+//! keeps everybody from waiting, one after the other, for a vendor that does not answer.
 
 use super::pace;
 use crate::{
@@ -9,7 +10,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter, clock::Clock};
 use std::{
     collections::HashMap,
     num::NonZeroU32,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{
@@ -21,8 +22,16 @@ use tokio::{
 const CREATING: usize = 8;
 /// And how many others. A creating call may need some of these itself, so they never wait for creating ones.
 const OTHERS: usize = 8;
+/// How many calls in a row must have had no answer before the next ones are not made.
+const UNANSWERED: u32 = 3;
+/// How many rate limiters an account has at most: regions are free text.
+const BUCKETS: usize = 512;
 /// The quota of an action that neither the vendor nor the user says anything about, per minute.
 const UNPUBLISHED: u32 = 600;
+/// Into how many shares a call of periodic looks is divided: as many as the largest batch has objects.
+const SHARES: u32 = 100;
+/// Stands for regions beyond those that have rate limiters of their own; no region has such a name.
+const OTHER_REGIONS: &str = "*";
 
 /// The limits of one account. They outlive its credentials.
 #[derive(Debug)]
@@ -30,6 +39,8 @@ pub struct Limits {
     published: &'static [(&'static str, u32, Duration)],
     own: Vec<ActionLimit>,
     buckets: Mutex<HashMap<(String, String), Arc<Bucket>>>,
+    /// Of each region, whatever the action.
+    silence: Mutex<HashMap<String, Silence>>,
     creating: Arc<Semaphore>,
     others: Arc<Semaphore>,
     resync: DefaultDirectRateLimiter,
@@ -42,6 +53,8 @@ struct Bucket {
     gate: Mutex<Gate>,
     spent: Mutex<Spent>,
     limit: (u32, Duration),
+    silence: Mutex<Silence>,
+    used: Mutex<Instant>,
 }
 
 /// How many permits were given lately, for people: in this period, and in the one before it.
@@ -62,6 +75,16 @@ impl Spent {
             self.since += period.saturating_mul(u32::try_from(passed).unwrap_or(u32::MAX));
         }
     }
+}
+
+/// How a vendor has kept silent. While it does, one call after the other finds out whether it still does, and all others fail
+/// at once with what the last one came to.
+#[derive(Clone, Debug, Default)]
+struct Silence {
+    /// Calls in a row that had no answer.
+    unanswered: u32,
+    /// What the last of them came to, and when the next one is made.
+    last: Option<(String, Instant)>,
 }
 
 /// Closed after a throttle; then opened for one probe at a time, until one gets through.
@@ -85,15 +108,17 @@ impl Limits {
             published,
             own,
             buckets: Mutex::default(),
+            silence: Mutex::default(),
             creating: Arc::new(Semaphore::new(CREATING)),
             others: Arc::new(Semaphore::new(OTHERS)),
-            resync: RateLimiter::direct(quota(UNPUBLISHED / 2, Duration::from_secs(60))),
+            resync: RateLimiter::direct(quota(UNPUBLISHED / 2 * SHARES, Duration::from_secs(60))),
         }
     }
 
     /// Waits for a permit. Creating calls take theirs before the intent is stored, so that "asked, no answer" stays short.
     pub async fn acquire(&self, region: &str, action: &str, effect: Effect) -> Result<RatePermit, CallError> {
         let bucket = self.bucket(region, action);
+        self.is_answered(region, &bucket, false)?;
         let in_flight = if effect == Effect::Create { &self.creating } else { &self.others };
         let wait = async {
             bucket.quota.until_ready().await;
@@ -105,6 +130,8 @@ impl Limits {
         let patience = if effect == Effect::Create { pace::CREATE_PERMIT_WAIT } else { pace::ADMISSION };
         match timeout(patience, wait).await {
             Ok(Ok(in_flight)) => {
+                // Those before may have found out meanwhile.
+                self.is_answered(region, &bucket, true)?;
                 bucket.spend();
                 Ok(RatePermit { bucket, _in_flight: in_flight })
             }
@@ -117,26 +144,70 @@ impl Limits {
     /// How much of each action's limit is used up, where 1 is all of it: in the region where that is most.
     pub fn used(&self) -> Vec<(String, f64)> {
         let mut used = HashMap::<String, f64>::new();
-        for ((_, action), bucket) in &*self.buckets.lock().unwrap_or_else(PoisonError::into_inner) {
+        for ((_, action), bucket) in &*lock(&self.buckets) {
             let most = used.entry(action.clone()).or_default();
             *most = most.max(bucket.used());
         }
         used.into_iter().collect()
     }
 
+    /// Fails at once while the vendor keeps silent, unless this call is the one that finds out whether it still does.
+    fn is_answered(&self, region: &str, bucket: &Bucket, goes: bool) -> Result<(), CallError> {
+        let of_region = |regions: &mut HashMap<String, Silence>| {
+            regions.get_mut(region).map_or(Ok(()), |silence| silence.pass(goes))
+        };
+        of_region(&mut lock(&self.silence)).and_then(|()| lock(&bucket.silence).pass(goes)).map_err(|why| {
+            CallError::NotSent(format!(
+                "the vendor did not answer the last calls ({why}), so this one waits; it is tried again every few seconds"
+            ))
+        })
+    }
+
+    /// Tells whether a call had an answer, whatever the answer was; `Err`: why not.
+    pub fn heard(&self, region: &str, action: &str, answered: Result<(), &str>) {
+        let bucket = self.bucket(region, action);
+        lock(&bucket.silence).hear(answered);
+        let mut regions = lock(&self.silence);
+        match answered {
+            Ok(()) => {
+                regions.remove(region);
+            }
+            Err(_) if regions.len() < BUCKETS || regions.contains_key(region) => {
+                regions.entry(region.to_owned()).or_default().hear(answered);
+            }
+            Err(_) => {}
+        }
+    }
+
     /// The slower queue of periodic looks, so that they never hold up what a user waits for: go now, or ask again after
-    /// this long.
-    pub fn resync(&self) -> Result<(), Duration> {
+    /// this long. Looks that share calls, `batch` at most to one, count for so little.
+    pub fn resync(&self, batch: usize) -> Result<(), Duration> {
+        let shares = SHARES / u32::try_from(batch).unwrap_or(u32::MAX).clamp(1, SHARES);
         let wait = |not_until: governor::NotUntil<_>| {
             not_until.wait_time_from(self.resync.clock().now()) + pace::backoff(4, false)
         };
-        self.resync.check().map_err(wait)
+        match self.resync.check_n(NonZeroU32::new(shares).unwrap_or(NonZeroU32::MIN)) {
+            Ok(passed) => passed.map_err(wait),
+            // More than the whole quota at once, which no look is.
+            Err(_) => Ok(()),
+        }
     }
 
     fn bucket(&self, region: &str, action: &str) -> Arc<Bucket> {
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        buckets
-            .entry((region.to_owned(), action.to_owned()))
+        let mut buckets = lock(&self.buckets);
+        let mut key = (region.to_owned(), action.to_owned());
+        if !buckets.contains_key(&key) && buckets.len() >= BUCKETS {
+            // Whoever was not used for as long as the longest period has forgotten nothing that counts.
+            buckets.retain(|_, bucket| {
+                Arc::strong_count(bucket) > 1 || lock(&bucket.used).elapsed() < self.longest()
+            });
+            // Where that does not help, regions beyond those share what one may have.
+            if buckets.len() >= BUCKETS {
+                key.0 = OTHER_REGIONS.into();
+            }
+        }
+        let bucket = buckets
+            .entry(key)
             .or_insert_with(|| {
                 let (requests, period) = self.limit(action);
                 Arc::new(Bucket {
@@ -144,9 +215,18 @@ impl Limits {
                     gate: Mutex::new(Gate { strikes: 0, opens: Instant::now() }),
                     spent: Mutex::new(Spent { since: Instant::now(), now: 0, before: 0 }),
                     limit: (requests, period),
+                    silence: Mutex::default(),
+                    used: Mutex::new(Instant::now()),
                 })
             })
-            .clone()
+            .clone();
+        *lock(&bucket.used) = Instant::now();
+        bucket
+    }
+
+    fn longest(&self) -> Duration {
+        let own = self.own.iter().map(|limit| limit.period.into());
+        own.chain(self.published.iter().map(|limit| limit.2)).max().unwrap_or_default().max(pace::PAUSE)
     }
 
     fn limit(&self, action: &str) -> (u32, Duration) {
@@ -168,9 +248,39 @@ fn quota(requests: u32, period: Duration) -> Quota {
     Quota::with_period(period / spread).unwrap_or(Quota::per_second(NonZeroU32::MIN)).allow_burst(burst)
 }
 
+impl Silence {
+    fn pass(&mut self, goes: bool) -> Result<(), String> {
+        let Some((why, opens)) = self.last.as_mut().filter(|_| self.unanswered >= UNANSWERED) else {
+            return Ok(());
+        };
+        if Instant::now() < *opens {
+            return Err(why.clone());
+        }
+        if goes {
+            // Should nobody hear what becomes of this one, another one goes.
+            *opens = Instant::now() + pace::REQUEST_TIMEOUT + pace::SILENCE;
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, answered: Result<(), &str>) {
+        match answered {
+            Ok(()) => *self = Self::default(),
+            Err(why) => {
+                self.unanswered = self.unanswered.saturating_add(1);
+                self.last = Some((why.to_owned(), Instant::now() + pace::SILENCE));
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Bucket {
-    fn gate(&self) -> std::sync::MutexGuard<'_, Gate> {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        lock(&self.gate)
     }
 
     fn spend(&self) {
@@ -308,5 +418,74 @@ mod tests {
             assert_eq!((detail.event, detail.outlook), (Telling::None, Outlook::GoesOn), "{detail:?}");
         }
         assert_eq!(Detail::from(&CallError::NotSent(String::new())).event, Telling::Warning);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_after_calls_without_an_answer_does_not_wait_for_another() {
+        let limits = Limits::new(PUBLISHED, vec![]);
+        let ask = async |action: &str| limits.acquire("r", action, Effect::Read).await.map(drop);
+        for _ in 0..UNANSWERED {
+            assert_eq!(ask("Query").await, Ok(()));
+            limits.heard("r", "Query", Err("operation timed out"));
+        }
+        let start = Instant::now();
+        for action in ["Query", "Delete"] {
+            for _ in 0..1000 {
+                let error = ask(action).await.unwrap_err();
+                assert!(matches!(&error, CallError::NotSent(why) if why.contains("operation timed out")));
+            }
+        }
+        assert_eq!(limits.acquire("other", "Query", Effect::Read).await.map(drop), Ok(()), "another region");
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        tokio::time::advance(pace::SILENCE).await;
+        assert_eq!(ask("Query").await, Ok(()), "one finds out");
+        assert!(ask("Query").await.is_err(), "and the others do not wait for it");
+        limits.heard("r", "Query", Err("operation timed out"));
+        assert!(ask("Query").await.is_err());
+        tokio::time::advance(pace::SILENCE).await;
+        assert_eq!(ask("Delete").await, Ok(()));
+        limits.heard("r", "Delete", Ok(()));
+        tokio::time::advance(pace::REQUEST_TIMEOUT).await;
+        assert_eq!(ask("Query").await, Ok(()));
+        limits.heard("r", "Query", Ok(()));
+        for _ in 0..3 {
+            assert_eq!(ask("Query").await, Ok(()));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_action_may_keep_silent_alone() {
+        let limits = Limits::new(PUBLISHED, vec![]);
+        for _ in 0..5 {
+            limits.heard("r", "Query", Err("timeout"));
+            limits.heard("r", "Delete", Ok(()));
+        }
+        assert!(limits.acquire("r", "Query", Effect::Read).await.is_err());
+        assert!(limits.acquire("r", "Delete", Effect::Read).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn regions_that_users_make_up_do_not_fill_the_memory() {
+        let limits = Limits::new(PUBLISHED, vec![]);
+        for number in 0..BUCKETS * 4 {
+            let _ = limits.bucket(&format!("r-{number}"), "Create");
+            limits.heard(&format!("r-{number}"), "Create", Err("timeout"));
+        }
+        assert!(lock(&limits.buckets).len() <= BUCKETS + 1 && lock(&limits.silence).len() <= BUCKETS);
+        tokio::time::advance(pace::PAUSE).await;
+        let _ = limits.bucket("late", "Create");
+        assert_eq!(lock(&limits.buckets).len(), 1, "what was not used for long is forgotten");
+    }
+
+    /// Ten thousand objects that are looked at each half an hour are a hundred calls.
+    #[tokio::test]
+    async fn periodic_looks_are_counted_by_their_calls() {
+        let passed = |batch| {
+            let limits = Limits::new(PUBLISHED, vec![]);
+            (0..100_000).take_while(|_| limits.resync(batch).is_ok()).count()
+        };
+        assert!(passed(1) >= 30 && passed(1) < 40, "{}", passed(1));
+        assert!(passed(100) >= 3000, "{}", passed(100));
+        assert!(passed(1000) >= 3000, "{}", passed(1000));
     }
 }

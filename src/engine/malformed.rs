@@ -1,10 +1,10 @@
 //! One object that cannot be read is that object's condition, never a dead watch.
 
-use super::{external::External, status};
+use super::status;
 use crate::image::{FIELD_MANAGER, FINALIZER};
 use jiff::Timestamp;
 use kube::{
-    Api, Client,
+    Api, Client, Resource,
     api::{DynamicObject, Patch, PatchParams},
     core::{ApiResource, error_boundary::InvalidObject},
     runtime::controller::Action,
@@ -12,7 +12,10 @@ use kube::{
 use serde_json::json;
 
 /// Says on the object why it cannot be read. Writes the same each time, so a repetition changes nothing.
-pub async fn report<K: External>(client: &Client, invalid: &InvalidObject) -> Result<Action, kube::Error> {
+pub async fn report<K: Resource<DynamicType = ()>>(
+    client: &Client,
+    invalid: &InvalidObject,
+) -> Result<Action, kube::Error> {
     let metadata = &invalid.metadata;
     let (name, namespace) =
         (metadata.name.clone().unwrap_or_default(), metadata.namespace.clone().unwrap_or_default());
@@ -31,8 +34,11 @@ pub async fn report<K: External>(client: &Client, invalid: &InvalidObject) -> Re
         })
         .collect();
     let patch = json!({ "status": { "observedGeneration": generation, "conditions": conditions } });
-    let api =
-        Api::<DynamicObject>::namespaced_with(client.clone(), &namespace, &ApiResource::erase::<K>(&()));
+    let resource = ApiResource::erase::<K>(&());
+    let api: Api<DynamicObject> = match &metadata.namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
     api.patch_status(&name, &params, &Patch::Merge(patch)).await?;
     Ok(Action::await_change())

@@ -1,6 +1,6 @@
 //! The in-memory state of an object between two passes. Losing it costs a look, never a thing.
 
-use super::{accounts::AccountKey, pace, progress::Progress};
+use super::{pace, progress::Progress};
 use jiff::Timestamp;
 use std::{
     collections::HashMap,
@@ -81,9 +81,9 @@ pub struct Context {
     pub asked: u64,
 }
 
-/// Of all objects, by uid; and which account each names.
+/// Of all objects, by uid.
 #[derive(Debug, Default)]
-pub struct ObjectStates(Mutex<HashMap<String, ObjectState>>, Mutex<HashMap<String, AccountKey>>);
+pub struct ObjectStates(Mutex<HashMap<String, ObjectState>>);
 
 impl ObjectStates {
     /// A copy; empty for an object not met before.
@@ -98,17 +98,9 @@ impl ObjectStates {
     pub fn put(&self, uid: &str, local: ObjectState) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), local);
     }
-    /// Takes note of the account that an object names, or that it is gone; gives the one that it named before.
-    pub fn names(&self, uid: &str, account: Option<AccountKey>) -> Option<AccountKey> {
-        let mut named = self.1.lock().unwrap_or_else(PoisonError::into_inner);
-        match account {
-            Some(account) => named.insert(uid.to_owned(), account),
-            None => named.remove(uid),
-        }
-    }
-    /// Forgets which accounts objects named that went unseen.
-    pub fn retain_names(&self, is_there: impl Fn(&str) -> bool) {
-        self.1.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| is_there(uid));
+    /// Forgets the objects that are not there any more.
+    pub fn retain(&self, is_there: impl Fn(&str) -> bool) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| is_there(uid));
     }
     /// The object is gone.
     pub fn forget(&self, uid: &str) {

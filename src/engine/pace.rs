@@ -65,6 +65,23 @@ pub const OTHERS: Duration = Duration::from_secs(60);
 /// How long a namespace's labels are remembered, for `allowedNamespaces.selector`.
 pub const NAMESPACE_LABELS: Duration = Duration::from_secs(30);
 
+/// How long a vendor that keeps silent is left alone before one call finds out whether it still does.
+pub const SILENCE: Duration = Duration::from_secs(5);
+/// How many accounts are looked after at once.
+pub const ACCOUNT_WORKERS: u16 = 32;
+/// How often it is looked whether a worker has nobody to work on while others wait for one.
+pub const WORKERS: Duration = Duration::from_secs(1);
+/// How long reading one Secret may take.
+pub const SECRET: Duration = Duration::from_secs(10);
+/// How long one watch of Secrets lasts before it is begun anew where it was, in seconds.
+pub const SECRET_WATCH: u32 = 60;
+/// How often a Secret is read that no watch serves, and how far apart two such reads are at least.
+pub const SECRET_POLL: Duration = Duration::from_secs(30);
+/// See [`SECRET_POLL`].
+pub const SECRET_POLL_GAP: Duration = Duration::from_millis(50);
+/// How long rights that are missing are not asked for again.
+pub const RIGHTS: Duration = Duration::from_secs(600);
+
 /// Wait after the `failures`-th failure in a row: doubles from one second, within half and whole of the step, so that
 /// objects that failed together do not come back together.
 pub fn backoff(failures: u32, slow: bool) -> Duration {

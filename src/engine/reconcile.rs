@@ -115,7 +115,7 @@ async fn pass<K: External>(guarded: Arc<DeserializeGuard<K>>, world: Arc<World>)
             world.states.forget(&uid);
             return Ok(Action::await_change());
         }
-        Ok(Next::In(wait) | Next::Poll(wait)) => Some(*wait),
+        Ok(Next::In(wait) | Next::Poll(wait) | Next::Blocked(wait)) => Some(*wait),
         Ok(Next::Change) => None,
         // Somebody wrote the object meanwhile: its news is on the way.
         Err(Error::Kube(kube::Error::Api(status))) if status.code == 409 => Some(Duration::from_secs(1)),
@@ -140,7 +140,10 @@ async fn pass<K: External>(guarded: Arc<DeserializeGuard<K>>, world: Arc<World>)
     let context = pass.context();
     pass.local.meet(pass.object.meta().resource_version.as_deref());
     let gated = wake.filter(|_| !matches!(done, Ok(Next::Poll(_))));
-    let local = ObjectState { wake: gated.map(|wait| Instant::now() + wait), context, ..pass.local };
+    let local = match done {
+        Ok(Next::Blocked(_)) => pass.local,
+        _ => ObjectState { wake: gated.map(|wait| Instant::now() + wait), context, ..pass.local },
+    };
     world.states.put(&uid, local);
     Ok(wake.map_or_else(Action::await_change, Action::requeue))
 }
@@ -157,6 +160,9 @@ enum Next {
     In(Duration),
     /// After this long, or whenever there is a reason to look again: other objects' news are one.
     Poll(Duration),
+    /// After this long, or whenever the account may be usable; what was waited for until then is waited for still, so that an
+    /// account that comes and goes makes no wait shorter.
+    Blocked(Duration),
     /// When something changes.
     Change,
     /// Never: the object is gone.
@@ -458,8 +464,7 @@ impl<K: External> Pass<'_, K> {
             _ => pace::backoff(6, true),
         };
         let wait = if youth.is_zero() { wait } else { wait.min(youth + Duration::from_secs(1)) };
-        // Once it can be used again, what is at rest goes on resting.
-        Ok(if at_rest { Next::Poll(wait) } else { Next::In(wait) })
+        Ok(Next::Blocked(wait))
     }
 
     /// The object as the vendor is to see it.

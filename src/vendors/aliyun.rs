@@ -12,7 +12,10 @@ use crate::{
     engine::external::{Connect, Material, Unusable},
     wire::{Answer, CallError, Effect, Protocol, Refusal, table::lookup},
 };
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{
+    HeaderMap, Method, StatusCode,
+    header::{self, InvalidHeaderValue},
+};
 use jiff::Timestamp;
 use serde::{Deserialize, de::DeserializeOwned};
 use std::{fmt, sync::Arc, time::Duration};
@@ -48,9 +51,9 @@ impl Connect for Client {
         let account = account.aliyun.as_ref().ok_or_else(|| super::wrong_vendor("Alibaba Cloud (aliyun)"))?;
         let secret = &material.secret;
         let keys = sign::Keys {
-            access_key_id: secret.get("accessKeyId")?.into(),
+            access_key_id: secret.name("accessKeyId")?.into(),
             access_key_secret: secret.get("accessKeySecret")?.into(),
-            security_token: secret.optional("securityToken").map(Into::into),
+            security_token: secret.optional("securityToken")?.map(Into::into),
         };
         let endpoint = |name: &str, api: &Option<Endpoint>| {
             let own = api.as_ref().and_then(|api| api.endpoint.as_deref());
@@ -125,13 +128,13 @@ struct RequestId {
 }
 
 impl Protocol for Acs3<'_> {
-    fn sign(&self, request: &mut http::Request<Vec<u8>>, now: Timestamp) {
+    fn sign(&self, request: &mut http::Request<Vec<u8>>, now: Timestamp) -> Result<(), InvalidHeaderValue> {
         let nonce = uuid::Uuid::new_v4().simple().to_string();
         sign::sign(
             request,
             self.keys,
             &sign::Stamp { action: self.action, version: self.version, now, nonce: &nonce },
-        );
+        )
     }
 
     fn refusal(&self, action: &str, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Refusal> {

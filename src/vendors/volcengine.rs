@@ -16,7 +16,10 @@ use crate::{
     period::Period,
     wire::{Answer, CallError, Class, Effect, Protocol, Refusal, encode, table::lookup},
 };
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{
+    HeaderMap, Method, StatusCode,
+    header::{self, InvalidHeaderValue},
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -78,9 +81,9 @@ impl Connect for Client {
             account.volcengine.as_ref().ok_or_else(|| super::wrong_vendor("Volcengine (volcengine)"))?;
         let secret = &material.secret;
         let keys = sign::Keys {
-            access_key: secret.get("accessKeyId")?.into(),
+            access_key: secret.name("accessKeyId")?.into(),
             secret_key: secret.get("accessKeySecret")?.into(),
-            session_token: secret.optional("securityToken").map(Into::into),
+            session_token: secret.optional("securityToken")?.map(Into::into),
         };
         let endpoint = |name: &str, own: Option<&str>| {
             let checked = material.endpoints.check(own.unwrap_or(GATEWAY), DOMAINS);
@@ -202,8 +205,8 @@ struct Gateway<'a> {
 }
 
 impl Protocol for Gateway<'_> {
-    fn sign(&self, request: &mut http::Request<Vec<u8>>, now: Timestamp) {
-        sign::sign(request, self.keys, self.scope, now);
+    fn sign(&self, request: &mut http::Request<Vec<u8>>, now: Timestamp) -> Result<(), InvalidHeaderValue> {
+        sign::sign(request, self.keys, self.scope, now)
     }
 
     /// An `Error` that is not null counts, whatever the HTTP status; HTTP 400 may be a throttle.

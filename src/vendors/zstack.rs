@@ -9,10 +9,16 @@ pub mod sign;
 
 use crate::{
     account::AccountVendor,
-    engine::external::{Connect, Credentials, Material, Unusable},
+    engine::{
+        credentials::Credentials,
+        external::{Connect, Material, Unusable},
+    },
     wire::{Answer, CallError, Class, Effect, Protocol, Refusal, table::lookup},
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{self, InvalidHeaderValue},
+};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -89,15 +95,15 @@ impl Connect for Client {
 
 impl Login {
     fn read(secret: &Credentials) -> Result<Self, Unusable> {
-        if secret.optional("accountName").is_some() {
+        if secret.has("accountName") {
             return Ok(Self::Account(Box::new(Session::new(
-                secret.get("accountName")?,
+                secret.name("accountName")?,
                 secret.password("password")?,
             ))));
         }
-        if secret.optional("accessKeyId").is_some() {
+        if secret.has("accessKeyId") {
             return Ok(Self::Key(sign::Keys {
-                access_key_id: secret.get("accessKeyId")?.into(),
+                access_key_id: secret.name("accessKeyId")?.into(),
                 access_key_secret: secret.get("accessKeySecret")?.into(),
             }));
         }
@@ -105,7 +111,7 @@ impl Login {
             "SecretKeyMissing",
             format!(
                 "Secret {} has neither accountName and password nor accessKeyId and accessKeySecret; add one pair",
-                secret.source
+                secret.source()
             ),
         ))
     }
@@ -153,7 +159,7 @@ impl Client {
             let uuid = session.get(self, call.effect != Effect::Read).await?;
             match self.send(call, Authorization::Session(&uuid)).await {
                 Err(CallError::Refused(refusal)) if refusal.code == errors::SESSION_EXPIRED => {
-                    session.forget(&uuid).await;
+                    session.forget(&uuid);
                     if !first || call.effect == Effect::Create {
                         return Err(CallError::Refused(refusal));
                     }
@@ -162,7 +168,7 @@ impl Client {
                 Ok(answer) => {
                     // What is only accepted says nothing about the session.
                     if answer.status != StatusCode::ACCEPTED {
-                        session.proven(&uuid).await;
+                        session.proven(&uuid);
                     }
                     return Ok((answer, Some(uuid)));
                 }
@@ -172,9 +178,9 @@ impl Client {
     }
 
     /// The vendor does not know this session any more.
-    async fn forget(&self, uuid: Option<&str>) {
+    fn forget(&self, uuid: Option<&str>) {
         if let (Login::Account(session), Some(uuid)) = (&self.0.login, uuid) {
-            session.forget(uuid).await;
+            session.forget(uuid);
         }
     }
 
@@ -252,17 +258,17 @@ impl ErrorCode {
 }
 
 impl Protocol for Rest<'_> {
-    fn sign(&self, request: &mut http::Request<Vec<u8>>, now: Timestamp) {
+    fn sign(&self, request: &mut http::Request<Vec<u8>>, now: Timestamp) -> Result<(), InvalidHeaderValue> {
         match self.authorization {
             Authorization::None => {}
             Authorization::Session(uuid) => {
-                if let Ok(mut value) = HeaderValue::from_str(&format!("OAuth {uuid}")) {
-                    value.set_sensitive(true);
-                    request.headers_mut().insert(header::AUTHORIZATION, value);
-                }
+                let mut value = HeaderValue::from_str(&format!("OAuth {uuid}"))?;
+                value.set_sensitive(true);
+                request.headers_mut().insert(header::AUTHORIZATION, value);
             }
-            Authorization::Key(keys) => sign::sign(request, keys, self.context, self.zone, now),
+            Authorization::Key(keys) => sign::sign(request, keys, self.context, self.zone, now)?,
         }
+        Ok(())
     }
 
     /// JSON is the API's answer; plain text is the REST layer's, before it accepted the call.

@@ -61,6 +61,14 @@ pub async fn patch(world: &World, object: &Value, patch: &Value) -> Answer {
     answer(api(world, object).patch(name, &params, &Patch::Merge(patch)).await)
 }
 
+/// Asks for another status of an object that exists.
+pub async fn patch_status(world: &World, object: &Value) -> Answer {
+    let params = PatchParams { dry_run: true, ..PatchParams::default() };
+    let name = object["metadata"]["name"].as_str().expect("a name");
+    let patch = Patch::Merge(serde_json::json!({ "status": object["status"] }));
+    answer(api(world, object).patch_status(name, &params, &patch).await)
+}
+
 /// Puts each value into `field` of `object`: the `good` ones must be accepted, the `bad` ones refused with exactly these
 /// sentences about that field.
 pub async fn try_values<'a>(

@@ -234,3 +234,61 @@ async fn an_account_stays_for_images_that_only_wait_to_be_wanted() {
     world.until_gone(ACCOUNT, "default").await;
     assert!(world.vendor.ledger().calls.is_empty(), "{:#?}", world.call_log());
 }
+
+/// Whoever may annotate a Secret, or put something else into it, does not shorten anybody's waiting.
+#[tokio::test]
+async fn only_a_change_of_what_is_read_of_a_secret_counts() {
+    let world = World::new("churn").await;
+    world.until_condition(ACCOUNT, "default", "Ready", "True", "Usable").await;
+    let wrong = json!({ "stringData": { "accessKeySecret": "wrong" } });
+    world.patch("Secret", "aliyun", wrong).await;
+    world.create(component("refused", json!({}))).await;
+    world.until_condition(KIND, "refused", "Ready", "False", "CredentialsRefused").await;
+    let status = world.get(ACCOUNT, "default").await.expect("it is there")["status"].clone();
+    let before = world.calls(CREATE);
+    for number in 0..40 {
+        let value = number.to_string();
+        world.annotate("Secret", "aliyun", "example.com/touched", &value).await;
+        world.patch("Secret", "aliyun", json!({ "stringData": { "unrelated": value } })).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // The wait for the next try may have ended once, on a slow machine twice.
+    assert!(world.calls(CREATE) <= before + 2, "{:#?}", world.call_log());
+    let account = world.get(ACCOUNT, "default").await.expect("it is there");
+    for field in ["resourceVersion", "since"] {
+        let in_use = |status: &Value| status["credentials"][field].clone();
+        assert_eq!(in_use(&account["status"]), in_use(&status), "the same is in use");
+    }
+
+    let right = json!({ "stringData": { "accessKeySecret": "simulator-secret" } });
+    world.patch("Secret", "aliyun", right).await;
+    at_once(world.until_ready(KIND, "refused")).await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_in_a_secret_is_said_before_anybody_is_called() {
+    let world = World::new("garbled").await;
+    world.create(component("image", json!({}))).await;
+    world.until_ready(KIND, "image").await;
+    let calls = world.vendor.ledger().calls.len();
+    for (key, value, what) in [
+        ("accessKeyId", "\u{feff}simulator", "byte order mark"),
+        ("accessKeyId", "\"simulator\"", "quotation marks"),
+        ("accessKeyId", "c2ltdWxhdG9y", "Base64"),
+        ("accessKeySecret", "s\0i\0m\0", "UTF-16"),
+        ("securityToken", "CAIS\nabc", "line break"),
+    ] {
+        world.patch("Secret", "aliyun", json!({ "stringData": { key: value } })).await;
+        world
+            .until(ACCOUNT, "default", what, |account| {
+                let ready = condition(account, "Ready");
+                let message = ready["message"].as_str().unwrap_or_default();
+                ready["reason"] == "SecretKeyInvalid" && message.contains(key) && message.contains(what)
+            })
+            .await;
+        let good = json!({ "data": { "securityToken": null }, "stringData": { "accessKeyId": "simulator", "accessKeySecret": "simulator-secret" } });
+        world.patch("Secret", "aliyun", good).await;
+        world.until_condition(ACCOUNT, "default", "Ready", "True", "Usable").await;
+    }
+    assert_eq!(world.vendor.ledger().calls.len(), calls, "{:#?}", world.call_log());
+}

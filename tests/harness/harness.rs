@@ -183,6 +183,15 @@ impl World {
         self.start_program_with(&[], grace)
     }
 
+    /// The same with at most so many files and connections open.
+    pub fn start_program_with_files(&self, files: usize) -> Program {
+        let arguments: Vec<_> = ["--namespace".to_owned(), self.namespace.clone()]
+            .into_iter()
+            .chain(self.endpoints().iter().map(|endpoint| format!("--allow-endpoint={endpoint}")))
+            .collect();
+        Program::start_in(&[("FILES", &files.to_string())], plane::kubeconfig(), &arguments, None)
+    }
+
     /// The same with more arguments.
     pub fn start_program_with(&self, arguments: &[&str], grace: Option<Duration>) -> Program {
         Program::start(&self.namespace, &self.endpoints(), arguments, grace)
@@ -359,9 +368,13 @@ impl World {
 
     /// Changes an object's status by a JSON merge patch.
     pub async fn patch_status(&self, kind: &str, name: &str, status: Value) -> Value {
+        self.try_patch_status(kind, name, status).await.unwrap_or_else(|refusal| panic!("{refusal}"))
+    }
+
+    /// Changes an object's status by a JSON merge patch, or gives the API server's sentence why not.
+    pub async fn try_patch_status(&self, kind: &str, name: &str, status: Value) -> Result<Value, String> {
         let patch = Patch::Merge(json!({ "status": status }));
         answer(self.api(kind).patch_status(name, &PatchParams::default(), &patch).await)
-            .unwrap_or_else(|refusal| panic!("{refusal}"))
     }
 
     /// Sets an annotation.

@@ -94,7 +94,10 @@ impl Program {
         grace: Option<Duration>,
     ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cloud-image-operator"));
+        // With FILES in the environment, it may have no more than so many files and connections open.
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"ulimit -n "${FILES:-$(ulimit -n)}" && exec "$0" "$@""#]);
+        command.arg(env!("CARGO_BIN_EXE_cloud-image-operator"));
         command.env("KUBECONFIG", kubeconfig).arg("run").args(arguments);
         if !arguments.iter().any(|argument| argument.starts_with("--metrics-addr")) {
             command.arg("--metrics-addr=127.0.0.1:0");

@@ -4,7 +4,8 @@ use axum::{Json, Router};
 use cloud_image_operator::{
     account::{AccountVendor, AliyunAccount, Endpoint, SecretRef},
     engine::{
-        external::{Connect, Credentials, External, Material},
+        credentials::Credentials,
+        external::{Connect, External, Material},
         journal::{Journal, Permit},
         limits::Limits,
         progress::Intent,
@@ -35,11 +36,11 @@ pub fn aliyun(endpoint: &str, keys: &[(&str, &str)], http: Http) -> Client {
 
 /// What a client for a vendor at `endpoint` is made from, besides its account.
 pub fn material(endpoint: &str, keys: &[(&str, &str)], http: Http) -> Material {
-    let keys = keys.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+    let keys = keys.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec()));
     let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     Material {
         vendor: "aliyun",
-        secret: Arc::new(Credentials { source: "test/keys".into(), keys }),
+        secret: Arc::new(Credentials::new("test/keys".into(), keys)),
         http,
         limits: Arc::new(Limits::new(&[], vec![])),
         credit: Arc::default(),

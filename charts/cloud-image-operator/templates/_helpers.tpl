@@ -92,7 +92,7 @@ annotations:
   {{- with .Values.rbac.secrets.names }}
   resourceNames: {{ toJson . }}
   {{- end }}
-  verbs: [list, watch]
+  verbs: [get, list, watch]
 {{- end }}
 
 {{- define "cloud-image-operator.eventsRule" -}}

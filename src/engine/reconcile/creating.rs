@@ -30,10 +30,14 @@ impl<K: External> Pass<'_, K> {
             rate = connection.material().acquire(&region, K::ACTION, Effect::Create) => rate,
             () = self.world.stopping.cancelled() => return Ok(Next::Change),
         };
-        // No permit of the rate limiter soon: nothing is stored yet, so there is nothing to show either.
-        let Ok(rate) = rate else {
-            self.local.failures += 1;
-            return Ok(Next::In(pace::backoff(self.local.failures.clamp(3, 6), false)));
+        let rate = match rate {
+            Ok(rate) => rate,
+            // No permit of the rate limiter soon: nothing is stored yet, so there is nothing to show either.
+            Err(CallError::RateLimited(_)) => {
+                self.local.failures += 1;
+                return Ok(Next::In(pace::backoff(self.local.failures.clamp(3, 6), false)));
+            }
+            Err(error) => return self.trouble(&from, &error).await,
         };
         if !replay && let Err(error) = self.subject().clear(client).await {
             return self.not_clear(from, attempt, error).await;

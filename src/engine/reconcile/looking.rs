@@ -47,7 +47,7 @@ impl<K: External> Pass<'_, K> {
         }
         if let (Progress::Ready { .. }, false, Some(connection)) =
             (&from, wish.changed || wish.asked, &self.connection)
-            && let Err(wait) = connection.limits().resync()
+            && let Err(wait) = connection.limits().resync(K::BATCH)
         {
             return Ok(Next::In(wait));
         }

@@ -5,7 +5,7 @@ pub mod sign;
 
 use super::{Client, sign::Keys};
 use crate::wire::{Answer, CallError, Effect, Protocol, Refusal, table::lookup};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, header::InvalidHeaderValue};
 use jiff::Timestamp;
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -52,9 +52,9 @@ struct ErrorBody {
 }
 
 impl Protocol for Acs<'_> {
-    fn sign(&self, request: &mut http::Request<Vec<u8>>, now: Timestamp) {
+    fn sign(&self, request: &mut http::Request<Vec<u8>>, now: Timestamp) -> Result<(), InvalidHeaderValue> {
         let nonce = uuid::Uuid::new_v4().to_string();
-        sign::sign(request, self.keys, &sign::Stamp { region: self.region, now, nonce: &nonce });
+        sign::sign(request, self.keys, &sign::Stamp { region: self.region, now, nonce: &nonce })
     }
 
     fn refusal(&self, action: &str, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Refusal> {

@@ -10,7 +10,10 @@
 //! Signed are `host`, every `x-acs-*` header and, with a body, `content-type`; lower-case, sorted, joined by `;`.
 
 use crate::wire::{digest, encode, request::authority};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request,
+    header::{self, InvalidHeaderValue},
+};
 use jiff::{Timestamp, Unit};
 use std::fmt;
 
@@ -58,31 +61,34 @@ pub struct Signed {
 }
 
 /// Adds the stamp, the body's hash and the signature to a request.
-pub fn sign(request: &mut Request<Vec<u8>>, keys: &Keys, stamp: &Stamp<'_>) {
+pub fn sign(
+    request: &mut Request<Vec<u8>>,
+    keys: &Keys,
+    stamp: &Stamp<'_>,
+) -> Result<(), InvalidHeaderValue> {
     let date = stamp.now.round(Unit::Second).unwrap_or(stamp.now).to_string();
     let body_hash = digest::sha256_hex(request.body());
     let host = authority(request);
     let headers = request.headers_mut();
-    let mut set = |name: &'static str, value: &str| {
-        // A value that is no header text cannot be sent; the vendor then says what is missing.
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(HeaderName::from_static(name), value);
-        }
+    // What cannot be sent must not be left out.
+    let mut set = |name: &'static str, value: &str| -> Result<(), InvalidHeaderValue> {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_str(value)?);
+        Ok(())
     };
-    set("host", &host);
-    set("x-acs-action", stamp.action);
-    set("x-acs-version", stamp.version);
-    set("x-acs-date", &date);
-    set("x-acs-signature-nonce", stamp.nonce);
-    set("x-acs-content-sha256", &body_hash);
+    set("host", &host)?;
+    set("x-acs-action", stamp.action)?;
+    set("x-acs-version", stamp.version)?;
+    set("x-acs-date", &date)?;
+    set("x-acs-signature-nonce", stamp.nonce)?;
+    set("x-acs-content-sha256", &body_hash)?;
     if let Some(token) = &keys.security_token {
-        set("x-acs-security-token", token);
+        set("x-acs-security-token", token)?;
     }
     let signed = stages(request, keys);
-    if let Ok(mut value) = HeaderValue::from_str(&signed.authorization) {
-        value.set_sensitive(true);
-        request.headers_mut().insert(header::AUTHORIZATION, value);
-    }
+    let mut value = HeaderValue::from_str(&signed.authorization)?;
+    value.set_sensitive(true);
+    request.headers_mut().insert(header::AUTHORIZATION, value);
+    Ok(())
 }
 
 /// Computes the signature of a request that carries everything else already.

@@ -11,7 +11,10 @@
 //! Signed are `host`, `content-type` where there is one, and every `x-` header; lower-case, sorted, joined by `;`.
 
 use crate::wire::{digest, encode, request::authority};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request,
+    header::{self, InvalidHeaderValue},
+};
 use jiff::{Timestamp, tz::TimeZone};
 use std::fmt;
 
@@ -55,27 +58,31 @@ pub struct Signed {
 }
 
 /// Adds date, the body's hash and the signature to a request.
-pub fn sign(request: &mut Request<Vec<u8>>, keys: &Keys, scope: Scope<'_>, now: Timestamp) {
+pub fn sign(
+    request: &mut Request<Vec<u8>>,
+    keys: &Keys,
+    scope: Scope<'_>,
+    now: Timestamp,
+) -> Result<(), InvalidHeaderValue> {
     let date = now.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ").to_string();
     let (host, body_hash) = (authority(request), digest::sha256_hex(request.body()));
     let headers = request.headers_mut();
-    let mut set = |name: &'static str, value: &str| {
-        // A value that is no header text cannot be sent; the vendor then says what is missing.
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(HeaderName::from_static(name), value);
-        }
+    // What cannot be sent must not be left out.
+    let mut set = |name: &'static str, value: &str| -> Result<(), InvalidHeaderValue> {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_str(value)?);
+        Ok(())
     };
-    set("host", &host);
-    set("x-date", &date);
-    set("x-content-sha256", &body_hash);
+    set("host", &host)?;
+    set("x-date", &date)?;
+    set("x-content-sha256", &body_hash)?;
     if let Some(token) = &keys.session_token {
-        set("x-security-token", token);
+        set("x-security-token", token)?;
     }
     let signed = stages(request, keys, scope);
-    if let Ok(mut value) = HeaderValue::from_str(&signed.authorization) {
-        value.set_sensitive(true);
-        request.headers_mut().insert(header::AUTHORIZATION, value);
-    }
+    let mut value = HeaderValue::from_str(&signed.authorization)?;
+    value.set_sensitive(true);
+    request.headers_mut().insert(header::AUTHORIZATION, value);
+    Ok(())
 }
 
 /// Computes the signature of a request that carries everything else already.

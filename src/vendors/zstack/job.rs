@@ -68,7 +68,7 @@ impl Client {
                 Job::Running => return Ok(false),
                 Job::Done(_) | Job::Unknown => return Ok(true),
                 Job::Refused(refusal) if refusal.code == errors::SESSION_EXPIRED && first => {
-                    self.forget(session.as_deref()).await;
+                    self.forget(session.as_deref());
                     first = false;
                 }
                 Job::Refused(refusal) => return Err(CallError::Refused(refusal)),

@@ -9,7 +9,10 @@
 
 use crate::wire::digest;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderValue, Request, header};
+use http::{
+    HeaderValue, Request,
+    header::{self, InvalidHeaderValue},
+};
 use jiff::{Timestamp, tz::TimeZone};
 use percent_encoding::percent_decode_str;
 use std::fmt;
@@ -39,14 +42,18 @@ pub struct Signed {
 }
 
 /// Adds date and signature to a request. `context`: the path before `/v1`, such as `/zstack`.
-pub fn sign(request: &mut Request<Vec<u8>>, keys: &Keys, context: &str, zone: &TimeZone, now: Timestamp) {
-    if let Ok(date) = HeaderValue::from_str(&date(now, zone)) {
-        request.headers_mut().insert(header::DATE, date);
-    }
-    if let Ok(mut value) = HeaderValue::from_str(&stages(request, keys, context).authorization) {
-        value.set_sensitive(true);
-        request.headers_mut().insert(header::AUTHORIZATION, value);
-    }
+pub fn sign(
+    request: &mut Request<Vec<u8>>,
+    keys: &Keys,
+    context: &str,
+    zone: &TimeZone,
+    now: Timestamp,
+) -> Result<(), InvalidHeaderValue> {
+    request.headers_mut().insert(header::DATE, HeaderValue::from_str(&date(now, zone))?);
+    let mut value = HeaderValue::from_str(&stages(request, keys, context).authorization)?;
+    value.set_sensitive(true);
+    request.headers_mut().insert(header::AUTHORIZATION, value);
+    Ok(())
 }
 
 /// Computes the signature of a request that carries its date already.

@@ -12,7 +12,10 @@
 
 use crate::{vendors::aliyun::sign::Keys, wire::digest};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request,
+    header::{self, InvalidHeaderValue},
+};
 use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
 
 /// What makes one sending of a request unlike any other.
@@ -36,36 +39,39 @@ pub struct Signed {
 }
 
 /// Adds the stamp, the body's sum and the signature to a request.
-pub fn sign(request: &mut Request<Vec<u8>>, keys: &Keys, stamp: &Stamp<'_>) {
+pub fn sign(
+    request: &mut Request<Vec<u8>>,
+    keys: &Keys,
+    stamp: &Stamp<'_>,
+) -> Result<(), InvalidHeaderValue> {
     let sum = (!request.body().is_empty()).then(|| digest::md5_hex(request.body()));
     let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&stamp.now).unwrap_or_default();
     let headers = request.headers_mut();
-    let mut set = |name: &'static str, value: &str| {
-        // A value that is no header text cannot be sent; the vendor then says what is missing.
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(HeaderName::from_static(name), value);
-        }
+    // What cannot be sent must not be left out.
+    let mut set = |name: &'static str, value: &str| -> Result<(), InvalidHeaderValue> {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_str(value)?);
+        Ok(())
     };
-    set("accept", "application/json");
-    set("content-type", "application/json");
-    set("date", &date);
-    set("x-acs-region-id", stamp.region);
-    set("x-acs-access-key-id", &keys.access_key_id);
-    set("x-acs-signature-method", "HMAC-SHA1");
-    set("x-acs-signature-version", "1.0");
-    set("x-acs-version", "2015-11-11");
-    set("x-acs-signature-nonce", stamp.nonce);
+    set("accept", "application/json")?;
+    set("content-type", "application/json")?;
+    set("date", &date)?;
+    set("x-acs-region-id", stamp.region)?;
+    set("x-acs-access-key-id", &keys.access_key_id)?;
+    set("x-acs-signature-method", "HMAC-SHA1")?;
+    set("x-acs-signature-version", "1.0")?;
+    set("x-acs-version", "2015-11-11")?;
+    set("x-acs-signature-nonce", stamp.nonce)?;
     if let Some(token) = &keys.security_token {
-        set("x-acs-security-token", token);
+        set("x-acs-security-token", token)?;
     }
     if let Some(sum) = sum {
-        set("contentmd5", &sum);
+        set("contentmd5", &sum)?;
     }
     let signed = stages(request, keys);
-    if let Ok(mut value) = HeaderValue::from_str(&signed.authorization) {
-        value.set_sensitive(true);
-        request.headers_mut().insert(header::AUTHORIZATION, value);
-    }
+    let mut value = HeaderValue::from_str(&signed.authorization)?;
+    value.set_sensitive(true);
+    request.headers_mut().insert(header::AUTHORIZATION, value);
+    Ok(())
 }
 
 /// Computes the signature of a request that carries everything else already.
