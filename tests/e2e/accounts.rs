@@ -244,7 +244,11 @@ async fn only_a_change_of_what_is_read_of_a_secret_counts() {
     world.patch("Secret", "aliyun", wrong).await;
     world.create(component("refused", json!({}))).await;
     world.until_condition(KIND, "refused", "Ready", "False", "CredentialsRefused").await;
-    let status = world.get(ACCOUNT, "default").await.expect("it is there")["status"].clone();
+    // The account's status follows with a delay of its own.
+    let version =
+        world.get("Secret", "aliyun").await.expect("it is there")["metadata"]["resourceVersion"].clone();
+    let shown = |account: &Value| account["status"]["credentials"]["resourceVersion"] == version;
+    let status = world.until(ACCOUNT, "default", "it shows the Secret", shown).await["status"].clone();
     let before = world.calls(CREATE);
     for number in 0..40 {
         let value = number.to_string();
