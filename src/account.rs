@@ -272,7 +272,7 @@ pub struct AcepApi {
     #[schemars(length(max = 512), regex(pattern = r"^https?://"))]
     pub endpoint: Option<String>,
     /// How long a new image may take to show in ListAOSPImage, as a duration from `1s` to `1h`: after a lost answer, an
-    /// image is not built again before. Default: `60s`. The vendor states no figure.
+    /// image is not built again before. Default: `10m`. The vendor states no figure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('1h')").message("listDelay must be between 1s and 1h"))]
     pub list_delay: Option<Period>,

@@ -9,17 +9,20 @@ pub mod batcher;
 pub mod connection;
 pub mod credentials;
 pub mod external;
+pub mod guarded;
 pub mod health;
 pub mod index;
 pub mod journal;
 pub mod lease;
 pub mod limits;
+pub mod locks;
 mod malformed;
 pub mod metrics;
 mod object_state;
 pub mod pace;
 pub mod progress;
 mod reconcile;
+pub mod record;
 pub mod request_id;
 mod secrets;
 pub mod standing;
@@ -28,16 +31,16 @@ pub mod telemetry;
 mod users;
 mod workers;
 
-use crate::image::{ManagementPolicy, Phase};
+use crate::image::{ImageStatus, OperationState, Phase};
 use accounts::{AccountKey, Accounts};
 use external::External;
 use futures::{Stream, StreamExt, future::ready, stream};
+use guarded::Guarded;
 use health::{Health, Reading};
 use index::{KindIndex, Referent, Signal};
 use jiff::Timestamp;
 use kube::{
     Api, Client, Resource, ResourceExt,
-    core::DeserializeGuard,
     runtime::{
         Controller, Predicate, WatchStreamExt,
         controller::{Action, Config},
@@ -46,13 +49,15 @@ use kube::{
         watcher::{self, watcher},
     },
 };
+use locks::{Holder, Key};
 use metrics::Facts;
+use progress::Origin;
 use serde::de::DeserializeOwned;
 use std::{
     collections::HashSet,
     fmt::Debug,
     hash::Hash,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 use telemetry::Telemetry;
@@ -89,13 +94,15 @@ pub fn run<K: External>(
     let Shared { client, accounts, telemetry, health, beat, stopping } = shared;
     let reading = health.reading(name_of::<K>(namespace.as_deref()));
     let api = match &namespace {
-        Some(namespace) => Api::<DeserializeGuard<K>>::namespaced(client.clone(), namespace),
+        Some(namespace) => Api::<Guarded<K>>::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
     let (store, writer) = reflector::store();
     let index = accounts.index().clone();
     let users = Arc::new(Mutex::new(Users::default()));
-    let kind_id = index.add(Box::new(StoredKind(store.clone(), users.clone())));
+    let stored =
+        StoredKind { store: store.clone(), users: users.clone(), accounts: Arc::downgrade(&accounts) };
+    let kind_id = index.add(Box::new(stored));
     let (workers, woken) = Workers::new();
     let world = Arc::new(reconcile::World {
         kind_id,
@@ -150,11 +157,11 @@ pub fn name_of<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> String
     namespace.map_or_else(|| plural.to_string(), |namespace| format!("{plural} in namespace {namespace}"))
 }
 
-type WorkersOf<K> = Arc<Workers<ObjectRef<DeserializeGuard<K>>>>;
+type WorkersOf<K> = Arc<Workers<ObjectRef<Guarded<K>>>>;
 
 /// A pass over an object, once there is a worker for it. Until then nothing of it is held but its name.
 async fn work_on<K: External>(
-    object: Arc<DeserializeGuard<K>>,
+    object: Arc<Guarded<K>>,
     context: Arc<(Arc<reconcile::World>, WorkersOf<K>)>,
 ) -> Result<Action, reconcile::Error> {
     let (world, workers) = &*context;
@@ -216,7 +223,7 @@ where
 }
 
 fn on_event<K: External>(
-    event: &watcher::Event<DeserializeGuard<K>>,
+    event: &watcher::Event<Guarded<K>>,
     accounts: &Accounts,
     world: &reconcile::World,
     users: &Mutex<Users>,
@@ -230,6 +237,11 @@ fn on_event<K: External>(
     if gone {
         world.states.forget(&uid);
         accounts.index().release(&uid);
+        let ids = match &object.0 {
+            Ok(object) => ids_of(object.status()),
+            Err(unreadable) => unreadable.held.iter().map(String::as_str).collect(),
+        };
+        accounts.index().freed(&K::kind(&()), &ids);
     }
     let begins = matches!(event, watcher::Event::InitApply(_)) && world.states.is_new(&uid);
     if let (true, Ok(object)) = (begins, &object.0)
@@ -270,9 +282,9 @@ fn account_of<K: External>(object: &K) -> AccountKey {
 /// The objects whose account or Secret has changed.
 fn affected<K: External>(
     changes: broadcast::Receiver<AccountKey>,
-    store: Store<DeserializeGuard<K>>,
+    store: Store<Guarded<K>>,
     users: Arc<Mutex<Users>>,
-) -> impl Stream<Item = ObjectRef<DeserializeGuard<K>>> + Send {
+) -> impl Stream<Item = ObjectRef<Guarded<K>>> + Send {
     heard(changes).flat_map(move |key| {
         let objects = match key {
             Some(key) => {
@@ -289,8 +301,8 @@ fn affected<K: External>(
 /// The objects that wait for another one, or for a lock.
 fn released<K: External>(
     signals: broadcast::Receiver<Signal>,
-    store: Store<DeserializeGuard<K>>,
-) -> impl Stream<Item = ObjectRef<DeserializeGuard<K>>> + Send {
+    store: Store<Guarded<K>>,
+) -> impl Stream<Item = ObjectRef<Guarded<K>>> + Send {
     heard(signals).flat_map(move |signal| {
         let waits = |object: &K| match &signal {
             Some(Signal::Ready(namespace, name)) => {
@@ -298,10 +310,17 @@ fn released<K: External>(
                     && object.reference().is_some_and(|reference| reference.name == *name)
             }
             // What a reference means is not known here, so whoever has one looks.
-            Some(Signal::Released(thing)) => {
+            Some(Signal::Released(Key::Work { thing, .. })) => {
                 object.exclusive().is_some_and(|mine| mine == *thing) || object.reference().is_some()
             }
-            None => object.exclusive().is_some() || object.reference().is_some(),
+            Some(Signal::Released(Key::Id { kind, id, .. })) => {
+                let import = object.spec().import.as_ref();
+                *kind == K::kind(&())
+                    && import.is_some_and(|import| import.id.as_ref().is_none_or(|wanted| wanted == id))
+            }
+            None => {
+                object.exclusive().is_some() || object.reference().is_some() || object.spec().import.is_some()
+            }
         };
         stream::iter(among(&store, waits))
     })
@@ -319,10 +338,7 @@ fn heard<T: Clone + Send + 'static>(channel: broadcast::Receiver<T>) -> impl Str
 }
 
 /// The objects that can be read and for which `wanted` holds.
-fn among<K: External>(
-    store: &Store<DeserializeGuard<K>>,
-    wanted: impl Fn(&K) -> bool,
-) -> Vec<ObjectRef<DeserializeGuard<K>>> {
+fn among<K: External>(store: &Store<Guarded<K>>, wanted: impl Fn(&K) -> bool) -> Vec<ObjectRef<Guarded<K>>> {
     let state = store.state();
     state
         .iter()
@@ -355,7 +371,38 @@ fn unreadable() -> Facts {
     Facts { phase, account: None, stalled, waiting_since: None::<Timestamp> }
 }
 
-struct StoredKind<K: External>(Store<DeserializeGuard<K>>, Arc<Mutex<Users>>);
+/// The vendor's ids in a status.
+fn ids_of(status: Option<&ImageStatus>) -> Vec<&str> {
+    let ids = status.map(|status| [&status.image_id, &status.task_id]).into_iter().flatten().flatten();
+    ids.map(String::as_str).collect()
+}
+
+/// The vendor's ids that an object owns by its status: what it only observes is others', and what came along with a status
+/// from another object is not its own.
+fn owned_ids<K: External>(object: &K) -> Vec<&str> {
+    let operation = object.status().and_then(|status| status.operation.as_ref());
+    let is_own = operation.is_none_or(|operation| {
+        let uid = object.meta().uid.as_deref().unwrap_or_default();
+        status::origin(operation) != Origin::Observed
+            && operation.state != OperationState::Restored
+            && operation.token == K::token(uid, operation.attempt)
+    });
+    if is_own { ids_of(object.status()) } else { vec![] }
+}
+
+struct StoredKind<K: External> {
+    store: Store<Guarded<K>>,
+    users: Arc<Mutex<Users>>,
+    accounts: Weak<Accounts>,
+}
+
+impl<K: External> StoredKind<K> {
+    /// Where an object's ids mean what they do; `None`: its account is not known.
+    fn realm_of(&self, object: &K) -> Option<String> {
+        let vendor = self.accounts.upgrade()?.vendor(&account_of(object))?;
+        Some(object.realm(&vendor))
+    }
+}
 
 impl<K: External> KindIndex for StoredKind<K> {
     fn kind(&self) -> String {
@@ -363,16 +410,23 @@ impl<K: External> KindIndex for StoredKind<K> {
     }
 
     fn users(&self, account: &AccountKey, counts: &dyn Fn(&str) -> bool) -> (usize, Option<String>) {
-        let (count, example) = lock(&self.1).count(account, counts);
+        let (count, example) = lock(&self.users).count(account, counts);
         (count, example.map(|(namespace, name)| format!("{} {namespace}/{name}", K::kind(&()))))
     }
 
     fn namespaces(&self, account: &AccountKey) -> Vec<String> {
-        lock(&self.1).namespaces(account)
+        lock(&self.users).namespaces(account)
+    }
+
+    fn waiting(&self, account: &AccountKey) -> usize {
+        let state = self.store.state();
+        let readable = state.iter().filter_map(|object| object.0.as_ref().ok());
+        let of = readable.filter(|object| account_of(*object) == *account);
+        of.filter(|object| !reconcile::needs_account(*object)).count()
     }
 
     fn image(&self, namespace: &str, name: &str) -> Option<Referent> {
-        let object = self.0.get(&ObjectRef::new(name).within(namespace))?;
+        let object = self.store.get(&ObjectRef::new(name).within(namespace))?;
         let status = object.0.as_ref().ok()?.status();
         let ready = status
             .filter(|status| status.phase == Some(Phase::Ready))
@@ -381,17 +435,34 @@ impl<K: External> KindIndex for StoredKind<K> {
     }
 
     fn facts(&self) -> Vec<Facts> {
-        self.0.state().iter().map(|object| object.0.as_ref().map_or_else(|_| unreadable(), facts)).collect()
+        self.store
+            .state()
+            .iter()
+            .map(|object| object.0.as_ref().map_or_else(|_| unreadable(), facts))
+            .collect()
     }
 
-    fn holds(&self, id: &str, uid: &str) -> bool {
-        let others = self.0.state().into_iter().filter(|object| object.uid().as_deref() != Some(uid));
-        others.into_iter().any(|object| {
-            let object = object.0.as_ref().ok();
-            let own = object.filter(|own| own.spec().management_policy != ManagementPolicy::Observe);
-            own.and_then(External::status).is_some_and(|status| {
-                status.image_id.as_deref() == Some(id) || status.task_id.as_deref() == Some(id)
-            })
+    fn knows(&self, uid: &str) -> bool {
+        self.store.state().iter().any(|object| object.meta().uid.as_deref() == Some(uid))
+    }
+
+    fn holder(&self, realm: &str, id: &str, uid: &str) -> Option<Holder> {
+        let state = self.store.state();
+        let mut others = state.iter().filter(|object| object.meta().uid.as_deref() != Some(uid));
+        let holder = others.find(|object| match &object.0 {
+            Ok(object) => {
+                owned_ids(object).contains(&id) && self.realm_of(object).is_none_or(|mine| mine == realm)
+            }
+            // Where its id means what, nobody knows.
+            Err(unreadable) => unreadable.held.iter().any(|held| held == id),
+        })?;
+        Some(Holder {
+            uid: holder.uid().unwrap_or_default(),
+            // Only who takes a lock is looked for when his kind has been read.
+            kind_id: 0,
+            kind: self.kind(),
+            namespace: holder.namespace().unwrap_or_default(),
+            name: holder.name_any(),
         })
     }
 }

@@ -18,6 +18,8 @@ pub const FIELD_MANAGER: &str = "cloudimages.dev";
 pub const FINALIZER: &str = "cloudimages.dev/external";
 /// Annotation: any new value makes the operator look at the object now, or try a `Failed` one again.
 pub const REQUESTED_AT: &str = "reconcile.cloudimages.dev/requested-at";
+/// Annotation: the operator's record of what it began in the name of this very object, by its uid. See `engine::record`.
+pub const RECORD: &str = "cloudimages.dev/attempt";
 /// Annotation that answers an `Unclear` object: `adopt=<id>` or `resubmit`.
 pub const OUTCOME: &str = "cloudimages.dev/outcome";
 
@@ -36,9 +38,10 @@ pub struct ImageSpec<M> {
     pub management_policy: ManagementPolicy,
 
     /// What happens at the vendor when this object is deleted. `Delete`: the image is deleted first. `Retain`: the
-    /// object goes at once, the image stays (and goes on costing money). Default: `Delete`.
-    #[serde(default)]
-    pub deletion_policy: DeletionPolicy,
+    /// object goes at once, the image stays (and goes on costing money). Left out: `Delete` what this object made, `Retain`
+    /// what it took over with `import`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
 
     /// Take over an image that exists already instead of making one. Give `id`, or `match` with exactly one hit. It can be
     /// given or changed only before anything is asked for, after that failed, or to name what is there; what another
@@ -128,10 +131,9 @@ pub enum ManagementPolicy {
 }
 
 /// What a deletion of the object does at the vendor.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DeletionPolicy {
     /// Delete the image too.
-    #[default]
     Delete,
     /// Leave the image alone.
     Retain,
@@ -253,7 +255,8 @@ pub struct ImageStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Operation {
-    /// The vendor's name of the call; `Import` where nothing was created. Example: `CreateImageComponent`.
+    /// The vendor's name of the call; `Import` where something was taken over that was there already, `Observe` where it is
+    /// only looked at. Example: `CreateImageComponent`.
     #[schemars(length(max = 128))]
     pub action: String,
     /// What is sent along so that the vendor, or a later look, can tell this attempt from any other.
@@ -276,9 +279,10 @@ pub struct Operation {
     /// What is known of the call: `InFlight` asked, no answer written down yet; `NotDone` it certainly had no effect;
     /// `Running` the vendor is at it; `Succeeded`; `Failed`; `Unclear` nobody can tell whether it had an effect;
     /// `Missing` it succeeded, and the vendor no longer has the result; `Lost` the vendor took the order, and knows
-    /// nothing of it any more.
+    /// nothing of it any more; `Restored` the call was made for an earlier object, which this one was restored or copied
+    /// from, so that a person must say what is to become of its result.
     pub state: OperationState,
-    /// What the vendor has that might be the result, while `state` is `Unclear`.
+    /// What the vendor has that might be the result, while `state` is `Unclear` or `Restored`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = CANDIDATES), inner(length(max = ID)), extend("x-kubernetes-list-type" = "atomic"))]
     pub candidates: Vec<String>,
@@ -304,6 +308,7 @@ pub enum OperationState {
     Unclear,
     Missing,
     Lost,
+    Restored,
 }
 
 /// One word for people.
@@ -375,12 +380,12 @@ pub fn import_is_no_afterthought() -> ValidationRule {
     let there = format!("has({new}.id) && ({} || {})", names("imageId"), names("taskId"));
     ValidationRule {
         rule: format!(
-            "!has({new}) || (has({old}) && {new} == {old}) || ({OPEN}) \
+            "!has({new}) || (has({old}) && {new} == {old}) || ({OPEN}) || ({RESTORED}) \
              || (has(oldSelf.status) && has(oldSelf.status.phase) && oldSelf.status.phase == 'Ready' && {there})"
         ),
         message: Some(
-            "import can be given or changed only before anything is asked for, after that failed, or to name what is there; \
-             make a new object"
+            "import can be given or changed only before anything is asked for, after that failed, after a restore, or to name \
+             what is there; make a new object"
                 .into(),
         ),
         field_path: Some(".spec.import".into()),
@@ -410,12 +415,20 @@ pub fn account_is_kept() -> ValidationRule {
 const OPEN: &str = "has(oldSelf.status) && has(oldSelf.status.phase) && (oldSelf.status.phase == 'Pending' \
                     || (oldSelf.status.phase == 'Failed' && oldSelf.status.operation.state == 'Failed'))";
 
+/// Whether what there is was made for an earlier object, in CEL.
+const RESTORED: &str =
+    "has(oldSelf.status) && has(oldSelf.status.operation) && oldSelf.status.operation.state == 'Restored'";
+
+/// Whether what there is was there before the object, in CEL: then nothing was asked for with the spec's fields.
+const TAKEN_OVER: &str = "has(oldSelf.status) && has(oldSelf.status.operation) \
+                          && (oldSelf.status.operation.action == 'Import' || oldSelf.status.operation.action == 'Observe')";
+
 /// A rule for a `spec.forProvider` field that the vendor cannot change: it is open until an attempt is under way and
-/// again after one failed, closed otherwise. `field` is the name in YAML, `instead` what to do about it.
+/// again after one failed, and where nothing was made, closed otherwise. `field` is the name in YAML, `instead` what to do about it.
 pub fn fixed(field: &str, instead: &str) -> Rule {
     let (new, old) = (format!("self.spec.forProvider.{field}"), format!("oldSelf.spec.forProvider.{field}"));
     Rule::new(format!(
-        "(has({new}) == has({old}) && (!has({new}) || {new} == {old})) || ({OPEN})"
+        "(has({new}) == has({old}) && (!has({new}) || {new} == {old})) || ({OPEN}) || ({TAKEN_OVER})"
     ))
     .message(&*format!(
         "forProvider.{field} cannot be changed once it is asked for: the vendor has no call for it; {instead}"

@@ -196,6 +196,8 @@ async fn run_counted(
         metrics.leads(true);
         let stopping = stop.child_token();
         let shared = (telemetry, health.clone());
+        // Who does not lead any more writes nothing.
+        let client = lead.as_ref().map_or_else(|| client.clone(), |lead| lead.guard(&client));
         let (accounts, controllers) = controllers(&client, &options, endpoints, shared, stopping.clone());
         // What has to be read is known now.
         health.have(START);

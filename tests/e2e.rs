@@ -13,11 +13,13 @@ mod e2e {
     mod crowd;
     mod dead_api_server;
     mod image_export;
+    mod intent;
     mod life;
     mod locks;
     mod lost_answers;
     mod malformed;
     mod neighbours;
+    mod owners;
     mod policies;
     mod races;
     mod replicas;

@@ -3,7 +3,8 @@
 
 use cloud_image_operator::{
     engine::{
-        progress::{Handle, Intent, Observation, Product, Progress, Recovered, Step, Wish},
+        progress::{Handle, Intent, Observation, Origin, Product, Progress, Recovered, Step, Wish},
+        record::{Record, Recorded},
         status::{self, Shown},
     },
     image::ImageStatus,
@@ -24,9 +25,15 @@ enum Fault {
     NotSent,
     Throttled,
     Invalid,
+    /// The answer comes when somebody else has made a pass meanwhile: a replica that was asleep.
+    Late,
+    /// The same with an answer that is lost.
+    LateAndLost,
+    /// Before the pass, a person replaces the object with a manifest that has no finalizer and no record.
+    Replaced,
 }
 
-const FAULTS: [Fault; 8] = [
+const FAULTS: [Fault; 11] = [
     Fault::None,
     Fault::CrashBeforeAsk,
     Fault::AnswerLost,
@@ -35,6 +42,9 @@ const FAULTS: [Fault; 8] = [
     Fault::NotSent,
     Fault::Throttled,
     Fault::Invalid,
+    Fault::Late,
+    Fault::LateAndLost,
+    Fault::Replaced,
 ];
 
 /// What an API offers after a lost answer.
@@ -45,12 +55,15 @@ enum Api {
     Neither,
 }
 
-/// What the API server holds: the finalizer, and the status.
+/// What the API server holds: the record, which comes with the finalizer, and the status.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Stored {
-    held: bool,
+    record: Option<Record>,
     status: Option<ImageStatus>,
 }
+
+/// An answer on its way: what was stored when the call was made, and where it leads.
+type Underway = (Option<ImageStatus>, Progress);
 
 /// The world between two passes. `careless`: the usual operator, without intent and recovery.
 #[derive(Clone, Debug)]
@@ -63,6 +76,8 @@ struct World {
     made: Vec<Option<String>>,
     wish: Wish,
     released: bool,
+    uid: &'static str,
+    late: Option<Underway>,
 }
 
 impl World {
@@ -77,15 +92,30 @@ impl World {
             made: vec![],
             wish,
             released: false,
+            uid: UID,
+            late: None,
         }
+    }
+
+    /// The object is lost, and made anew from a backup, with its status or without.
+    fn restored(&self, with_status: bool) -> Self {
+        let status = self.stored.status.clone().filter(|_| with_status);
+        let stored = Stored { record: self.stored.record.clone(), status };
+        Self { uid: "restored", before: stored.clone(), stored, late: None, ..self.clone() }
     }
 
     fn there(&self) -> usize {
         self.made.iter().flatten().count()
     }
 
-    fn progress(stored: &Stored) -> Progress {
-        status::progress(stored.status.as_ref(), stored.held, || token(1)).unwrap()
+    fn progress(&self, stored: &Stored) -> Progress {
+        let record = stored.record.as_ref().map(Record::to_string);
+        let recorded = Recorded::read(record.as_deref(), self.uid, None, |_| false);
+        status::progress(stored.status.as_ref(), &recorded, self.uid, token).unwrap()
+    }
+
+    fn is_held(&self) -> bool {
+        self.stored.record.as_ref().is_some_and(|record| record.uid == self.uid)
     }
 
     /// One pass, as `engine::reconcile` makes it.
@@ -93,13 +123,41 @@ impl World {
         if self.released {
             return;
         }
+        // An intent that is in the record alone goes with it; the first look writes it into the status.
+        if fault == Fault::Replaced && self.operation().is_some() {
+            self.write(Stored { record: None, ..self.stored.clone() });
+        }
+        let late = self.late.take();
+        self.pass_on(fault);
+        if let Some((known, to)) = late {
+            self.conclude(known.as_ref(), &to);
+        }
+    }
+
+    fn pass_on(&mut self, fault: Fault) {
         let read = if fault == Fault::StaleRead { self.before.clone() } else { self.stored.clone() };
         let fresh = read == self.stored;
-        let progress = Self::progress(&read);
+        let progress = self.progress(&read);
+        let has = progress.handle().is_some() || progress.under_way();
+        if has && fresh && !self.careless && !self.is_held() && !self.wish.deleting {
+            let attempt = progress.intent().map_or(1, |intent| intent.attempt);
+            self.write(Stored { record: Some(self.record(attempt)), ..self.stored.clone() });
+        }
         match progress.next(&self.wish) {
             Step::Submit { attempt } => self.create(attempt, false, fresh, fault),
             Step::Recover(intent) if self.careless => self.create(intent.attempt, false, true, fault),
+            Step::Recover(intent)
+                if matches!(
+                    progress,
+                    Progress::Restored { .. } | Progress::Unclear { restored: true, .. }
+                ) =>
+            {
+                self.guarded(&Progress::Unclear { intent, candidates: vec![], restored: true }, fresh);
+            }
             Step::Recover(intent) => {
+                if self.operation().is_none() {
+                    self.guarded(&progress, fresh);
+                }
                 let attempt = intent.attempt;
                 let to = Progress::recovered(intent, self.recover());
                 if fault == Fault::CrashBeforeClose {
@@ -139,16 +197,24 @@ impl World {
     }
 
     fn create(&mut self, attempt: u32, replay: bool, fresh: bool, fault: Fault) {
-        let intent =
-            Intent { token: token(attempt), attempt, since: Some(Timestamp::UNIX_EPOCH), reference: None };
+        let intent = Intent {
+            token: token(self.uid, attempt),
+            attempt,
+            since: Some(Timestamp::UNIX_EPOCH),
+            reference: None,
+            origin: Origin::Made,
+        };
         if !self.careless {
             if !fresh {
                 return; // 409
             }
-            let first = attempt == 1 && !self.stored.held && self.operation().is_none();
+            let first = attempt == 1 && !self.is_held() && self.operation().is_none();
             if first {
-                self.write(Stored { held: true, ..self.stored.clone() });
+                self.write(Stored { record: Some(self.record(1)), ..self.stored.clone() });
             } else {
+                if !self.is_held() {
+                    self.write(Stored { record: Some(self.record(attempt)), ..self.stored.clone() });
+                }
                 self.guarded(&Progress::Submitting(intent.clone()), true);
             }
         }
@@ -163,15 +229,32 @@ impl World {
             Fault::Invalid => Err(CallError::Refused(refusal(Class::Invalid))),
             _ => Ok(self.make(&intent.token)),
         };
-        match fault {
-            Fault::CrashBeforeClose => {}
-            Fault::AnswerLost if self.careless => {} // "an error; try again"
-            Fault::AnswerLost => {
-                let lost = CallError::Unknown("timeout".into());
-                self.unguarded(&Progress::submitted(intent, replay, Err(&lost)));
-            }
-            _ => self.unguarded(&Progress::submitted(intent, replay, answer.as_ref().cloned())),
+        let lost = CallError::Unknown("timeout".into());
+        let answer = match fault {
+            Fault::CrashBeforeClose => return,
+            Fault::AnswerLost | Fault::LateAndLost if self.careless => return, // "an error; try again"
+            Fault::AnswerLost | Fault::LateAndLost => Err(&lost),
+            _ => answer.as_ref().cloned(),
+        };
+        let (known, to) = (self.stored.status.clone(), Progress::submitted(intent, replay, answer));
+        if matches!(fault, Fault::Late | Fault::LateAndLost) && !self.careless {
+            self.late = Some((known, to));
+        } else {
+            self.conclude(known.as_ref(), &to);
         }
+    }
+
+    /// As `journal::conclude` writes an answer.
+    fn conclude(&mut self, known: Option<&ImageStatus>, to: &Progress) {
+        let Some(status) = self.status(to) else { return };
+        let now = self.stored.status.as_ref();
+        if status::is_at(now, known) || status::answers(&status, now) {
+            self.write(Stored { status: Some(status), ..self.stored.clone() });
+        }
+    }
+
+    fn record(&self, attempt: u32) -> Record {
+        Record { uid: self.uid.into(), attempt, at: None }
     }
 
     fn make(&mut self, token: &str) -> Handle {
@@ -217,17 +300,18 @@ impl World {
     }
 
     fn guarded(&mut self, to: &Progress, fresh: bool) {
-        if fresh {
-            self.unguarded(to);
+        if let (true, Some(status)) = (fresh, self.status(to)) {
+            self.write(Stored { status: Some(status), ..self.stored.clone() });
         }
     }
 
-    fn unguarded(&mut self, to: &Progress) {
+    fn status(&self, to: &Progress) -> Option<ImageStatus> {
         let shown = Shown {
             last_seen: None,
             progress: to,
             detail: None,
             action: "Create",
+            creates: "Create",
             deleting: self.wish.deleting,
             generation: 1,
             settled: true,
@@ -235,9 +319,7 @@ impl World {
             handled_request: None,
             handled_outcome: None,
         };
-        if let Some(status) = status::status(&shown, self.stored.status.as_ref(), Timestamp::UNIX_EPOCH) {
-            self.write(Stored { held: true, status: Some(status) });
-        }
+        status::status(&shown, self.stored.status.as_ref(), Timestamp::UNIX_EPOCH)
     }
 
     fn write(&mut self, new: Stored) {
@@ -246,13 +328,28 @@ impl World {
 
     /// Two worlds with the same key have the same future.
     fn key(&self) -> String {
-        let short = |stored: &Stored| format!("{} {:?}", stored.held, Self::progress(stored));
-        format!("{} | {} | {:?} | {}", short(&self.before), short(&self.stored), self.made, self.released)
+        let short = |stored: &Stored| {
+            let uid = stored.record.as_ref().map(|record| &record.uid);
+            let operation = stored.status.as_ref().and_then(|status| status.operation.as_ref());
+            format!("{uid:?} {:?} {}", self.progress(stored), operation.is_some())
+        };
+        let late = self.late.as_ref().map(|(known, to)| {
+            (known.as_ref().and_then(|known| known.operation.as_ref()).map(|known| &known.state), to)
+        });
+        format!(
+            "{} | {} | {:?} | {} | {late:?}",
+            short(&self.before),
+            short(&self.stored),
+            self.made,
+            self.released
+        )
     }
 }
 
-fn token(attempt: u32) -> String {
-    format!("uid-{attempt}")
+const UID: &str = "uid";
+
+fn token(uid: &str, attempt: u32) -> String {
+    format!("{uid}-{attempt}")
 }
 
 fn refusal(class: Class) -> Refusal {
@@ -323,7 +420,7 @@ fn once_the_faults_end_it_becomes_ready_or_says_that_nobody_can_tell() {
         every_history(api, false, |world| {
             let mut world = world.clone();
             (0..5).for_each(|_| world.pass(Fault::None));
-            match World::progress(&world.stored) {
+            match world.progress(&world.stored) {
                 Progress::Ready { .. } => assert_eq!(world.there(), 1, "{api:?} {world:?}"),
                 Progress::Unclear { .. } => assert_eq!(api, Api::Neither, "{world:?}"),
                 other => panic!("{api:?} is stuck at {other:?}"),
@@ -345,11 +442,35 @@ fn a_deletion_leaves_nothing_behind_unless_it_says_so() {
                     assert_eq!(world.there(), 0, "{api:?} {world:?}");
                 } else {
                     assert!(
-                        matches!(World::progress(&world.stored), Progress::Unclear { .. }),
+                        matches!(world.progress(&world.stored), Progress::Unclear { .. }),
                         "{api:?} {world:?}"
                     );
                     assert_eq!(api, Api::Neither);
                 }
+            }
+        });
+    }
+}
+
+#[test]
+fn what_is_restored_makes_nothing_and_deletes_nothing_by_itself() {
+    for api in APIS {
+        every_history(api, false, |world| {
+            if world.stored.record.is_none() || world.released {
+                return;
+            }
+            for (with_status, fault) in
+                [false, true].into_iter().flat_map(|with| FAULTS.map(|fault| (with, fault)))
+            {
+                let mut restored = world.restored(with_status);
+                restored.pass(fault);
+                (0..3).for_each(|_| restored.pass(Fault::None));
+                assert_eq!(restored.made, world.made, "{api:?} {restored:?}");
+                let progress = restored.progress(&restored.stored);
+                assert!(matches!(progress, Progress::Unclear { restored: true, .. }), "{api:?} {restored:?}");
+                restored.wish = Wish { deleting: true, ..Wish::default() };
+                restored.pass(Fault::None);
+                assert!(restored.released && restored.made == world.made, "{api:?} {restored:?}");
             }
         });
     }

@@ -50,7 +50,9 @@ pub async fn run<A: Account>(
             |account, context| async move {
                 match &account.0 {
                     Ok(account) => reconcile(account, &context.0, &context.1).await,
-                    Err(invalid) => malformed::report::<A>(&context.0, invalid).await,
+                    Err(invalid) => {
+                        malformed::report::<A>(&context.0, &invalid.metadata, &invalid.error).await
+                    }
                 }
             },
             |account, error, _| {
@@ -102,7 +104,8 @@ async fn reconcile<A: Account>(
     let (users, example) = accounts.users(account).await;
     let deleting = account.meta().deletion_timestamp.is_some();
     let known = accounts.index().is_filled();
-    if deleting && known && users == 0 {
+    // Who waits until it is gone and made anew must not keep it.
+    if deleting && known && users <= accounts.index().waiting(&key) {
         accounts.release(account).await?;
         return Ok(Action::await_change());
     }

@@ -207,6 +207,8 @@ pub struct Accounts {
     labels: NamespaceLabels,
     connections: Mutex<HashMap<AccountKey, Arc<Connection>>>,
     limits: Mutex<HashMap<AccountKey, (AccountVendor, Arc<Limits>)>>,
+    /// Which namespaces may use which account, as was seen last.
+    admitted: Mutex<HashSet<(AccountKey, String)>>,
     /// One for each account, or for a few that do not meet often.
     holding: [tokio::sync::Mutex<()>; HOLDING],
     /// For all accounts without certificates of their own: reading the system's takes a while.
@@ -249,6 +251,7 @@ impl Accounts {
                 labels: NamespaceLabels::default(),
                 connections: Mutex::default(),
                 limits: Mutex::default(),
+                admitted: Mutex::default(),
                 holding: std::array::from_fn(|_| tokio::sync::Mutex::default()),
                 http: OnceLock::new(),
                 index,
@@ -268,8 +271,9 @@ impl Accounts {
         }
     }
 
-    /// The connection for an image in `namespace`. With `ending`, for an image that is being deleted: then an account
-    /// that is going, or a Secret that is gone already, does not matter as long as the operator knows the credentials.
+    /// The connection for an image in `namespace`, if that may use the account. With `ending`, for an image that is being
+    /// deleted: then an account that is going, or a Secret that is gone already, does not matter as long as the operator knows
+    /// the credentials.
     pub async fn connect(
         &self,
         reference: &AccountRef,
@@ -289,6 +293,16 @@ impl Accounts {
             }
             AccountKind::ClusterCloudAccount => self.connect_to(&self.cluster, &key, namespace, ending).await,
         }
+    }
+
+    /// The vendor's part of an account, as it is now.
+    pub fn vendor(&self, key: &AccountKey) -> Option<AccountVendor> {
+        if let Some(namespace) = &key.namespace {
+            let account = self.seen_in(namespace)?.store.get(&ObjectRef::new(&key.name).within(namespace))?;
+            return Some(account.0.as_ref().ok()?.vendor().clone());
+        }
+        let account = self.cluster.store.get(&ObjectRef::new(&key.name))?;
+        Some(account.0.as_ref().ok()?.vendor().clone())
     }
 
     /// The accounts of a namespace; `None`: the operator does not watch it.
@@ -322,7 +336,12 @@ impl Accounts {
     ) -> Result<Arc<Connection>, Unusable> {
         let mut object = ObjectRef::<DeserializeGuard<A>>::new(&key.name);
         object.namespace.clone_from(&key.namespace);
-        let known = || lock(&self.connections).get(key).cloned();
+        // Whoever may not use an account may not use what is known of it either.
+        let right = (key.clone(), namespace.to_owned());
+        let known = || {
+            let admitted = lock(&self.admitted).contains(&right);
+            lock(&self.connections).get(key).filter(|_| admitted).cloned()
+        };
         let Some(account) = seen.get(&object).await? else {
             if let Some(connection) = known().filter(|_| ending) {
                 return Ok(connection);
@@ -336,12 +355,18 @@ impl Accounts {
         if let Err(unusable) = self.serve(account) {
             return known().filter(|_| ending).ok_or(unusable);
         }
+        if let Err(unusable) = self.admit(account, namespace).await {
+            lock(&self.admitted).remove(&right);
+            return Err(unusable);
+        }
+        lock(&self.admitted).insert(right.clone());
         if !ending {
-            self.admit(account, namespace).await?;
             if account.meta().deletion_timestamp.is_some() {
                 return Err(Unusable::new(
                     "AccountDeleting",
-                    format!("{key} is being deleted; use another account"),
+                    format!(
+                        "{key} is being deleted, and goes when what was made with it is gone; this object goes on when it is made anew"
+                    ),
                 ));
             }
             self.hold(account).await?;
@@ -469,6 +494,7 @@ impl Accounts {
                 account.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
             self.set_finalizers(account, account.resource_version(), others).await?;
         }
+        lock(&self.admitted).retain(|(key, _)| *key != account.key());
         if let Some(connection) = self.disconnect(&account.key()) {
             connection.close().await;
         }

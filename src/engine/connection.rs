@@ -109,6 +109,16 @@ impl Connection {
         self.material.credit.standing()
     }
 
+    /// The account.
+    pub fn account(&self) -> &AccountVendor {
+        &self.account
+    }
+
+    /// Tells its credentials from all others, as long as the program runs. Nothing can be read from it.
+    pub fn identity(&self) -> u64 {
+        self.material.secret.identity()
+    }
+
     /// What paces its calls.
     pub fn limits(&self) -> &Limits {
         &self.material.limits

@@ -1,6 +1,7 @@
 //! What an account's Secret holds, as far as a vendor reads it; and what is wrong with it, before anybody is called.
 
 use super::external::Unusable;
+use super::pace;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::{collections::BTreeMap, fmt::Debug};
 
@@ -16,6 +17,11 @@ const PLAIN: &str =
     "store it as plain UTF-8 text, for example with kubectl create secret generic --from-literal";
 
 impl Credentials {
+    /// Tells them from all others, as long as the program runs. Nothing can be read from it.
+    pub fn identity(&self) -> u64 {
+        pace::seed(&format!("{:?}", self.keys))
+    }
+
     /// `source` is the Secret's `namespace/name`, for messages.
     pub fn new(source: String, keys: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
         Self { source, keys: keys.into_iter().collect() }

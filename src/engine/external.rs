@@ -163,6 +163,9 @@ pub trait External:
     /// Whether the vendor forgets what it has finished, so that a Ready object is not looked at again.
     const FORGETS: bool = false;
 
+    /// Whether what a lost call made may show only after it was given up; then [`External::leftovers`] finds it.
+    const LAGS: bool = false;
+
     /// The shared half of `spec`.
     fn spec(&self) -> &ImageSpec<Self::Match>;
     /// The status as stored.
@@ -170,6 +173,10 @@ pub trait External:
 
     /// Objects of one region may share a call: the region, or whatever else a call is confined to.
     fn region(&self, client: &Self::Client) -> String;
+
+    /// Where its ids mean what they do: objects with the same realm and id have the same thing. The vendor's API where the
+    /// account reaches it, with its region as the vendor has it, but not whose keys are used. Pure.
+    fn realm(&self, account: &AccountVendor) -> String;
 
     /// How long to wait after a lost answer before looking for its effect: longer than the vendor may still be at it,
     /// and than its lists may lag behind.
@@ -240,6 +247,17 @@ pub trait External:
         token: &str,
         since: Timestamp,
     ) -> impl Future<Output = Result<Recovered, CallError>> + Send;
+
+    /// What earlier attempts of the object made, whose answers were lost and which were given up since nothing of them
+    /// showed: whatever bears this object's mark, but not that of `token`, its last attempt. For APIs without tokens whose
+    /// lists lag behind.
+    fn leftovers(
+        &self,
+        _client: &Self::Client,
+        _token: &str,
+    ) -> impl Future<Output = Result<Vec<Handle>, CallError>> + Send {
+        async { Ok(vec![]) }
+    }
 
     /// Looks at up to [`External::BATCH`] things of one region in as few calls as the vendor allows. A handle that the
     /// answer lacks is taken as missing, so every page must have been read.

@@ -1,9 +1,13 @@
 //! What the controllers of all kinds know of each other's objects: who uses an account, which image a name means, which
 //! of the vendor's things are taken, and which object holds the lock on something that only one may touch at a time.
 
-use super::{accounts::AccountKey, metrics::Facts};
+use super::{
+    accounts::AccountKey,
+    locks::{Held, Holder, Key, Locks},
+    metrics::Facts,
+};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError, RwLock},
 };
 use tokio::sync::broadcast;
@@ -14,14 +18,18 @@ pub trait KindIndex: Send + Sync {
     fn kind(&self) -> String;
     /// How many objects of the namespaces that count name the account, and one of them as `Kind namespace/name`.
     fn users(&self, account: &AccountKey, counts: &dyn Fn(&str) -> bool) -> (usize, Option<String>);
+    /// How many of those just wait for one that is made anew.
+    fn waiting(&self, account: &AccountKey) -> usize;
     /// The namespaces whose objects name the account.
     fn namespaces(&self, account: &AccountKey) -> Vec<String>;
     /// The object of that name, if there is one.
     fn image(&self, namespace: &str, name: &str) -> Option<Referent>;
-    /// Whether another object than `uid` has this id of the vendor's as its own.
-    fn holds(&self, id: &str, uid: &str) -> bool;
+    /// Another object than `uid` that has this id of the vendor's as its own, by its status, whether it can be read or not.
+    fn holder(&self, realm: &str, id: &str, uid: &str) -> Option<Holder>;
     /// What is counted of its objects.
     fn facts(&self) -> Vec<Facts>;
+    /// Whether it has an object of this uid.
+    fn knows(&self, uid: &str) -> bool;
 }
 
 /// How many things are awaited at most; some may never come, and who waited for them may be gone.
@@ -66,8 +74,8 @@ pub struct Reference {
 pub enum Signal {
     /// The object of this namespace and name became Ready.
     Ready(String, String),
-    /// Nobody holds the lock on this any more.
-    Released(String),
+    /// Nobody holds this any more.
+    Released(Key),
 }
 
 /// All kinds' objects.
@@ -79,21 +87,34 @@ pub struct Index {
     signals: broadcast::Sender<Signal>,
     /// Which kinds' image ids a kind's reference takes.
     fitting: &'static [(&'static str, &'static str)],
+    ended: Mutex<Ended>,
 }
 
+/// How many uids of objects that are gone are remembered.
+const ENDED: usize = 10_000;
+
+/// The uids of the objects that went last and left nothing behind: who is made anew from the manifest of one of them was not
+/// restored. Losing them costs a question to a person.
 #[derive(Debug, Default)]
-struct Locks {
-    /// What is locked, by the uid of which object of which kind, and that object's name for people.
-    held: HashMap<String, (String, KindId, String)>,
-    /// Kinds whose objects are not all known yet.
-    unread: HashSet<KindId>,
-    /// Objects that had something under way when this process met them, by uid, and have not taken their lock yet.
-    undeclared: HashMap<String, KindId>,
+struct Ended {
+    uids: HashSet<String>,
+    order: VecDeque<String>,
 }
 
-impl Locks {
-    fn is_all_known(&self) -> bool {
-        self.unread.is_empty() && self.undeclared.is_empty()
+impl Ended {
+    fn insert(&mut self, uid: &str) {
+        if self.uids.insert(uid.to_owned()) {
+            self.order.push_back(uid.to_owned());
+        }
+        if self.order.len() > ENDED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.uids.remove(&oldest);
+        }
+    }
+
+    fn contains(&self, uid: &str) -> bool {
+        self.uids.contains(uid)
     }
 }
 
@@ -112,6 +133,7 @@ impl Index {
             locks: Mutex::default(),
             awaited: Mutex::default(),
             signals: broadcast::channel(4096).0,
+            ended: Mutex::default(),
         }
     }
 
@@ -119,26 +141,20 @@ impl Index {
     pub fn add(&self, kind_index: Box<dyn KindIndex>) -> KindId {
         let mut kinds = self.kinds.write().unwrap_or_else(PoisonError::into_inner);
         kinds.push(kind_index);
-        self.locks().unread.insert(kinds.len());
+        self.locks().add(kinds.len());
         kinds.len()
     }
 
     /// All objects of a kind are known; those that `is_there` does not know have gone unseen.
     pub fn filled(&self, kind_id: KindId, is_there: impl Fn(&str) -> bool) {
-        self.learn(|locks| {
-            locks.unread.remove(&kind_id);
-            locks.undeclared.retain(|uid, of| *of != kind_id || is_there(uid));
-        });
-        let is_gone = |(uid, of, _): &&(String, KindId, String)| *of == kind_id && !is_there(uid);
-        let gone: Vec<_> = self.locks().held.values().filter(is_gone).map(|(uid, ..)| uid.clone()).collect();
-        for uid in &gone {
-            self.release(uid);
+        for key in self.learn(|locks| locks.filled(kind_id, is_there)) {
+            self.signal(Signal::Released(key));
         }
     }
 
     /// Which kinds' objects are not known yet, for the end of a sentence.
     pub fn missing(&self) -> String {
-        let unread = self.locks().unread.clone();
+        let unread = self.locks().unread().clone();
         let kinds: Vec<_> = (1..)
             .zip(self.each(|kind_index| kind_index.kind()))
             .filter(|(kind_id, _)| unread.contains(kind_id))
@@ -149,7 +165,7 @@ impl Index {
 
     /// Whether all objects that there are have been seen.
     pub fn is_filled(&self) -> bool {
-        self.locks().unread.is_empty()
+        self.locks().unread().is_empty()
     }
 
     fn each<T>(&self, ask: impl FnMut(&dyn KindIndex) -> T) -> Vec<T> {
@@ -166,10 +182,25 @@ impl Index {
         kinds.into_iter().collect()
     }
 
+    /// Whether it is known what became of the object with this uid: it lives, or it is gone and left nothing.
+    pub fn is_accounted_for(&self, uid: &str) -> bool {
+        lock(&self.ended).contains(uid) || self.each(|kind_index| kind_index.knows(uid)).contains(&true)
+    }
+
+    /// The object is gone, and so is all that the vendor had of it.
+    pub fn ended(&self, uid: &str) {
+        lock(&self.ended).insert(uid);
+    }
+
     /// How many objects of the namespaces that count name the account, and one of them.
     pub fn users(&self, account: &AccountKey, counts: &dyn Fn(&str) -> bool) -> (usize, Option<String>) {
         let all = self.each(|kind_index| kind_index.users(account, counts));
         all.into_iter().fold((0, None), |(count, example), (more, other)| (count + more, example.or(other)))
+    }
+
+    /// How many of those do not need it, since they just wait for one that is made anew.
+    pub fn waiting(&self, account: &AccountKey) -> usize {
+        self.each(|kind_index| kind_index.waiting(account)).into_iter().sum()
     }
 
     /// The namespaces whose objects name the account.
@@ -231,68 +262,88 @@ impl Index {
         }
     }
 
-    /// Whether an object other than `uid` holds this id of the vendor's.
-    pub fn is_taken(&self, kind: &str, id: &str, uid: &str) -> bool {
-        self.each(|kind_index| kind_index.kind() == kind && kind_index.holds(id, uid)).contains(&true)
+    /// The object other than `uid` that owns this thing of the vendor's, if there is one.
+    pub fn owner(&self, kind: &str, realm: &str, id: &str, uid: &str) -> Option<Holder> {
+        let key = Key::Id { kind: kind.into(), realm: realm.into(), id: id.into() };
+        let known = self.locks().holder(&key, uid).cloned();
+        known.or_else(|| self.stored_owner(kind, realm, id, uid))
     }
 
-    /// Takes the lock on `thing` for an object, or says who holds it; `None` as long as that is not known. With
-    /// `under_way`, for an object that has acted already, it always gets it.
-    pub fn lock(
-        &self,
-        thing: &str,
-        (uid, kind_id): (String, KindId),
-        name: &str,
-        under_way: bool,
-    ) -> Result<(), Option<String>> {
+    fn stored_owner(&self, kind: &str, realm: &str, id: &str, uid: &str) -> Option<Holder> {
+        let of_kind = self.each(|kind_index| {
+            (kind_index.kind() == kind).then(|| kind_index.holder(realm, id, uid)).flatten()
+        });
+        of_kind.into_iter().flatten().next()
+    }
+
+    /// Takes the lock on a thing for an object, or says who holds it. With `evident`, its status says that it is at work on
+    /// it already.
+    pub fn lock(&self, key: &Key, by: &Holder, evident: bool) -> Result<(), Held> {
+        self.wait_for(Signal::Released(key.clone()));
+        self.locks().take(key, by, evident)
+    }
+
+    /// Makes an object the owner of a thing of the vendor's, or says who is. With `evident`, its status says so already.
+    pub fn claim(&self, realm: &str, id: &str, by: &Holder, evident: bool) -> Result<(), Held> {
+        let key = Key::Id { kind: by.kind.clone(), realm: realm.into(), id: id.into() };
+        self.wait_for(Signal::Released(key.clone()));
         let mut locks = self.locks();
-        self.wait_for(Signal::Released(thing.into()));
-        match locks.held.get(thing) {
-            Some((holder, _, its_name)) if *holder != uid && !under_way => {
-                return Err(Some(its_name.clone()));
-            }
-            None if !under_way && !locks.is_all_known() => {
-                return Err(None);
-            }
-            _ => {}
+        if let (false, Some(owner)) = (evident, self.stored_owner(&by.kind, realm, id, &by.uid)) {
+            return Err(Held::By(owner));
         }
-        locks.held.insert(thing.to_owned(), (uid, kind_id, name.to_owned()));
-        Ok(())
+        locks.take(&key, by, evident)
     }
 
-    /// Releases whatever locks the object holds.
+    /// Gives back everything that an object holds.
     pub fn release(&self, uid: &str) {
         self.declared(uid);
-        let mut locks = self.locks();
-        let freed: Vec<_> = locks
-            .held
-            .iter()
-            .filter(|(_, (holder, ..))| holder == uid)
-            .map(|(thing, _)| thing.clone())
-            .collect();
-        for thing in freed {
-            locks.held.remove(&thing);
-            self.signal(Signal::Released(thing));
+        self.give_back(|_, holder| holder.uid == uid);
+    }
+
+    /// Gives back the locks of an object that is at work on nothing any more.
+    pub fn unlock(&self, uid: &str) {
+        self.declared(uid);
+        self.give_back(|key, holder| holder.uid == uid && matches!(key, Key::Work { .. }));
+    }
+
+    /// Gives back what an object owned, but for these ids.
+    pub fn keep(&self, uid: &str, ids: &[&str]) {
+        self.give_back(|key, holder| {
+            holder.uid == uid && matches!(key, Key::Id { id, .. } if !ids.contains(&id.as_str()))
+        });
+    }
+
+    fn give_back(&self, which: impl Fn(&Key, &Holder) -> bool) {
+        let given_back = self.locks().give_back(which);
+        for key in given_back {
+            self.signal(Signal::Released(key));
+        }
+    }
+
+    /// An object of this kind that had these ids is gone.
+    pub fn freed(&self, kind: &str, ids: &[&str]) {
+        let is_of = |signal: &Signal| matches!(signal, Signal::Released(Key::Id { kind: of, id, .. }) if of == kind && ids.contains(&id.as_str()));
+        let awaited: Vec<_> = lock(&self.awaited).iter().filter(|signal| is_of(signal)).cloned().collect();
+        for signal in awaited {
+            self.signal(signal);
         }
     }
 
     /// An object had something under way when this process met it.
     pub fn expect_lock(&self, uid: &str, kind_id: KindId) {
-        self.locks().undeclared.insert(uid.to_owned(), kind_id);
+        self.locks().expect(uid, kind_id);
     }
 
     /// An expected object has taken its lock, or needs none.
     pub fn declared(&self, uid: &str) {
-        self.learn(|locks| {
-            locks.undeclared.remove(uid);
-        });
+        self.learn(|locks| locks.declared(uid));
     }
 
     /// Once all is known, whoever had to wait for that may begin.
-    fn learn(&self, learn: impl FnOnce(&mut Locks)) {
+    fn learn<T>(&self, learn: impl FnOnce(&mut Locks) -> T) -> T {
         let mut locks = self.locks();
         let knew = locks.is_all_known();
-        learn(&mut locks);
+        let learned = learn(&mut locks);
         if !knew && locks.is_all_known() {
             let awaited = lock(&self.awaited).clone();
             awaited
@@ -300,6 +351,7 @@ impl Index {
                 .filter(|signal| matches!(signal, Signal::Released(_)))
                 .for_each(|it| self.signal(it));
         }
+        learned
     }
 
     /// Tells those who wait, if any do.
@@ -337,32 +389,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn one_object_at_a_time_holds_a_lock() {
-        let index = Index::default();
-        let mut signals = index.signals();
-        assert_eq!(index.lock("image-1", ("a".into(), 1), "ns/a", false), Ok(()));
-        assert_eq!(
-            index.lock("image-1", ("a".into(), 1), "ns/a", false),
-            Ok(()),
-            "again, for the same object"
-        );
-        assert_eq!(index.lock("image-1", ("b".into(), 1), "ns/b", false), Err(Some("ns/a".into())));
-        assert_eq!(index.lock("image-2", ("b".into(), 1), "ns/b", false), Ok(()));
-        index.release("a");
-        assert_eq!(signals.try_recv(), Ok(Signal::Released("image-1".into())));
-        assert_eq!(index.lock("image-1", ("b".into(), 1), "ns/b", false), Ok(()));
+    fn object(uid: &str, kind_id: KindId) -> Holder {
+        Holder { uid: uid.into(), kind_id, kind: "Kind".into(), namespace: "ns".into(), name: uid.into() }
     }
 
-    #[test]
-    fn after_a_start_nobody_begins_before_all_that_were_under_way_have_spoken() {
-        let index = Index::default();
-        index.expect_lock("old", 1);
-        assert!(index.lock("image-1", ("new".into(), 1), "ns/new", false).is_err());
-        assert_eq!(index.lock("image-1", ("old".into(), 1), "ns/old", true), Ok(()));
-        index.declared("old");
-        assert_eq!(index.lock("image-1", ("new".into(), 1), "ns/new", false), Err(Some("ns/old".into())));
-        assert_eq!(index.lock("image-2", ("new".into(), 1), "ns/new", false), Ok(()));
+    fn image(thing: &str) -> Key {
+        Key::Work { realm: "here".into(), thing: thing.into() }
     }
 
     struct Empty;
@@ -376,15 +408,31 @@ mod tests {
         fn namespaces(&self, _: &AccountKey) -> Vec<String> {
             vec![]
         }
+        fn waiting(&self, _: &AccountKey) -> usize {
+            0
+        }
         fn image(&self, _: &str, _: &str) -> Option<Referent> {
             Some(Referent { kind: self.kind(), ready: None })
         }
-        fn holds(&self, _: &str, _: &str) -> bool {
-            false
+        fn holder(&self, _: &str, id: &str, uid: &str) -> Option<Holder> {
+            (id == "stored" && uid != "a").then(|| object("a", 1))
         }
         fn facts(&self) -> Vec<Facts> {
             vec![]
         }
+        fn knows(&self, uid: &str) -> bool {
+            uid == "living"
+        }
+    }
+
+    #[test]
+    fn the_oldest_of_those_that_ended_are_forgotten() {
+        let index = Index::default();
+        index.add(Box::new(Empty));
+        assert!(index.is_accounted_for("living") && !index.is_accounted_for("unknown"));
+        (0..=ENDED).for_each(|number| index.ended(&number.to_string()));
+        let known = |number: usize| index.is_accounted_for(&number.to_string());
+        assert!(!known(0) && known(1) && known(ENDED));
     }
 
     #[test]
@@ -393,19 +441,43 @@ mod tests {
         let mut signals = index.signals();
         let (one, two) = (index.add(Box::new(Empty)), index.add(Box::new(Empty)));
         index.expect_lock("gone", two);
-        assert!(index.lock("image-1", ("new".into(), 1), "ns/new", false).is_err());
+        assert!(index.lock(&image("image-1"), &object("new", 1), false).is_err());
         index.filled(one, |_| false);
         assert!(signals.try_recv().is_err(), "the other is not filled yet");
         assert!(!index.is_filled());
         index.filled(two, |uid| uid != "gone");
-        assert_eq!(signals.try_recv(), Ok(Signal::Released("image-1".into())));
-        assert_eq!(index.lock("image-1", ("new".into(), 1), "ns/new", false), Ok(()));
+        assert_eq!(signals.try_recv(), Ok(Signal::Released(image("image-1"))));
+        assert_eq!(index.lock(&image("image-1"), &object("new", 1), false), Ok(()));
         index.filled(two, |_| false);
-        let other = || ("other".to_owned(), 1);
-        assert!(index.lock("image-1", other(), "ns/other", false).is_err(), "not of that kind");
+        let other = object("other", 1);
+        assert!(index.lock(&image("image-1"), &other, false).is_err(), "not of that kind");
         index.filled(one, |_| false);
-        let freed = index.lock("image-1", other(), "ns/other", false);
-        assert_eq!(freed, Ok(()), "who went unseen holds no lock");
+        assert_eq!(index.lock(&image("image-1"), &other, false), Ok(()), "who went unseen holds no lock");
+    }
+
+    #[test]
+    fn one_object_owns_a_thing_and_who_waits_for_it_is_told() {
+        let index = Index::default();
+        let mut signals = index.signals();
+        let kind = index.add(Box::new(Empty));
+        index.filled(kind, |_| true);
+        let (a, b) = (object("a", kind), object("b", kind));
+        assert_eq!(index.claim("here", "i-1", &a, false), Ok(()));
+        assert_eq!(index.claim("here", "i-1", &b, false), Err(Held::By(a.clone())));
+        assert_eq!(index.claim("there", "i-1", &b, false), Ok(()), "another thing of that id");
+        assert_eq!(index.claim("here", "stored", &b, false), Err(Held::By(a.clone())), "its status says so");
+        assert_eq!(index.owner("Kind", "here", "i-1", "b"), Some(a.clone()));
+        assert_eq!(index.owner("Kind", "here", "i-1", "a"), None);
+        // To be done with one's work is not to give up what one owns.
+        index.unlock("a");
+        index.keep("a", &["i-1"]);
+        assert_eq!(index.claim("here", "i-1", &b, false), Err(Held::By(a)));
+        index.keep("a", &[]);
+        let freed = Key::Id { kind: "Kind".into(), realm: "here".into(), id: "i-1".into() };
+        assert_eq!(signals.try_recv(), Ok(Signal::Released(freed)));
+        assert_eq!(index.claim("here", "i-1", &b, false), Ok(()));
+        index.freed("Kind", &["stored"]);
+        assert!(matches!(signals.try_recv(), Ok(Signal::Released(Key::Id { id, .. })) if id == "stored"));
     }
 
     #[test]

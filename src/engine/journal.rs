@@ -1,12 +1,24 @@
 //! Writes intent down before acting on it, and answers after. The only place that makes a [`Permit`].
 
-use super::{external::External, progress::Intent};
-use crate::image::{FIELD_MANAGER, FINALIZER, ImageStatus};
+use super::{external::External, progress::Intent, record::Record, status};
+use crate::image::{FIELD_MANAGER, FINALIZER, ImageStatus, RECORD};
+use jiff::Timestamp;
 use kube::{
     Api, Client, ResourceExt,
     api::{Patch, PatchParams},
 };
 use serde_json::{Value, json};
+
+/// Why something was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum Unwritten {
+    /// The object shows something newer than what the answer is about: somebody else went on in the meantime.
+    #[error("somebody else has gone on with the attempt that this answers")]
+    Outdated,
+    /// The API server did not take it.
+    #[error(transparent)]
+    Kube(#[from] kube::Error),
+}
 
 /// Proof that the intent to create is stored. Not `Clone`; spent by the one call that it allows.
 #[derive(Debug)]
@@ -35,14 +47,14 @@ impl Journal {
         Self { client }
     }
 
-    /// Stores the intent of the first attempt of an object that never waited and refers to no other: there, the finalizer
-    /// is the intent. Guarded by `object`'s resourceVersion: a stale cache gets 409 and no permit.
+    /// Stores the intent of the first attempt of an object that never waited and refers to no other: there, the record that
+    /// comes with the finalizer is the intent. Guarded by `object`'s resourceVersion: a stale cache gets 409 and no permit.
     pub async fn first_permit<K: External>(
         &self,
         object: &K,
         intent: Intent,
     ) -> Result<(K, Permit), kube::Error> {
-        let object = self.hold(object).await?;
+        let object = self.hold(object, intent.attempt, intent.since).await?;
         Ok((object, Permit(intent)))
     }
 
@@ -57,21 +69,32 @@ impl Journal {
         Ok((object, Permit(intent)))
     }
 
-    /// Puts our finalizer on. Guarded. Besides being the intent of a first attempt, it holds imports and what was only
-    /// observed until now, and goes before the intent of an object that waited or refers to another.
-    pub async fn hold<K: External>(&self, object: &K) -> Result<K, kube::Error> {
+    /// Puts our finalizer on, and the record that says for which object and attempt. Guarded. Besides being the intent of a
+    /// first attempt, they hold imports, what was only observed until now, and what somebody took them off from, and go
+    /// before the intent of an object that waited or refers to another.
+    pub async fn hold<K: External>(
+        &self,
+        object: &K,
+        attempt: u32,
+        at: Option<Timestamp>,
+    ) -> Result<K, kube::Error> {
         let mut finalizers = object.finalizers().to_vec();
         if !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
             finalizers.push(FINALIZER.into());
         }
-        self.finalizers(object, &finalizers).await
+        let record = Record { uid: object.uid().unwrap_or_default(), attempt, at };
+        self.metadata(
+            object,
+            json!({ "finalizers": finalizers, "annotations": { RECORD: record.to_string() } }),
+        )
+        .await
     }
 
     /// Takes our finalizer off. Guarded: if somebody else's changed meanwhile, the next pass does it.
     pub async fn release<K: External>(&self, object: &K) -> Result<(), kube::Error> {
         let finalizers: Vec<_> =
             object.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
-        match self.finalizers(object, &finalizers).await {
+        match self.metadata(object, json!({ "finalizers": finalizers })).await {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             done => done.map(drop),
         }
@@ -83,17 +106,30 @@ impl Journal {
         self.write(object, vec![version], status).await
     }
 
-    /// Not guarded: the vendor's answer must be kept, whoever else touched the object meanwhile. Only the uid must be
-    /// the same, so that the answer never lands on an object that came after this one.
-    pub async fn conclude<K: External>(&self, object: &K, status: &ImageStatus) -> Result<K, kube::Error> {
+    /// Not guarded by the version: the vendor's answer must be kept, whoever else touched the object meanwhile. Only the uid
+    /// must be the same, so that the answer never lands on an object that came after this one, and the operation, so that it
+    /// never lands on what somebody else found out in the meantime, another replica that leads now or one that led before.
+    pub async fn conclude<K: External>(&self, object: &K, status: &ImageStatus) -> Result<K, Unwritten> {
         let mut failures = 0;
+        let mut known = object.clone();
         loop {
-            match self.write(object, vec![], status).await {
+            match self.write(object, same_operation(known.status()), status).await {
+                Err(kube::Error::Api(refusal)) if refusal.code == 422 => {
+                    let newest = self.api(object).get(&object.name_any()).await?;
+                    if newest.uid() == object.uid() && status::is_at(newest.status(), known.status()) {
+                        // It was not about the operation.
+                        return Err(kube::Error::Api(refusal).into());
+                    }
+                    if newest.uid() != object.uid() || !status::answers(status, newest.status()) {
+                        return Err(Unwritten::Outdated);
+                    }
+                    known = newest;
+                }
                 Err(error) if failures < 5 && may_pass(&error) => {
                     failures += 1;
                     tokio::time::sleep(super::pace::backoff(failures, false) / 4).await;
                 }
-                done => return done,
+                done => return Ok(done?),
             }
         }
     }
@@ -111,12 +147,10 @@ impl Journal {
         self.api(object).patch_status(&object.name_any(), &params(), &Patch::Json::<K>(patch)).await
     }
 
-    async fn finalizers<K: External>(&self, object: &K, finalizers: &[String]) -> Result<K, kube::Error> {
-        let patch = json!({ "metadata": {
-            "uid": object.uid(),
-            "resourceVersion": object.resource_version(),
-            "finalizers": finalizers,
-        } });
+    async fn metadata<K: External>(&self, object: &K, mut metadata: Value) -> Result<K, kube::Error> {
+        metadata["uid"] = json!(object.uid());
+        metadata["resourceVersion"] = json!(object.resource_version());
+        let patch = json!({ "metadata": metadata });
         self.api(object).patch(&object.name_any(), &params(), &Patch::Merge(patch)).await
     }
 
@@ -127,6 +161,19 @@ impl Journal {
 
 fn params() -> PatchParams {
     PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
+}
+
+/// That the operation is still the one that is known.
+fn same_operation(status: Option<&ImageStatus>) -> Vec<Value> {
+    let test = |path: &str, value: Value| json!({ "op": "test", "path": path, "value": value });
+    match status.and_then(|status| status.operation.as_ref()) {
+        None => vec![test("/status/operation", Value::Null)],
+        Some(operation) => vec![
+            test("/status/operation/token", json!(operation.token)),
+            test("/status/operation/attempt", json!(operation.attempt)),
+            test("/status/operation/state", json!(operation.state)),
+        ],
+    }
 }
 
 /// Whether the same write may go through a moment later.

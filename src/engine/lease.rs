@@ -9,18 +9,24 @@
 
 use super::{health::Health, pace};
 use crate::image::FIELD_MANAGER;
+use http::{Method, Request};
 use jiff::Timestamp;
 use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::MicroTime};
 use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
+    client::Body,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
+use tower::{BoxError, service_fn};
 
 const NAME: &str = "cloud-image-operator";
 /// What it is to the operator's health.
@@ -42,7 +48,16 @@ pub struct Lead {
     candidate: Arc<Candidate>,
     lost: CancellationToken,
     renewing: JoinHandle<()>,
+    until: Until,
 }
+
+/// Until when this replica leads if nothing is heard of the lease any more.
+type Until = Arc<Mutex<Instant>>;
+
+/// A write was refused since another replica may lead.
+#[derive(Debug, thiserror::Error)]
+#[error("the lease has run out; another replica may lead now, so nothing is written")]
+struct NotLeading;
 
 /// Waits until this replica leads; `None`: `stop` came first, and it does not.
 pub async fn acquire(client: &Client, health: &Health, stop: &CancellationToken) -> Option<Lead> {
@@ -65,8 +80,9 @@ pub async fn acquire(client: &Client, health: &Health, stop: &CancellationToken)
         if claimed == Ok(true) && !stop.is_cancelled() {
             health.note(LEASE, "this replica leads");
             let lost = CancellationToken::new();
-            let renewing = tokio::spawn(renew(candidate.clone(), asked, lost.clone()));
-            return Some(Lead { candidate, lost, renewing });
+            let until = Arc::new(Mutex::new(asked + SAFE));
+            let renewing = tokio::spawn(renew(candidate.clone(), asked, lost.clone(), until.clone()));
+            return Some(Lead { candidate, lost, renewing, until });
         }
         tokio::select! {
             () = sleep(RETRY) => {}
@@ -84,6 +100,24 @@ impl Lead {
         self.lost.cancelled().await;
     }
 
+    /// A client that writes only while this replica leads. The clock is asked at each write, since who was asleep does not
+    /// hear of it before.
+    pub fn guard(&self, client: &Client) -> Client {
+        let (until, inner) = (self.until.clone(), client.clone());
+        let service = service_fn(move |request: Request<Body>| {
+            let leads = Instant::now() < *until.lock().unwrap_or_else(PoisonError::into_inner);
+            let inner = inner.clone();
+            async move {
+                if leads || request.method() == Method::GET {
+                    inner.send(request).await.map_err(BoxError::from)
+                } else {
+                    Err(BoxError::from(NotLeading))
+                }
+            }
+        });
+        Client::new(service, client.default_namespace())
+    }
+
     /// Gives the lease back, so that the next replica need not wait for it to run out. If that takes longer than
     /// [`pace::FAREWELL`], the next one does wait.
     pub async fn release(self) {
@@ -99,9 +133,10 @@ impl Drop for Lead {
 }
 
 /// Ends when somebody else may lead. The others count from when they see a renewal, which is after `asked`.
-async fn renew(candidate: Arc<Candidate>, mut asked: Instant, lost: CancellationToken) {
+async fn renew(candidate: Arc<Candidate>, mut asked: Instant, lost: CancellationToken, until: Until) {
     while let Ok(Some(again)) = timeout_at(asked + SAFE, candidate.renew()).await {
         asked = again;
+        *until.lock().unwrap_or_else(PoisonError::into_inner) = asked + SAFE;
     }
     lost.cancel();
 }
@@ -285,7 +320,10 @@ mod tests {
             let lead = acquire(&server.client(), &Health::default(), &CancellationToken::new())
                 .await
                 .expect("it leads");
+            let guarded: Api<Lease> = Api::default_namespaced(lead.guard(&server.client()));
             assert!(timeout(Duration::from_secs(100), lead.lost()).await.is_err());
+            let lease = guarded.get(NAME).await.expect("it reads");
+            guarded.replace(NAME, &PostParams::default(), &lease).await.expect("it writes while it leads");
             let renewed = server.lease();
             assert_eq!(renewed["spec"]["leaseTransitions"], 0);
 
@@ -300,6 +338,13 @@ mod tests {
             let broken = Instant::now();
             lead.lost().await;
             assert!(broken.elapsed() < Duration::from_secs(DURATION.into()));
+            server.set(Mood::Well);
+            let lease = guarded.get(NAME).await.expect("it still reads");
+            let refused = guarded.replace(NAME, &PostParams::default(), &lease).await.unwrap_err();
+            assert!(
+                matches!(&refused, kube::Error::Service(error) if error.is::<NotLeading>()),
+                "{refused:?}"
+            );
             let waiting = Instant::now();
             lead.release().await;
             assert!(waiting.elapsed() <= pace::FAREWELL);

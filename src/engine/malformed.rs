@@ -5,8 +5,8 @@ use crate::image::{FIELD_MANAGER, FINALIZER};
 use jiff::Timestamp;
 use kube::{
     Api, Client, Resource,
-    api::{DynamicObject, Patch, PatchParams},
-    core::{ApiResource, error_boundary::InvalidObject},
+    api::{DynamicObject, ObjectMeta, Patch, PatchParams},
+    core::ApiResource,
     runtime::controller::Action,
 };
 use serde_json::json;
@@ -14,17 +14,16 @@ use serde_json::json;
 /// Says on the object why it cannot be read. Writes the same each time, so a repetition changes nothing.
 pub async fn report<K: Resource<DynamicType = ()>>(
     client: &Client,
-    invalid: &InvalidObject,
+    metadata: &ObjectMeta,
+    error: &str,
 ) -> Result<Action, kube::Error> {
-    let metadata = &invalid.metadata;
     let (name, namespace) =
         (metadata.name.clone().unwrap_or_default(), metadata.namespace.clone().unwrap_or_default());
     let generation = metadata.generation.unwrap_or_default();
     let message = format!(
-        "the object cannot be read: {}; correct it, or delete it and take its finalizer {FINALIZER} off (the vendor's side is left alone)",
-        invalid.error
+        "the object cannot be read: {error}; correct it, or delete it and take its finalizer {FINALIZER} off (the vendor's side is left alone)"
     );
-    tracing::warn!(kind = %K::kind(&()), %namespace, %name, error = %invalid.error, "an object cannot be read");
+    tracing::warn!(kind = %K::kind(&()), %namespace, %name, error, "an object cannot be read");
     // The creation time, not the time of this look: the same words each time.
     let since = metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
     let conditions: Vec<_> = [(status::READY, false), (status::RECONCILING, false), (status::STALLED, true)]

@@ -3,7 +3,7 @@
 use super::{pace, progress::Progress};
 use jiff::Timestamp;
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Mutex, PoisonError},
 };
 use tokio::time::Instant;
@@ -24,6 +24,8 @@ pub struct ObjectState {
     /// Since when this process does not know what became of the creating call: the last one that it made itself, or
     /// the moment when it found one that somebody else had made.
     pub lost_at: Option<Instant>,
+    /// How often the effect of that call was looked for before it is sure to show.
+    pub early_looks: u32,
     /// Where the vendor's answer led, as long as the API server did not take it, and what the call was made for.
     pub unwritten: Option<(Progress, Asked)>,
     /// Differences set right in a row without effect.
@@ -32,6 +34,8 @@ pub struct ObjectState {
     pub deleting: bool,
     /// Looks in a row that found the vendor still at work on what is to be deleted.
     pub deletion_looks: u32,
+    /// What earlier attempts made and turned up late, as far as it was told of.
+    pub leftovers: BTreeSet<String>,
     /// The newest version of the object that this process wrote or saw, and when.
     pub newest: Option<(u64, Instant)>,
     /// It has waited for all objects to be known.

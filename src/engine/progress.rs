@@ -35,10 +35,25 @@ pub struct Intent {
     pub token: String,
     /// From 1.
     pub attempt: u32,
-    /// A moment before the call; `None` where the stored intent is the finalizer alone, which carries no time.
+    /// A moment before the call; `None` where it is not known.
     pub since: Option<Timestamp>,
     /// The id that the spec's reference meant then: it may mean another one by now.
     pub reference: Option<String>,
+    /// How the object came to what it has.
+    pub origin: Origin,
+}
+
+/// How an object came to what it has: what it made is deleted with it unless the spec says otherwise, what it took over is
+/// not, and what it only observes never is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// Its creating call made it.
+    #[default]
+    Made,
+    /// It was there already.
+    Imported,
+    /// It is somebody else's.
+    Observed,
 }
 
 /// What the vendor has.
@@ -82,8 +97,12 @@ pub enum Progress {
     Ready { intent: Intent, handle: Handle, product: Product },
     /// The vendor said no, or the build failed; `handle` is what it left behind. Only a new spec, or being asked to, helps.
     Failed { intent: Intent, handle: Option<Handle>, failure: Failure },
-    /// Asked, lost, and not knowable: a person decides. The candidates are what the vendor has that might be it.
-    Unclear { intent: Intent, candidates: Vec<String> },
+    /// What was asked for was so in the name of an earlier object, from which this one was restored. Nothing is asked for in
+    /// its own name. The candidates are what a status that came along has.
+    Restored { intent: Intent, candidates: Vec<String> },
+    /// Asked, lost, and not knowable: a person decides. The candidates are what the vendor has that might be it. With
+    /// `restored`, it was asked for in the name of an earlier object, and nothing in this one's.
+    Unclear { intent: Intent, candidates: Vec<String>, restored: bool },
     /// The vendor does not have it any more. Without `was_ready` nobody has seen it usable: it may yet come.
     Missing { intent: Intent, handle: Handle, was_ready: bool },
 }
@@ -100,8 +119,10 @@ pub struct Wish {
     pub observe_only: bool,
     /// `import` names what to take over, so nothing is ever created.
     pub import: bool,
-    /// The vendor's side stays when the object goes.
-    pub retain: bool,
+    /// The id that it names.
+    pub import_id: Option<String>,
+    /// Whether the vendor's side stays when the object goes; `None`: as it came to it.
+    pub retain: Option<bool>,
     /// Make it again when the vendor no longer has it.
     pub recreate: bool,
     /// The spec is newer than the status.
@@ -139,7 +160,7 @@ pub enum Step {
     Observe(Handle),
     /// Go on with what the user says is it.
     Adopt { intent: Intent, id: String },
-    /// Remove what a failed attempt left behind, before the next one.
+    /// Remove what a failed attempt left behind, before the next one, or before something else takes its place.
     Discard { handle: Handle, attempt: u32 },
     /// Delete it at the vendor.
     Delete(Handle),
@@ -150,6 +171,8 @@ pub enum Step {
 /// The answer to "did the call that we lost take effect?"
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recovered {
+    /// It bears what was sent along with this very attempt, so it is it, however soon it was looked for.
+    Found(Handle),
     /// It was looked for, long enough after the call to be seen: these could be it, unless another object holds them.
     Candidates(Vec<Handle>),
     /// The vendor honours the token: asking again yields the same thing, never a second one.
@@ -329,16 +352,29 @@ impl Progress {
             Self::New { .. } | Self::Submitting(_) if wish.import => Step::Find,
             Self::New { .. } if wish.observe_only => Step::Rest,
             Self::New { attempt, .. } => Step::Submit { attempt: *attempt },
-            Self::Submitting(intent) => Step::Recover(intent.clone()),
+            Self::Restored { .. } | Self::Unclear { restored: true, .. } if wish.import => Step::Find,
+            Self::Restored { .. } if wish.observe_only => Step::Rest,
+            Self::Submitting(intent) | Self::Restored { intent, .. } => Step::Recover(intent.clone()),
             Self::Building { handle, .. } | Self::Ready { handle, .. } => Step::Observe(handle.clone()),
             Self::Failed { .. } if !(wish.changed || wish.asked) => Step::Rest,
+            // What this object made is not forgotten for what it takes over.
+            Self::Failed { intent, handle: Some(handle), .. }
+                if wish.import
+                    && intent.origin == Origin::Made
+                    && !wish.observe_only
+                    && wish.import_id.as_deref() != Some(handle.id()) =>
+            {
+                Step::Discard { handle: handle.clone(), attempt: intent.attempt + 1 }
+            }
             Self::Failed { .. } if wish.import => Step::Find,
             Self::Failed { intent, handle: None, .. } => Step::Submit { attempt: intent.attempt + 1 },
             Self::Failed { intent, handle: Some(handle), .. } => {
                 Step::Discard { handle: handle.clone(), attempt: intent.attempt + 1 }
             }
-            Self::Unclear { intent, .. } => match &wish.answer {
+            Self::Unclear { intent, restored, .. } => match &wish.answer {
                 Some(Answer::Adopt(id)) => Step::Adopt { intent: intent.clone(), id: id.clone() },
+                // Attempts count for each object.
+                Some(Answer::Resubmit) if *restored => Step::Submit { attempt: 1 },
                 Some(Answer::Resubmit) => Step::Submit { attempt: intent.attempt + 1 },
                 None if wish.asked => Step::Recover(intent.clone()),
                 None => Step::Rest,
@@ -351,11 +387,13 @@ impl Progress {
     }
 
     fn next_to_deletion(&self, wish: &Wish) -> Step {
-        if wish.retain || wish.observe_only {
+        if self.stays(wish) {
             return Step::Release;
         }
         match self {
             Self::New { .. } | Self::Failed { handle: None, .. } => Step::Release,
+            // Nothing was asked for in its name, and what was in another's is not its to delete.
+            Self::Restored { .. } | Self::Unclear { restored: true, .. } => Step::Release,
             Self::Submitting(_) if wish.import => Step::Release,
             Self::Unclear { .. } if wish.answer == Some(Answer::Resubmit) => Step::Release,
             _ if wish.suspended => Step::Suspended,
@@ -373,13 +411,19 @@ impl Progress {
         }
     }
 
+    /// Whether what the vendor has stays there when the object goes.
+    pub fn stays(&self, wish: &Wish) -> bool {
+        let origin = self.intent().map_or(Origin::Made, |intent| intent.origin);
+        wish.observe_only || origin == Origin::Observed || wish.retain.unwrap_or(origin == Origin::Imported)
+    }
+
     /// After the creating call. With `replay`, an earlier call of the same attempt may have had its effect, and that
     /// this one was not sent, or was put off, does not undo it. A final refusal does: the kind has looked.
     pub fn submitted(intent: Intent, replay: bool, answer: Result<Handle, &CallError>) -> Self {
         match answer {
             Ok(handle) => Self::Building { intent, handle, percent: None },
             Err(CallError::Undecidable(candidates)) => {
-                Self::Unclear { intent, candidates: candidates.clone() }
+                Self::Unclear { intent, candidates: candidates.clone(), restored: false }
             }
             Err(CallError::Refused(refusal))
                 if refusal.class == Class::Conflict || refusal.class.is_final() =>
@@ -401,22 +445,24 @@ impl Progress {
     /// person's to tell apart. [`Recovered::Replay`] changes nothing: the same attempt is asked again.
     pub fn recovered(intent: Intent, answer: Recovered) -> Self {
         match answer {
+            Recovered::Found(handle) => Self::Building { intent, handle, percent: None },
             Recovered::Candidates(mut handles) => match handles.len() {
                 0 => Self::New { attempt: intent.attempt + 1, tried: Some(intent) },
                 1 => Self::Building { intent, handle: handles.remove(0), percent: None },
                 _ => Self::Unclear {
                     intent,
                     candidates: handles.iter().map(|handle| handle.id().to_owned()).collect(),
+                    restored: false,
                 },
             },
             Recovered::Replay => Self::Submitting(intent),
-            Recovered::Undecidable(candidates) => Self::Unclear { intent, candidates },
+            Recovered::Undecidable(candidates) => Self::Unclear { intent, candidates, restored: false },
         }
     }
 
     /// Whether the vendor is, or may be, at work for the object.
     pub fn under_way(&self) -> bool {
-        matches!(self, Self::Submitting(_) | Self::Building { .. } | Self::Unclear { .. })
+        matches!(self, Self::Submitting(_) | Self::Building { .. } | Self::Unclear { restored: false, .. })
     }
 
     /// After a look. `missing` must have been confirmed by a second look.
@@ -446,6 +492,19 @@ impl Progress {
         }
     }
 
+    /// The same of what came to the object in another way.
+    #[must_use]
+    pub fn with_origin(mut self, origin: Origin) -> Self {
+        match &mut self {
+            Self::Building { intent, .. }
+            | Self::Ready { intent, .. }
+            | Self::Failed { intent, .. }
+            | Self::Missing { intent, .. } => intent.origin = origin,
+            Self::New { .. } | Self::Submitting(_) | Self::Restored { .. } | Self::Unclear { .. } => {}
+        }
+        self
+    }
+
     /// The attempt that the object is at, or was at last.
     pub fn intent(&self) -> Option<&Intent> {
         match self {
@@ -454,6 +513,7 @@ impl Progress {
             | Self::Building { intent, .. }
             | Self::Ready { intent, .. }
             | Self::Failed { intent, .. }
+            | Self::Restored { intent, .. }
             | Self::Unclear { intent, .. }
             | Self::Missing { intent, .. } => Some(intent),
         }
@@ -466,7 +526,7 @@ impl Progress {
                 Some(handle)
             }
             Self::Failed { handle, .. } => handle.as_ref(),
-            Self::New { .. } | Self::Submitting(_) | Self::Unclear { .. } => None,
+            Self::New { .. } | Self::Submitting(_) | Self::Restored { .. } | Self::Unclear { .. } => None,
         }
     }
 }
@@ -486,6 +546,10 @@ mod tests {
             hint: "",
             retry_after: None,
         }
+    }
+
+    fn intent(attempt: u32, reference: Option<String>) -> Intent {
+        Intent { token: "t".into(), attempt, since: None, reference, origin: Origin::Made }
     }
 
     fn thing(id: &str, second: i64, comparison: Comparison) -> Lookalike {
@@ -556,8 +620,7 @@ mod tests {
     #[test]
     fn only_what_was_seen_is_made_again() {
         let wish = Wish { recreate: true, ..Wish::default() };
-        let (intent, handle) =
-            (Intent { token: "t".into(), attempt: 3, since: None, reference: None }, Handle::image("img"));
+        let (intent, handle) = (intent(3, None), Handle::image("img"));
         let building = Progress::Building { intent: intent.clone(), handle: handle.clone(), percent: None };
         let lost = building.observed(Observation::Missing);
         assert_eq!(lost.next(&wish), Step::Observe(handle.clone()), "it may yet come");
@@ -571,7 +634,7 @@ mod tests {
     #[test]
     fn progress_is_written_three_times_at_most() {
         for (reference, most) in [(None, 3), (Some("image-44".to_owned()), 2)] {
-            let intent = Intent { token: "t".into(), attempt: 1, since: None, reference };
+            let intent = intent(1, reference);
             let mut progress = Progress::Building { intent, handle: Handle::task("t-1"), percent: None };
             let mut writes = 0;
             for percent in 0..=100 {

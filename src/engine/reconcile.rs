@@ -10,21 +10,24 @@ use super::{
     accounts::{AccountKey, Accounts},
     connection::Connection,
     external::{External, Unusable},
-    index::{KindId, Unresolved},
-    journal::Journal,
+    guarded::Guarded,
+    index::{Index, KindId, Unresolved},
+    journal::{Journal, Unwritten},
+    locks::{Held, Holder, Key},
     object_state::{Asked, Context, ObjectState, ObjectStates},
     pace,
-    progress::{Answer, Comparison, Product, Progress, Step, Wish},
+    progress::{Answer, Comparison, Origin, Product, Progress, Step, Wish},
+    record::Recorded,
     request_id,
     status::{self, Detail, Garbled},
     telemetry::{self, Telemetry},
 };
 use crate::image::{
-    DeletionPolicy, FINALIZER, ImageSpec, ImageStatus, ManagementPolicy, OUTCOME, Phase, REQUESTED_AT,
-    RecreatePolicy,
+    DeletionPolicy, FINALIZER, ImageSpec, ImageStatus, ManagementPolicy, OUTCOME, Phase, RECORD,
+    REQUESTED_AT, RecreatePolicy,
 };
 use jiff::Timestamp;
-use kube::{ResourceExt, core::DeserializeGuard, runtime::controller::Action};
+use kube::{ResourceExt, runtime::controller::Action};
 use std::{borrow::Cow, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -56,6 +59,18 @@ pub enum Error {
     /// The API server did not take or give something.
     #[error(transparent)]
     Kube(#[from] kube::Error),
+    /// Somebody else went on with the object meanwhile.
+    #[error("{}", Unwritten::Outdated)]
+    Outdated,
+}
+
+impl From<Unwritten> for Error {
+    fn from(unwritten: Unwritten) -> Self {
+        match unwritten {
+            Unwritten::Kube(error) => Self::Kube(error),
+            Unwritten::Outdated => Self::Outdated,
+        }
+    }
 }
 
 impl Error {
@@ -65,7 +80,7 @@ impl Error {
             Self::Kube(kube::Error::Api(status)) => {
                 (400..500).contains(&status.code) && !matches!(status.code, 404 | 408..=410 | 429)
             }
-            Self::Kube(_) => false,
+            Self::Kube(_) | Self::Outdated => false,
         }
     }
 
@@ -76,10 +91,7 @@ impl Error {
 }
 
 /// One pass over one object, counted and traced.
-pub async fn reconcile<K: External>(
-    guarded: Arc<DeserializeGuard<K>>,
-    world: Arc<World>,
-) -> Result<Action, Error> {
+pub async fn reconcile<K: External>(guarded: Arc<Guarded<K>>, world: Arc<World>) -> Result<Action, Error> {
     let _pass = world.telemetry.metrics().pass::<K>();
     let (namespace, name) = (guarded.namespace().unwrap_or_default(), guarded.name_any());
     let account =
@@ -89,11 +101,13 @@ pub async fn reconcile<K: External>(
     request_id::within(pass(guarded, world)).instrument(span).await.0
 }
 
-async fn pass<K: External>(guarded: Arc<DeserializeGuard<K>>, world: Arc<World>) -> Result<Action, Error> {
+async fn pass<K: External>(guarded: Arc<Guarded<K>>, world: Arc<World>) -> Result<Action, Error> {
     let object = match &guarded.0 {
         Ok(object) => object,
         Err(invalid) => {
-            return super::malformed::report::<K>(&world.client, invalid).await.map_err(Error::Kube);
+            return super::malformed::report::<K>(&world.client, &invalid.metadata, &invalid.error)
+                .await
+                .map_err(Error::Kube);
         }
     };
     let uid = object.uid().unwrap_or_default();
@@ -118,6 +132,7 @@ async fn pass<K: External>(guarded: Arc<DeserializeGuard<K>>, world: Arc<World>)
         Ok(Next::In(wait) | Next::Poll(wait) | Next::Blocked(wait)) => Some(*wait),
         Ok(Next::Change) => None,
         // Somebody wrote the object meanwhile: its news is on the way.
+        Err(Error::Outdated) => Some(Duration::from_secs(1)),
         Err(Error::Kube(kube::Error::Api(status))) if status.code == 409 => Some(Duration::from_secs(1)),
         Err(Error::Kube(kube::Error::Api(status))) if status.code == 404 => {
             world.accounts.index().release(&uid);
@@ -135,7 +150,10 @@ async fn pass<K: External>(guarded: Arc<DeserializeGuard<K>>, world: Arc<World>)
         }
     };
     if (object.exclusive().is_some() || object.reference().is_some()) && !may_be_under_way(&pass.object) {
-        world.accounts.index().release(&uid);
+        world.accounts.index().unlock(&uid);
+    }
+    if done.is_ok() {
+        world.accounts.index().keep(&uid, &super::owned_ids(&pass.object));
     }
     let context = pass.context();
     pass.local.meet(pass.object.meta().resource_version.as_deref());
@@ -182,14 +200,22 @@ struct Pass<'a, K: External> {
 
 impl<K: External> Pass<'_, K> {
     async fn run(&mut self) -> Result<Next, Error> {
+        if self.deleting() && !has_finalizer(&self.object) {
+            // Ours is done, or a person took it off, which means to let go.
+            return Ok(Next::Forget);
+        }
         let progress = match self.progress() {
+            Ok(Progress::Restored { .. }) if !self.world.accounts.index().is_filled() => {
+                // It may be a copy of an object that has not been read yet.
+                return Ok(Next::Poll(pace::ACCOUNTS));
+            }
             Ok(progress) => progress,
             Err(garbled) => {
                 let progress = Progress::New { attempt: 1, tried: None };
                 return self.malformed(&progress, &garbled.to_string()).await;
             }
         };
-        self.declare_lock(&progress);
+        self.declare(&progress).await;
         if let (Some((to, asked)), Progress::Submitting(intent)) = (self.local.unwritten.take(), &progress)
             && to.intent().is_some_and(|answered| answered.token == intent.token)
         {
@@ -203,6 +229,11 @@ impl<K: External> Pass<'_, K> {
             Ok(wish) => wish,
             Err(detail) => return self.rest(&progress, Some(detail)).await,
         };
+        if self.is_to_be_held(&progress, &wish) {
+            let intent = progress.intent();
+            let (attempt, at) = intent.map_or((1, None), |intent| (intent.attempt, intent.since));
+            self.object = self.world.journal.hold(&self.object, attempt, at).await?;
+        }
         let step = progress.next(&wish);
         match step {
             Step::Rest => return self.rest(&progress, None).await,
@@ -235,15 +266,17 @@ impl<K: External> Pass<'_, K> {
             Step::Recover(intent) => self.recover(&client, progress, intent, &wish).await,
             Step::Observe(handle) => self.observe(&client, progress, handle, &wish).await,
             Step::Adopt { intent, id } => self.adopt(&client, progress, intent, &id).await,
-            Step::Discard { handle, attempt } => self.discard(&client, progress, &handle, attempt).await,
+            Step::Discard { handle, attempt } => {
+                self.discard(&client, progress, &handle, attempt, &wish).await
+            }
             Step::Delete(handle) => self.delete(&client, progress, handle).await,
             Step::Rest | Step::Suspended | Step::Release => Ok(Next::Change),
         }
     }
 
     fn progress(&self) -> Result<Progress, Garbled> {
-        let uid = self.uid();
-        status::progress(self.object.status(), may_be_asked(&self.object), || K::token(&uid, 1))
+        let recorded = recorded(&self.object, Some(self.world.accounts.index()));
+        status::progress(self.object.status(), &recorded, &self.uid(), K::token)
     }
 
     fn wish(&self, progress: &Progress) -> Result<Wish, Detail> {
@@ -253,7 +286,8 @@ impl<K: External> Pass<'_, K> {
             suspended: spec.suspend,
             observe_only: spec.management_policy == ManagementPolicy::Observe,
             import: spec.import.is_some(),
-            retain: spec.deletion_policy == DeletionPolicy::Retain,
+            import_id: spec.import.as_ref().and_then(|import| import.id.clone()),
+            retain: spec.deletion_policy.map(|policy| policy == DeletionPolicy::Retain),
             recreate: spec.recreate_policy == RecreatePolicy::WhenMissing,
             changed: status.and_then(|status| status.observed_generation) != self.object.meta().generation,
             asked: self.annotation(REQUESTED_AT).is_some()
@@ -271,6 +305,13 @@ impl<K: External> Pass<'_, K> {
             };
         }
         Ok(wish)
+    }
+
+    /// Whether somebody took our finalizer, or the record that comes with it, off what has something at the vendor.
+    fn is_to_be_held(&self, progress: &Progress, wish: &Wish) -> bool {
+        let has = progress.handle().is_some() || progress.under_way();
+        let ours = progress.intent().is_some_and(|intent| intent.origin != Origin::Observed);
+        has && ours && !wish.observe_only && !wish.deleting && !self.held()
     }
 
     /// When to come back instead of taking the next step now.
@@ -337,37 +378,78 @@ impl<K: External> Pass<'_, K> {
             let checked = self.subject().check(client);
             checked.map_err(|unusable| Detail::unusable(&unusable, !self.youth().is_zero()))?;
         }
-        let thing = self.subject().exclusive().filter(|_| begins && !progress.under_way());
-        thing.map_or(Ok(()), |thing| {
-            index.lock(&thing, self.lock_holder(), &self.full_name(), false).map_err(|who| match who {
-                Some(who) => Detail::waiting(
-                    "WaitsForOther",
-                    format!("waits for {who}, which is at work on {thing}; only one can be at a time"),
+        // What is only in the record is no evidence that anything runs, so it gets its lock like everybody else.
+        let begun = matches!(step, Step::Recover(_)) && progress.under_way() && !self.is_recorded_in_status();
+        let thing = self.subject().exclusive().filter(|_| begun || begins && !progress.under_way());
+        let Some(thing) = thing else { return Ok(()) };
+        let Some(key) = self.work(&thing) else { return Ok(()) };
+        index.lock(&key, &self.holder(), false).map_err(|held| match held {
+            Held::By(who) => Detail::waiting(
+                "WaitsForOther",
+                format!(
+                    "waits for {}, which is at work on {thing}; only one can be at a time",
+                    who.name_for(&self.holder().namespace)
                 ),
-                None => Detail::waiting(
-                    STARTING,
-                    format!(
-                        "waits until all objects have been read, since one of them may be at work on the same thing{}",
-                        index.missing()
-                    ),
-                ),
-            })
+            ),
+            Held::Unknown => self.starting("one of them may be at work on the same thing"),
         })
     }
 
-    /// Whoever has something under way holds the lock on it, whatever else there is to show.
-    fn declare_lock(&mut self, progress: &Progress) {
-        let index = self.world.accounts.index();
+    /// Why nobody may begin yet.
+    fn starting(&self, since: &str) -> Detail {
+        let missing = self.world.accounts.index().missing();
+        Detail::waiting(STARTING, format!("waits until all objects have been read, since {since}{missing}"))
+    }
+
+    /// The lock on a thing: calls with other credentials cannot be taken for this object's.
+    fn work(&self, thing: &str) -> Option<Key> {
+        let connection = self.connection.as_ref()?;
+        let realm = format!("{} {:x}", self.subject().realm(connection.account()), connection.identity());
+        Some(Key::Work { realm, thing: thing.to_owned() })
+    }
+
+    /// Whoever has something under way holds the lock on it, and whoever has something owns it, whatever else there is to
+    /// show; if it may use the account, since nobody else can be at work there.
+    async fn declare(&mut self, progress: &Progress) {
         if self.object.reference().is_some() {
             self.resolved = progress.intent().and_then(|intent| intent.reference.clone());
         }
-        if progress.under_way()
-            && let Some(thing) = self.subject().exclusive()
+        let thing = self.subject().exclusive();
+        let index = self.world.accounts.index();
+        if let Some(thing) = thing.filter(|_| progress.under_way() && self.is_recorded_in_status())
+            && self.connect(true).await.is_ok()
+            && let Some(key) = self.work(&thing)
         {
             // Nobody can keep it from what it has begun.
-            let _ = index.lock(&thing, self.lock_holder(), &self.full_name(), true);
+            let _ = index.lock(&key, &self.holder(), true);
+        }
+        if let Some(realm) = self.realm() {
+            for id in super::owned_ids(&self.object) {
+                let _ = index.claim(&realm, id, &self.holder(), true);
+            }
         }
         index.declared(&self.uid());
+    }
+
+    /// Where the object's ids mean what they do; `None`: its account does not exist.
+    fn realm(&self) -> Option<String> {
+        let vendor = self.world.accounts.vendor(&super::account_of(&self.object))?;
+        Some(self.subject().realm(&vendor))
+    }
+
+    /// Makes the object the owner of what the vendor has under an id, or says why it cannot be.
+    fn claim(&self, id: &str) -> Result<(), Detail> {
+        let Some(realm) = self.realm() else { return Ok(()) };
+        let claimed = self.world.accounts.index().claim(&realm, id, &self.holder(), false);
+        claimed.map_err(|held| match held {
+            Held::By(who) => importing::held_by_other(id, &who.name_for(&self.holder().namespace)),
+            Held::Unknown => self.starting("one of them may own it"),
+        })
+    }
+
+    /// Whether what the object is at is in its status, which only the operator writes.
+    fn is_recorded_in_status(&self) -> bool {
+        self.object.status().is_some_and(|status| status.operation.is_some())
     }
 
     async fn rest(&mut self, progress: &Progress, detail: Option<Detail>) -> Result<Next, Error> {
@@ -435,10 +517,24 @@ impl<K: External> Pass<'_, K> {
     }
 
     async fn release(&mut self, progress: &Progress, wish: &Wish) -> Result<Next, Error> {
-        if self.held() {
+        if has_finalizer(&self.object) {
             self.world.journal.release(&self.object).await?;
-            if let Some(handle) = progress.handle().filter(|_| wish.retain) {
-                let note = format!("{} stays at the vendor, as deletionPolicy Retain asks", handle.id());
+            if matches!(progress, Progress::New { .. } | Progress::Failed { handle: None, .. }) {
+                self.world.accounts.index().ended(&self.uid());
+            }
+            let why = match (progress, wish.retain) {
+                (Progress::Unclear { restored: true, .. }, _) => "it was made for an earlier object",
+                (_, Some(true)) => "as deletionPolicy Retain asks",
+                _ => "since this object took it over, and has no deletionPolicy Delete",
+            };
+            let stays = match progress {
+                Progress::Unclear { candidates, restored: true, .. } if !candidates.is_empty() => {
+                    Some(candidates.join(", "))
+                }
+                _ => progress.handle().filter(|_| progress.stays(wish)).map(|handle| handle.id().to_owned()),
+            };
+            if let Some(stays) = stays {
+                let note = format!("{stays} stays at the vendor, {why}");
                 self.world.telemetry.released(&self.object, "Release", note).await;
             }
         }
@@ -488,19 +584,21 @@ impl<K: External> Pass<'_, K> {
     fn youth(&self) -> Duration {
         pace::youth(self.born(), Timestamp::now())
     }
-    fn lock_holder(&self) -> (String, KindId) {
-        (self.uid(), self.world.kind_id)
-    }
-    /// For people.
-    fn full_name(&self) -> String {
-        let (namespace, name) = (self.object.namespace().unwrap_or_default(), self.object.name_any());
-        format!("{} {namespace}/{name}", K::kind(&()))
+    fn holder(&self) -> Holder {
+        Holder {
+            uid: self.uid(),
+            kind_id: self.world.kind_id,
+            kind: K::kind(&()).into_owned(),
+            namespace: self.object.namespace().unwrap_or_default(),
+            name: self.object.name_any(),
+        }
     }
     fn generation(&self) -> i64 {
         self.object.meta().generation.unwrap_or_default()
     }
+    /// Whether our finalizer is on the object, and the record of whose it is.
     fn held(&self) -> bool {
-        is_held(&self.object)
+        has_finalizer(&self.object) && recorded(&self.object, None).is_own()
     }
     fn deleting(&self) -> bool {
         self.object.meta().deletion_timestamp.is_some()
@@ -527,19 +625,41 @@ fn asked_of<K: External>(object: &K) -> Asked {
 
 /// Whether the vendor may be at work for an object that this process has not met yet.
 pub(super) fn may_be_under_way<K: External>(object: &K) -> bool {
-    let progress = status::progress(object.status(), may_be_asked(object), String::new);
-    is_held(object) && progress.is_ok_and(|progress| progress.under_way())
+    let uid = object.uid().unwrap_or_default();
+    let progress = status::progress(object.status(), &recorded(object, None), &uid, K::token);
+    progress.is_ok_and(|progress| progress.under_way())
 }
 
-fn is_held<K: External>(object: &K) -> bool {
+/// Whether the account has to stay for the object: unless that only waits for one that is made anew, and the vendor has nothing
+/// of it that it would have to delete or find.
+pub(super) fn needs_account<K: External>(object: &K) -> bool {
+    if object.status().and_then(status::reason) != Some("AccountDeleting") {
+        return true;
+    }
+    let uid = object.uid().unwrap_or_default();
+    match status::progress(object.status(), &recorded(object, None), &uid, K::token) {
+        Ok(progress) => progress.handle().is_some() || progress.under_way(),
+        Err(_) => true,
+    }
+}
+
+fn has_finalizer<K: External>(object: &K) -> bool {
     object.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
 }
 
-/// Whether our finalizer stands for the intent of the first attempt. Where something was shown before, or a reference has to
-/// be stored too, the intent is in the status, and a finalizer without it only means that it was about to be.
-fn may_be_asked<K: External>(object: &K) -> bool {
+/// What the record on the object means. Without an index, nobody else's object is known.
+fn recorded<K: External>(object: &K, index: Option<&Index>) -> Recorded {
+    let annotation = object.annotations().get(RECORD).map(String::as_str);
+    let born = object.meta().creation_timestamp.as_ref().map(|time| time.0);
+    let is_accounted_for = |uid: &str| index.is_some_and(|index| index.is_accounted_for(uid));
+    let recorded = Recorded::read(annotation, &object.uid().unwrap_or_default(), born, is_accounted_for);
+    // Where something was shown before, or a reference has to be stored too, the intent is in the status, and a record without
+    // it only means that it was about to be.
     let waited = object.status().is_some_and(|status| status.phase == Some(Phase::Pending));
-    is_held(object) && !waited && object.reference().is_none()
+    match recorded {
+        Recorded::Own(_) if waited || object.reference().is_some() => Recorded::Begun,
+        recorded => recorded,
+    }
 }
 
 fn answer(text: &str) -> Result<Answer, Detail> {

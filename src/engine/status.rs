@@ -3,7 +3,8 @@
 use super::{
     external::Unusable,
     pace,
-    progress::{Failure, Handle, Intent, Product, Progress},
+    progress::{Failure, Handle, Intent, Origin, Product, Progress},
+    record::Recorded,
 };
 use crate::{
     image::{ImageStatus, OUTCOME, Operation, OperationState, Phase, REQUESTED_AT},
@@ -132,8 +133,10 @@ pub struct Shown<'a> {
     pub progress: &'a Progress,
     /// What else there is to know.
     pub detail: Option<&'a Detail>,
-    /// The creating call's name, for `operation.action`.
+    /// What is, or was, asked of the vendor, for people.
     pub action: &'a str,
+    /// The creating call's name, for `operation.action`.
+    pub creates: &'a str,
     /// The object is being deleted.
     pub deleting: bool,
     /// The generation that this speaks of.
@@ -157,20 +160,49 @@ pub struct Shown<'a> {
 )]
 pub struct Garbled(OperationState);
 
-/// Reads progress back. `held`: our finalizer is on the object.
+/// The same of what is only looked at.
+pub const OBSERVE: &str = "Observe";
+
+/// How an object came to what its status shows.
+pub fn origin(operation: &Operation) -> Origin {
+    match operation.action.as_str() {
+        IMPORT => Origin::Imported,
+        OBSERVE => Origin::Observed,
+        _ => Origin::Made,
+    }
+}
+
+/// Reads progress back. `token` makes that of an object's attempt, by uid and number.
 ///
-/// The finalizer is put on as the intent of attempt 1, so "finalizer, no operation" means: asked, answer unknown.
+/// The record is written as the intent of attempt 1, so "own record, no operation" means: asked, answer unknown. A finalizer
+/// means nothing, and an operation whose token is not this object's came along from another one.
 pub fn progress(
     status: Option<&ImageStatus>,
-    held: bool,
-    first_token: impl FnOnce() -> String,
+    recorded: &Recorded,
+    uid: &str,
+    token: impl Fn(&str, u32) -> String,
 ) -> Result<Progress, Garbled> {
     let Some((status, operation)) = status.and_then(|status| Some((status, status.operation.as_ref()?)))
     else {
-        return Ok(if held {
-            Progress::Submitting(Intent { token: first_token(), attempt: 1, since: None, reference: None })
-        } else {
-            Progress::New { attempt: 1, tried: None }
+        return Ok(match recorded {
+            Recorded::Nothing | Recorded::Begun => Progress::New { attempt: 1, tried: None },
+            Recorded::Own(record) => Progress::Submitting(Intent {
+                token: token(uid, record.attempt),
+                attempt: record.attempt,
+                since: record.at,
+                reference: None,
+                origin: Origin::Made,
+            }),
+            Recorded::Former(record) => Progress::Restored {
+                intent: Intent {
+                    token: token(&record.uid, record.attempt),
+                    attempt: record.attempt,
+                    since: record.at,
+                    reference: None,
+                    origin: Origin::Made,
+                },
+                candidates: vec![],
+            },
         });
     };
     let intent = Intent {
@@ -178,7 +210,14 @@ pub fn progress(
         attempt: operation.attempt,
         since: operation.started_at.as_ref().map(|time| time.0),
         reference: operation.reference.clone(),
+        origin: origin(operation),
     };
+    let restored = operation.state == OperationState::Restored;
+    if !restored && operation.token != token(uid, operation.attempt) {
+        let ids = [&status.image_id, &status.task_id].into_iter().flatten();
+        let candidates = operation.candidates.iter().chain(ids).cloned().collect();
+        return Ok(Progress::Restored { intent, candidates });
+    }
     let handle = || {
         let handle = Handle { image: status.image_id.clone(), task: status.task_id.clone() };
         if handle == Handle::default() { Err(Garbled(operation.state)) } else { Ok(handle) }
@@ -208,7 +247,9 @@ pub fn progress(
                 message: operation.message.clone().unwrap_or_default(),
             },
         },
-        OperationState::Unclear => Progress::Unclear { intent, candidates: operation.candidates.clone() },
+        OperationState::Unclear | OperationState::Restored => {
+            Progress::Unclear { intent, candidates: operation.candidates.clone(), restored }
+        }
         OperationState::Missing => Progress::Missing { intent, handle: handle()?, was_ready: true },
         OperationState::Lost => Progress::Missing { intent, handle: handle()?, was_ready: false },
     })
@@ -242,6 +283,11 @@ pub fn status(shown: &Shown<'_>, old: Option<&ImageStatus>, now: Timestamp) -> O
     };
     match shown.progress {
         Progress::Building { percent, .. } => new.progress = percent.map(i32::from),
+        // What came along is all that leads to the vendor's thing.
+        Progress::Restored { .. } => {
+            new.image_id.clone_from(&old.image_id);
+            new.task_id.clone_from(&old.task_id);
+        }
         Progress::Ready { product, .. } => {
             new.image_id = product.image_id.clone().or(new.image_id);
             new.artifact.clone_from(&product.artifact);
@@ -256,17 +302,23 @@ pub fn status(shown: &Shown<'_>, old: Option<&ImageStatus>, now: Timestamp) -> O
 
 fn operation(shown: &Shown<'_>, old: &ImageStatus) -> Option<Operation> {
     let (intent, state) = match shown.progress {
+        Progress::Restored { .. } => return old.operation.clone(),
         Progress::New { tried, .. } => (tried.as_ref()?, OperationState::NotDone),
         Progress::Submitting(intent) => (intent, OperationState::InFlight),
         Progress::Building { intent, .. } => (intent, OperationState::Running),
         Progress::Ready { intent, .. } => (intent, OperationState::Succeeded),
         Progress::Failed { intent, .. } => (intent, OperationState::Failed),
-        Progress::Unclear { intent, .. } => (intent, OperationState::Unclear),
+        Progress::Unclear { intent, restored: false, .. } => (intent, OperationState::Unclear),
+        Progress::Unclear { intent, restored: true, .. } => (intent, OperationState::Restored),
         Progress::Missing { intent, was_ready: true, .. } => (intent, OperationState::Missing),
         Progress::Missing { intent, was_ready: false, .. } => (intent, OperationState::Lost),
     };
     let mut new = Operation {
-        action: shown.action.into(),
+        action: match intent.origin {
+            Origin::Made => shown.creates.into(),
+            Origin::Imported => IMPORT.into(),
+            Origin::Observed => OBSERVE.into(),
+        },
         token: intent.token.clone(),
         attempt: intent.attempt,
         started_at: intent.since.map(|since| Time(to_second(since))),
@@ -298,7 +350,7 @@ fn operation(shown: &Shown<'_>, old: &ImageStatus) -> Option<Operation> {
 fn phase(shown: &Shown<'_>) -> Phase {
     match shown.progress {
         _ if shown.deleting => Phase::Deleting,
-        Progress::New { .. } => Phase::Pending,
+        Progress::New { .. } | Progress::Restored { .. } => Phase::Pending,
         Progress::Submitting(_) => Phase::Submitting,
         Progress::Building { .. } => Phase::Building,
         Progress::Ready { .. } => Phase::Ready,
@@ -314,6 +366,32 @@ pub fn conditions(shown: &Shown<'_>, old: &[Condition], now: Timestamp) -> Vec<C
         .into_iter()
         .map(|(type_, status)| condition(type_, status, &reason, &message, shown.generation, old, now))
         .collect()
+}
+
+/// Whether two statuses are at the same point of the same operation.
+pub fn is_at(status: Option<&ImageStatus>, other: Option<&ImageStatus>) -> bool {
+    let point = |status: Option<&ImageStatus>| {
+        let operation = status?.operation.as_ref()?;
+        Some((operation.token.clone(), operation.attempt, operation.state))
+    };
+    point(status) == point(other)
+}
+
+/// Whether the answer that `new` holds is one to what `newest` shows, which somebody else wrote after the call. Bad news, and
+/// that nothing is known, are outdated as soon as somebody found out more; what the vendor made is worth keeping as long as
+/// nobody holds anything else.
+pub fn answers(new: &ImageStatus, newest: Option<&ImageStatus>) -> bool {
+    let Some(shown) = newest.and_then(|newest| newest.operation.as_ref()) else { return true };
+    let Some(answer) = &new.operation else { return false };
+    if (&answer.token, answer.attempt) != (&shown.token, shown.attempt) {
+        return false;
+    }
+    let found = matches!(answer.state, OperationState::Running | OperationState::Succeeded);
+    match shown.state {
+        OperationState::InFlight => true,
+        OperationState::NotDone | OperationState::Unclear => found,
+        _ => false,
+    }
 }
 
 /// The reason that was shown last.
@@ -351,10 +429,14 @@ fn verdict(shown: &Shown<'_>) -> Verdict {
     let Some(detail) = shown.detail else { return own_verdict(shown) };
     let mut stalled = detail.outlook == Outlook::Stalled;
     let mut message = detail.message.clone();
-    if let Progress::Unclear { candidates, .. } = shown.progress {
+    if let Progress::Unclear { intent, candidates, restored: of_another } = shown.progress {
         // Whatever else is in the way, the question remains, and so does what could be the answer.
         stalled |= detail.outlook != Outlook::Suspended;
-        message = format!("{}. {}", message.trim_end_matches('.'), unclear(shown.action, candidates));
+        let question = match of_another {
+            true => restored(&intent.token, candidates),
+            false => unclear(shown.action, candidates),
+        };
+        message = format!("{}. {question}", message.trim_end_matches('.'));
     }
     let ready = detail.outlook == Outlook::Ready;
     let reconciling = detail.outlook == Outlook::GoesOn && !stalled;
@@ -365,8 +447,11 @@ fn verdict(shown: &Shown<'_>) -> Verdict {
 fn own_verdict(shown: &Shown<'_>) -> Verdict {
     let action = shown.action;
     let (reason, message) = match shown.progress {
-        Progress::Unclear { candidates, .. } => {
+        Progress::Unclear { candidates, restored: false, .. } => {
             return (false, false, true, "OutcomeUnknown".into(), unclear(action, candidates));
+        }
+        Progress::Unclear { intent, candidates, restored: true } => {
+            return (false, false, true, "Restored".into(), restored(&intent.token, candidates));
         }
         _ if shown.deleting => ("Deleting".into(), "waiting until the vendor no longer has it".into()),
         Progress::Ready { handle, product, .. } => {
@@ -386,6 +471,11 @@ fn own_verdict(shown: &Shown<'_>) -> Verdict {
             return (false, false, true, "Missing".into(), message);
         }
         Progress::New { .. } => ("Pending".into(), format!("{action} is about to be called")),
+        Progress::Restored { .. } => (
+            "Restored".into(),
+            "this object was restored or copied from an earlier one; what that one made is being looked for"
+                .into(),
+        ),
         Progress::Submitting(_) => (
             "Submitting".into(),
             format!("{action} was called; its answer is not known yet, and is being looked for"),
@@ -433,6 +523,22 @@ fn unclear(action: &str, candidates: &[String]) -> String {
         "{action} was called, its answer was lost, and {found}. Look at the vendor's console, then set the annotation \
          {OUTCOME} to adopt=<id> to take one over, or to resubmit if it was not made / 已调用 {action}，但响应丢失，\
          {chinese}。请在厂商控制台核对，然后设置注解 {OUTCOME}：adopt=<id> 表示接管，resubmit 表示未创建、重新提交"
+    )
+}
+
+fn restored(token: &str, candidates: &[String]) -> String {
+    let (found, chinese) = match candidates {
+        [] => ("the vendor shows nothing that could be it".to_owned(), "没有找到可能的结果".to_owned()),
+        some => {
+            let some = some.join(", ");
+            (format!("the vendor has {some}, which may be it"), format!("可能的结果是 {some}"))
+        }
+    };
+    format!(
+        "this object was restored or copied from an earlier one, in whose name the vendor was asked already (token {token}); \
+         {found}. Nothing is made before a person says so: set spec.import.id, or the annotation {OUTCOME} to adopt=<id>, to \
+         take one over, or that annotation to resubmit to have it made anew / 此对象由较早的对象恢复或复制而来，当时已向厂商提交\
+         请求（token {token}），{chinese}。请设置 spec.import.id 或注解 {OUTCOME}：adopt=<id> 表示接管，resubmit 表示重新创建"
     )
 }
 
@@ -516,7 +622,7 @@ mod tests {
     use crate::wire::Refusal;
 
     fn intent() -> Intent {
-        Intent { token: "t".into(), attempt: 1, since: None, reference: None }
+        Intent { token: "t".into(), attempt: 1, since: None, reference: None, origin: Origin::Made }
     }
 
     /// Ready, Reconciling, Stalled, the reason and the message.
@@ -525,6 +631,7 @@ mod tests {
             progress,
             detail,
             action,
+            creates: "Make",
             deleting: false,
             generation: 1,
             settled: true,
@@ -594,7 +701,11 @@ mod tests {
 
     #[test]
     fn the_question_stays_with_its_candidates_whatever_else_is_said() {
-        let unclear = Progress::Unclear { intent: intent(), candidates: vec!["i-7".into(), "i-8".into()] };
+        let unclear = Progress::Unclear {
+            intent: intent(),
+            candidates: vec!["i-7".into(), "i-8".into()],
+            restored: false,
+        };
         let typo = Detail::stalled("InvalidOutcome", "the annotation is \"adpot=i-7\".");
         let unreachable = Detail::trouble("VendorUnreachable", "cannot connect");
         for detail in [None, Some(&typo), Some(&unreachable)] {
@@ -623,8 +734,9 @@ mod tests {
         let lost = Progress::Missing { intent: intent(), handle: Handle::image("i-1"), was_ready: false };
         let gone = Progress::Missing { intent: intent(), handle: Handle::image("i-1"), was_ready: true };
         for (progress, action) in [
-            (&Progress::Unclear { intent: intent(), candidates: vec![] }, "Make"),
-            (&Progress::Unclear { intent: intent(), candidates: vec!["i".into()] }, "Make"),
+            (&Progress::Unclear { intent: intent(), candidates: vec![], restored: false }, "Make"),
+            (&Progress::Unclear { intent: intent(), candidates: vec!["i".into()], restored: false }, "Make"),
+            (&Progress::Unclear { intent: intent(), candidates: vec!["i".into()], restored: true }, "Make"),
             (&Progress::Failed { intent: intent(), handle: None, failure }, "Make"),
             (&lost, "Make"),
             (&gone, "Make"),

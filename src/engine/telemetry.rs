@@ -129,6 +129,11 @@ impl Telemetry {
             (None, Progress::Failed { failure, .. }) => {
                 Some((EventType::Warning, failure.reason.clone(), failure.message.clone()))
             }
+            (None, Progress::Unclear { restored: true, .. }) => Some((
+                EventType::Warning,
+                "Restored".into(),
+                "restored or copied from an earlier object, so nothing is made before a person says so; see the Stalled condition for how to go on".into(),
+            )),
             (None, Progress::Unclear { .. }) => Some((
                 EventType::Warning,
                 "OutcomeUnknown".into(),
@@ -162,6 +167,16 @@ impl Telemetry {
     pub async fn unstorable<K: Resource<DynamicType = ()>>(&self, object: &K, note: String) {
         warn!(reason = "StatusRefused", note, "a status was refused");
         self.event(object, "Write", EventType::Warning, "StatusRefused".into(), note).await;
+    }
+
+    /// What an earlier attempt made turned up after it was given up.
+    pub async fn turned_up<K: Resource<DynamicType = ()>>(&self, object: &K, action: &str, id: &str) {
+        let note = format!(
+            "{id}, which an earlier attempt of this object made, turned up only now, since the vendor's list lags behind; no \
+             object holds it, so it is deleted at the vendor"
+        );
+        warn!(id, "an image turned up late");
+        self.event(object, action, EventType::Warning, "LateImage".into(), note).await;
     }
 
     /// A thing that is deleted at the vendor, or let go.
@@ -278,6 +293,7 @@ fn name(progress: &Progress) -> &'static str {
         Progress::Building { .. } => "Building",
         Progress::Ready { .. } => "Ready",
         Progress::Failed { .. } => "Failed",
+        Progress::Restored { .. } => "Restored",
         Progress::Unclear { .. } => "Unclear",
         Progress::Missing { .. } => "Missing",
     }

@@ -12,9 +12,9 @@ use crate::{
         external::{Connect, Material, Unusable},
         pace,
     },
-    image::ImageStatus,
+    image::{ImageStatus, OperationState},
     period::Period,
-    wire::{Answer, CallError, Class, Effect, Protocol, Refusal, encode, table::lookup},
+    wire::{Answer, CallError, Class, Effect, Protocol, Refusal, encode, endpoint::Endpoints, table::lookup},
 };
 use http::{
     HeaderMap, Method, StatusCode,
@@ -42,8 +42,11 @@ const DOMAINS: &[&str] = &["volcengineapi.com"];
 const GATEWAY: &str = "https://open.volcengineapi.com";
 /// The cloud phone's region in the SDKs' endpoint tables and in the documents' examples.
 const ACEP_REGION: &str = "cn-north-1";
-/// How long a new thing may take to show in a list, unless the account says otherwise. No document states it.
-const LIST_DELAY: Period = Period::from_secs(60);
+/// How long a new image may take to show in a list, unless the account says otherwise. No document states it; building one a
+/// second time costs an hour and an image, so there is time.
+const IMAGE_LIST_DELAY: Period = Period::from_secs(600);
+/// The same of a task.
+const TASK_LIST_DELAY: Period = Period::from_secs(60);
 
 /// A connection to Volcengine with one account's keys.
 #[derive(Clone)]
@@ -101,14 +104,14 @@ impl Connect for Client {
                     AcepServiceName::ACEP => "ACEP",
                 },
                 version: "2025-05-01",
-                list_delay: acep.list_delay.unwrap_or(LIST_DELAY).into(),
+                list_delay: acep.list_delay.unwrap_or(IMAGE_LIST_DELAY).into(),
             },
             ecs: Service {
                 endpoint: endpoint("ecs", ecs.endpoint.as_deref())?,
                 region: account.region.clone(),
                 name: "ecs",
                 version: "2020-04-01",
-                list_delay: ecs.list_delay.unwrap_or(LIST_DELAY).into(),
+                list_delay: ecs.list_delay.unwrap_or(TASK_LIST_DELAY).into(),
             },
             product_id: acep.product_id,
             keys,
@@ -191,9 +194,16 @@ fn metadata(body: &[u8]) -> Option<Value> {
     body.get_mut("ResponseMetadata").map(Value::take)
 }
 
+/// Where the ids of one of its services mean what they do.
+fn realm(service: &str, endpoint: Option<&str>, region: &str) -> String {
+    format!("volcengine {service} {} {region}", Endpoints::normal(endpoint.unwrap_or(GATEWAY)))
+}
+
 /// Whether a thing that the object's last attempt made may be missing in a list since lists lag behind by `delay`.
+/// Something that was seen to end has been in a list.
 fn may_be_unlisted(status: Option<&ImageStatus>, delay: Duration) -> bool {
     let operation = status.and_then(|status| status.operation.as_ref());
+    let operation = operation.filter(|operation| operation.state == OperationState::Running);
     let Some(began) = operation.and_then(|operation| operation.started_at.as_ref()) else { return false };
     began.0.checked_add(delay + pace::REQUEST_TIMEOUT).is_ok_and(|listed| Timestamp::now() < listed)
 }

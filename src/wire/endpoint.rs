@@ -30,6 +30,14 @@ impl Endpoints {
         Ok(Self { allowed })
     }
 
+    /// One spelling for all that mean the same address.
+    pub fn normal(endpoint: &str) -> String {
+        match parse(endpoint) {
+            Ok(url) => url.origin().ascii_serialization() + url.path().trim_end_matches('/'),
+            Err(_) => endpoint.to_owned(),
+        }
+    }
+
     /// The address, if it may be called. `domains` are the vendor's own, such as `aliyuncs.com`.
     pub fn check(&self, endpoint: &str, domains: &[&str]) -> Result<Url, Denied> {
         let url = parse(endpoint)?;
@@ -121,6 +129,16 @@ mod tests {
         ] {
             assert!(!allowed(&prefixes, bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn addresses_that_mean_the_same_are_spelt_alike() {
+        for same in ["https://Example.com", "https://example.com:443/", "https://example.com"] {
+            assert_eq!(Endpoints::normal(same), "https://example.com");
+        }
+        assert_eq!(Endpoints::normal("http://10.0.0.2:8080/zstack/"), "http://10.0.0.2:8080/zstack");
+        assert_ne!(Endpoints::normal("http://example.com"), Endpoints::normal("https://example.com"));
+        assert_eq!(Endpoints::normal("nowhere"), "nowhere");
     }
 
     #[test]

@@ -15,7 +15,6 @@ async fn what_is_left_out_has_the_documented_default() {
         json!({
             "accountRef": { "kind": "CloudAccount", "name": "default" },
             "managementPolicy": "Managed",
-            "deletionPolicy": "Delete",
             "suspend": false,
             "resyncInterval": "10h",
             "timeout": "2h",

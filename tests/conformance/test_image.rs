@@ -4,6 +4,7 @@
 //! that finds.
 
 use cloud_image_operator::{
+    account::AccountVendor,
     engine::{
         external::{External, Submitted},
         journal::Permit,
@@ -77,6 +78,10 @@ impl External for TestImage {
 
     fn region(&self, client: &Client) -> String {
         client.region().to_owned()
+    }
+
+    fn realm(&self, account: &AccountVendor) -> String {
+        format!("{:?}", account.aliyun)
     }
 
     fn settle(&self, _: &Client) -> Duration {

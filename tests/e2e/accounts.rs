@@ -296,3 +296,27 @@ async fn what_is_wrong_in_a_secret_is_said_before_anybody_is_called() {
     }
     assert_eq!(world.vendor.ledger().calls.len(), calls, "{:#?}", world.call_log());
 }
+
+/// As `kubectl replace --force` of a file with an account and its images leads to.
+#[tokio::test]
+async fn an_account_that_is_deleted_goes_although_new_objects_wait_for_it() {
+    let world = World::new("account-replaced").await;
+    world.create(component("old", json!({ "suspend": false }))).await;
+    world.until_ready(KIND, "old").await;
+    let account = world.get("CloudAccount", "default").await.expect("it is there");
+    world.delete("CloudAccount", "default").await;
+    world.until_condition("CloudAccount", "default", "Ready", "False", "InUse").await;
+    world.create(component("new", json!({}))).await;
+    let message = world.until_condition(KIND, "new", "Ready", "False", "AccountDeleting").await;
+    assert!(message.contains("made anew"), "{message}");
+    world.delete(KIND, "old").await;
+    world.until_gone(KIND, "old").await;
+    world.until_gone("CloudAccount", "default").await;
+    let again = json!({
+        "apiVersion": account["apiVersion"], "kind": "CloudAccount", "metadata": { "name": "default" },
+        "spec": account["spec"],
+    });
+    world.create(again).await;
+    world.until_ready(KIND, "new").await;
+    assert_eq!(world.vendor.aliyun_ecs().count(), 1);
+}

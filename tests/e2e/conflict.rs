@@ -66,7 +66,9 @@ async fn somebody_elses_component_is_named_and_can_be_taken_over() {
 async fn an_id_is_imported() {
     let world = World::new("import-id").await;
     let id = seed(&world, "old", "3.1.4", "RUN echo old");
-    world.create(import("mine", json!({ "id": id }))).await;
+    let mut mine = import("mine", json!({ "id": id }));
+    mine["spec"]["deletionPolicy"] = json!("Delete");
+    world.create(mine).await;
     let mine = world.until_ready(KIND, "mine").await;
     assert_eq!(mine["status"]["imageId"], id.as_str());
     assert_eq!(mine["status"]["atProvider"]["componentVersion"], "3.1.4");
@@ -76,7 +78,7 @@ async fn an_id_is_imported() {
     let message = world.until_condition(KIND, "wrong", "Ready", "False", "ImportNotFound").await;
     assert!(message.contains("ic-doesnotexist"), "{message}");
 
-    // Imported and managed: it is deleted with its object.
+    // Imported, managed, and to be deleted: it goes with its object.
     world.delete(KIND, "mine").await;
     world.until_gone(KIND, "mine").await;
     assert!(world.vendor.aliyun_ecs().get(&id).is_none());

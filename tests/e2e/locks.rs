@@ -44,7 +44,7 @@ async fn who_was_refused_keeps_nobody_waiting() {
 #[tokio::test]
 async fn after_a_restart_those_who_do_nothing_hold_up_only_their_own_image() {
     let mut world = World::at_volcengine("turn-restart").await;
-    let operation = |state: &str| json!({ "action": CREATE, "token": "t", "attempt": 1, "startedAt": "2026-01-01T00:00:00Z", "state": state });
+    let operation = |uid: &str, state: &str| json!({ "action": CREATE, "token": format!("{uid}-1"), "attempt": 1, "startedAt": "2026-01-01T00:00:00Z", "state": state });
     world.stop_operator().await;
     let other = |image: &str, spec: Value| (image.to_owned(), spec);
     for (name, (image, spec), state) in [
@@ -54,10 +54,11 @@ async fn after_a_restart_those_who_do_nothing_hold_up_only_their_own_image() {
     ] {
         let mut object = image_export(name, &image, spec);
         object["metadata"]["finalizers"] = json!(["cloudimages.dev/external"]);
-        world.create(object).await;
-        world.patch_status(KIND, name, json!({ "phase": "Submitting", "operation": operation(state) })).await;
+        let object = world.create(object).await;
+        let operation = operation(object["metadata"]["uid"].as_str().expect("a uid"), state);
+        world.patch_status(KIND, name, json!({ "phase": "Submitting", "operation": operation })).await;
     }
-    // The finalizer alone is no intent where the image that is meant would have had to be stored too.
+    // A finalizer alone is no intent.
     let by_reference = json!({ "forProvider": { "imageId": null, "imageRef": { "name": "nobody" } } });
     let mut begun = image_export("begun", "", by_reference);
     begun["metadata"]["finalizers"] = json!(["cloudimages.dev/external"]);

@@ -46,7 +46,13 @@ async fn what_was_only_observed_can_be_taken_over_for_good() {
     });
     world.create(component("theirs", spec)).await;
     world.until_ready(KIND, "theirs").await;
-    world.patch(KIND, "theirs", json!({ "spec": { "managementPolicy": "Managed" } })).await;
+    world
+        .patch(
+            KIND,
+            "theirs",
+            json!({ "spec": { "managementPolicy": "Managed", "deletionPolicy": "Delete" } }),
+        )
+        .await;
     let held = |object: &Value| object["metadata"]["finalizers"] == json!(["cloudimages.dev/external"]);
     world.until(KIND, "theirs", "it is held", held).await;
     world.until_ready(KIND, "theirs").await;

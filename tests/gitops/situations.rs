@@ -4,7 +4,7 @@ use super::samples;
 use crate::harness::World;
 use cloud_image_operator::{
     engine::{
-        progress::{Failure, Handle, Intent, Product, Progress},
+        progress::{Failure, Handle, Intent, Origin, Product, Progress},
         status::{Detail, Shown, status},
     },
     image::ImageStatus,
@@ -84,6 +84,7 @@ impl Situation {
             progress,
             detail: self.detail.as_ref(),
             action: "CreateImage",
+            creates: "CreateImage",
             deleting: self.deleting,
             generation: object["metadata"]["generation"].as_i64().expect("a generation"),
             settled: true,
@@ -107,6 +108,7 @@ pub fn phases() -> Vec<Situation> {
         attempt: 1,
         since: Some(Timestamp::UNIX_EPOCH),
         reference: Some("image-44".into()),
+        origin: Origin::Made,
     };
     let handle = Handle { image: Some("image-1".into()), task: Some("t-1".into()) };
     let product = Product {
@@ -127,7 +129,7 @@ pub fn phases() -> Vec<Situation> {
         Situation::new("failed", Progress::Failed { intent: intent.clone(), handle: None, failure }),
         Situation::new(
             "unclear",
-            Progress::Unclear { intent: intent.clone(), candidates: vec!["image-1".into()] },
+            Progress::Unclear { intent: intent.clone(), candidates: vec!["image-1".into()], restored: false },
         ),
         Situation::new("missing", missing(true)),
         Situation::new("lost", missing(false)),

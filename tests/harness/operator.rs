@@ -158,6 +158,29 @@ impl Program {
         (status.expect("the operator ends").code(), std::fs::read_to_string(log).unwrap_or_default())
     }
 
+    /// Stops it where it is, as a machine that is suspended or has no time for it.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let all = Command::new("ps").args(["-A", "-o", "pid=,ppid=,args="]).output().expect("ps runs");
+        let all = String::from_utf8_lossy(&all.stdout).into_owned();
+        let parent = self.process.supervisor().to_string();
+        let operator = all.lines().find_map(|line| {
+            let mut words = line.split_whitespace();
+            let (pid, its_parent, program) = (words.next()?, words.next()?, words.next()?);
+            (its_parent == parent && program.ends_with("cloud-image-operator")).then_some(pid)
+        });
+        let operator = operator.expect("the operator runs");
+        assert!(Command::new("kill").args([signal, operator]).status().expect("kill runs").success());
+    }
+
     /// Ends it, and gives its exit code (128 + 9 for one that was killed) and what it logged.
     pub async fn stop(self) -> (Option<i32>, String) {
         let Self { process, folder } = self;

@@ -98,6 +98,11 @@ pub struct Process {
 }
 
 impl Process {
+    /// Of the shell that looks after the program, which is its child.
+    pub fn supervisor(&self) -> u32 {
+        self.supervisor.id()
+    }
+
     /// How it ended, if it has. A program killed by signal n shows as exit code 128 + n, as in shells.
     pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
         self.supervisor.try_wait().doing(|| format!("look at {}", self.name))

@@ -7,7 +7,9 @@ use crate::{
         journal::Permit,
         object_state::Asked,
         pace,
-        progress::{self, Comparison, Handle, Intent, Observation, Product, Progress, Recovered, Wish},
+        progress::{
+            self, Comparison, Handle, Intent, Observation, Origin, Product, Progress, Recovered, Wish,
+        },
         status::{self, Detail},
     },
     wire::{CallError, Class, Effect, Refusal},
@@ -46,7 +48,8 @@ impl<K: External> Pass<'_, K> {
         let earlier = from.intent().filter(|_| replay).and_then(|intent| intent.since.or(self.born()));
         let since = earlier.unwrap_or_else(Timestamp::now);
         let reference = self.resolved.clone();
-        let intent = Intent { token: K::token(&uid, attempt), attempt, since: Some(since), reference };
+        let token = K::token(&uid, attempt);
+        let intent = Intent { token, attempt, since: Some(since), reference, origin: Origin::Made };
         let asked = Instant::now();
         let permit = self.permit(&from, &intent).await?;
         if asked.elapsed() > pace::PERMIT_AGE {
@@ -81,7 +84,7 @@ impl<K: External> Pass<'_, K> {
     async fn not_clear(&mut self, from: Progress, attempt: u32, error: CallError) -> Result<Next, Error> {
         let CallError::Refused(_) = &error else { return self.trouble(&from, &error).await };
         let token = K::token(&self.uid(), attempt);
-        let tried = Intent { token, attempt, since: None, reference: None };
+        let tried = Intent { token, attempt, since: None, reference: None, origin: Origin::Made };
         let to = Progress::submitted(tried, false, Err(&error));
         if matches!(to, Progress::New { .. }) {
             return self.trouble_about(&from, to, &error).await;
@@ -151,7 +154,7 @@ impl<K: External> Pass<'_, K> {
             return Ok(permit);
         }
         if !self.held() {
-            self.object = self.world.journal.hold(&self.object).await?;
+            self.object = self.world.journal.hold(&self.object, intent.attempt, intent.since).await?;
         }
         let stored = Progress::Submitting(intent.clone());
         let shown = self.shown(&stored, None, true, None);
@@ -191,9 +194,11 @@ impl<K: External> Pass<'_, K> {
                 if matches!(error, CallError::Unknown(_)) {
                     self.local.lost_at = Some(Instant::now());
                 }
-                let settle =
-                    if matches!(to, Progress::Submitting(_)) { self.settle(client) } else { Duration::ZERO };
-                let wait = wait_after(self.local.failures, error).max(settle);
+                let mut wait = wait_after(self.local.failures, error);
+                if matches!(to, Progress::Submitting(_)) {
+                    self.local.early_looks = 0;
+                    wait = wait.max(self.settle(client).min(pace::backoff(1, true)));
+                }
                 (Some(Detail::from(error)), Some(wait))
             }
             _ => {
@@ -244,14 +249,26 @@ impl<K: External> Pass<'_, K> {
         intent: Intent,
         wish: &Wish,
     ) -> Result<Next, Error> {
+        if matches!(from, Progress::Restored { .. } | Progress::Unclear { restored: true, .. }) {
+            return self.look_for_former(client, from, intent).await;
+        }
+        if !self.is_recorded_in_status() {
+            // What is only in the metadata is gone when somebody replaces the object.
+            self.show(&from, from.clone(), None, true, None).await?;
+        }
         // Whoever made the call, it may have done so a moment ago.
         let lost_at = *self.local.lost_at.get_or_insert_with(Instant::now);
         let settled = lost_at + self.settle(client);
-        if let Some(wait) = settled.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero()) {
-            return Ok(Next::In(wait));
-        }
+        let early = settled.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero());
         let since = before(intent.since.or(self.born()));
         let recovered = match self.subject().recover(client, &intent.token, since).await {
+            Ok(Recovered::Found(handle)) if self.is_taken(handle.id()) => Recovered::Undecidable(vec![]),
+            Ok(Recovered::Found(handle)) => Recovered::Found(handle),
+            // What does not show yet may do so a moment later, and what might be it may not be all.
+            Ok(_) if let Some(wait) = early => {
+                self.local.early_looks += 1;
+                return Ok(Next::In(wait.min(pace::backoff(self.local.early_looks + 1, true))));
+            }
             Ok(Recovered::Candidates(handles)) => Recovered::Candidates(self.not_taken(handles)),
             Ok(Recovered::Undecidable(mut ids)) => {
                 let named = !ids.is_empty();
@@ -275,14 +292,64 @@ impl<K: External> Pass<'_, K> {
                 Ok(Next::In(Duration::ZERO))
             }
             (Progress::New { attempt, .. }, false) => self.submit(client, from, attempt, false).await,
-            (Progress::New { .. }, true) => self.release(&from, wish).await,
+            (to @ Progress::New { .. }, true) => match self.clear_leftovers(client, &to).await {
+                Ok(true) => self.release(&from, wish).await,
+                Ok(false) => Ok(Next::In(self.to_beat())),
+                Err(error) => self.trouble(&from, &error).await,
+            },
             (to, _) => {
+                if let Some(handle) = to.handle()
+                    && let Err(detail) = self.claim(handle.id())
+                {
+                    // Another one that looks for its own has found it a moment ago.
+                    return self.wait_slowly(&from, detail).await;
+                }
                 self.local.failures = 0;
                 let next = self.after(&to);
                 self.show(&from, to, None, true, None).await?;
                 Ok(next)
             }
         }
+    }
+
+    /// What was made in the name of the object that this one was restored from is for a person to decide about.
+    async fn look_for_former(
+        &mut self,
+        client: &K::Client,
+        from: Progress,
+        intent: Intent,
+    ) -> Result<Next, Error> {
+        let since = intent.since.map_or(Timestamp::UNIX_EPOCH, |since| before(Some(since)));
+        let subject = self.subject();
+        let looked = match subject.recover(client, &intent.token, since).await {
+            Ok(Recovered::Found(handle)) => Ok(vec![handle.id().to_owned()]),
+            Ok(Recovered::Candidates(handles)) => {
+                Ok(handles.iter().map(|handle| handle.id().to_owned()).collect())
+            }
+            Ok(Recovered::Undecidable(ids)) => Ok(ids),
+            // Asking with its token would make it, if it was not made.
+            Ok(Recovered::Replay) => subject
+                .lookalikes(client)
+                .await
+                .map(|there| there.into_iter().map(|thing| thing.id).collect::<Vec<_>>()),
+            Err(error) => Err(error),
+        };
+        drop(subject);
+        let found = match looked {
+            Ok(found) => found,
+            Err(error) => return self.trouble(&from, &error).await,
+        };
+        let mut candidates = match &from {
+            Progress::Restored { candidates, .. } => candidates.clone(),
+            _ => vec![],
+        };
+        candidates.extend(found);
+        candidates.sort();
+        candidates.dedup();
+        candidates.retain(|id| !self.is_taken(id));
+        self.local.failures = 0;
+        self.show(&from, Progress::Unclear { intent, candidates, restored: true }, None, true, None).await?;
+        Ok(Next::Change)
     }
 
     /// Those of the vendor's things that no other object holds.
@@ -292,7 +359,8 @@ impl<K: External> Pass<'_, K> {
 
     /// Whether another object holds this thing of the vendor's.
     pub(super) fn is_taken(&self, id: &str) -> bool {
-        self.world.accounts.index().is_taken(&K::kind(&()), id, &self.uid())
+        let index = self.world.accounts.index();
+        self.realm().is_some_and(|realm| index.owner(&K::kind(&()), &realm, id, &self.uid()).is_some())
     }
 }
 

@@ -1,12 +1,16 @@
 //! Deleting at the vendor, and letting the object go.
 
 use super::{Error, Next, Pass};
-use crate::engine::{
-    external::External,
-    pace,
-    progress::{Deletion, Handle, Observation, Progress},
-    status::Detail,
+use crate::{
+    engine::{
+        external::External,
+        pace,
+        progress::{Deletion, Handle, Observation, Origin, Progress, Wish},
+        status::Detail,
+    },
+    wire::CallError,
 };
+use std::time::Duration;
 
 impl<K: External> Pass<'_, K> {
     pub(super) async fn discard(
@@ -15,8 +19,15 @@ impl<K: External> Pass<'_, K> {
         from: Progress,
         handle: &Handle,
         attempt: u32,
+        wish: &Wish,
     ) -> Result<Next, Error> {
         match self.subject().delete(client, handle).await {
+            // Something else takes its place, which the next pass finds.
+            Ok(Deletion::Gone | Deletion::Remains(_)) if wish.import => {
+                self.show(&from, Progress::New { attempt, tried: from.intent().cloned() }, None, false, None)
+                    .await?;
+                Ok(Next::In(Duration::ZERO))
+            }
             Ok(Deletion::Gone | Deletion::Remains(_)) => self.submit(client, from, attempt, false).await,
             Ok(Deletion::Underway) => Ok(Next::In(self.to_beat())),
             Ok(Deletion::Waiting(why)) => {
@@ -36,7 +47,7 @@ impl<K: External> Pass<'_, K> {
     ) -> Result<Next, Error> {
         if self.local.deleting {
             match self.look(client, &handle).await {
-                Ok(Observation::Missing) => return self.deleted(&from, gone(&handle)).await,
+                Ok(Observation::Missing) => return self.leave(client, from, gone(&handle)).await,
                 Ok(_) => {}
                 Err(error) => return self.trouble(&from, &error).await,
             }
@@ -53,8 +64,8 @@ impl<K: External> Pass<'_, K> {
             }
         }
         match self.subject().delete(client, &handle).await {
-            Ok(Deletion::Gone) => self.deleted(&from, gone(&handle)).await,
-            Ok(Deletion::Remains(what)) => self.deleted(&from, what).await,
+            Ok(Deletion::Gone) => self.leave(client, from, gone(&handle)).await,
+            Ok(Deletion::Remains(what)) => self.leave(client, from, what).await,
             Ok(Deletion::Underway) => {
                 self.local.deleting = true;
                 self.show(&from, from.clone(), None, true, None).await?;
@@ -70,11 +81,51 @@ impl<K: External> Pass<'_, K> {
         }
     }
 
+    /// Deletes what earlier attempts made that turned up after they were given up. Whether nothing of it is left.
+    pub(super) async fn clear_leftovers(
+        &mut self,
+        client: &K::Client,
+        progress: &Progress,
+    ) -> Result<bool, CallError> {
+        let Some(intent) = progress.intent().filter(|intent| intent.origin == Origin::Made) else {
+            return Ok(true);
+        };
+        // An attempt that was given up is not the last one.
+        let last = match progress {
+            Progress::New { attempt, .. } => *attempt,
+            _ => intent.attempt,
+        };
+        if last < 2 {
+            return Ok(true);
+        }
+        let mut cleared = true;
+        for handle in self.subject().leftovers(client, &K::token(&self.uid(), last)).await? {
+            if progress.handle().is_some_and(|own| own.id() == handle.id()) || self.is_taken(handle.id()) {
+                continue;
+            }
+            if self.local.leftovers.insert(handle.id().to_owned()) {
+                self.world.telemetry.turned_up(&self.object, "Delete", handle.id()).await;
+            }
+            cleared &= self.subject().delete(client, &handle).await? == Deletion::Gone;
+        }
+        Ok(cleared)
+    }
+
+    /// What the last attempt made is gone: the object goes as soon as nothing of earlier ones is left.
+    async fn leave(&mut self, client: &K::Client, from: Progress, note: String) -> Result<Next, Error> {
+        match self.clear_leftovers(client, &from).await {
+            Ok(true) => self.deleted(&from, note).await,
+            Ok(false) => Ok(Next::In(self.to_beat())),
+            Err(error) => self.trouble(&from, &error).await,
+        }
+    }
+
     /// The vendor has nothing of it any more that could be deleted.
-    pub(super) async fn deleted(&mut self, from: &Progress, note: String) -> Result<Next, Error> {
+    async fn deleted(&mut self, from: &Progress, note: String) -> Result<Next, Error> {
         let released = self.world.journal.release(&self.object).await.map_err(Error::from);
         let Some(error) = released.as_ref().err().filter(|error| error.is_refusal()) else {
             released?;
+            self.world.accounts.index().ended(&self.uid());
             self.world.telemetry.released(&self.object, "Delete", note).await;
             return Ok(Next::Forget);
         };

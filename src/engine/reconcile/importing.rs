@@ -4,7 +4,8 @@ use super::{Error, Next, Pass};
 use crate::{
     engine::{
         external::External,
-        progress::{Handle, Intent, Observation, Progress, Wish},
+        pace,
+        progress::{Handle, Intent, Observation, Origin, Progress, Wish},
         status::Detail,
     },
     image::OUTCOME,
@@ -48,9 +49,6 @@ impl<K: External> Pass<'_, K> {
             };
             return self.wait_slowly(&from, detail).await;
         };
-        if !wish.observe_only && self.is_taken(handle.id()) {
-            return self.wait_slowly(&from, held_by_other(handle.id())).await;
-        }
         match self.look(client, handle).await {
             Err(error) => self.trouble(&from, &error).await,
             Ok(Observation::Missing) => {
@@ -61,19 +59,28 @@ impl<K: External> Pass<'_, K> {
                 self.wait_slowly(&from, detail).await
             }
             Ok(seen) => {
-                if !wish.observe_only && !self.held() {
-                    self.object = self.world.journal.hold(&self.object).await?;
+                if !wish.observe_only
+                    && let Err(detail) = self.claim(handle.id())
+                {
+                    return self.wait_for_owner(&from, detail).await;
                 }
-                let intent = Intent {
-                    token: K::token(&self.uid(), 1),
-                    attempt: 1,
-                    since: Some(Timestamp::now()),
-                    reference: None,
-                };
+                let since = Some(Timestamp::now());
+                if !wish.observe_only && !self.held() {
+                    self.object = self.world.journal.hold(&self.object, 1, since).await?;
+                }
+                let origin = if wish.observe_only { Origin::Observed } else { Origin::Imported };
+                let token = K::token(&self.uid(), 1);
+                let intent = Intent { token, attempt: 1, since, reference: None, origin };
                 let to = Progress::Building { intent, handle: handle.clone(), percent: None };
                 self.seen(client, from, to, seen, wish).await
             }
         }
+    }
+
+    /// News of the owner wake it; they may get lost.
+    pub(super) async fn wait_for_owner(&mut self, at: &Progress, detail: Detail) -> Result<Next, Error> {
+        self.show(at, at.clone(), Some(detail), true, None).await?;
+        Ok(Next::Poll(pace::OTHERS))
     }
 
     pub(super) async fn adopt(
@@ -84,9 +91,6 @@ impl<K: External> Pass<'_, K> {
         id: &str,
     ) -> Result<Next, Error> {
         let handle = K::handle(id);
-        if self.is_taken(id) {
-            return self.wait_slowly(&from, held_by_other(id)).await;
-        }
         match self.look(client, &handle).await {
             Err(error) => self.trouble(&from, &error).await,
             Ok(Observation::Missing) => {
@@ -96,6 +100,17 @@ impl<K: External> Pass<'_, K> {
                 self.wait_slowly(&from, Detail::stalled("InvalidOutcome", message)).await
             }
             Ok(_) => {
+                if let Err(detail) = self.claim(id) {
+                    return self.wait_for_owner(&from, detail).await;
+                }
+                let restored = matches!(from, Progress::Unclear { restored: true, .. });
+                let intent = if restored {
+                    // What was made for another object is taken over.
+                    let token = K::token(&self.uid(), 1);
+                    Intent { token, attempt: 1, origin: Origin::Imported, ..intent }
+                } else {
+                    intent
+                };
                 let to = Progress::Building { intent, handle, percent: None };
                 self.show(&from, to, None, true, None).await?;
                 Ok(Next::In(Duration::ZERO))
@@ -105,9 +120,10 @@ impl<K: External> Pass<'_, K> {
 }
 
 /// Two objects that manage one thing would change it and delete it under each other's hands.
-pub(super) fn held_by_other(id: &str) -> Detail {
+pub(super) fn held_by_other(id: &str, other: &str) -> Detail {
     let message = format!(
-        "another object manages {id} already; delete that one with deletionPolicy: Retain first, or set managementPolicy: Observe here"
+        "{other} manages {id} already; this one goes on when that one is deleted with deletionPolicy: Retain, or set \
+         managementPolicy: Observe here"
     );
     Detail::trouble("HeldByOther", message)
 }

@@ -1,11 +1,13 @@
 //! Looking at what the vendor has, and setting right what differs.
 
-use super::{Error, Next, Pass, importing::held_by_other, showing::wait_after};
+use super::{Error, Next, Pass, showing::wait_after};
 use crate::{
     engine::{
         external::External,
         pace,
-        progress::{self, Comparison, Difference, Handle, Intent, Observation, Product, Progress, Wish},
+        progress::{
+            self, Comparison, Difference, Handle, Intent, Observation, Origin, Product, Progress, Wish,
+        },
         request_id,
         status::Detail,
     },
@@ -38,13 +40,20 @@ impl<K: External> Pass<'_, K> {
         handle: Handle,
         wish: &Wish,
     ) -> Result<Next, Error> {
-        // What was only observed until now, or whose finalizer somebody took off, is ours to change and delete from now on.
-        if !wish.observe_only && !self.held() {
-            if self.is_taken(handle.id()) {
-                return self.wait_slowly(&from, held_by_other(handle.id())).await;
+        let origin = from.intent().map_or(Origin::Made, |intent| intent.origin);
+        // What was only observed until now is ours to change and delete from now on.
+        if !wish.observe_only && (origin == Origin::Observed || !self.held()) {
+            if let Err(detail) = self.claim(handle.id()) {
+                return self.wait_for_owner(&from, detail).await;
             }
-            self.object = self.world.journal.hold(&self.object).await?;
+            let (attempt, since) = from.intent().map_or((1, None), |intent| (intent.attempt, intent.since));
+            self.object = self.world.journal.hold(&self.object, attempt, since).await?;
         }
+        let base = from.clone().with_origin(match (wish.observe_only, origin) {
+            (true, _) => Origin::Observed,
+            (false, Origin::Observed) => Origin::Imported,
+            (false, origin) => origin,
+        });
         if let (Progress::Ready { .. }, false, Some(connection)) =
             (&from, wish.changed || wish.asked, &self.connection)
             && let Err(wait) = connection.limits().resync(K::BATCH)
@@ -52,7 +61,7 @@ impl<K: External> Pass<'_, K> {
             return Ok(Next::In(wait));
         }
         match self.look(client, &handle).await {
-            Ok(seen) => self.seen(client, from.clone(), from, seen, wish).await,
+            Ok(seen) => self.seen(client, from, base, seen, wish).await,
             Err(error) => self.trouble(&from, &error).await,
         }
     }
@@ -102,13 +111,8 @@ impl<K: External> Pass<'_, K> {
             match if wish.observe_only { Comparison::Same } else { self.subject().compare(client, product) } {
                 Comparison::Same => self.local.amended = 0,
                 Comparison::Fixed(fields) => {
-                    let message = format!(
-                        "the vendor's {} differs from the spec in {}, which cannot be changed there; correct the spec, or make a new object / 厂商侧的镜像与 spec 不一致（{}），且厂商不支持修改，请修改 spec，或新建对象",
-                        product.image_id.as_deref().unwrap_or("image"),
-                        progress::fields(&fields),
-                        progress::fields(&fields)
-                    );
-                    detail = Some(Detail::stalled("SpecDiffers", message));
+                    let origin = to.intent().map_or(Origin::Made, |intent| intent.origin);
+                    detail = Some(differs(origin, product, &fields));
                 }
                 Comparison::Amendable(fields) if self.local.amended >= pace::AMENDMENTS => {
                     let message = format!(
@@ -124,6 +128,12 @@ impl<K: External> Pass<'_, K> {
                         Err(next) => return Ok(next),
                     }
                 }
+            }
+        }
+        if matches!(to, Progress::Ready { .. }) && !wish.observe_only {
+            // Its own condition says nothing of it, so the next look tries again.
+            if let Err(error) = self.clear_leftovers(client, &to).await {
+                tracing::warn!(%error, "what earlier attempts left behind cannot be looked for");
             }
         }
         self.local.failures = 0;
@@ -157,7 +167,8 @@ impl<K: External> Pass<'_, K> {
 
     /// The vendor took the order and refused it afterwards. Its token is used up, so the next attempt is another one.
     async fn refused(&mut self, from: &Progress, attempt: u32, refusal: Refusal) -> Result<Next, Error> {
-        let tried = Intent { token: K::token(&self.uid(), attempt), attempt, since: None, reference: None };
+        let token = K::token(&self.uid(), attempt);
+        let tried = Intent { token, attempt, since: None, reference: None, origin: Origin::Made };
         // The creating calls in between went well; how often it was all in vain is the number of attempts.
         self.local.failures = attempt - 1;
         let error = CallError::Refused(refusal);
@@ -216,4 +227,21 @@ impl<K: External> Pass<'_, K> {
         let taken = Duration::try_from(Timestamp::now().duration_since(since)).ok()?;
         (taken > limit).then_some(limit)
     }
+}
+
+/// What the vendor cannot change differs from the spec.
+fn differs(origin: Origin, product: &Product, fields: &[Difference]) -> Detail {
+    let advice = match origin {
+        Origin::Made => "make a new object, or set it to what the vendor has where the spec can be changed",
+        Origin::Imported | Origin::Observed => {
+            "set it to what the vendor has (status.atProvider), or delete this object: without deletionPolicy: Delete, the image stays there"
+        }
+    };
+    let fields = progress::fields(fields);
+    let message = format!(
+        "the vendor's {} differs from the spec in {fields}, which cannot be changed there; {advice} / 厂商侧的镜像与 spec \
+         不一致（{fields}），且厂商不支持修改，请将 spec 改为厂商侧的值，或删除此对象后新建",
+        product.image_id.as_deref().unwrap_or("image"),
+    );
+    Detail::stalled("SpecDiffers", message)
 }

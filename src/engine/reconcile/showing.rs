@@ -5,12 +5,12 @@ use crate::{
     engine::{
         external::External,
         pace,
-        progress::Progress,
+        progress::{Intent, Progress},
         request_id,
         status::{self, Detail, Shown},
         telemetry::Transition,
     },
-    image::{ImageStatus, OUTCOME, REQUESTED_AT},
+    image::{ImageStatus, OUTCOME, OperationState, REQUESTED_AT},
     wire::{CallError, Class, outcome::one_line},
 };
 use jiff::Timestamp;
@@ -79,15 +79,26 @@ impl<K: External> Pass<'_, K> {
     pub(super) fn after(&self, progress: &Progress) -> Next {
         match progress {
             Progress::Submitting(_) => Next::In(self.to_beat()),
-            Progress::Unclear { .. } => Next::Change,
+            Progress::Restored { .. } | Progress::Unclear { .. } => Next::Change,
             // What was made meanwhile can be deleted now.
             _ if self.deleting() => Next::In(Duration::ZERO),
             Progress::Building { .. } => Next::In(self.to_beat()),
             Progress::New { .. } => Next::In(Duration::ZERO),
+            Progress::Ready { intent, .. } if Self::may_turn_up(intent) => {
+                Next::In(self.to_next_resync().map_or(pace::SLOW_LOOK, |wait| wait.min(pace::SLOW_LOOK)))
+            }
             Progress::Ready { .. } => self.to_next_resync().map_or(Next::Change, Next::In),
             Progress::Missing { .. } => Next::In(pace::SLOW_LOOK),
             Progress::Failed { .. } => Next::Change,
         }
+    }
+
+    /// Whether what an earlier attempt made may still turn up.
+    fn may_turn_up(intent: &Intent) -> bool {
+        let since = intent.since.map(|since| Timestamp::now().duration_since(since));
+        K::LAGS
+            && intent.attempt > 1
+            && since.is_some_and(|since| Duration::try_from(since).is_ok_and(|age| age < pace::LATE))
     }
 
     pub(super) fn to_beat(&self) -> Duration {
@@ -186,7 +197,12 @@ impl<K: External> Pass<'_, K> {
     ) -> Result<(), Error> {
         let shown = self.shown(&to, detail.as_ref(), settled, request_id);
         if let Some(status) = status::status(&shown, self.object.status(), Timestamp::now()) {
-            self.store(&status, Guard::Uid).await?;
+            let stored = self.store(&status, Guard::Uid).await;
+            if matches!(stored, Err(Error::Outdated)) {
+                // Whoever went on found out by himself what became of the call.
+                self.local.unwritten = None;
+            }
+            stored?;
         }
         self.tell(from, &to, detail).await;
         Ok(())
@@ -211,15 +227,16 @@ impl<K: External> Pass<'_, K> {
         request_id: Option<&'s str>,
     ) -> Shown<'s> {
         let old = self.object.status();
-        let was_unclear = old
-            .and_then(|old| old.operation.as_ref())
-            .is_some_and(|operation| operation.state == crate::image::OperationState::Unclear);
+        let was_unclear = old.and_then(|old| old.operation.as_ref()).is_some_and(|operation| {
+            matches!(operation.state, OperationState::Unclear | OperationState::Restored)
+        });
         let handled = old.and_then(|old| old.last_handled_outcome.as_deref());
         let current = self.annotation(OUTCOME);
         Shown {
             progress,
             detail,
             action: self.action(),
+            creates: K::ACTION,
             deleting: self.deleting(),
             generation: self.generation(),
             settled,

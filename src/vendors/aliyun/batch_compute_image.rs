@@ -2,6 +2,7 @@
 
 use super::Client;
 use crate::{
+    account::AccountVendor,
     engine::{
         external::{External, Submitted},
         index::Reference,
@@ -12,6 +13,7 @@ use crate::{
     wire::{
         CallError, Class, Effect, Refusal,
         encode::{self, lower_camel},
+        endpoint::Endpoints,
         pages,
     },
 };
@@ -215,6 +217,14 @@ impl External for BatchComputeImage {
 
     fn region(&self, client: &Client) -> String {
         client.region().to_owned()
+    }
+
+    fn realm(&self, account: &AccountVendor) -> String {
+        let account = account.aliyun.as_ref();
+        let region = account.map(|account| account.region_id.as_str()).unwrap_or_default();
+        let endpoint = account.and_then(|account| account.batch_compute.as_ref()?.endpoint.as_deref());
+        let usual = format!("https://batchcompute.{region}.aliyuncs.com");
+        format!("aliyun batchcompute {} {region}", Endpoints::normal(endpoint.unwrap_or(&usual)))
     }
 
     /// Only so long that a request that was on its way has arrived: the token does the rest.

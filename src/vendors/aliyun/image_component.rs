@@ -2,13 +2,14 @@
 
 use super::Client;
 use crate::{
+    account::AccountVendor,
     engine::{
         external::{External, Submitted},
         journal::Permit,
         progress::{Comparison, Deletion, Difference, Handle, Lookalike, Observation, Product, Recovered},
     },
     image::{ImageSpec, ImageStatus, fixed},
-    wire::{CallError, Class, Effect, pages},
+    wire::{CallError, Class, Effect, endpoint::Endpoints, pages},
 };
 use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
@@ -280,6 +281,15 @@ impl External for ImageComponent {
 
     fn region(&self, client: &Client) -> String {
         self.spec.for_provider.region_id.clone().unwrap_or_else(|| client.region().to_owned())
+    }
+
+    fn realm(&self, account: &AccountVendor) -> String {
+        let account = account.aliyun.as_ref();
+        let own = account.map(|account| account.region_id.as_str()).unwrap_or_default();
+        let region = self.spec.for_provider.region_id.as_deref().unwrap_or(own);
+        let endpoint = account.and_then(|account| account.ecs.as_ref()?.endpoint.as_deref());
+        let usual = format!("https://ecs.{region}.aliyuncs.com");
+        format!("aliyun ecs {} {region}", Endpoints::normal(endpoint.unwrap_or(&usual)))
     }
 
     /// Only so long that a request that was on its way has arrived: the token does the rest.

@@ -2,6 +2,7 @@
 
 use super::{Client, text};
 use crate::{
+    account::AccountVendor,
     engine::{
         batcher::Batcher,
         external::{External, Submitted, Unusable},
@@ -296,6 +297,7 @@ impl External for AospImage {
     const ACTION: &'static str = "BuildAOSPImage";
     const BATCH: usize = 100;
     const IMMEDIATE: bool = false;
+    const LAGS: bool = true;
 
     fn spec(&self) -> &ImageSpec<AospMatch> {
         &self.spec.image
@@ -308,6 +310,12 @@ impl External for AospImage {
     /// Lists are of one product.
     fn region(&self, client: &Client) -> String {
         self.spec.for_provider.product_id.clone().or_else(|| client.0.product_id.clone()).unwrap_or_default()
+    }
+
+    fn realm(&self, account: &AccountVendor) -> String {
+        let acep = account.volcengine.as_ref().and_then(|account| account.acep.as_ref());
+        let region = acep.and_then(|acep| acep.region.as_deref()).unwrap_or(super::ACEP_REGION);
+        super::realm("acep", acep.and_then(|acep| acep.endpoint.as_deref()), region)
     }
 
     fn settle(&self, client: &Client) -> Duration {
@@ -339,6 +347,12 @@ impl External for AospImage {
         let rows = list(client, &self.region(client), json!({})).await?;
         let rows: Vec<_> = rows.iter().filter_map(Row::read).collect();
         Ok(candidates(&rows, token, since, self.name_sent()))
+    }
+
+    async fn leftovers(&self, client: &Client, token: &str) -> Result<Vec<Handle>, CallError> {
+        let rows = list(client, &self.region(client), json!({})).await?;
+        let rows: Vec<_> = rows.iter().filter_map(Row::read).collect();
+        Ok(earlier(&rows, token))
     }
 
     async fn observe(
@@ -486,15 +500,16 @@ impl AospParameters {
     }
 }
 
-/// Images that bear this object's marker, of whatever attempt. Without one: if there are young images whose annotation
-/// did not come back, or not far enough to have a marker, nobody can tell. `name`: what the call named it, where that is
-/// known.
+/// The image that bears this attempt's marker. Without one: if there are young images whose annotation did not come back, or
+/// not far enough to have a whole marker, nobody can tell. `name`: what the call named it, where that is known.
 fn candidates(rows: &[Row], token: &str, since: Timestamp, name: Option<&str>) -> Recovered {
-    let object = token.rsplit_once('-').map_or(token, |(uid, _)| uid);
-    let mark = format!("{MARKER}{object}-");
-    let marked: Vec<_> = rows.iter().filter(|row| row.remark.contains(&mark)).collect();
-    if !marked.is_empty() {
-        return Recovered::Candidates(marked.iter().map(|row| Handle::image(&row.id)).collect());
+    let mark = marker(token);
+    let marked: Vec<_> = rows.iter().filter(|row| split(&row.remark).0 == mark).collect();
+    match marked.as_slice() {
+        [] => {}
+        [one] => return Recovered::Found(Handle::image(&one.id)),
+        // One call makes one image, so that somebody has copied the remark.
+        many => return Recovered::Candidates(many.iter().map(|row| Handle::image(&row.id)).collect()),
     }
     let young = |row: &&Row| row.created.is_none_or(|created| created >= since.as_second());
     let cut_off = |row: &&Row| mark.starts_with(row.remark.trim());
@@ -502,6 +517,15 @@ fn candidates(rows: &[Row], token: &str, since: Timestamp, name: Option<&str>) -
     let maybe = rows.iter().filter(young).filter(cut_off).filter(named);
     let maybe: Vec<_> = maybe.map(|row| row.id.clone()).collect();
     if maybe.is_empty() { Recovered::Candidates(vec![]) } else { Recovered::Undecidable(maybe) }
+}
+
+/// Images that bear the marker of an earlier attempt of the same object.
+fn earlier(rows: &[Row], token: &str) -> Vec<Handle> {
+    let Some((uid, attempt)) = token.rsplit_once('-') else { return vec![] };
+    let Ok(attempt) = attempt.parse::<u32>() else { return vec![] };
+    let marks: Vec<_> = (1..attempt).map(|attempt| marker(&format!("{uid}-{attempt}"))).collect();
+    let marked = rows.iter().filter(|row| marks.contains(&split(&row.remark).0));
+    marked.map(|row| Handle::image(&row.id)).collect()
 }
 
 fn with_md5(mut file: Value, md5: Option<&String>) -> Value {
@@ -648,25 +672,46 @@ mod tests {
     fn a_lost_build_is_found_by_its_marker_or_not_guessed() {
         let since = Timestamp::from_second(10_000).unwrap();
         let find = |rows: &[Row]| candidates(rows, "a-b-c-2", since, Some("n"));
-        let found = |ids: &[&str]| Recovered::Candidates(ids.iter().copied().map(Handle::image).collect());
+        let none = || Recovered::Candidates(vec![]);
         let strangers =
             || [row("x", "n", "text", 10_001), row("y", "n", "", 1), row("z", "other", "", 10_001)];
-        assert_eq!(find(&strangers()), found(&[]), "another's remark, too old, another name");
+        assert_eq!(find(&strangers()), none(), "another's remark, too old, another name");
         assert_eq!(
             candidates(&strangers(), "a-b-c-2", since, None),
             Recovered::Undecidable(vec!["z".into()]),
             "the name may have been another"
         );
         let mut rows = Vec::from(strangers());
-        rows.push(row("ours", "n", "[cloudimages.dev/a-b-c-2] text", 10_001));
-        assert_eq!(find(&rows), found(&["ours"]));
+        // What a tenant writes after the marker of his own image says nothing.
+        rows.push(row("forged", "n", "[cloudimages.dev/d-e-f-1] [cloudimages.dev/a-b-c-2]", 10_001));
         rows.push(row("earlier", "n", "[cloudimages.dev/a-b-c-1]", 9_000));
-        assert_eq!(find(&rows), found(&["ours", "earlier"]));
+        rows.push(row("other", "n", "[cloudimages.dev/a-b-c-22]", 10_001));
+        assert_eq!(find(&rows), none());
+        rows.push(row("ours", "n", "[cloudimages.dev/a-b-c-2] text", 10_001));
+        assert_eq!(find(&rows), Recovered::Found(Handle::image("ours")));
+        rows.push(row("copied", "n", "[cloudimages.dev/a-b-c-2] text", 10_001));
+        assert_eq!(find(&rows), Recovered::Candidates(vec![Handle::image("ours"), Handle::image("copied")]));
         for cut_off in ["", " ", "[cloudimages.dev/", "[cloudimages.dev/a-b"] {
             let mute = Recovered::Undecidable(vec!["mute".into()]);
             assert_eq!(find(&[row("mute", "n", cut_off, 10_001)]), mute, "{cut_off}");
         }
-        assert_eq!(find(&[row("x", "n", "[cloudimages.dev/b-", 10_001)]), found(&[]), "another's marker");
+        assert_eq!(find(&[row("x", "n", "[cloudimages.dev/b-", 10_001)]), none(), "another's marker");
+    }
+
+    #[test]
+    fn what_an_earlier_attempt_made_is_told_by_its_marker() {
+        let rows = [
+            row("first", "n", "[cloudimages.dev/a-b-1] text", 1),
+            row("second", "n", "[cloudimages.dev/a-b-2]", 1),
+            row("ours", "n", "[cloudimages.dev/a-b-3]", 1),
+            row("later", "n", "[cloudimages.dev/a-b-4]", 1),
+            row("other", "n", "[cloudimages.dev/a-c-1]", 1),
+            row("forged", "n", "[cloudimages.dev/a-c-1] [cloudimages.dev/a-b-1]", 1),
+            row("cut", "n", "[cloudimages.dev/a-b-1", 1),
+        ];
+        assert_eq!(earlier(&rows, "a-b-3"), ["first", "second"].map(Handle::image));
+        assert_eq!(earlier(&rows, "a-b-1"), []);
+        assert_eq!(earlier(&rows, "odd"), []);
     }
 
     #[test]

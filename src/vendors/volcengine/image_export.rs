@@ -2,6 +2,7 @@
 
 use super::{Client, text};
 use crate::{
+    account::AccountVendor,
     engine::{
         external::{External, Submitted},
         index::Reference,
@@ -222,6 +223,13 @@ impl External for ImageExport {
 
     fn region(&self, client: &Client) -> String {
         client.0.ecs.region.clone()
+    }
+
+    fn realm(&self, account: &AccountVendor) -> String {
+        let account = account.volcengine.as_ref();
+        let ecs = account.and_then(|account| account.ecs.as_ref());
+        let region = account.map(|account| account.region.as_str()).unwrap_or_default();
+        super::realm("ecs", ecs.and_then(|ecs| ecs.endpoint.as_deref()), region)
     }
 
     fn settle(&self, client: &Client) -> Duration {

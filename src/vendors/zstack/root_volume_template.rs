@@ -2,6 +2,7 @@
 
 use super::{Call, Client, dates, errors, job::Job};
 use crate::{
+    account::AccountVendor,
     engine::{
         external::{External, Submitted},
         journal::Permit,
@@ -9,7 +10,7 @@ use crate::{
         progress::{Comparison, Deletion, Difference, Failure, Handle, Observation, Product, Recovered},
     },
     image::{ImageSpec, ImageStatus, OperationState, fixed},
-    wire::{CallError, Class, Effect, Refusal, encode, pages},
+    wire::{CallError, Class, Effect, Refusal, encode, endpoint::Endpoints, pages},
 };
 use http::Method;
 use jiff::Timestamp;
@@ -335,6 +336,15 @@ impl External for RootVolumeTemplate {
     /// A management node has no regions.
     fn region(&self, _: &Client) -> String {
         String::new()
+    }
+
+    /// A cloud is its management node; accounts within it see each other's uuids.
+    fn realm(&self, account: &AccountVendor) -> String {
+        let endpoint = account.zstack.as_ref().map(|account| account.endpoint.as_str());
+        let endpoint = Endpoints::normal(endpoint.unwrap_or_default());
+        // As the client does.
+        let has_path = endpoint.splitn(4, '/').nth(3).is_some();
+        format!("zstack {endpoint}{}", if has_path { "" } else { "/zstack" })
     }
 
     /// Only so long that a request that was on its way has arrived: the uuids do the rest.

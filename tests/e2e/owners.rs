@@ -1,0 +1,158 @@
+//! One owner for one thing, whatever its owner can be read as, and within the cloud where its id means it; and what nobody
+//! owns any more is cleared away.
+
+use crate::harness::{World, aosp_image, component, condition, is_ready, secret};
+use futures::future::join_all;
+use serde_json::{Value, json};
+use std::time::Duration;
+use vendor_simulator::{Fault, FaultRule, When, aliyun_ecs::Component};
+
+const COMPONENT: &str = "ImageComponent";
+const DELETE: &str = "DeleteImageComponent";
+
+fn import(name: &str, id: &str) -> Value {
+    let none = json!({ "name": null, "componentVersion": null, "content": null });
+    component(name, json!({ "import": { "id": id }, "forProvider": none, "deletionPolicy": "Delete" }))
+}
+
+#[tokio::test]
+async fn of_many_that_import_one_thing_exactly_one_gets_it_and_the_next_when_it_is_free() {
+    let world = World::new("one-owner").await;
+    let id = world.vendor.aliyun_ecs().seed(Component { name: "theirs".into(), ..Component::default() });
+    let mut names: Vec<_> = (0..6).map(|number| format!("import-{number}")).collect();
+    join_all(names.iter().map(|name| world.create(import(name, &id)))).await;
+    while !names.is_empty() {
+        let seen = join_all(names.iter().map(|name| {
+            world.until(COMPONENT, name, "it owns it or waits for who does", |object| {
+                is_ready(object) || condition(object, "Ready")["reason"] == "HeldByOther"
+            })
+        }))
+        .await;
+        let owners: Vec<_> = seen.iter().filter(|object| is_ready(object)).collect();
+        let [owner] = owners.as_slice() else {
+            // Who waited may not have been told yet that the former owner is gone.
+            assert!(owners.is_empty(), "{owners:#?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let owner = owner["metadata"]["name"].as_str().expect("a name").to_owned();
+        names.retain(|name| *name != owner);
+        for name in &names {
+            let message = world.until_condition(COMPONENT, name, "Ready", "False", "HeldByOther").await;
+            assert!(message.contains(&format!("{COMPONENT} one-owner/{owner}")), "{message}");
+        }
+        // It lets go of it.
+        world.patch(COMPONENT, &owner, json!({ "spec": { "deletionPolicy": "Retain" } })).await;
+        world.delete(COMPONENT, &owner).await;
+        world.until_gone(COMPONENT, &owner).await;
+    }
+    assert_eq!(world.calls(DELETE), 0);
+}
+
+#[tokio::test]
+async fn what_an_object_owns_that_cannot_be_read_stays_its_own() {
+    let mut world = World::new("odd-owner").await;
+    world.create(component("owner", json!({}))).await;
+    let owner = world.until_ready(COMPONENT, "owner").await;
+    let id = owner["status"]["imageId"].as_str().expect("an id").to_owned();
+    world.stop_operator().await;
+    world.patch_status(COMPONENT, "owner", json!({ "operation": { "attempt": 5_000_000_000_u64 } })).await;
+    world.create(import("thief", &id)).await;
+    world.start_operator().await;
+    let message = world.until_condition(COMPONENT, "thief", "Ready", "False", "HeldByOther").await;
+    assert!(message.contains("odd-owner/owner") && message.contains(&id), "{message}");
+
+    // It goes, and what it owned is free.
+    world.patch(COMPONENT, "owner", json!({ "metadata": { "finalizers": null } })).await;
+    world.delete(COMPONENT, "owner").await;
+    world.until_gone(COMPONENT, "owner").await;
+    let taken = tokio::time::timeout(Duration::from_secs(30), world.until_ready(COMPONENT, "thief")).await;
+    taken.expect("who waits is told");
+}
+
+#[tokio::test]
+async fn the_same_uuid_in_two_clouds_means_two_images() {
+    const KIND: &str = "RootVolumeTemplate";
+    const CREATE: &str = "CreateRootVolumeTemplateFromRootVolume";
+    let mut world = World::empty("two-clouds").await;
+    world.beat = Duration::from_secs(1);
+    let other = world.beside(9).await;
+    let mut keys = secret("zstack");
+    keys["stringData"] = json!({ "accountName": "admin", "password": "password" });
+    world.create(keys).await;
+    for (name, cloud) in [("one", &world), ("two", &other)] {
+        cloud.vendor.configure(|settings| settings.zstack.create_seconds = 1.0);
+        let endpoint = format!("http://{}", cloud.vendor.addresses().zstack);
+        world
+            .create(json!({
+                "apiVersion": "cloudimages.dev/v1alpha1",
+                "kind": "CloudAccount",
+                "metadata": { "name": name },
+                "spec": { "zstack": {
+                    "endpoint": endpoint, "credentialsSecretRef": { "name": "zstack" }, "timeZone": "UTC",
+                } },
+            }))
+            .await;
+    }
+    let endpoints = other.endpoints();
+    world.start_operator_with(&[], &endpoints.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    other.vendor.set_faults(vec![FaultRule::new(Fault::AnswerLost).action(CREATE).when(When::first(1))]);
+    let uuid = "c94ff32725d133fea53e8ada5ea7f0fc";
+    for name in ["one", "two"] {
+        world
+            .create(json!({
+                "apiVersion": "cloudimages.dev/v1alpha1",
+                "kind": KIND,
+                "metadata": { "name": name },
+                "spec": { "accountRef": { "name": name }, "forProvider": {
+                    "name": name, "rootVolumeUuid": "b94ff32725d133fea53e8ada5ea7f0fc", "resourceUuid": uuid,
+                } },
+            }))
+            .await;
+        let object = world.until_ready(KIND, name).await;
+        assert_eq!(object["status"]["imageId"], uuid, "{name}");
+    }
+    world.delete(KIND, "two").await;
+    world.until_gone(KIND, "two").await;
+    let left = [&world, &other].map(|cloud| cloud.vendor.zstack().images().len());
+    assert_eq!((left, other.effects(CREATE)), ([1, 0], 1));
+}
+
+/// The answer is lost, the list lags behind for longer than anybody waits, and the image is built again.
+#[tokio::test]
+async fn what_an_earlier_attempt_made_is_cleared_away_however_late_it_turns_up() {
+    const KIND: &str = "AospImage";
+    const BUILD: &str = "BuildAOSPImage";
+    const CLEAR: &str = "DeleteAOSPImage";
+    let world = World::at_volcengine("late").await;
+    world.vendor.set_faults(vec![FaultRule::new(Fault::AnswerLost).action(BUILD).when(When::first(1))]);
+    world.create(aosp_image("phone", json!({}))).await;
+    world.until_true("the first is built", || world.effects(BUILD) == 1).await;
+    let images = world.vendor.volcengine().aosp_images();
+    let first = images.into_iter().find(|image| !image.public).expect("an image");
+    world.vendor.volcengine().remove_aosp_image(&first.id).expect("it is there");
+    world.until_true("it is built again", || world.effects(BUILD) == 2).await;
+    world.vendor.advance(Duration::from_secs(120));
+    let ready = world.until_ready(KIND, "phone").await;
+    let second = ready["status"]["imageId"].as_str().expect("an id").to_owned();
+    assert_ne!(second, first.id);
+
+    world.vendor.volcengine().seed_aosp_image(first.clone());
+    world.request(KIND, "phone", "look").await;
+    world.until_true("the late one is deleted", || world.effects(CLEAR) == 1).await;
+    assert!(world.vendor.volcengine().aosp_image(&second).is_some());
+    let mut events = world.until_events("phone", 2).await;
+    events.retain(|event| event["reason"] == "LateImage");
+    let note = events.first().expect("an Event")["note"].as_str().unwrap_or_default().to_owned();
+    assert!(note.contains(&first.id), "{note}");
+
+    // Not even then is it seen, but when the object goes.
+    world.vendor.advance(Duration::from_secs(120));
+    world.vendor.volcengine().seed_aosp_image(first);
+    world.delete(KIND, "phone").await;
+    world.run(60.0);
+    world.until_gone(KIND, "phone").await;
+    let left: Vec<_> =
+        world.vendor.volcengine().aosp_images().into_iter().filter(|image| !image.public).collect();
+    assert!(left.is_empty(), "{left:#?}");
+}
