@@ -197,7 +197,7 @@ pub struct Endpoint {
     /// domain, work only if the operator was started with a matching `--allow-endpoint`.
     /// Example: `https://ecs.cn-hangzhou.aliyuncs.com`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512), regex(pattern = r"^https?://"))]
+    #[schemars(length(max = 512), regex(pattern = r"^https?://[^\s@/]+([/?][^\s@]*)?$"))]
     pub endpoint: Option<String>,
 }
 
@@ -245,7 +245,7 @@ pub struct VolcengineEcsApi {
     /// Base address instead of `https://open.volcengineapi.com`, at most 512 characters; `http` and other hosts need a
     /// matching `--allow-endpoint`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512), regex(pattern = r"^https?://"))]
+    #[schemars(length(max = 512), regex(pattern = r"^https?://[^\s@/]+([/?][^\s@]*)?$"))]
     pub endpoint: Option<String>,
     /// How long a new task may take to show in DescribeTasks, as a duration from `1s` to `1h`: after a lost answer, an
     /// export is not asked for again before. Default: `60s`. The vendor states no figure.
@@ -269,7 +269,7 @@ pub struct AcepApi {
     pub region: Option<String>,
     /// Base address instead of `https://open.volcengineapi.com`, at most 512 characters; see `ecs.endpoint`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512), regex(pattern = r"^https?://"))]
+    #[schemars(length(max = 512), regex(pattern = r"^https?://[^\s@/]+([/?][^\s@]*)?$"))]
     pub endpoint: Option<String>,
     /// How long a new image may take to show in ListAOSPImage, as a duration from `1s` to `1h`: after a lost answer, an
     /// image is not built again before. Default: `10m`. The vendor states no figure.
@@ -299,7 +299,7 @@ pub struct ZstackAccount {
     /// Base address of the management node, at most 512 characters. The path `/zstack` is added unless there is a path.
     /// ZStack is on premises, so the operator must be started with a matching `--allow-endpoint`.
     /// Example: `http://10.0.0.2:8080`.
-    #[schemars(length(max = 512), regex(pattern = r"^https?://"))]
+    #[schemars(length(max = 512), regex(pattern = r"^https?://[^\s@/]+([/?][^\s@]*)?$"))]
     pub endpoint: String,
     /// The Secret with the keys `accountName` and `password`, or `accessKeyId` and `accessKeySecret`.
     pub credentials_secret_ref: SecretRef,

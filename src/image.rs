@@ -94,9 +94,10 @@ pub struct AccountRef {
     /// namespace. Default: `CloudAccount`.
     #[serde(default)]
     pub kind: AccountKind,
-    /// Name of the account object, 1 to 253 characters. Default: `default`. Example: `aliyun`.
+    /// Name of the account object, 1 to 253 lower-case letters, digits, hyphens and full stops, as of any object. Default:
+    /// `default`. Example: `aliyun`.
     #[serde(default = "default_account")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))]
     pub name: String,
 }
 

@@ -12,6 +12,7 @@ mod e2e {
     mod crash;
     mod crowd;
     mod dead_api_server;
+    mod habits;
     mod image_export;
     mod intent;
     mod life;

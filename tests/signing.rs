@@ -221,7 +221,7 @@ async fn the_vendor_reads_what_was_meant() {
 #[tokio::test]
 async fn temporary_keys_come_with_their_token() {
     let simulator = simulator().await;
-    let token = "CAIS+/a b==";
+    let token = "CAIS+/a%b==";
     simulator.configure(|settings| {
         let key = AccessKey::new("STS.temporary", "temporary-secret");
         settings.access_keys = vec![AccessKey { security_token: Some(token.into()), ..key }];

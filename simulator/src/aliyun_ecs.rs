@@ -50,6 +50,8 @@ pub struct Settings {
     pub regions: Vec<String>,
     /// How long a `ClientToken` is remembered.
     pub client_token_seconds: u64,
+    /// Whether the filter by name takes names that differ in case: how exactly it compares is not documented.
+    pub names_without_case: bool,
 }
 
 impl Default for Settings {
@@ -83,6 +85,7 @@ impl Default for Settings {
                 .into(),
             regions: REGIONS.map(Into::into).into(),
             client_token_seconds: 24 * 3600,
+            names_without_case: false,
         }
     }
 }

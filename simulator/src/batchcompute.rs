@@ -34,7 +34,7 @@ pub struct Settings {
     pub token_seconds: u64,
     /// Whether a nonce may be used only once.
     pub check_nonces: bool,
-    /// `OwnerId` as a number instead of a text.
+    /// `OwnerId` as a number, as the official SDK requires it, instead of a text.
     pub owner_id_as_number: bool,
     /// Whether the service's default role exists.
     pub role_exists: bool,
@@ -54,7 +54,7 @@ impl Default for Settings {
             image_quota: None,
             token_seconds: 24 * 3600,
             check_nonces: true,
-            owner_id_as_number: false,
+            owner_id_as_number: true,
             role_exists: true,
             role_can_share: true,
             missing_ecs_images: vec!["m-missing".into()],
@@ -135,9 +135,7 @@ impl BatchCompute {
                 Ok(Answer::json(201, &created))
             }
             Call::List => Ok(Answer::json(200, &images::list(&state, &caller, &query, context)?)),
-            Call::Get(id) => {
-                Ok(Answer::json(200, &images::get(&state, &caller, id, &context.settings.batchcompute)?))
-            }
+            Call::Get(id) => Ok(Answer::json(200, &images::get(&state, &caller, id, &context.settings)?)),
             Call::Delete(id) => {
                 images::delete(&mut state, &caller, id, context)?;
                 Ok(Answer { status: 204, ..Answer::default() })

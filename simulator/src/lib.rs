@@ -41,7 +41,7 @@ pub use faults::{Fault, FaultRule, RuleState, When};
 pub use flow::FlowLimit;
 pub use ledger::{Call, Change, Effect, Ledger};
 use server::{Service, Shared};
-pub use settings::{AccessKey, Settings};
+pub use settings::{AccessKey, Settings, Texts};
 pub use tls::TlsAddress;
 pub use work::{Outcome, Stage, Work};
 

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization;
 
 use crate::{aliyun_ecs, batchcompute, volcengine, zstack};
 
@@ -13,6 +14,8 @@ pub struct Settings {
     pub latency_millis: u64,
     /// Ids that the vendors give follow from it.
     pub seed: u64,
+    /// What the vendors do to the texts that they keep: names, descriptions, contents.
+    pub texts: Texts,
     /// Who may call the vendors that use access keys.
     pub access_keys: Vec<AccessKey>,
     /// Volcengine: ACEP and ECS.
@@ -30,11 +33,45 @@ impl Default for Settings {
         Self {
             latency_millis: 0,
             seed: 1,
+            texts: Texts::default(),
             access_keys: vec![AccessKey::new("simulator", "simulator-secret")],
             volcengine: volcengine::Settings::default(),
             aliyun_ecs: aliyun_ecs::Settings::default(),
             batchcompute: batchcompute::Settings::default(),
             zstack: zstack::Settings::default(),
+        }
+    }
+}
+
+/// How texts come back. What vendors do is not documented; that ZStack trims is known, and it does so whatever this says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Texts {
+    /// As they were sent.
+    #[default]
+    AsSent,
+    /// Without white space around them.
+    Trimmed,
+    /// With line ends as CR LF.
+    Crlf,
+    /// With line ends as LF.
+    Lf,
+    /// With composed characters.
+    Nfc,
+    /// With characters taken apart, and a line end behind the text.
+    NfdWithLineEnd,
+}
+
+impl Texts {
+    /// A text as it comes back.
+    pub(crate) fn of(self, text: &str) -> String {
+        match self {
+            Self::AsSent => text.to_owned(),
+            Self::Trimmed => text.trim().to_owned(),
+            Self::Crlf => text.replace("\r\n", "\n").replace('\n', "\r\n"),
+            Self::Lf => text.replace("\r\n", "\n"),
+            Self::Nfc => text.nfc().collect(),
+            Self::NfdWithLineEnd => text.nfd().chain(['\n']).collect(),
         }
     }
 }

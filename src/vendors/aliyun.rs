@@ -3,6 +3,7 @@
 
 pub mod batch_compute;
 pub mod batch_compute_image;
+mod endpoints;
 pub mod errors;
 pub mod image_component;
 pub mod sign;
@@ -85,8 +86,7 @@ impl Client {
         region: &str,
         params: &[(String, String)],
     ) -> Result<Answer<T>, CallError> {
-        let host = || format!("https://ecs.{region}.aliyuncs.com/");
-        let url = self.0.ecs.as_ref().map_or_else(host, Url::to_string);
+        let url = self.0.ecs.as_ref().map_or_else(|| endpoints::ecs(region), Url::to_string);
         let body = form_urlencoded::Serializer::new(String::new())
             .append_pair("RegionId", region)
             .extend_pairs(params)

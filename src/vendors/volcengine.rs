@@ -37,8 +37,11 @@ pub const PUBLISHED_LIMITS: &[(&str, u32, Duration)] = &[
     ("DeleteAOSPImage", 50, Duration::from_secs(1)),
 ];
 
-/// The hosts that are Volcengine's own.
-const DOMAINS: &[&str] = &["volcengineapi.com"];
+/// The hosts that are Volcengine's own, and those of BytePlus, which serves the same APIs outside China: an account there
+/// gives `https://open.byteplusapi.com` as its endpoint.
+const DOMAINS: &[&str] = &["volcengineapi.com", "byteplusapi.com"];
+/// What a name of a TOS bucket must be, as a rule of the API server.
+const BUCKET: &str = "self.matches('^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$')";
 const GATEWAY: &str = "https://open.volcengineapi.com";
 /// The cloud phone's region in the SDKs' endpoint tables and in the documents' examples.
 const ACEP_REGION: &str = "cn-north-1";

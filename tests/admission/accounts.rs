@@ -122,11 +122,14 @@ async fn regions_and_addresses() {
         ("zstack", "endpoint"),
     ] {
         let field = format!("spec.{vendor}.{field}");
-        let scheme: &[&str] = &["should match '^https?://'"];
+        let scheme: &[&str] = &[r"should match '^https?://[^\s@/]+([/?][^\s@]*)?$'"];
         let good = [json!("https://ecs.cn-hangzhou.aliyuncs.com"), json!("http://127.0.0.1:8802/zstack")];
         let bad = [
             (json!("ecs.aliyuncs.com"), scheme),
             (json!("ftp://a.example"), scheme),
+            (json!("https://user:password@a.example"), scheme),
+            (json!("https://a.example/a b"), scheme),
+            (json!("https://"), scheme),
             (format!("http://{}", "a".repeat(506)).into(), &["Too long: may not be more than 512 bytes"]),
         ];
         try_values(&world, &full(vendor), &field, good, bad).await;

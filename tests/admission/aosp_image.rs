@@ -4,8 +4,18 @@ use super::ask::{assert_accepted, assert_refused, create, patch, try_values, wit
 use crate::harness::{World, aosp_image};
 use serde_json::{Value, json};
 
-const BY_TOS: &str = "imageFileFormat volc_tos needs imageTosInfo, and no imageUrlInfo";
-const BY_URL: &str = "imageFileFormat url needs imageUrlInfo, and no imageTosInfo";
+const BY_TOS: &str = "imageFileFormat volc_tos needs imageTosInfo";
+const BY_URL: &str = "imageFileFormat url needs imageUrlInfo";
+
+/// Values of a field that must be an MD5.
+async fn try_md5(world: &World, object: &Value, field: &str) {
+    let digits: &[&str] = &["md5 must be 32 hexadecimal digits"];
+    let good = [json!("0cc175b9c0f1b6a831c399e269772661"), json!("0CC175B9C0F1B6A831C399E269772661")];
+    let bad =
+        ["0cc175b9c0f1b6a831c399e26977266", "0cc175b9c0f1b6a831c399e2697726611", "MTIzNDU2Nzg5MDEyMzQ1Ng=="];
+    let field = format!("spec.forProvider.{field}");
+    try_values(world, object, &field, good, bad.map(|md5| (md5.into(), digits))).await;
+}
 
 fn urls(url: &str) -> Value {
     json!({ "systemImg": { "url": url }, "vendorImg": { "url": "https://b.tos-cn-beijing.volces.com/vendor.img" } })
@@ -36,16 +46,21 @@ async fn names_and_places() {
         ("imageName", 128),
         ("imageAnnotation", 256),
         ("productId", 64),
-        ("imageTosInfo.bucket", 63),
         ("imageTosInfo.region", 64),
         ("imageTosInfo.endpoint", 256),
         ("imageTosInfo.systemImg.filePath", 1024),
-        ("imageTosInfo.systemImg.md5", 64),
         ("imageTosInfo.vendorImg.filePath", 1024),
-        ("imageTosInfo.vendorImg.md5", 64),
     ] {
         try_lengths(&world, &object, field, most).await;
     }
+    for file in ["systemImg", "vendorImg"] {
+        try_md5(&world, &object, &format!("imageTosInfo.{file}.md5")).await;
+    }
+    let bucket: &[&str] =
+        &["bucket must be 3 to 63 lower-case letters, digits and hyphens, first and last a letter or digit"];
+    let good = [json!("abc"), json!("a-1"), "x".repeat(63).into()];
+    let bad = ["a", "ab", "Bucket", "-abc", "abc-", "a_bc", "a.bc"].map(|name| (name.into(), bucket));
+    try_values(&world, &object, "spec.forProvider.imageTosInfo.bucket", good, bad).await;
     for field in
         ["bucket", "region", "endpoint", "systemImg", "vendorImg", "systemImg.filePath", "vendorImg.filePath"]
     {
@@ -73,9 +88,10 @@ async fn the_block_fits_the_format() {
     );
     assert_accepted(create(&world, &url).await, "url");
     let block = url["spec"]["forProvider"]["imageUrlInfo"].clone();
+    let both = with(&tos, "spec.forProvider.imageUrlInfo", block);
+    assert_accepted(create(&world, &both).await, "both blocks, as in the vendor's own example");
     for (object, expected, what) in [
         (with(&tos, "spec.forProvider.imageTosInfo", Value::Null), BY_TOS, "volc_tos without a block"),
-        (with(&tos, "spec.forProvider.imageUrlInfo", block), BY_TOS, "volc_tos with both blocks"),
         (with(&tos, "spec.forProvider.imageFileFormat", "url".into()), BY_URL, "url with the other block"),
         (with(&url, "spec.forProvider.imageUrlInfo", Value::Null), BY_URL, "url without a block"),
         (
@@ -101,7 +117,8 @@ async fn the_block_fits_the_format() {
 async fn files_are_at_the_vendors_own_hosts() {
     let world = World::empty("aosp-hosts").await;
     let object = by_url();
-    let host: &[&str] = &["url must be an http(s) URL at a host under volces.com or aliyuncs.com"];
+    let host: &[&str] =
+        &["url must be an http(s) URL without blanks at a host under volces.com or aliyuncs.com"];
     let good = [
         "https://b.tos-cn-beijing.volces.com/system.img",
         "http://b.oss-cn-hangzhou.aliyuncs.com:80/a/system.img?sign=1",
@@ -117,16 +134,17 @@ async fn files_are_at_the_vendors_own_hosts() {
         "https://example.com#volces.com",
         "ftp://b.volces.com/system.img",
         "b.volces.com/system.img",
+        "https://b.volces.com/system image.img",
         "https://b.volces.com\\@example.com/",
     ];
     for file in ["systemImg", "vendorImg"] {
         let field = format!("spec.forProvider.imageUrlInfo.{file}.url");
         try_values(&world, &object, &field, good.map(Value::from), bad.map(|url| (url.into(), host))).await;
-        let most = format!("https://volces.com/{}", "x".repeat(2048 - 19));
-        assert_accepted(create(&world, &with(&object, &field, most.clone().into())).await, "2048 bytes");
+        let most = format!("https://volces.com/{}", "x".repeat(8192 - 19));
+        assert_accepted(create(&world, &with(&object, &field, most.clone().into())).await, "8192 bytes");
         let answer = create(&world, &with(&object, &field, format!("{most}x").into())).await;
-        assert_refused(answer, &[(&field, "Too long: may not be more than 2048 bytes")], "2049 bytes");
-        try_lengths(&world, &object, &format!("imageUrlInfo.{file}.md5"), 64).await;
+        assert_refused(answer, &[(&field, "Too long: may not be more than 8192 bytes")], "8193 bytes");
+        try_md5(&world, &object, &format!("imageUrlInfo.{file}.md5")).await;
     }
 }
 

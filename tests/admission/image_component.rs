@@ -78,6 +78,7 @@ async fn content() {
     let size = "content must be at most 16 KB (16384 bytes)";
     let from = "content must not contain the command FROM: a component has no base image";
     let blank = "content must not be blank";
+    let bare = "content has a RUN without a command";
     let good = [
         json!("RUN true"),
         json!("Tasks:\n  - {Name: a, Action: RunShellCommand, Properties: {commandContent: echo}}\n"),
@@ -88,10 +89,12 @@ async fn content() {
         json!("RUN echo \\\r\nFROM here\r\n"),
         json!("Tasks:\n- Name: a\n  Properties:\n    commandContent: |\n      SELECT *\n      FROM t\n"),
     ];
-    let bad: [(Value, &[&str]); 13] = [
+    let bad: [(Value, &[&str]); 15] = [
         (bytes("x", 16385), &[size]),
         (bytes("镜", 16385), &[size]),
         (json!("FROM alpine"), &[from]),
+        (json!("RUN"), &[bare]),
+        (json!("RUN true\n run  \nRUN true"), &[bare]),
         (json!("RUN true\nFROM alpine\n"), &[from]),
         (json!("RUN true\r\nFROM\talpine\r\n"), &[from]),
         (json!("RUN true\n\n  from alpine\n"), &[from]),
@@ -158,7 +161,18 @@ async fn tags() {
     let object = component("hello", json!({}));
 
     let good = [json!([]), json!([{ "key": "team", "value": "base" }, { "key": "Team" }]), tags(20)];
-    let bad = [(tags(21), &["tag must have at most 20 entries"][..])];
+    let (theirs, link) = (
+        "a tag's key must not begin with aliyun or acs:, which are Alibaba Cloud's own",
+        "a tag's key and value must not contain http:// or https://",
+    );
+    let one = |key: &str, value: &str| json!([{ "key": key, "value": value }]);
+    let bad = [
+        (tags(21), &["tag must have at most 20 entries"][..]),
+        (one("aliyun-team", "x"), &[theirs]),
+        (one("acs:rm:rgId", "x"), &[theirs]),
+        (one("a http://a", "x"), &[link]),
+        (one("team", "see https://a"), &[link]),
+    ];
     try_values(&world, &object, "spec.forProvider.tag", good, bad).await;
 
     let twice = json!([{ "key": "a", "value": "1" }, { "key": "a", "value": "2" }]);

@@ -8,12 +8,22 @@ use serde_json::{Value, json};
 async fn export_image() {
     let world = World::empty("export-image").await;
     let object = image_export("base", "image-1", json!({}));
-    for (field, most) in [("imageId", 128), ("tosBucket", 63)] {
+    let id =
+        "imageId must be the id of an image: letters, digits, -, _ and ., for example image-4431h3l7hl31a0";
+    let bucket =
+        "tosBucket must be 3 to 63 lower-case letters, digits and hyphens, first and last a letter or digit";
+    for (field, most, good, odd, rule) in [
+        ("imageId", 128, "image-44", ["image 44", "image-1&Action=x", "图"], id),
+        ("tosBucket", 63, "abc", ["ab", "Bucket", "abc-"], bucket),
+    ] {
         let long = format!("Too long: may not be more than {most} bytes");
-        let bad: [(Value, &[&str]); 2] =
-            [(json!(""), &["should be at least 1 chars long"]), ("x".repeat(most + 1).into(), &[&*long])];
+        let long: &[&str] = &[&*long];
+        let short: &[&str] = &["should be at least 1 chars long", rule];
+        let rule: &[&str] = &[rule];
+        let mut bad: Vec<(Value, &[&str])> = vec![(json!(""), short), ("x".repeat(most + 1).into(), long)];
+        bad.extend(odd.map(|value| (value.into(), rule)));
         let field = format!("spec.forProvider.{field}");
-        try_values(&world, &object, &field, [json!("x"), "x".repeat(most).into()], bad).await;
+        try_values(&world, &object, &field, [json!(good), "x".repeat(most).into()], bad).await;
     }
 
     let length: &[&str] = &["tosPrefix must be 1 to 30 characters long"];

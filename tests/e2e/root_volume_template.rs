@@ -179,7 +179,7 @@ async fn an_error_of_the_api_under_503_is_its_answer() {
     world.create(template("denied", json!({}))).await;
     world.until_condition(KIND, "denied", "Ready", "False", "PermissionDenied").await;
     world.create(template("impossible", json!({}))).await;
-    world.until_condition(KIND, "impossible", "Ready", "False", "VendorUnavailable").await;
+    world.until_condition(KIND, "impossible", "Ready", "False", "VendorBusy").await;
     assert_eq!(world.effects(CREATE), 0);
 
     world.create(template("dead", json!({}))).await;

@@ -6,6 +6,7 @@ use super::parameters::{Parameters, Tag};
 use super::{Component, Place, State};
 use crate::paging::{ascending, page, read_token};
 use crate::server::Context;
+use crate::settings::Texts;
 use crate::wire::Refusal;
 
 pub(super) fn describe(
@@ -14,7 +15,7 @@ pub(super) fn describe(
     parameters: &Parameters,
     context: &Context<'_>,
 ) -> Result<Map<String, Value>, Refusal> {
-    let filter = Filter::read(parameters)?;
+    let filter = Filter::read(parameters, context.settings.aliyun_ecs.names_without_case)?;
     let page_size = match parameters.get("MaxResults").filter(|text| !text.is_empty()) {
         None => 50,
         Some(text) => text
@@ -37,7 +38,7 @@ pub(super) fn describe(
         .collect();
     let total = matching.len();
     let (rows, next) = page(matching, after, page_size, ascending);
-    let set: Vec<Value> = rows.into_iter().map(shown).collect();
+    let set: Vec<Value> = rows.into_iter().map(|row| shown(row, context.settings.texts)).collect();
     Ok(Map::from_iter([
         ("ImageComponent".to_owned(), json!({ "ImageComponentSet": set })),
         ("NextToken".to_owned(), next.into()),
@@ -52,6 +53,7 @@ fn invalid(name: &str, what: &str) -> Refusal {
 
 struct Filter<'a> {
     ids: Vec<&'a str>,
+    names_without_case: bool,
     name: Option<&'a str>,
     version: Option<Vec<&'a str>>,
     system_type: Option<&'a str>,
@@ -62,7 +64,7 @@ struct Filter<'a> {
 }
 
 impl<'a> Filter<'a> {
-    fn read(parameters: &'a Parameters) -> Result<Self, Refusal> {
+    fn read(parameters: &'a Parameters, names_without_case: bool) -> Result<Self, Refusal> {
         let text = |name| parameters.get(name).filter(|value: &&str| !value.is_empty());
         let ids = parameters.list("ImageComponentId");
         if ids.len() > 20 {
@@ -91,6 +93,7 @@ impl<'a> Filter<'a> {
         }
         Ok(Self {
             ids,
+            names_without_case,
             name,
             version,
             system_type: text("SystemType"),
@@ -106,7 +109,10 @@ impl<'a> Filter<'a> {
         component.region == place.region
             && (component.account == place.account || component.owner == "ALIYUN")
             && (self.ids.is_empty() || self.ids.contains(&component.id.as_str()))
-            && same(self.name, &component.name)
+            && self.name.is_none_or(|name| {
+                name == component.name
+                    || self.names_without_case && name.to_lowercase() == component.name.to_lowercase()
+            })
             && same(self.system_type, &component.system_type)
             && same(self.component_type, &component.component_type)
             && same(self.owner, &component.owner)
@@ -126,7 +132,7 @@ impl<'a> Filter<'a> {
 }
 
 /// A component as the API shows it; there is no field that tells a status.
-fn shown(component: &Component) -> Value {
+fn shown(component: &Component, texts: Texts) -> Value {
     let tags: Vec<Value> =
         component.tags.iter().map(|(key, value)| json!({ "TagKey": key, "TagValue": value })).collect();
     json!({
@@ -135,8 +141,8 @@ fn shown(component: &Component) -> Value {
         "ComponentVersion": component.version,
         "ComponentType": component.component_type,
         "SystemType": component.system_type,
-        "Content": component.content,
-        "Description": component.description.as_deref().unwrap_or_default(),
+        "Content": texts.of(&component.content),
+        "Description": component.description.as_deref().map(|text| texts.of(text)).unwrap_or_default(),
         "Owner": component.owner,
         "ResourceGroupId": component.resource_group_id,
         "CreationTime": component.creation_time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),

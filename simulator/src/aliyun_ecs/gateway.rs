@@ -59,7 +59,10 @@ impl Call {
     pub(super) fn read(request: &Request) -> Self {
         let mut parameters: Parameters =
             request.query_pairs().into_iter().chain(request.form_pairs()).collect();
-        if request.header("authorization").is_some() || request.header("x-acs-action").is_some() {
+        // The core SDK sends x-acs-action and x-acs-version with signature V1 too; what tells V1 is the signature among the
+        // parameters.
+        let is_v1 = parameters.get("Signature").is_some() && request.header("authorization").is_none();
+        if !is_v1 && (request.header("authorization").is_some() || request.header("x-acs-action").is_some()) {
             let header = |name| request.header(name).unwrap_or_default().to_owned();
             let authorization = request.header("authorization").and_then(Authorization::parse);
             return Self {

@@ -200,7 +200,12 @@ fn seen<'a>(state: &'a State, caller: &Caller, id: &str) -> Result<&'a Image, Re
     image.filter(|image| image.account == caller.account || image.kind == "System").ok_or_else(not_found)
 }
 
-pub(super) fn get(state: &State, caller: &Caller, id: &str, settings: &Settings) -> Result<Value, Refusal> {
+pub(super) fn get(
+    state: &State,
+    caller: &Caller,
+    id: &str,
+    settings: &crate::settings::Settings,
+) -> Result<Value, Refusal> {
     seen(state, caller, id).map(|image| shown(image, settings))
 }
 
@@ -238,21 +243,20 @@ pub(super) fn list(
             && image.creation_time <= context.shown_until()
     });
     let (rows, next) = page(matching, after, size, ascending);
-    let items: Vec<Value> =
-        rows.into_iter().map(|image| shown(image, &context.settings.batchcompute)).collect();
+    let items: Vec<Value> = rows.into_iter().map(|image| shown(image, &context.settings)).collect();
     Ok(json!({ "NextMarker": next, "Items": items }))
 }
 
-fn shown(image: &Image, settings: &Settings) -> Value {
+fn shown(image: &Image, settings: &crate::settings::Settings) -> Value {
     let owner = match image.account.parse::<u64>() {
-        Ok(number) if settings.owner_id_as_number => json!(number),
+        Ok(number) if settings.batchcompute.owner_id_as_number => json!(number),
         _ => json!(image.account),
     };
     json!({
         "Id": image.id,
         "Name": image.name,
         "Type": image.kind,
-        "Description": image.description,
+        "Description": if image.description.is_empty() { String::new() } else { settings.texts.of(&image.description) },
         "EcsImageId": image.ecs_image_id,
         "OwnerId": owner,
         "Platform": image.platform,

@@ -14,6 +14,7 @@ use super::{Settings, State};
 use crate::ledger::Change;
 use crate::paging::{descending, page, read_token};
 use crate::server::Context;
+use crate::settings::Texts;
 use crate::wire::Refusal;
 use crate::work::{Stage, Work};
 
@@ -228,12 +229,14 @@ pub(super) fn list(
             && status.is_none_or(|status| image.status(context.now) == status)
     });
     let (rows, next) = page(matching, after, size, descending);
-    let rows: Vec<Value> =
-        rows.into_iter().map(|image| row(image, context.now, settings.echo_annotation)).collect();
+    let rows: Vec<Value> = rows
+        .into_iter()
+        .map(|image| row(image, context.now, settings.echo_annotation, context.settings.texts))
+        .collect();
     Ok(json!({ "Row": rows, "NextToken": next }))
 }
 
-fn row(image: &AospImage, now: Timestamp, echo_annotation: bool) -> Value {
+fn row(image: &AospImage, now: Timestamp, echo_annotation: bool, texts: Texts) -> Value {
     let status = image.odd_status.unwrap_or_else(|| image.status(now));
     let word = match status {
         1 => "IN_QUEUE",
@@ -245,7 +248,7 @@ fn row(image: &AospImage, now: Timestamp, echo_annotation: bool) -> Value {
     json!({
         "ImageId": image.id,
         "ImageName": image.name,
-        "ImageRemark": if echo_annotation { image.annotation.as_str() } else { "" },
+        "ImageRemark": if echo_annotation { texts.of(&image.annotation) } else { String::new() },
         "ImageStatus": status,
         "ImageStatusStr": word,
         "AOSPVersion": image.aosp_version,

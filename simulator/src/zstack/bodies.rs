@@ -26,8 +26,9 @@ impl<'a> Part<'a> {
         }
     }
 
+    /// Every text of a message is trimmed.
     fn text(&self, name: &str) -> Result<Option<&'a str>, Refusal> {
-        self.typed(name, Value::as_str)
+        self.typed(name, |value| value.as_str().map(str::trim))
     }
 
     fn flag(&self, name: &str) -> Result<Option<bool>, Refusal> {

@@ -156,6 +156,30 @@ impl Image {
     }
 }
 
+/// What an image can be asked for by.
+const FIELDS: &[&str] = &[
+    "uuid",
+    "name",
+    "description",
+    "state",
+    "status",
+    "size",
+    "actualSize",
+    "md5Sum",
+    "url",
+    "mediaType",
+    "type",
+    "platform",
+    "architecture",
+    "format",
+    "system",
+    "virtio",
+    "guestOsType",
+    "createDate",
+    "lastOpDate",
+    "backupStorageRefs",
+];
+
 pub(super) fn create(
     state: &mut State,
     caller: &Caller,
@@ -267,7 +291,7 @@ pub(super) fn list(
         .filter(|image| caller.admin || image.account_uuid == caller.account_uuid)
         .filter(|image| image.creation.begun <= context.shown_until())
         .map(|image| image.inventory(context.now, &context.settings.zstack));
-    query::answer(rows.collect(), parameters)
+    query::answer(rows.collect(), FIELDS, parameters)
 }
 
 /// `GET /v1/images/{uuid}`: a missing one is an empty list.

@@ -4,7 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::ApiError;
 
-/// Longest first, since `?=` ends `!?=` and `=` ends them all.
+/// In the order in which the server looks for them, anywhere in a condition: a value that has an earlier one in it is
+/// misread.
 const OPERATORS: [&str; 10] = ["!?=", "!~=", "!=", ">=", "<=", "?=", "~=", "=", ">", "<"];
 
 /// One condition.
@@ -25,13 +26,13 @@ fn parse(text: &str) -> Result<Condition<'_>, ApiError> {
             return Ok(Condition { field: field.trim(), operator, value: "" });
         }
     }
-    let first = text
-        .find(|c: char| "!?~=<>".contains(c))
-        .ok_or_else(|| invalid(&format!("invalid query[{text}]")))?;
-    let (field, rest) = text.split_at(first);
-    let operator = OPERATORS.into_iter().find(|operator| rest.starts_with(operator));
-    let operator = operator.ok_or_else(|| invalid(&format!("invalid query[{text}]")))?;
-    Ok(Condition { field: field.trim(), operator, value: &rest[operator.len()..] })
+    OPERATORS
+        .into_iter()
+        .find_map(|operator| {
+            let (field, value) = text.split_once(operator)?;
+            Some(Condition { field: field.trim(), operator, value })
+        })
+        .ok_or_else(|| invalid(&format!("invalid query[{text}]")))
 }
 
 /// The values of a field, several for one inside a list (`backupStorageRefs.backupStorageUuid`).
@@ -69,16 +70,22 @@ impl Condition<'_> {
             (Ok(value), Ok(wanted)) => value.partial_cmp(&wanted),
             _ => Some(value.cmp(self.value)),
         };
+        let (theirs, ours) = (collated(value), collated(self.value));
         match self.operator {
-            "?=" | "!?=" => self.value.split(',').any(|wanted| wanted == value),
-            "~=" | "!~=" => like(value, self.value),
+            "?=" | "!?=" => ours.split(',').any(|wanted| wanted.trim_end() == theirs),
+            "~=" | "!~=" => like(&theirs, &ours),
             ">" => ordering.is_some_and(std::cmp::Ordering::is_gt),
             ">=" => ordering.is_some_and(std::cmp::Ordering::is_ge),
             "<" => ordering.is_some_and(std::cmp::Ordering::is_lt),
             "<=" => ordering.is_some_and(std::cmp::Ordering::is_le),
-            _ => value == self.value,
+            _ => theirs == ours,
         }
     }
+}
+
+/// The database compares texts without case, and without blanks behind them.
+fn collated(text: &str) -> String {
+    text.trim_end_matches(' ').to_lowercase()
 }
 
 /// SQL's LIKE with `%` alone.
@@ -94,8 +101,13 @@ fn like(value: &str, pattern: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// Answers a query over rows, which come oldest first.
-pub(super) fn answer(mut rows: Vec<Value>, parameters: &[(String, String)]) -> Result<Value, ApiError> {
+/// Answers a query over rows, which come oldest first and have no other fields than `fields`: a condition on another one is
+/// refused.
+pub(super) fn answer(
+    mut rows: Vec<Value>,
+    fields: &[&str],
+    parameters: &[(String, String)],
+) -> Result<Value, ApiError> {
     let get = |name: &str| parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let number = |name: &str, default: usize| match get(name) {
         None => Ok(default),
@@ -104,6 +116,14 @@ pub(super) fn answer(mut rows: Vec<Value>, parameters: &[(String, String)]) -> R
     let conditions: Result<Vec<_>, _> =
         parameters.iter().filter(|(name, _)| name == "q").map(|(_, condition)| parse(condition)).collect();
     let conditions = conditions?;
+    let list = |name: &str| fields.contains(&name) || fields.contains(&format!("{name}s").as_str());
+    let unknown = |condition: &&Condition<'_>| {
+        let name = condition.field.split_once('.').map_or(condition.field, |(list, _)| list);
+        !list(name)
+    };
+    if let Some(condition) = conditions.iter().find(unknown) {
+        return Err(invalid(&format!("unknown queried field[{}]", condition.field)));
+    }
     rows.retain(|row| conditions.iter().all(|condition| condition.holds(row)));
     // A plus sign reads as a space when it was not encoded.
     if let Some(sort) = get("sort") {
@@ -150,6 +170,8 @@ pub(super) fn answer(mut rows: Vec<Value>, parameters: &[(String, String)]) -> R
 mod tests {
     use super::*;
 
+    const FIELDS: &[&str] = &["name", "size", "refs", "n"];
+
     #[test]
     fn conditions_select_rows() {
         let row = |name: &str, size: u64| json!({ "name": name, "size": size, "refs": [{ "uuid": "u1" }] });
@@ -169,8 +191,11 @@ mod tests {
             ("size is null", "gamma"),
             ("size not null", "alpha beta"),
             ("ref.uuid=u1", "alpha beta"),
+            ("name=ALPHA  ", "alpha"),
+            ("name?=Alpha,GAMMA", "alpha gamma"),
+            ("name~=%ET%", "beta"),
         ] {
-            let found = answer(rows.clone(), &[("q".into(), query.into())]).unwrap();
+            let found = answer(rows.clone(), FIELDS, &[("q".into(), query.into())]).unwrap();
             let names: Vec<&str> = found["inventories"]
                 .as_array()
                 .unwrap()
@@ -179,7 +204,9 @@ mod tests {
                 .collect();
             assert_eq!(names.join(" "), expected, "{query}");
         }
-        assert!(answer(rows, &[("q".into(), "nonsense".into())]).is_err());
+        for query in ["nonsense", "colour=red", "name=CentOS>=7", "colours.name=red"] {
+            assert!(answer(rows.clone(), FIELDS, &[("q".into(), query.into())]).is_err(), "{query}");
+        }
     }
 
     #[test]
@@ -187,8 +214,9 @@ mod tests {
         let rows: Vec<Value> = (0..5).map(|n| json!({ "n": n, "name": format!("x{n}") })).collect();
         let pairs = |text: &str| form_urlencoded::parse(text.as_bytes()).into_owned().collect::<Vec<_>>();
         let page =
-            answer(rows.clone(), &pairs("start=1&limit=2&replyWithCount=true&sort=-name&fields=n")).unwrap();
+            answer(rows.clone(), FIELDS, &pairs("start=1&limit=2&replyWithCount=true&sort=-name&fields=n"))
+                .unwrap();
         assert_eq!(page, json!({ "inventories": [{ "n": 3 }, { "n": 2 }], "total": 5 }));
-        assert_eq!(answer(rows, &pairs("count=true")).unwrap(), json!({ "total": 5 }));
+        assert_eq!(answer(rows, FIELDS, &pairs("count=true")).unwrap(), json!({ "total": 5 }));
     }
 }

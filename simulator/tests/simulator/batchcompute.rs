@@ -44,12 +44,12 @@ async fn an_image_is_registered_read_listed_and_deleted() {
         (&image["Name"], &image["Type"], &image["EcsImageId"]),
         (&"ImageName".into(), &"Self".into(), &"m-xxx".into())
     );
-    assert!(image["OwnerId"].is_string() && image.get("Status").is_none());
+    assert!(image["OwnerId"].is_number() && image.get("Status").is_none());
     let time = image["CreationTime"].as_str().unwrap();
     assert_eq!((time.len(), time.parse::<Timestamp>().is_ok()), ("2016-07-18T11:53:19.110809Z".len(), true));
     assert_eq!(get(&simulator, "/images").await.json()["Items"][0], image);
-    simulator.configure(|settings| settings.batchcompute.owner_id_as_number = true);
-    assert!(get(&simulator, "/images").await.json()["Items"][0]["OwnerId"].is_number());
+    simulator.configure(|settings| settings.batchcompute.owner_id_as_number = false);
+    assert!(get(&simulator, "/images").await.json()["Items"][0]["OwnerId"].is_string());
 
     let delete = Batch::new("DELETE", &format!("/images/{id}"), "").reply(&simulator).await;
     assert_eq!((delete.status, delete.body.len()), (204, 0));

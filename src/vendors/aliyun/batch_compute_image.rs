@@ -10,6 +10,7 @@ use crate::{
         progress::{Comparison, Deletion, Difference, Handle, Lookalike, Observation, Product, Recovered},
     },
     image::{ImageRef, ImageSpec, ImageStatus, fixed},
+    vendors::normalise,
     wire::{
         CallError, Class, Effect, Refusal,
         encode::{self, lower_camel},
@@ -314,7 +315,7 @@ impl External for BatchComputeImage {
     }
 
     async fn find(&self, client: &Client, matching: &BatchComputeMatch) -> Result<Vec<Handle>, CallError> {
-        let fits = |wanted: &Option<String>, is: &str| wanted.as_deref().is_none_or(|wanted| wanted == is);
+        let fits = |wanted: &Option<String>, is: &str| !normalise::differs(wanted.as_deref(), is);
         let rows = list(client, |_| false).await?;
         Ok(rows
             .iter()
@@ -374,7 +375,7 @@ impl BatchComputeParameters {
         ];
         // All but the description have to be there, so that an empty one says nothing.
         let differs = |field: &str, ours: Option<&str>, theirs: &str| {
-            ours.is_some_and(|ours| ours != theirs) && (field == "description" || !theirs.is_empty())
+            normalise::differs(ours, theirs) && (field == "description" || !theirs.is_empty())
         };
         let different = fields.into_iter().filter(|(field, ours, theirs)| differs(field, *ours, theirs));
         let different: Vec<_> =

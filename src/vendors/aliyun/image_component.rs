@@ -9,6 +9,7 @@ use crate::{
         progress::{Comparison, Deletion, Difference, Handle, Lookalike, Observation, Product, Recovered},
     },
     image::{ImageSpec, ImageStatus, fixed},
+    vendors::normalise,
     wire::{CallError, Class, Effect, endpoint::Endpoints, pages},
 };
 use jiff::Timestamp;
@@ -29,6 +30,9 @@ const AGAIN: &str = "make a new object with another name or componentVersion";
 const YAML: &str = r#"(?m)^"?(Tasks|Parameters)"?[ \\t]*:|\\A\\s*[{]"#;
 /// A line that begins with FROM and does not continue the one before.
 const FROM: &str = r"(?i)(^|(^|[^\\\\\\r])\\r?\\n)[ \\t]*FROM(\\s|$)";
+
+/// A line with RUN that neither has a command nor continues on the next line.
+const BARE_RUN: &str = r"(?i)(^|(^|[^\\\r])\r?\n)[ \t]*RUN[ \t]*(\r?\n|$)";
 
 /// An image component at Alibaba Cloud.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -85,7 +89,11 @@ pub struct ComponentParameters {
     /// imported one keeps its own. Example: `[{key: team, value: base}]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["key"]))]
-    #[x_kube(validation = Rule::new("self.size() <= 20").message("tag must have at most 20 entries"))]
+    #[x_kube(
+        validation = Rule::new("self.size() <= 20").message("tag must have at most 20 entries"),
+        validation = Rule::new("self.all(tag, !tag.key.startsWith('aliyun') && !tag.key.startsWith('acs:'))").message("a tag's key must not begin with aliyun or acs:, which are Alibaba Cloud's own"),
+        validation = Rule::new("self.all(tag, !tag.key.contains('http://') && !tag.key.contains('https://') && !(has(tag.value) && (tag.value.contains('http://') || tag.value.contains('https://'))))").message("a tag's key and value must not contain http:// or https://"),
+    )]
     pub tag: Option<Vec<Tag>>,
 
     /// The component's name: 2 to 128 characters, first a letter or Chinese, not beginning with `http://` or
@@ -129,6 +137,7 @@ pub struct ComponentParameters {
     #[x_kube(
         validation = Rule::new("bytes(self).size() <= 16384").message("content must be at most 16 KB (16384 bytes)"),
         validation = Rule::new(format!("self.matches('{YAML}') || !self.matches('{FROM}')")).message("content must not contain the command FROM: a component has no base image"),
+        validation = Rule::new(format!("self.matches('{YAML}') || !self.matches('{BARE_RUN}')")).message("content has a RUN without a command"),
         validation = Rule::new("self.matches('[^\\\\s\\\\v\\\\p{Z}]')").message("content must not be blank"),
     )]
     pub content: Option<String>,
@@ -145,10 +154,11 @@ pub struct ComponentParameters {
 /// A tag.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tag {
-    /// The tag's key, 1 to 128 characters. Example: `team`.
+    /// The tag's key, 1 to 128 characters, not beginning with `aliyun` or `acs:`, without `http://` and `https://`.
+    /// Example: `team`.
     #[schemars(length(min = 1, max = 128))]
     pub key: String,
-    /// The tag's value, at most 128 characters. Default: empty. Example: `base`.
+    /// The tag's value, at most 128 characters, without `http://` and `https://`. Default: empty. Example: `base`.
     #[serde(default)]
     #[schemars(length(max = 128))]
     pub value: String,
@@ -230,6 +240,9 @@ struct Component {
     tags: Vec<Tag>,
 }
 
+/// Whose components are asked for: without an owner, the vendor's own public ones too, which can be observed.
+const OWN: &str = "SELF";
+
 /// DescribeImageComponents with all its pages; rows in lowerCamelCase.
 async fn describe(
     client: &Client,
@@ -237,7 +250,7 @@ async fn describe(
     filter: &[(String, String)],
 ) -> Result<Vec<Value>, CallError> {
     let read = |token: Option<String>| {
-        let mut params = vec![pair("Owner", "SELF"), pair("MaxResults", "100")];
+        let mut params = vec![pair("MaxResults", "100")];
         params.extend_from_slice(filter);
         params.extend(token.map(|token| pair("NextToken", token)));
         async move {
@@ -316,7 +329,8 @@ impl External for ImageComponent {
     /// Those of the same name and version.
     async fn lookalikes(&self, client: &Client) -> Result<Vec<Lookalike>, CallError> {
         let parameters = &self.spec.for_provider;
-        let mut filter: Vec<_> = parameters.name.iter().map(|name| pair("Name", name)).collect();
+        let mut filter = vec![pair("Owner", OWN)];
+        filter.extend(parameters.name.iter().map(|name| pair("Name", name)));
         if parameters.name.is_some() {
             filter
                 .extend(parameters.component_version.iter().map(|version| pair("ComponentVersion", version)));
@@ -350,13 +364,16 @@ impl External for ImageComponent {
     }
 
     async fn find(&self, client: &Client, matching: &ComponentMatch) -> Result<Vec<Handle>, CallError> {
-        let mut filter = vec![pair("Name", &matching.name)];
+        let mut filter = vec![pair("Owner", OWN), pair("Name", &matching.name)];
         filter.extend(matching.component_version.as_ref().map(|version| pair("ComponentVersion", version)));
         let rows = describe(client, &self.region(client), &filter).await?;
-        Ok(rows
-            .iter()
-            .filter_map(|row| Some(Handle::image(row.get("imageComponentId")?.as_str()?)))
-            .collect())
+        // How exactly the vendor's filters compare is not documented: a match is what matches here, too.
+        let matches = |component: &Component| {
+            normalise::same(&matching.name, &component.name)
+                && !normalise::differs(matching.component_version.as_deref(), &component.component_version)
+        };
+        let found = rows.iter().filter_map(read).filter(matches);
+        Ok(found.map(|component| Handle::image(component.image_component_id)).collect())
     }
 
     fn compare(&self, _: &Client, product: &Product) -> Comparison {
@@ -438,8 +455,7 @@ impl ComponentParameters {
     }
 
     fn compare(&self, component: &Component, imported: bool) -> Comparison {
-        // An import is content with whatever is there where its spec is silent; what was made was asked for with these. The
-        // vendor may not keep line ends after the content.
+        // An import is content with whatever is there where its spec is silent; what was made was asked for with these.
         let system_type = self.system_type.or((!imported).then(SystemType::default));
         let component_type = self.component_type.or((!imported).then(ComponentType::default));
         let system_type = system_type.map(|system_type| system_type.to_string());
@@ -448,12 +464,13 @@ impl ComponentParameters {
             ("name", self.name.as_deref(), component.name.as_str()),
             ("componentVersion", self.component_version.as_deref(), &component.component_version),
             ("description", self.description.as_deref(), &component.description),
-            ("content", self.content.as_deref().map(str::trim_end), component.content.trim_end()),
+            ("content", self.content.as_deref(), &component.content),
             ("systemType", system_type.as_deref(), &component.system_type),
             ("componentType", component_type.as_deref(), &component.component_type),
         ];
         let fixed = fixed.into_iter().filter_map(|(field, ours, theirs)| {
-            ours.filter(|ours| *ours != theirs).map(|ours| Difference::new(field, theirs, ours))
+            ours.filter(|ours| !normalise::same(ours, theirs))
+                .map(|ours| Difference::new(field, theirs, ours))
         });
         let fixed: Vec<_> = fixed.collect();
         if !fixed.is_empty() {

@@ -11,6 +11,7 @@ use crate::{
         progress::{Comparison, Deletion, Difference, Failure, Handle, Observation, Product, Recovered},
     },
     image::{ImageSpec, ImageStatus, fixed},
+    vendors::{normalise, volcengine::BUCKET},
     wire::{CallError, Class, Effect, Refusal, pages, table::lookup},
 };
 use jiff::Timestamp;
@@ -44,8 +45,8 @@ const AGAIN: &str = "make a new AospImage";
     validation = fixed("productId", AGAIN)
 )]
 #[x_kube(
-    validation = Rule::new("has(self.import) || self.forProvider.imageFileFormat != 'volc_tos' || (has(self.forProvider.imageTosInfo) && !has(self.forProvider.imageUrlInfo))").message("imageFileFormat volc_tos needs imageTosInfo, and no imageUrlInfo"),
-    validation = Rule::new("has(self.import) || self.forProvider.imageFileFormat != 'url' || (has(self.forProvider.imageUrlInfo) && !has(self.forProvider.imageTosInfo))").message("imageFileFormat url needs imageUrlInfo, and no imageTosInfo"),
+    validation = Rule::new("has(self.import) || self.forProvider.imageFileFormat != 'volc_tos' || has(self.forProvider.imageTosInfo)").message("imageFileFormat volc_tos needs imageTosInfo"),
+    validation = Rule::new("has(self.import) || self.forProvider.imageFileFormat != 'url' || has(self.forProvider.imageUrlInfo)").message("imageFileFormat url needs imageUrlInfo"),
 )]
 pub struct AospImageSpec {
     /// What all kinds share.
@@ -73,8 +74,8 @@ pub struct AospParameters {
     #[x_kube(validation = Rule::new("!self.contains('[cloudimages.dev/')").message("imageAnnotation must not contain [cloudimages.dev/: that is the operator's marker"))]
     pub image_annotation: Option<String>,
 
-    /// Where the partition images are: `volc_tos` for `imageTosInfo`, `url` for `imageUrlInfo`. Default: `volc_tos`.
-    /// Cannot be changed.
+    /// Where the partition images are: `volc_tos` for `imageTosInfo`, `url` for `imageUrlInfo`. Both may be given, as in
+    /// the vendor's own example; only the one that this asks for is sent. Default: `volc_tos`. Cannot be changed.
     #[serde(default)]
     pub image_file_format: ImageFileFormat,
 
@@ -104,11 +105,12 @@ pub enum ImageFileFormat {
 }
 
 /// Partition images in a TOS bucket.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TosInfo {
-    /// The bucket, 1 to 63 characters. Example: `bucket`.
+    /// The bucket: 3 to 63 lower-case letters, digits and hyphens, first and last a letter or digit. Example: `bucket`.
     #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new(BUCKET).message("bucket must be 3 to 63 lower-case letters, digits and hyphens, first and last a letter or digit"))]
     pub bucket: String,
     /// The bucket's region, 1 to 64 characters. Example: `cn-beijing`.
     #[schemars(length(min = 1, max = 64))]
@@ -123,16 +125,17 @@ pub struct TosInfo {
 }
 
 /// A file in a TOS bucket.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TosFile {
     /// The file's path in the bucket, 1 to 1024 characters. Example: `images/system.img`.
     #[schemars(length(min = 1, max = 1024))]
     pub file_path: String,
-    /// The file's MD5, 1 to 64 characters; the vendor checks it. Default: not checked.
+    /// The file's MD5, 32 hexadecimal digits; the vendor checks it. Default: not checked.
     /// Example: `0cc175b9c0f1b6a831c399e269772661`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9a-fA-F]{32}$')").message("md5 must be 32 hexadecimal digits"))]
     pub md5: Option<String>,
 }
 
@@ -150,15 +153,17 @@ pub struct UrlInfo {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UrlFile {
-    /// The file's URL, at most 2048 characters, at a host under `volces.com` or `aliyuncs.com`.
+    /// The file's URL, without blanks, at a host under `volces.com` or `aliyuncs.com`. The vendor states no limit for its
+    /// length; here it may have 8192 characters, since presigned URLs are long.
     /// Example: `https://bucket.tos-cn-beijing.volces.com/system.img`.
-    #[schemars(length(min = 1, max = 2048))]
-    #[x_kube(validation = Rule::new("self.matches('^https?://([a-zA-Z0-9_-]+[.])*(volces|aliyuncs)[.]com(:[0-9]+)?([/?].*)?$')").message("url must be an http(s) URL at a host under volces.com or aliyuncs.com"))]
+    #[schemars(length(min = 1, max = 8192))]
+    #[x_kube(validation = Rule::new("self.matches('^https?://([a-zA-Z0-9_-]+[.])*(volces|aliyuncs)[.]com(:[0-9]+)?([/?][^\\\\s]*)?$')").message("url must be an http(s) URL without blanks at a host under volces.com or aliyuncs.com"))]
     pub url: String,
-    /// The file's MD5, 1 to 64 characters; the vendor checks it. Default: not checked.
+    /// The file's MD5, 32 hexadecimal digits; the vendor checks it. Default: not checked.
     /// Example: `0cc175b9c0f1b6a831c399e269772661`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9a-fA-F]{32}$')").message("md5 must be 32 hexadecimal digits"))]
     pub md5: Option<String>,
 }
 
@@ -235,9 +240,19 @@ pub struct Deleted {
 const DELETES: usize = 10;
 
 /// ListAOSPImage of the product's own images, with all its pages; rows in lowerCamelCase.
-async fn list(client: &Client, product: &str, mut body: Value) -> Result<Vec<Value>, CallError> {
+async fn list(client: &Client, product: &str, body: Value) -> Result<Vec<Value>, CallError> {
+    list_of(client, product, false, body).await
+}
+
+/// ListAOSPImage of the product's own images or of the public ones: an answer has only either.
+async fn list_of(
+    client: &Client,
+    product: &str,
+    public: bool,
+    mut body: Value,
+) -> Result<Vec<Value>, CallError> {
     body["ProductId"] = json!(product);
-    body["IsPublic"] = json!(false);
+    body["IsPublic"] = json!(public);
     body["MaxResults"] = json!(100);
     let read = |token: Option<String>| {
         let mut body = body.clone();
@@ -361,7 +376,13 @@ impl External for AospImage {
         handles: &[Handle],
     ) -> Result<HashMap<Handle, Observation>, CallError> {
         let ids: Vec<_> = handles.iter().map(Handle::id).collect();
-        let rows = list(client, product, json!({ "ImageIdList": ids })).await?;
+        let mut rows = list(client, product, json!({ "ImageIdList": ids })).await?;
+        let is_there = |id: &&str| rows.iter().any(|row| row["imageId"].as_str() == Some(id));
+        // Public images can be observed, and are listed apart.
+        let others: Vec<_> = ids.into_iter().filter(|id| !is_there(id)).collect();
+        if !others.is_empty() {
+            rows.extend(list_of(client, product, true, json!({ "ImageIdList": others })).await?);
+        }
         let by_id: HashMap<&str, &Value> =
             rows.iter().filter_map(|row| Some((row.get("imageId")?.as_str()?, row))).collect();
         let seen = |handle: &Handle| Some((handle.clone(), observation(by_id.get(handle.id())?)?));
@@ -371,7 +392,8 @@ impl External for AospImage {
     /// Whether the vendor's filter takes the name exactly is not known, so it is compared here as well.
     async fn find(&self, client: &Client, matching: &AospMatch) -> Result<Vec<Handle>, CallError> {
         let rows = list(client, &self.region(client), json!({ "ImageName": matching.image_name })).await?;
-        let named = rows.iter().filter_map(Row::read).filter(|row| row.name == matching.image_name);
+        let named =
+            rows.iter().filter_map(Row::read).filter(|row| normalise::same(&matching.image_name, &row.name));
         Ok(named.map(|row| Handle::image(row.id)).collect())
     }
 
@@ -391,7 +413,19 @@ impl External for AospImage {
 
     /// What the codes mean is not documented, so a "no" is checked against the list.
     async fn delete(&self, client: &Client, handle: &Handle) -> Result<Deletion, CallError> {
-        let deleted = client.delete_image(handle.id()).await?;
+        let deleted = match client.delete_image(handle.id()).await {
+            // Whether a call of several ids is refused for one of them, and which, is not documented.
+            Err(CallError::Refused(refusal))
+                if matches!(
+                    refusal.class,
+                    Class::NotFound | Class::Invalid | Class::Conflict | Class::Busy | Class::Unlisted
+                ) =>
+            {
+                let Refusal { code, message, request_id, .. } = refusal;
+                Some(Deleted { code, message, request_id: Some(request_id) })
+            }
+            answered => answered?,
+        };
         if deleted.as_ref().is_some_and(|deleted| matches!(deleted.code.as_str(), "0" | "")) {
             return Ok(Deletion::Underway);
         }
@@ -449,7 +483,8 @@ impl AospParameters {
         if let Some(name) = image_name {
             body["ImageName"] = json!(name);
         }
-        if let Some(TosInfo { bucket, region, endpoint, system_img, vendor_img }) = image_tos_info {
+        if let (ImageFileFormat::VolcTos, Some(info)) = (image_file_format, image_tos_info) {
+            let TosInfo { bucket, region, endpoint, system_img, vendor_img } = info;
             let file = |TosFile { file_path, md5 }: &TosFile| {
                 with_md5(json!({ "FilePath": file_path }), md5.as_ref())
             };
@@ -457,7 +492,9 @@ impl AospParameters {
                 "Bucket": bucket, "Region": region, "Endpoint": endpoint, "SystemImg": file(system_img), "VendorImg": file(vendor_img),
             });
         }
-        if let Some(UrlInfo { system_img, vendor_img }) = image_url_info {
+        if let (ImageFileFormat::Url, Some(UrlInfo { system_img, vendor_img })) =
+            (image_file_format, image_url_info)
+        {
             let file = |UrlFile { url, md5 }: &UrlFile| with_md5(json!({ "Url": url }), md5.as_ref());
             body["ImageUrlInfo"] = json!({ "SystemImg": file(system_img), "VendorImg": file(vendor_img) });
         }
@@ -485,15 +522,14 @@ impl AospParameters {
 
     fn differences(&self, row: &Row, imported: bool) -> Vec<Difference> {
         let mut fields = vec![];
-        if let Some(name) = self.image_name.as_deref().filter(|name| *name != row.name) {
+        if let Some(name) = self.image_name.as_deref().filter(|name| !normalise::same(name, &row.name)) {
             fields.push(Difference::new("imageName", &*row.name, name));
         }
         let (_, is) = split(&row.remark);
         let wanted = self.image_annotation.as_deref();
         // An annotation that did not come back says nothing; an import that asks for none keeps its own.
         let comparable = if imported { wanted.is_some() } else { !row.remark.is_empty() };
-        // Whether the vendor keeps white space at the end is not known.
-        if comparable && is.trim_end() != wanted.unwrap_or_default().trim_end() {
+        if comparable && !normalise::same(wanted.unwrap_or_default(), &is) {
             fields.push(Difference::new("imageAnnotation", is, wanted));
         }
         fields

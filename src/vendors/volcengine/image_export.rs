@@ -11,6 +11,7 @@ use crate::{
         progress::{Comparison, Deletion, Failure, Handle, Observation, Product, Recovered},
     },
     image::{ImageRef, ImageSpec, ImageStatus, OperationState, fixed},
+    vendors::volcengine::BUCKET,
     wire::{CallError, Class, Effect, Refusal, pages},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -66,16 +67,18 @@ pub struct ExportParameters {
     /// changed. Example: `image-4431h3l7hl31a0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_.-]+$')").message("imageId must be the id of an image: letters, digits, -, _ and ., for example image-4431h3l7hl31a0"))]
     pub image_id: Option<String>,
 
     /// Reserved for objects that make images of ECS: no kind of this version does, so give `imageId`. Cannot be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_ref: Option<ImageRef>,
 
-    /// The TOS bucket to export to, 1 to 63 characters. ECS needs the permission tos:PutObject on it. Cannot be
+    /// The TOS bucket to export to: 3 to 63 lower-case letters, digits and hyphens, first and last a letter or digit. ECS needs the permission tos:PutObject on it. Cannot be
     /// changed. Example: `bucket-1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new(BUCKET).message("tosBucket must be 3 to 63 lower-case letters, digits and hyphens, first and last a letter or digit"))]
     pub tos_bucket: Option<String>,
 
     /// What the exported file's name begins with: 1 to 30 letters and digits. The file becomes

@@ -109,10 +109,23 @@ pub const TABLE: &[Row] = &[
         Class::Busy,
         "Its state does not allow the call; it is tried again / 当前状态不允许此操作，将自动重试",
     ),
+    // What passes: the server's message tells.
+    row_saying(
+        "SYS.1006",
+        "allocate backup storage",
+        Class::Busy,
+        "No backup storage has room or is connected; make room or connect one, it is tried again / 没有可用的镜像服务器（空间不足或未连接），请处理，将自动重试",
+    ),
+    row_saying(
+        "SYS.1006",
+        "allow to proceed",
+        Class::Busy,
+        "The virtual machine must be Running, Stopped or Paused; it is tried again / 云主机须处于运行、停止或暂停状态，将自动重试",
+    ),
     row(
         "SYS.1006",
-        Class::Unavailable,
-        "ZStack could not do it; the message says why / 操作失败，原因见提示",
+        Class::Busy,
+        "ZStack could not do it at the moment, the message says why; it is tried again / 当前无法完成操作，原因见提示，将自动重试",
     ),
     row("SYS.1007", Class::Invalid, "Correct the parameter that the message names / 请修改提示中的参数"),
     row(

@@ -10,6 +10,7 @@ use crate::{
         progress::{Comparison, Deletion, Difference, Failure, Handle, Observation, Product, Recovered},
     },
     image::{ImageSpec, ImageStatus, OperationState, fixed},
+    vendors::normalise,
     wire::{CallError, Class, Effect, Refusal, encode, endpoint::Endpoints, pages},
 };
 use http::Method;
@@ -88,10 +89,11 @@ pub struct TemplateParameters {
     #[schemars(length(min = 1, max = 255))]
     pub guest_os_type: Option<String>,
 
-    /// The backup storages to keep the image on, by their uuids of 32 hex digits; at most 32, each once. Default: the
-    /// vendor chooses one. Cannot be changed. Example: `[b94ff32725d133fea53e8ada5ea7f0fc]`.
+    /// The backup storages to keep the image on, by their uuids of 32 hex digits; 1 to 32, each once. ZStack leaves out those
+    /// that it cannot reach, and succeeds if one of them works: `status.atProvider.backupStorageRefs` shows where the image
+    /// is. Default: the vendor chooses one. Cannot be changed. Example: `[b94ff32725d133fea53e8ada5ea7f0fc]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 32), inner(length(max = 64)), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(min = 1, max = 32), inner(length(max = 64)), extend("x-kubernetes-list-type" = "set"))]
     #[x_kube(validation = Rule::new("self.all(uuid, uuid.matches('^[0-9a-f]{32}$'))").message("backupStorageUuids must be uuids: 32 hex digits in lower case, without dashes"))]
     pub backup_storage_uuids: Option<Vec<String>>,
 
@@ -119,14 +121,14 @@ pub struct TemplateParameters {
     #[x_kube(validation = Rule::new("self.matches('^[0-9a-f]{12}[1-5][0-9a-f]{3}[89ab][0-9a-f]{15}$')").message("resourceUuid must be a UUID of version 1 to 5: 32 hex digits in lower case, without dashes"))]
     pub resource_uuid: Option<String>,
 
-    /// The processor architecture, 1 to 32 letters, digits and `_`, for example `x86_64`, `aarch64`, `mips64el` or
-    /// `loongarch64`. Default: the vendor's. Can be changed.
+    /// The processor architecture: `x86_64`, `aarch64`, `mips64el` or `loongarch64`. ZStack takes the virtual machine's
+    /// when it makes the image; another one that is given here is set afterwards. Default: the virtual machine's. Can be
+    /// changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 32))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-zA-Z0-9_]+$')").message("architecture must contain only letters, digits and underscores, for example x86_64"))]
-    pub architecture: Option<String>,
+    pub architecture: Option<Architecture>,
 
-    /// Whether guests have virtio drivers. Default: the vendor's (`true`). Can be changed.
+    /// Whether guests have virtio drivers. ZStack takes what the virtual machine has when it makes the image; another
+    /// value that is given here is set afterwards. Default: the virtual machine's. Can be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub virtio: Option<bool>,
 
@@ -142,8 +144,10 @@ pub struct TemplateParameters {
     #[schemars(length(max = 32), inner(length(min = 1, max = 256)), extend("x-kubernetes-list-type" = "set"))]
     pub user_tags: Option<Vec<String>>,
 
-    /// How the image is deleted at the vendor. `Permissive`: the vendor may refuse while the image is in use.
-    /// `Enforcing`: it is deleted all the same. Can be changed. Default: `Permissive`.
+    /// How the image is deleted at the vendor. `Permissive`: deleted and expunged; the vendor may refuse while the image is
+    /// in use. `Enforcing`: deleted and expunged all the same. `Recycle`: deleted as `Permissive` does, and not expunged: it
+    /// stays in ZStack's recycle bin for as long as that keeps things (3 days unless it is told otherwise), and can be
+    /// recovered there. Can be changed. Default: `Permissive`.
     #[serde(default)]
     pub delete_mode: DeleteMode,
 }
@@ -159,6 +163,18 @@ pub enum Platform {
     WindowsVirtio,
 }
 
+/// The architecture of a processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "explained at TemplateParameters::architecture")]
+pub enum Architecture {
+    #[serde(rename = "x86_64")]
+    X86,
+    Aarch64,
+    Mips64el,
+    Loongarch64,
+}
+
 /// How an image is deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, strum::Display)]
 #[expect(missing_docs, reason = "explained at TemplateParameters::delete_mode")]
@@ -166,6 +182,14 @@ pub enum DeleteMode {
     #[default]
     Permissive,
     Enforcing,
+    Recycle,
+}
+
+impl DeleteMode {
+    /// What DeleteImage is told.
+    fn sent(self) -> Self {
+        if self == Self::Recycle { Self::Permissive } else { self }
+    }
 }
 
 /// Which of the images to take over: the only root volume template with this name.
@@ -435,9 +459,17 @@ impl External for RootVolumeTemplate {
     }
 
     async fn find(&self, client: &Client, matching: &TemplateMatch) -> Result<Vec<Handle>, CallError> {
-        let conditions = [format!("name={}", matching.name), "mediaType=RootVolumeTemplate".to_owned()];
+        let mut conditions = vec!["mediaType=RootVolumeTemplate".to_owned()];
+        // The server splits a condition at the first operator that it knows, wherever it stands: a name with one in it
+        // would be misread, so all templates are read for it.
+        if !matching.name.contains(['=', '!', '?', '~', '<', '>']) {
+            conditions.push(format!("name={}", matching.name));
+        }
         let images = query(client, &conditions).await?;
-        let there = images.iter().map(read).filter(|image| image.status != "Deleted");
+        // Its database compares names without case and without blanks behind them: a match is what matches here, too.
+        let matches =
+            |image: &Inventory| image.status != "Deleted" && normalise::same(&matching.name, &image.name);
+        let there = images.iter().map(read).filter(matches);
         Ok(there.map(|image| Handle::image(image.uuid)).collect())
     }
 
@@ -516,7 +548,7 @@ impl RootVolumeTemplate {
     async fn remove(&self, client: &Client, image: &Inventory) -> Result<Deletion, CallError> {
         let target = format!("/v1/images/{}", encode::component(&image.uuid));
         if image.status != "Deleted" {
-            let target = format!("{target}?deleteMode={}", self.spec.for_provider.delete_mode);
+            let target = format!("{target}?deleteMode={}", self.spec.for_provider.delete_mode.sent());
             if !client.change("DeleteImage", Method::DELETE, &target, Value::Null).await? {
                 return Ok(waiting(DELETING));
             }
@@ -525,6 +557,9 @@ impl RootVolumeTemplate {
             if read(&row).status != "Deleted" {
                 return Ok(waiting(DELETING));
             }
+        }
+        if self.spec.for_provider.delete_mode == DeleteMode::Recycle {
+            return Ok(Deletion::Gone);
         }
         let target = format!("{target}/actions");
         let expunged =
@@ -592,9 +627,13 @@ impl TemplateParameters {
         ];
         // A version that does not know a field would never show it; `guestOsType` is left out while nobody set it.
         let known = |key, theirs: &Value| key == "guestOsType" || !theirs.is_null();
+        let same = |ours: &Value, theirs: &Value| match (ours.as_str(), theirs.as_str()) {
+            (Some(ours), Some(theirs)) => normalise::same(ours, theirs),
+            _ => ours == theirs,
+        };
         fields
             .into_iter()
-            .filter(move |(key, ours, theirs)| !ours.is_null() && ours != theirs && known(*key, theirs))
+            .filter(move |(key, ours, theirs)| !ours.is_null() && !same(ours, theirs) && known(*key, theirs))
     }
 
     fn compare(&self, image: &Inventory) -> Comparison {
@@ -602,8 +641,12 @@ impl TemplateParameters {
         if let Some(uuid) = self.resource_uuid.as_deref().filter(|uuid| *uuid != image.uuid) {
             fixed.push(Difference::new("resourceUuid", &*image.uuid, uuid));
         }
-        let mut wanted = self.backup_storage_uuids.iter().flatten();
-        if !wanted.all(|uuid| image.backup_storage_uuids.contains(uuid)) {
+        // Of several storages, the vendor leaves out those that fail: that the image is on one of them is a success, which
+        // no edit of the spec could improve.
+        let on_one = |wanted: &Vec<String>| {
+            wanted.is_empty() || wanted.iter().any(|uuid| image.backup_storage_uuids.contains(uuid))
+        };
+        if self.backup_storage_uuids.as_ref().is_some_and(|wanted| !on_one(wanted)) {
             let (theirs, ours) = (json!(image.backup_storage_uuids), json!(self.backup_storage_uuids));
             fixed.push(Difference::new("backupStorageUuids", theirs, ours));
         }
@@ -808,10 +851,10 @@ mod tests {
     #[test]
     fn a_job_that_failed_for_want_of_something_is_asked_again_and_a_broken_build_is_not() {
         let seen = |code| observed(Standing::Refused(refusal(code, "why")));
-        for code in ["ID.1003", errors::SESSION_EXPIRED, "SYS.1003", "SYS.1007", "SYS.1012"] {
+        for code in ["ID.1003", errors::SESSION_EXPIRED, "SYS.1003", "SYS.1006", "SYS.1007", "SYS.1012"] {
             assert!(matches!(seen(code), Some(Observation::Refused(_))), "{code}");
         }
-        for code in ["IMG.1000", "SYS.1000", "SYS.1006", "HOST.1001"] {
+        for code in ["IMG.1000", "SYS.1000", "HOST.1001"] {
             assert!(matches!(seen(code), Some(Observation::Failed(_))), "{code}");
         }
     }
