@@ -227,6 +227,31 @@ async fn an_object_that_cannot_be_read_is_said_on_the_object() {
     assert_eq!((world.calls("DeleteImageComponent"), world.vendor.aliyun_ecs().count()), (0, 3));
 }
 
+#[tokio::test]
+async fn what_an_object_owns_that_cannot_be_read_stays_its_own() {
+    let mut world = World::new("odd-owner").await;
+    let attempt = "/schema/openAPIV3Schema/properties/status/properties/operation/properties/attempt";
+    loosen(&world, "imagecomponents", &[attempt]).await;
+    world.create(component("owner", json!({}))).await;
+    let owner = world.until_ready(KIND, "owner").await;
+    let id = owner["status"]["imageId"].as_str().expect("an id").to_owned();
+    world.stop_operator().await;
+    let operation = json!({ "attempt": 5_000_000_000_u64 });
+    until_taken(|| world.try_patch_status(KIND, "owner", json!({ "operation": operation }))).await;
+    let none = json!({ "name": null, "componentVersion": null, "content": null });
+    world.create(component("thief", json!({ "import": { "id": id }, "forProvider": none }))).await;
+    world.start_operator().await;
+    let message = world.until_condition(KIND, "thief", "Ready", "False", "HeldByOther").await;
+    assert!(message.contains("odd-owner/owner") && message.contains(&id), "{message}");
+
+    // It goes, and what it owned is free.
+    world.patch(KIND, "owner", json!({ "metadata": { "finalizers": null } })).await;
+    world.delete(KIND, "owner").await;
+    world.until_gone(KIND, "owner").await;
+    let taken = tokio::time::timeout(Duration::from_secs(30), world.until_ready(KIND, "thief")).await;
+    taken.expect("who waits is told");
+}
+
 /// One account that cannot be read is its own trouble, of whichever kind it is.
 #[tokio::test]
 async fn an_account_that_cannot_be_read_is_said_on_the_account() {

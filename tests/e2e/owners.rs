@@ -50,27 +50,6 @@ async fn of_many_that_import_one_thing_exactly_one_gets_it_and_the_next_when_it_
 }
 
 #[tokio::test]
-async fn what_an_object_owns_that_cannot_be_read_stays_its_own() {
-    let mut world = World::new("odd-owner").await;
-    world.create(component("owner", json!({}))).await;
-    let owner = world.until_ready(COMPONENT, "owner").await;
-    let id = owner["status"]["imageId"].as_str().expect("an id").to_owned();
-    world.stop_operator().await;
-    world.patch_status(COMPONENT, "owner", json!({ "operation": { "attempt": 5_000_000_000_u64 } })).await;
-    world.create(import("thief", &id)).await;
-    world.start_operator().await;
-    let message = world.until_condition(COMPONENT, "thief", "Ready", "False", "HeldByOther").await;
-    assert!(message.contains("odd-owner/owner") && message.contains(&id), "{message}");
-
-    // It goes, and what it owned is free.
-    world.patch(COMPONENT, "owner", json!({ "metadata": { "finalizers": null } })).await;
-    world.delete(COMPONENT, "owner").await;
-    world.until_gone(COMPONENT, "owner").await;
-    let taken = tokio::time::timeout(Duration::from_secs(30), world.until_ready(COMPONENT, "thief")).await;
-    taken.expect("who waits is told");
-}
-
-#[tokio::test]
 async fn the_same_uuid_in_two_clouds_means_two_images() {
     const KIND: &str = "RootVolumeTemplate";
     const CREATE: &str = "CreateRootVolumeTemplateFromRootVolume";
