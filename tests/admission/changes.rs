@@ -115,7 +115,7 @@ async fn everything_else_can_be_changed() {
         assert_accepted(answer, &change.to_string());
     }
     let import = json!({ "spec": { "import": { "id": "ic-2" } } });
-    let sentence = "import can be given or changed only before anything is asked for, after that failed, or to name what is there";
+    let sentence = "import can be given or changed only before anything is asked for, after that failed, after a restore, or to name what is there";
     let refusal = patch(&world, &object, &import).await.expect_err("another image");
     assert!(format!("{refusal:?}").contains(sentence), "{refusal:?}");
     // What was made stays in its account, and what a failed build left behind was made as well.
