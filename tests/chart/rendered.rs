@@ -195,12 +195,12 @@ fn the_rights_are_these_and_no_others() {
 
     let everywhere = helm.template(&[]);
     let cluster = rights(the(&everywhere, "ClusterRole", name));
-    assert_eq!(cluster, with(&[events, "/secrets[] list,watch", "/namespaces[] get"]));
+    assert_eq!(cluster, with(&[events, "/secrets[] get,list,watch", "/namespaces[] get"]));
     assert_eq!(roles(&everywhere), [(json!("operators"), lease.clone())]);
 
     let two = helm.template(&[r#"watchNamespaces=["a","b"]"#]);
     assert_eq!(rights(the(&two, "ClusterRole", name)), with(&["/namespaces[a,b] get"]));
-    let inside = set(&[events, "/secrets[] list,watch"]);
+    let inside = set(&[events, "/secrets[] get,list,watch"]);
     let inside = |namespace: &str| (json!(namespace), inside.clone());
     assert_eq!(roles(&two), [inside("a"), inside("b"), (json!("operators"), lease.clone())]);
 
@@ -212,7 +212,7 @@ fn the_rights_are_these_and_no_others() {
         "leaderElection.enabled=false",
     ]);
     assert_eq!(rights(the(&narrow, "ClusterRole", name)), needed);
-    assert_eq!(roles(&narrow), [(json!("a"), set(&["/secrets[s] list,watch"]))]);
+    assert_eq!(roles(&narrow), [(json!("a"), set(&["/secrets[s] get,list,watch"]))]);
 
     // Every role is bound, to the ServiceAccount that the pod uses.
     for objects in [&everywhere, &two, &narrow] {
