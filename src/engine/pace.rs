@@ -77,7 +77,7 @@ pub const WORKERS: Duration = Duration::from_secs(1);
 /// How long reading one Secret may take.
 pub const SECRET: Duration = Duration::from_secs(10);
 /// How long one watch of Secrets lasts before it is begun anew where it was, in seconds.
-pub const SECRET_WATCH: u32 = 60;
+pub const SECRET_WATCH: u32 = 30;
 /// How often a Secret is read that no watch serves, and how far apart two such reads are at least.
 pub const SECRET_POLL: Duration = Duration::from_secs(30);
 /// See [`SECRET_POLL`].

@@ -172,7 +172,7 @@ fn the_rights_are_these_and_no_others() {
     let kinds: Vec<_> = KINDS.iter().map(|kind| kind.crd().spec.names.plural).collect();
     let mut needed = BTreeSet::new();
     for kind in &kinds {
-        needed.insert(format!("cloudimages.dev/{kind}[] list,watch,patch"));
+        needed.insert(format!("cloudimages.dev/{kind}[] get,list,watch,patch"));
         needed.insert(format!("cloudimages.dev/{kind}/status[] patch"));
     }
     for kind in ["cloudaccounts", "clustercloudaccounts"] {

@@ -21,7 +21,7 @@ async fn what_vendors_do_to_a_text_is_no_difference() {
         for (other, text) in TEXTS.into_iter().enumerate() {
             let name = format!("text-{number}-{other}");
             let parameters = json!({
-                "name": name, "description": text, "content": format!("RUN echo {number}\n# {text}"),
+                "name": name, "description": text, "content": format!("RUN echo {number}\r\nRUN echo {other}\n"),
             });
             let spec = json!({ "accountRef": { "name": "aliyun" }, "forProvider": parameters });
             world.create(component(&name, spec)).await;

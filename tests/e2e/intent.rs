@@ -196,8 +196,9 @@ async fn nobody_is_held_up_by_one_who_cannot_have_begun() {
         object["metadata"]["finalizers"] = json!([FINALIZER]);
         let object = world.create(object).await;
         let uid = object["metadata"]["uid"].as_str().expect("a uid");
-        world.annotate(KIND, name, RECORD, &format!("{uid}/1")).await;
+        // Before it is seen, nobody could tell the forgery from what a crash leaves.
         world.until(KIND, name, "it is seen", |object| object["status"]["phase"].is_string()).await;
+        world.annotate(KIND, name, RECORD, &format!("{uid}/1")).await;
     }
     world.create(image_export("victim", IMAGE, json!({}))).await;
     world.until(KIND, "victim", "it runs", is_building).await;
