@@ -3,6 +3,14 @@
 use super::samples;
 use crate::harness::World;
 use cloud_image_operator::{
+    engine::external::External,
+    vendors::{
+        aliyun::{batch_compute_image::BatchComputeImage, image_component::ImageComponent},
+        volcengine::{aosp_image::AospImage, image_export::ImageExport},
+        zstack::root_volume_template::RootVolumeTemplate,
+    },
+};
+use cloud_image_operator::{
     engine::{
         progress::{Failure, Handle, Intent, Origin, Product, Progress},
         status::{Detail, Shown, status},
@@ -67,8 +75,13 @@ impl Situation {
                 image = world.get(&kind, self.name).await.expect("it waits");
             }
             if let Some(progress) = &self.progress {
-                let status = self.status(progress, &image);
-                image = world.patch_status(&kind, self.name, json!(status)).await;
+                let mut status = json!(self.status(progress, &image));
+                if status["operation"].is_object() {
+                    // Another object's token would tell that this one was restored.
+                    let uid = image["metadata"]["uid"].as_str().expect("a uid");
+                    status["operation"]["token"] = json!(token(&kind, uid));
+                }
+                image = world.patch_status(&kind, self.name, status).await;
             }
             if self.outdated {
                 image = world.patch(&kind, self.name, json!({ "spec": { "timeout": "3h" } })).await;
@@ -134,4 +147,16 @@ pub fn phases() -> Vec<Situation> {
         Situation::new("missing", missing(true)),
         Situation::new("lost", missing(false)),
     ]
+}
+
+/// What the first attempt of an object goes by.
+fn token(kind: &str, uid: &str) -> String {
+    match kind {
+        "AospImage" => AospImage::token(uid, 1),
+        "ImageExport" => ImageExport::token(uid, 1),
+        "ImageComponent" => ImageComponent::token(uid, 1),
+        "BatchComputeImage" => BatchComputeImage::token(uid, 1),
+        "RootVolumeTemplate" => RootVolumeTemplate::token(uid, 1),
+        other => panic!("no token of {other}"),
+    }
 }
