@@ -116,8 +116,8 @@ async fn a_cloud_that_never_answers_is_the_trouble_of_those_who_use_it() {
     };
     let ((), took) = tokio::join!(beside, said);
     eprintln!("all say what is wrong after {took:?}");
-    // 80 s beside other work on two cores; far from the hour that one login after the other would take.
-    assert!(took < Duration::from_secs(230), "{took:?}");
+    // 80 s were seen beside other work on two cores; the goal is 45.
+    assert!(took < Duration::from_secs(120), "{took:?}");
     assert!(requests.load(Ordering::SeqCst) <= 20, "{requests:?} logins for {COUNT} objects");
 }
 
