@@ -15,10 +15,11 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::process::Process;
+use crate::simulator::{self, Ports};
 use crate::{controlplane, interrupt, kubectl, scratch, workspace};
 use cluster::{Cluster, NAMESPACE};
 use progress::Progress;
-use services::{OPERATOR, Ports, SIMULATOR};
+use services::OPERATOR;
 use watch::{Change, Watch};
 
 /// How long all samples together may take to be Ready. They take seconds; this is for slow machines.
@@ -51,7 +52,7 @@ pub fn run(options: &Options) -> Result<()> {
     if !options.no_build {
         println!("Building the operator and the simulated vendors");
         let mut build = workspace::cargo();
-        build.args(["build", "--package", OPERATOR, "--package", SIMULATOR, "--bins"]);
+        build.args(["build", "--package", OPERATOR, "--package", simulator::PROGRAM, "--bins"]);
         workspace::run(build)?;
     }
     let folder = scratch::folder("demo-")?;
@@ -73,7 +74,7 @@ fn play(options: &Options, folder: &Path) -> Result<()> {
 
     // Locals end in reverse order: the operator first, while all that it needs is still there.
     let ports = Ports::choose()?;
-    let mut simulator = services::simulator(&ports, folder)?;
+    let mut simulator = simulator::start(&ports, folder)?;
     stage.say(&format!("The simulated vendors answer at {} (log: {})", ports.hosts(), simulator.log_path()));
     cluster.install_kinds()?;
     let mut operator = services::operator(&ports, &cluster, folder)?;

@@ -2,7 +2,8 @@
 //!
 //! [`controlplane`] starts a real Kubernetes control plane (etcd, kube-apiserver, kube-controller-manager) on loopback;
 //! [`process`] keeps its programs from outliving whoever started them. [`demo`], [`docs`], [`generate`], [`image`],
-//! [`picture`] and [`test`] are the commands of the same names; [`tools`] has the programs that tests hold our files and objects against.
+//! [`picture`], [`sdk`] and [`test`] are the commands of the same names; [`tools`] has the programs that tests hold our
+//! files and objects against.
 //! Nothing here knows the operator's code: it is driven as the program that a user runs.
 
 pub mod controlplane;
@@ -17,6 +18,8 @@ pub mod picture;
 pub mod process;
 pub mod samples;
 mod scratch;
+pub mod sdk;
+mod simulator;
 pub mod test;
 pub mod tools;
 pub mod workspace;

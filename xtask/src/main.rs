@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{Error, controlplane, demo, docs, generate, image, interrupt, picture, test, tools};
+use xtask::{Error, controlplane, demo, docs, generate, image, interrupt, picture, sdk, test, tools};
 
 /// The project's own commands.
 #[derive(Debug, Parser)]
@@ -41,6 +41,8 @@ enum Verb {
         /// Where the SVG goes.
         path: PathBuf,
     },
+    /// Drive the simulated vendors with the vendors' own SDKs (Python), which are installed into the cache once.
+    Sdk(sdk::Options),
     /// Run every check and test of the project; what CI runs.
     Test,
     /// Build the tools that tests use (Helm, linters, Flux), and print their paths.
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Verb::Generate { check } => generate::run(check),
         Verb::Image(options) => image::run(&options),
         Verb::Picture { path } => picture::run(&path),
+        Verb::Sdk(options) => sdk::run(&options),
         Verb::Test => test::run(),
         Verb::Tools => tools::run(),
     });
