@@ -42,7 +42,7 @@ pub fn facts() -> Value {
 }
 
 /// The tables of errors by service, each row once: a service that also knows another one's codes does not repeat them.
-fn errors() -> Vec<(&'static str, Vec<Row>)> {
+pub fn errors() -> Vec<(&'static str, Vec<Row>)> {
     use aliyun::batch_compute::errors::TABLES;
     let batch_compute = TABLES.iter().copied().flatten().copied();
     vec![

@@ -1,24 +1,26 @@
 //! `cloud-image-operator`: arguments, logging and signals; everything else is in the library.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use cloud_image_operator::{
-    docs,
+    cli, docs,
     engine::metrics::Metrics,
     kinds,
     run::{self, LogFormat, Options},
     traces::Traces,
 };
 use std::{
+    ffi::OsStr,
     io::{IsTerminal, Write},
+    path::Path,
     process::ExitCode,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{EnvFilter, Layer, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-/// Kubernetes operator that makes cloud images declarative on Volcengine, Alibaba Cloud and ZStack.
+/// Kubernetes operator that makes cloud images declarative on Volcengine, Alibaba Cloud and ZStack, and its command line.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, subcommand_required = true, arg_required_else_help = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -30,6 +32,8 @@ enum Command {
     Run(Options),
     /// Print every CRD as YAML.
     Crds,
+    #[command(flatten)]
+    Ask(cli::Command),
     /// Print the README's table of kinds.
     #[command(hide = true)]
     Kinds,
@@ -42,8 +46,22 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
+    let name = called_as(std::env::args_os().next().as_deref());
+    let command = match parse(name) {
+        Ok(command) => command,
+        Err(error) => {
+            // Without anybody to read it there is nobody to tell.
+            let _ = error.print();
+            // 2 is an answer here (see `cli`), and no word for a mistyped command.
+            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
+    let done = match command {
         Command::Run(options) => operate(options),
+        Command::Ask(question) => match ask(question, name) {
+            Ok(answer) => return answer.into(),
+            Err(error) => Err(error),
+        },
         Command::Crds => print_crds(),
         Command::Kinds => output(&kinds::table()),
         Command::Metrics => output(&Metrics::default().table()),
@@ -56,6 +74,24 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The name under which the program was started: as a plugin of kubectl, its users type another one.
+fn called_as(program: Option<&OsStr>) -> &'static str {
+    let stem = program.and_then(|program| Path::new(program).file_stem());
+    if stem.is_some_and(|stem| stem == cli::PLUGIN) { cli::PLUGIN } else { env!("CARGO_PKG_NAME") }
+}
+
+fn parse(name: &'static str) -> Result<Command, clap::Error> {
+    let shown = if name == cli::PLUGIN { "kubectl cloudimages" } else { name };
+    let mut command = Arguments::command().name(name).bin_name(shown);
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    Arguments::from_arg_matches(&matches).map(|arguments| arguments.command)
+}
+
+fn ask(question: cli::Command, name: &str) -> Result<cli::Answer, Box<dyn std::error::Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(cli::run::<Arguments>(question, name))?)
 }
 
 fn print_crds() -> Result<(), Box<dyn std::error::Error>> {

@@ -16,6 +16,13 @@ pub struct Row {
     pub hint: &'static str,
 }
 
+impl Row {
+    /// Whether the row is about this code, or about what the vendor said instead of one.
+    pub fn explains(&self, said: &str) -> bool {
+        if self.code.is_empty() { said.contains(self.part) } else { names(self.code, said) }
+    }
+}
+
 /// A row for a code, to be written in a table.
 pub const fn row(code: &'static str, class: Class, hint: &'static str) -> Row {
     row_saying(code, "", class, hint)

@@ -1,0 +1,502 @@
+//! Image objects as people look at them: read from any kind's objects, whatever version wrote them.
+
+use super::{Error, output};
+use crate::{
+    api_server,
+    engine::{
+        pace,
+        status::{READY, RECONCILING, STALLED},
+    },
+    image::{ImageStatus, OperationState, Phase},
+    kinds::{KINDS, Kind},
+    period::Period,
+};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::{
+    api::events::v1::Event, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    apimachinery::pkg::apis::meta::v1::Condition,
+};
+use kube::{
+    Api, Client, Config, ResourceExt,
+    api::{ApiResource, DynamicObject, ListParams},
+    config::{KubeConfigOptions, Kubeconfig},
+    runtime::{WatchStreamExt, watcher},
+};
+use serde::Serialize;
+use serde_json::Value;
+use std::{collections::HashMap, path::PathBuf};
+
+/// How many objects one page of a list has.
+const PAGE: u32 = 500;
+
+/// Which cluster and namespace.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Target {
+    /// The namespace; the context's, if it is left out.
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// All namespaces.
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    pub all_namespaces: bool,
+    /// The kubeconfig's context; the current one, if it is left out.
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+    /// The kubeconfig; that of $KUBECONFIG, or ~/.kube/config, if it is left out.
+    #[arg(long, value_name = "PATH")]
+    pub kubeconfig: Option<PathBuf>,
+}
+
+/// A cluster's objects, in one namespace or all.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    /// `None`: all.
+    namespace: Option<String>,
+}
+
+impl Cluster {
+    /// Connects with the rights of the kubeconfig's user.
+    pub async fn connect(target: &Target) -> Result<Self, Error> {
+        let kubeconfig = match &target.kubeconfig {
+            Some(path) => Kubeconfig::read_from(path)?,
+            None => Kubeconfig::read()?,
+        };
+        let options = KubeConfigOptions { context: target.context.clone(), ..KubeConfigOptions::default() };
+        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+        let namespace = match (&target.namespace, target.all_namespaces) {
+            (_, true) => None,
+            (Some(namespace), _) => Some(namespace.clone()),
+            (None, _) => Some(config.default_namespace.clone()),
+        };
+        Ok(Self { client: api_server::client(config).map_err(Error::Client)?, namespace })
+    }
+
+    /// Where it looks, for people.
+    pub fn place(&self) -> String {
+        self.namespace.as_ref().map_or_else(|| "any namespace".into(), |it| format!("namespace {it}"))
+    }
+
+    /// Whether objects of several namespaces may come.
+    pub fn is_wide(&self) -> bool {
+        self.namespace.is_none()
+    }
+
+    fn api(&self, crd: &CustomResourceDefinition) -> (Api<DynamicObject>, ApiResource) {
+        let names = &crd.spec.names;
+        let version = crd.spec.versions.first().map(|version| version.name.clone()).unwrap_or_default();
+        let resource = ApiResource {
+            group: crd.spec.group.clone(),
+            api_version: format!("{}/{version}", crd.spec.group),
+            version,
+            kind: names.kind.clone(),
+            plural: names.plural.clone(),
+        };
+        let api = match &self.namespace {
+            Some(namespace) if crd.spec.scope == "Namespaced" => {
+                Api::namespaced_with(self.client.clone(), namespace, &resource)
+            }
+            _ => Api::all_with(self.client.clone(), &resource),
+        };
+        (api, resource)
+    }
+
+    /// Everything of a resource.
+    pub async fn list(&self, crd: &CustomResourceDefinition) -> Result<Vec<DynamicObject>, Error> {
+        let (api, resource) = self.api(crd);
+        let mut all = vec![];
+        let mut params = ListParams::default().limit(PAGE);
+        loop {
+            let page = api.list(&params).await;
+            let page =
+                page.map_err(|error| Error::Read { what: resource.plural.clone(), error: error.into() })?;
+            all.extend(page.items);
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params.continue_token = Some(token),
+                None => return Ok(all),
+            }
+        }
+    }
+
+    /// The objects that are selected, by kind, namespace and name.
+    pub async fn objects(&self, selected: &Selected) -> Result<Vec<Object>, Error> {
+        let mut objects = vec![];
+        for kind in selected.kinds() {
+            let crd = kind.crd();
+            let all = self.list(&crd).await?;
+            let read = all.iter().map(|object| Object::read(&crd.spec.names.kind, object));
+            objects.extend(read.filter(|object| selected.has(object)));
+        }
+        objects.sort_by_key(Object::key);
+        Ok(objects)
+    }
+
+    /// What happens to the objects that are selected, from what is there now on. What goes wrong is tried again.
+    pub fn watch(
+        &self,
+        selected: &Selected,
+    ) -> impl Stream<Item = Result<News, watcher::Error>> + Send + use<> {
+        let watches = selected.kinds().map(|kind| {
+            let crd = kind.crd();
+            let (api, _) = self.api(&crd);
+            let (kind, selected) = (crd.spec.names.kind, selected.clone());
+            let read = move |object| Some(Object::read(&kind, &object)).filter(|object| selected.has(object));
+            watcher(api, watcher::Config::default().timeout(pace::WATCH))
+                .default_backoff()
+                .try_filter_map(move |event| {
+                    let news = match event {
+                        watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
+                            read(object).map(|object| News::There(Box::new(object)))
+                        }
+                        watcher::Event::Delete(object) => {
+                            read(object).map(|object| News::Gone(Box::new(object)))
+                        }
+                        watcher::Event::InitDone => Some(News::Complete),
+                        watcher::Event::Init => None,
+                    };
+                    futures::future::ready(Ok(news))
+                })
+                .boxed()
+        });
+        stream::select_all(watches.collect::<Vec<_>>())
+    }
+
+    /// The newest Event of each object, by its uid; none where Events may not be read, since they only add to what is shown.
+    pub async fn events(&self) -> HashMap<String, String> {
+        let api: Api<Event> = match &self.namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        };
+        let mut newest: HashMap<String, (Timestamp, String)> = HashMap::new();
+        // Those of others are many, in a big cluster.
+        let params = ListParams::default().limit(PAGE).fields("reportingController=cloud-image-operator");
+        for event in api.list(&params).await.into_iter().flat_map(|list| list.items) {
+            let series = event.series.as_ref().map(|series| series.last_observed_time.0);
+            let at = series.or(event.event_time.as_ref().map(|time| time.0));
+            let uid = event.regarding.as_ref().and_then(|regarding| regarding.uid.clone());
+            let (Some(at), Some(uid)) = (at, uid) else { continue };
+            if newest.get(&uid).is_none_or(|(before, _)| *before < at) {
+                let (reason, note) = (event.reason.unwrap_or_default(), event.note.unwrap_or_default());
+                newest.insert(uid, (at, format!("{reason}: {note}")));
+            }
+        }
+        let now = Timestamp::now();
+        let shown = |(at, text)| format!("{text} ({} ago)", output::ago(at, now));
+        newest.into_iter().map(|(uid, event)| (uid, shown(event))).collect()
+    }
+}
+
+/// What a watch tells.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// This is how it stands.
+    There(Box<Object>),
+    /// It is gone.
+    Gone(Box<Object>),
+    /// Everything of one more kind that was there has been told.
+    Complete,
+}
+
+/// Which objects, as `KIND` or `KIND/NAME`; none: all.
+#[derive(Clone, Debug, Default)]
+pub struct Selected(Vec<(&'static dyn Kind, String, Option<String>)>);
+
+impl Selected {
+    /// Reads what was typed; kinds go by any name that kubectl takes.
+    pub fn parse(words: &[String]) -> Result<Self, Error> {
+        let parsed = words.iter().map(|word| {
+            let (kind, name) =
+                word.split_once('/').map_or((&**word, None), |(kind, name)| (kind, Some(name)));
+            let found = KINDS.iter().find_map(|candidate| {
+                let crd = candidate.crd();
+                is_called(&crd, kind).then_some((*candidate, crd.spec.names.kind, name.map(Into::into)))
+            });
+            found.ok_or_else(|| Error::UnknownKind(kind.into(), kinds()))
+        });
+        parsed.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// How many kinds are looked at.
+    pub fn kinds(&self) -> impl Iterator<Item = &'static dyn Kind> {
+        let wanted: Vec<_> = self.0.iter().map(|(_, name, _)| name.clone()).collect();
+        let is_wanted =
+            move |kind: &&'static dyn Kind| wanted.is_empty() || wanted.contains(&kind.crd().spec.names.kind);
+        KINDS.iter().copied().filter(is_wanted)
+    }
+
+    /// Whether an object is among them.
+    pub fn has(&self, object: &Object) -> bool {
+        let is = |kind: &String, name: &Option<String>| {
+            *kind == object.kind && name.as_ref().is_none_or(|name| *name == object.name)
+        };
+        self.0.is_empty() || self.0.iter().any(|(_, kind, name)| is(kind, name))
+    }
+
+    /// What was named and is not among `objects`.
+    pub fn missing(&self, objects: &[Object]) -> Option<String> {
+        let named = self.0.iter().filter_map(|(_, kind, name)| Some((kind, name.as_ref()?)));
+        let missing = named.into_iter().find(|(kind, name)| {
+            !objects.iter().any(|object| object.kind == **kind && object.name == **name)
+        });
+        missing.map(|(kind, name)| format!("{kind}/{name}"))
+    }
+}
+
+fn is_called(crd: &CustomResourceDefinition, word: &str) -> bool {
+    let (names, word) = (&crd.spec.names, word.to_lowercase());
+    let group = format!("{}.{}", names.plural, crd.spec.group);
+    let short = names.short_names.iter().flatten().map(String::as_str);
+    let all = [&*names.kind, &names.plural, &group].into_iter().chain(names.singular.as_deref()).chain(short);
+    all.into_iter().any(|name| name.to_lowercase() == word)
+}
+
+fn kinds() -> String {
+    let names = KINDS.iter().map(|kind| {
+        let names = kind.crd().spec.names;
+        let short = names.short_names.unwrap_or_default().join(", ");
+        if short.is_empty() { names.kind } else { format!("{} ({short})", names.kind) }
+    });
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// An image object, as people look at it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Object {
+    /// Its kind.
+    pub kind: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its account: kind and name.
+    pub account: String,
+    /// The status of its condition Ready: `True`, `False` or `Unknown`.
+    pub ready: String,
+    /// Its phase; `Pending` before the operator has seen it.
+    pub phase: String,
+    /// How far its build is, in percent, where the vendor tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
+    /// The vendor's id of the image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_id: Option<String>,
+    /// Why it is Ready or not, in a word.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// Why it is Ready or not, in a sentence.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// Whether a person has to act.
+    pub stalled: bool,
+    /// Whether it is on its way.
+    pub reconciling: bool,
+    /// Whether all this is about the present spec.
+    pub current: bool,
+    /// When it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<Timestamp>,
+    /// When the creating call that is under way was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started: Option<Timestamp>,
+    /// When the vendor is looked at again.
+    pub next_look: NextLook,
+    /// What its spec refers to, as `field: Kind/name`; the kind is left out where the spec leaves it out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refers_to: Vec<Reference>,
+    /// Its newest Event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_event: Option<String>,
+    #[serde(skip)]
+    pub(super) uid: String,
+}
+
+/// A field that names another object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reference {
+    /// The field, such as `imageRef`.
+    pub field: String,
+    /// The kind, where it is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The name.
+    pub name: String,
+}
+
+/// When the vendor is looked at again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum NextLook {
+    /// Not before something about the object changes.
+    #[default]
+    OnChange,
+    /// Not while it is suspended.
+    Suspended,
+    /// Within so many seconds.
+    Within(u64),
+    /// In so many seconds, in its turn of the resync.
+    In(u64),
+}
+
+impl NextLook {
+    /// For people.
+    pub fn text(self) -> String {
+        let span =
+            |seconds: u64| output::span(SignedDuration::from_secs(seconds.try_into().unwrap_or(i64::MAX)));
+        match self {
+            Self::OnChange => "on change".into(),
+            Self::Suspended => "suspended".into(),
+            Self::Within(seconds) => format!("< {}", span(seconds)),
+            Self::In(seconds) => format!("in {}", span(seconds)),
+        }
+    }
+}
+
+impl Object {
+    /// Reads an object. What cannot be read of it, as of a newer version, is left out.
+    pub fn read(kind: &str, object: &DynamicObject) -> Self {
+        let (spec, status) = (&object.data["spec"], &object.data["status"]);
+        let status: ImageStatus = serde_json::from_value(status.clone()).unwrap_or_default();
+        let condition = |type_: &str| status.conditions.iter().find(|condition| condition.type_ == type_);
+        let is_true = |type_: &str| condition(type_).is_some_and(|condition| condition.status == "True");
+        let ready = condition(READY);
+        let text = |of: fn(&Condition) -> &String| ready.map(of).cloned().unwrap_or_default();
+        let operation = status.operation.as_ref();
+        let is_running = operation.is_some_and(|operation| {
+            matches!(operation.state, OperationState::InFlight | OperationState::Running)
+        });
+        Self {
+            kind: kind.into(),
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+            uid: object.uid().unwrap_or_default(),
+            account: account(spec),
+            ready: ready.map_or("Unknown", |ready| &ready.status).into(),
+            phase: format!("{:?}", status.phase.unwrap_or(Phase::Pending)),
+            percent: status.progress.and_then(|percent| u8::try_from(percent).ok()),
+            image_id: status.image_id.clone(),
+            reason: text(|ready| &ready.reason),
+            message: text(|ready| &ready.message),
+            stalled: is_true(STALLED),
+            reconciling: is_true(RECONCILING),
+            current: status.observed_generation == object.metadata.generation,
+            created: object.creation_timestamp().map(|time| time.0),
+            started: operation.filter(|_| is_running).and_then(|it| it.started_at.as_ref()).map(|at| at.0),
+            next_look: next_look(spec, &status, &object.uid().unwrap_or_default()),
+            refers_to: references(spec),
+            last_event: None,
+        }
+    }
+
+    /// Kind and name, as kubectl writes them.
+    pub fn title(&self) -> String {
+        format!("{}/{}", self.kind, self.name)
+    }
+
+    /// What tells it from all others, in the order in which objects are shown.
+    pub fn key(&self) -> (String, String, String) {
+        (self.namespace.clone(), self.kind.clone(), self.name.clone())
+    }
+}
+
+fn account(spec: &Value) -> String {
+    let part = |name: &str, default| spec["accountRef"][name].as_str().unwrap_or(default);
+    format!("{}/{}", part("kind", "CloudAccount"), part("name", "default"))
+}
+
+fn references(spec: &Value) -> Vec<Reference> {
+    let fields = spec["forProvider"].as_object().into_iter().flatten();
+    let reference = |(field, value): (&String, &Value)| {
+        let name = value["name"].as_str().filter(|_| field.ends_with("Ref"))?;
+        let kind = value["kind"].as_str().map(Into::into);
+        Some(Reference { field: field.clone(), kind, name: name.into() })
+    };
+    fields.filter_map(reference).collect()
+}
+
+fn next_look(spec: &Value, status: &ImageStatus, uid: &str) -> NextLook {
+    if spec["suspend"] == true {
+        return NextLook::Suspended;
+    }
+    match status.phase {
+        Some(Phase::Submitting | Phase::Building | Phase::Deleting) => NextLook::Within(pace::BEAT.as_secs()),
+        Some(Phase::Ready) => {
+            let interval = serde_json::from_value::<Period>(spec["resyncInterval"].clone());
+            let now = Timestamp::now().duration_since(Timestamp::UNIX_EPOCH).try_into().unwrap_or_default();
+            let wait = interval.ok().and_then(|interval| pace::to_next_resync(now, interval.into(), uid));
+            wait.map_or(NextLook::OnChange, |wait| NextLook::In(wait.as_secs()))
+        }
+        _ => NextLook::OnChange,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn object(spec: Value, status: Value) -> Object {
+        let object = json!({
+            "apiVersion": "cloudimages.dev/v1alpha1", "kind": "ImageExport",
+            "metadata": { "name": "nightly", "namespace": "team", "uid": "u-1", "generation": 2 },
+            "spec": spec, "status": status,
+        });
+        Object::read("ImageExport", &serde_json::from_value(object).unwrap())
+    }
+
+    #[test]
+    fn an_object_that_nobody_has_seen_is_pending() {
+        let seen = object(json!({}), json!({ "observedGeneration": -1 }));
+        assert_eq!((&*seen.phase, &*seen.ready, seen.current), ("Pending", "Unknown", false));
+        assert_eq!(seen.account, "CloudAccount/default");
+        assert_eq!(seen.title(), "ImageExport/nightly");
+    }
+
+    #[test]
+    fn a_build_under_way_shows_how_far_it_is_and_what_it_refers_to() {
+        let seen = object(
+            json!({ "accountRef": { "kind": "ClusterCloudAccount", "name": "shared" },
+                    "forProvider": { "ecsImageRef": { "name": "base" }, "bucketName": "b" } }),
+            json!({ "observedGeneration": 2, "phase": "Building", "progress": 45,
+                    "operation": { "action": "ExportImage", "token": "t", "attempt": 1, "state": "Running",
+                                   "startedAt": "2026-01-01T00:00:00Z" } }),
+        );
+        assert_eq!((seen.percent, seen.current), (Some(45), true));
+        assert_eq!(seen.started, Some("2026-01-01T00:00:00Z".parse().unwrap()));
+        assert_eq!(seen.next_look.text(), "< 15s");
+        assert_eq!(seen.account, "ClusterCloudAccount/shared");
+        let base = Reference { field: "ecsImageRef".into(), kind: None, name: "base".into() };
+        assert_eq!(seen.refers_to, [base]);
+    }
+
+    #[test]
+    fn the_next_look_is_that_of_the_resync() {
+        let ready = json!({ "phase": "Ready" });
+        let NextLook::In(seconds) = object(json!({ "resyncInterval": "30m" }), ready.clone()).next_look
+        else {
+            panic!("no look");
+        };
+        assert!(seconds <= 1800);
+        assert_eq!(object(json!({ "resyncInterval": "0s" }), ready.clone()).next_look, NextLook::OnChange);
+        assert_eq!(object(json!({ "suspend": true }), ready).next_look, NextLook::Suspended);
+    }
+
+    #[test]
+    fn kinds_go_by_all_their_names() {
+        let is = |word: &str, kind: &str| {
+            let selected = Selected::parse(&[word.to_owned()]).unwrap();
+            let kinds: Vec<_> = selected.kinds().map(|kind| kind.crd().spec.names.kind).collect();
+            assert_eq!(kinds, [kind], "{word}");
+        };
+        for kind in KINDS {
+            let names = kind.crd().spec.names;
+            is(&names.kind, &names.kind);
+            is(&names.plural, &names.kind);
+            is(&format!("{}.cloudimages.dev/some", names.plural), &names.kind);
+            names.short_names.iter().flatten().for_each(|short| is(short, &names.kind));
+        }
+        let unknown = Selected::parse(&["pods".to_owned()]).unwrap_err().to_string();
+        assert!(unknown.contains("ImageExport"), "{unknown}");
+    }
+}
