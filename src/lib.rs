@@ -4,8 +4,8 @@
 //! `account`. `kinds` lists the kinds; `engine` runs the same controller for each, which decides purely
 //! (`engine::progress`), writes its intent down before it creates anything (`engine::journal`), and calls the vendor
 //! through the kind (`engine::external`). Every request to a vendor leaves through `wire`. `run` puts it together,
-//! `api_server` is the way to the cluster, `docs` has what the documentation is generated from, and `cli` is
-//! the command line for people.
+//! `api_server` is the way to the cluster, `log` and `traces` are what the operator tells, `docs` has what the documentation is
+//! generated from, and `cli` is the command line for people.
 
 pub mod account;
 pub mod api_server;
@@ -14,6 +14,8 @@ pub mod docs;
 pub mod engine;
 pub mod image;
 pub mod kinds;
+pub mod log;
+pub mod panics;
 pub mod period;
 pub mod run;
 pub mod serve;

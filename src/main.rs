@@ -4,19 +4,13 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use cloud_image_operator::{
     cli, docs,
     engine::metrics::Metrics,
-    kinds,
-    run::{self, LogFormat, Options},
+    kinds, log,
+    run::{self, Options},
     traces::Traces,
 };
-use std::{
-    ffi::OsStr,
-    io::{IsTerminal, Write},
-    path::Path,
-    process::ExitCode,
-};
+use std::{ffi::OsStr, io::Write, path::Path, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::{EnvFilter, Layer, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Kubernetes operator that makes cloud images declarative on Volcengine, Alibaba Cloud and ZStack, and its command line.
 #[derive(Parser)]
@@ -118,7 +112,7 @@ fn operate(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         Ok(traces) => (traces, None),
         Err(why) => (None, Some(why)),
     };
-    show(options.log_format, traces.as_ref());
+    log::start(options.log_format, traces.as_ref());
     if let Some(why) = untraced {
         tracing::warn!("no traces are sent: {why}");
     }
@@ -129,26 +123,6 @@ fn operate(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     // A name that is being looked up cannot be interrupted, and is not worth waiting for.
     runtime.shutdown_timeout(std::time::Duration::from_millis(100));
     done
-}
-
-/// Log lines go to standard error, panics among them, and spans to where traces go.
-fn show(format: LogFormat, traces: Option<&Traces>) {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,kube_client=error,kube_runtime=error"));
-    let log = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
-    let log = match format {
-        LogFormat::Text => log.boxed(),
-        LogFormat::Json => log.json().boxed(),
-    };
-    tracing_subscriber::registry().with(log.with_filter(filter)).with(traces.map(Traces::layer)).init();
-    std::panic::set_hook(Box::new(|panic| {
-        let location = panic.location().map(ToString::to_string);
-        tracing::error!(
-            location,
-            "panicked: {}",
-            panic.payload_as_str().unwrap_or("for no reason that is known")
-        );
-    }));
 }
 
 async fn run_until_told(options: Options) -> Result<(), Box<dyn std::error::Error>> {

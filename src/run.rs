@@ -117,6 +117,9 @@ pub enum Error {
     /// A value of `--allow-endpoint` cannot be used.
     #[error("--allow-endpoint: {0}")]
     Endpoint(#[from] Denied),
+    /// A part of the operator panicked. As a program it ends at once; within another one this says so.
+    #[error("{0} ended, which is a bug: please report it with the log")]
+    Panicked(&'static str),
     /// Another replica leads now.
     #[error("the lease was lost; another replica leads now")]
     LeaseLost,
@@ -184,7 +187,7 @@ async fn run_counted(
             () = stop.cancelled() => return Ok(()),
         };
         let crds = served::watch(client.clone(), options.kinds, health.clone(), unfit);
-        let _crds = tokio::spawn(ended.clone().run_until_cancelled_owned(crds));
+        let mut crds = tokio::spawn(ended.clone().run_until_cancelled_owned(crds));
         let lead = if options.leader_elect {
             let lead = lease::acquire(&client, &health, &stop);
             health.have(START);
@@ -213,6 +216,7 @@ async fn run_counted(
             () = &mut controllers => Ok(()),
             () = stop.cancelled() => Ok(()),
             () = lost => Err(Error::LeaseLost),
+            _ = &mut crds => Err(Error::Panicked("what watches the CRDs")),
         };
         stopping.cancel();
         health.lack("stop", "told to stop: no new work is taken");
@@ -231,7 +235,8 @@ async fn run_counted(
         outcome
     };
     let outcome = tokio::select! {
-        served = &mut server => served.unwrap_or(Ok(())),
+        // It serves until all else has ended.
+        served = &mut server => served.unwrap_or(Ok(())).and(Err(Error::Panicked("what serves --metrics-addr"))),
         done = work => done,
     };
     tracing::info!("stopped");

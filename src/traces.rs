@@ -1,7 +1,7 @@
 //! Traces by OTLP, where OpenTelemetry's standard environment variables ask for them: what one pass over an object did,
 //! and each call to a vendor in it.
 
-use crate::{engine::pace, wire::Http};
+use crate::{engine::pace, panics, wire::Http};
 use axum::body::Bytes;
 use http::{Request, Response};
 use opentelemetry::trace::TracerProvider;
@@ -120,7 +120,10 @@ impl HttpClient for Sender {
     {
         let http = self.http.clone();
         Box::pin(async move {
-            let sent = self.runtime.spawn(async move { http.pass(request.map(Vec::from)).await }).await;
+            let sent = self
+                .runtime
+                .spawn(panics::alone(async move { http.pass(request.map(Vec::from)).await }))
+                .await;
             let answer = sent.map_err(|error| error.to_string()).and_then(|answer| answer);
             let trouble = match &answer {
                 Ok(answer) if answer.status().is_success() => None,

@@ -1,7 +1,9 @@
 //! The container images: the operator works with nothing but what is in its image, and an OCI image says how it is run.
 #![cfg(target_os = "linux")]
 
+use clap::Args;
 use oci_spec::image::{Arch, Digest, ImageConfiguration, ImageIndex, ImageManifest, Os};
+use parse_dockerfile::{Instruction, Source};
 use std::{
     fs::{self, File},
     io::Write,
@@ -13,6 +15,7 @@ use std::{
 use tempfile::TempDir;
 use xtask::{
     controlplane::{self, ControlPlane},
+    identity,
     image::{self, PROGRAMS, Recipe, RootFs},
     interrupt,
     kubectl::Kubectl,
@@ -125,7 +128,7 @@ fn the_operator_works_with_nothing_but_its_image() {
     apply.stdin.take().expect("a pipe").write_all(crds.as_bytes()).expect("kubectl reads");
     assert!(apply.wait().expect("kubectl ends").success());
 
-    fs::copy(plane.kubeconfig(), image.root().join("kubeconfig")).expect("it is copied");
+    identity::grant(&kubectl, &image.root().join("kubeconfig")).expect("the manifests are accepted");
     fs::set_permissions(image.root().join("kubeconfig"), PermissionsExt::from_mode(0o644))
         .expect("it is ours");
     let port = controlplane::free_port().expect("a free port");
@@ -361,4 +364,62 @@ fn the_chart_runs_these_images_of_this_version() {
         let user = format!("{}:{}", context["runAsUser"], context["runAsGroup"]);
         assert_eq!(image::recipe(program).expect("the Dockerfile is understood").user, user);
     }
+}
+
+/// What no engine has tried here: that the build stage calls what there is, and copies what there is.
+#[test]
+fn the_dockerfile_calls_and_copies_what_there_is() {
+    let root = xtask::workspace::root();
+    let text = fs::read_to_string(root.join("Dockerfile")).expect("it is there");
+    let parsed = parse_dockerfile::parse(&text).expect("it is understood");
+    let stage = parsed.stage("build").expect("it builds");
+    let (mut copied, mut ran) = (vec![], String::new());
+    for instruction in stage.instructions {
+        match instruction {
+            Instruction::Copy(copy) => {
+                copied.extend(copy.src.iter().map(|source| match source {
+                    Source::Path(path) => path.value.clone().into_owned(),
+                    other => panic!("{other:?} is no file of the checkout"),
+                }));
+            }
+            Instruction::Run(run) => match &run.arguments {
+                parse_dockerfile::Command::Shell(text) => ran += text.value,
+                other => panic!("{other:?}"),
+            },
+            _ => {}
+        }
+    }
+    assert_eq!(copied, ["."], "the checkout, but for what .dockerignore names");
+    // Whatever the programs are made of is in it.
+    let ignored = fs::read_to_string(root.join(".dockerignore")).expect("it is there");
+    let ignored: Vec<_> = ignored.lines().filter(|line| !line.starts_with('#')).collect();
+    for needed in [
+        "Cargo.toml",
+        "Cargo.lock",
+        "Dockerfile",
+        "LICENSE",
+        "rust-toolchain.toml",
+        "src",
+        "simulator",
+        "xtask",
+    ] {
+        assert!(root.join(needed).exists(), "{needed}");
+        assert!(!ignored.contains(&&*format!("/{needed}")), "{needed} is not copied");
+    }
+    for pattern in &ignored {
+        assert!(
+            pattern.starts_with('/') || *pattern == "*.md",
+            "{pattern} may name what the programs are made of"
+        );
+    }
+    // The command takes these arguments.
+    let (_, call) = ran.split_once("cargo xtask ").expect("the command");
+    let call = call.replace("\"${PROFILE}\"", "release");
+    let image = image::Options::augment_args(clap::Command::new("image"));
+    let taken = image.try_get_matches_from(call.split_whitespace());
+    assert!(taken.is_ok(), "{call}: {}", taken.unwrap_err());
+    assert!(
+        call.starts_with("image ") && call.contains("--output /image"),
+        "{call}, and /image is copied later"
+    );
 }

@@ -9,8 +9,10 @@ mod proxy;
 mod server;
 
 mod oncall {
+    mod logs;
     mod long_names;
     mod metrics;
+    mod panics;
     mod probes;
     mod rules;
     mod secrets;

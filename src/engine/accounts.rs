@@ -16,6 +16,7 @@ use super::{
 use crate::{
     account::{AccountStatus, AccountVendor, AllowedNamespaces, CloudAccount, ClusterCloudAccount},
     image::{AccountKind, AccountRef, FIELD_MANAGER, FINALIZER},
+    panics,
     wire::{Http, endpoint::Endpoints},
 };
 use futures::{StreamExt, future::join_all, stream};
@@ -504,7 +505,7 @@ impl Accounts {
     /// Nobody needs the account's credentials any more.
     pub fn forget(&self, account: &AccountKey) {
         if let Some(connection) = self.disconnect(account) {
-            tokio::spawn(async move { connection.close().await });
+            tokio::spawn(panics::alone(async move { connection.close().await }));
         }
     }
 
@@ -561,7 +562,7 @@ impl Accounts {
         let current = connections.entry(key).and_modify(|current| {
             if current.fingerprint != connection.fingerprint {
                 let former = std::mem::replace(current, connection.clone());
-                tokio::spawn(async move { former.close().await });
+                tokio::spawn(panics::alone(async move { former.close().await }));
             }
         });
         Ok(current.or_insert(connection).clone())

@@ -1,7 +1,10 @@
 //! Many callers ask about one thing each; one call to the vendor answers them all.
 
 use super::request_id;
-use crate::wire::{CallError, Class};
+use crate::{
+    panics,
+    wire::{CallError, Class},
+};
 use std::{collections::HashMap, future::Future, hash::Hash, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -57,7 +60,8 @@ where
                     }
                 }
                 let call = call.clone();
-                tokio::spawn(async move {
+                // Those of other batches are no worse off when it panics.
+                tokio::spawn(panics::alone(async move {
                     let (mut batches, mut calls) = (vec![requests], 0);
                     while let Some(mut requests) = batches.pop() {
                         calls += 1;
@@ -80,7 +84,7 @@ where
                             let _ = reply.send((answer.map_err(Clone::clone), request_id.clone()));
                         }
                     }
-                });
+                }));
             }
         });
         Self { sender }

@@ -36,16 +36,23 @@ impl Helm {
         Self::both(Path::new("/nonexistent"))
     }
 
+    /// The program.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Lets a command that runs it remember nothing at the user's.
+    pub fn at_home(command: &mut Command) -> &mut Command {
+        command
+            .env("HELM_CACHE_HOME", HOME.path())
+            .env("HELM_CONFIG_HOME", HOME.path())
+            .env("HELM_DATA_HOME", HOME.path())
+    }
+
     /// What it prints, or what it says is wrong.
     pub fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<String, String> {
         let mut command = Command::new(&self.program);
-        command
-            .args(arguments)
-            .env("KUBECONFIG", &self.kubeconfig)
-            .env("HELM_CACHE_HOME", HOME.path())
-            .env("HELM_CONFIG_HOME", HOME.path())
-            .env("HELM_DATA_HOME", HOME.path());
-        run(&mut command)
+        run(Self::at_home(command.args(arguments).env("KUBECONFIG", &self.kubeconfig)))
     }
 
     /// The objects of the chart as it is rendered with some `--set` values.

@@ -4,8 +4,9 @@
 use super::{
     helm::{CHART, Helm, run},
     kubelet::Kubelet,
+    reader::Reader,
 };
-use std::fs;
+use std::{fs, ops::Range, path::Path, sync::Arc};
 use tokio::task::spawn_blocking;
 use vendor_simulator::{Change, ClockChange, Simulator};
 use xtask::{controlplane::ControlPlane, kubectl::Kubectl};
@@ -60,6 +61,25 @@ impl Cluster {
         done.unwrap_or_else(|error| panic!("{error}\n{}", self.kubelet.logs()));
     }
 
+    /// A reader of the documentation with one of the Helms.
+    fn reader(&self, number: usize) -> Arc<Reader> {
+        let helm = &Helm::both(self.plane.kubeconfig())[number - 3];
+        Arc::new(Reader::new(&self.kubectl, helm, aim(&self.vendor)))
+    }
+
+    /// Types what a page says.
+    async fn types(
+        &self,
+        reader: &Arc<Reader>,
+        file: &'static str,
+        section: &'static str,
+        blocks: Range<usize>,
+    ) -> String {
+        let reader = reader.clone();
+        let typed = spawn_blocking(move || reader.types(file, section, blocks)).await;
+        typed.unwrap_or_else(|_| panic!("{}", self.kubelet.logs()))
+    }
+
     /// Applies the samples, aimed at the vendors, in some namespace.
     async fn apply_samples(&self, namespace: &str) {
         let rendered = self.kubectl(&["kustomize", "deploy/samples"]).await;
@@ -111,42 +131,105 @@ fn aim(vendor: &Simulator) -> impl Fn(&str) -> String + Send + Sync + 'static {
     }
 }
 
+/// The pages on installing, upgrading and uninstalling, typed from the first line to the last.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn installed_for_the_cluster_every_sample_lives_and_a_rolling_update_ends() {
+async fn installed_for_the_cluster_as_the_documentation_says_every_sample_lives() {
     let cluster = Cluster::start().await;
-    let install = [
-        "install",
-        NAMESPACE,
-        CHART,
-        "--create-namespace",
-        "--set=simulator.enabled=true",
-        "--wait",
-        PATIENCE,
-    ];
-    cluster.helm(4, &install).await;
-    cluster.apply_samples("images").await;
-    cluster.until_ready("images").await;
+    let reader = cluster.reader(4);
+    let installing =
+        |section: &'static str, blocks| cluster.types(&reader, "docs/installing.md", section, blocks);
+    let uninstalling = |section: &'static str| cluster.types(&reader, "docs/uninstalling.md", section, 0..1);
+    installing("With Helm", 0..1).await;
+    // Nothing is there yet, and all goes.
+    uninstalling("Keep the images").await;
+    uninstalling("The order").await;
+    assert_eq!(cluster.kubectl(&["get", "crds", "-o=name"]).await, "");
 
-    // One replica: the new one is ready while the old one leads, and then takes over.
-    cluster
-        .helm(
-            4,
-            &["upgrade", NAMESPACE, CHART, "--reuse-values", "--set=log.format=json", "--wait", PATIENCE],
-        )
-        .await;
-    let deployment = format!("deployment/{NAMESPACE}");
-    let namespace = format!("--namespace={NAMESPACE}");
-    cluster.kubectl(&["rollout", "status", &deployment, &namespace, PATIENCE]).await;
-    assert_eq!(cluster.kubelet.ran().len(), 2, "{}", cluster.kubelet.logs());
+    installing("With Helm", 1..2).await;
+    cluster.until_ready("images").await;
+    // Once more: nothing is written.
+    let apply = ["apply", "--server-side", "--force-conflicts", "-k"];
+    let samples = reader.file("deploy/samples");
+    let apply = [&apply[..], &[samples.to_str().expect("a text")]].concat();
+    let all =
+        ["get", "namespaces,secrets,cloudimages", "--namespace=images", "--show-managed-fields", "-o=yaml"];
+    cluster.kubectl(&apply).await;
+    let mut tries = 0;
+    loop {
+        let before = cluster.kubectl(&all).await;
+        cluster.kubectl(&apply).await;
+        let after = cluster.kubectl(&all).await;
+        if after == before {
+            break;
+        }
+        // The operator's own last words, such as how many images an account has, may come in between.
+        tries += 1;
+        assert!(tries < 5, "applied once more, it is another: {before}\n{after}");
+    }
+
+    // A newer chart, whose CRD has a field more. One replica: the new one is ready while the old one leads, and then
+    // takes over.
+    newer(&reader.file("charts/cloud-image-operator"));
+    cluster.types(&reader, "docs/upgrading.md", "Upgrading", 0..1).await;
+    assert_eq!(cluster.kubelet.ran().len(), 3, "{}", cluster.kubelet.logs());
+    let note = r#"{"spec":{"forProvider":{"newInThisVersion":"usable"}}}"#;
+    let hello = ["imagecomponent", "hello", "--namespace=images"];
+    cluster.kubectl(&[&["patch"], &hello[..], &["--type=merge", "-p", note]].concat()).await;
+    let path = "-o=jsonpath={.spec.forProvider.newInThisVersion}";
+    assert_eq!(cluster.kubectl(&[&["get"], &hello[..], &[path]].concat()).await, "usable");
+    cluster.until_ready("images").await;
 
     cluster.kubectl(&["delete", IMAGES, "--all", "--namespace=images", PATIENCE]).await;
     assert_eq!(cluster.left(), Vec::<String>::new());
     cluster.apply_samples("images").await;
     cluster.until_ready("images").await;
-    nothing_was_refused(&cluster, false);
+    nothing_was_refused(&cluster, 1, false);
     cluster.kubectl(&["delete", "namespace", "images", PATIENCE]).await;
     assert_eq!(cluster.left(), Vec::<String>::new());
-    nothing_was_refused(&cluster, true);
+    nothing_was_refused(&cluster, 1, true);
+
+    // What is kept is there when operator, objects and kinds are gone.
+    cluster.apply_samples("images").await;
+    cluster.until_ready("images").await;
+    cluster.types(&reader, "docs/upgrading.md", "Upgrading", 1..2).await;
+    cluster.types(&reader, "docs/backup.md", "What to back up", 0..1).await;
+    let made = cluster.left().len();
+    uninstalling("Keep the images").await;
+    uninstalling("The order").await;
+    assert_eq!(cluster.kubectl(&["get", "crds", "-o=name"]).await, "");
+    assert!(made > 3 && cluster.left().len() == made, "{:?}", cluster.left());
+
+    installing("With plain manifests", 0..1).await;
+    installing("With plain manifests", 1..3).await;
+    let arguments = "-o=jsonpath={.spec.template.spec.containers[0].args}";
+    let namespace = format!("--namespace={NAMESPACE}");
+    let changed = cluster.kubectl(&["get", "deployment", NAMESPACE, &namespace, arguments]).await;
+    assert!(changed.contains("--allow-endpoint=http://10.0.0.2:8080"), "{changed}");
+    installing("CRDs", 0..1).await;
+}
+
+/// Makes another version of a chart, whose ImageComponents have a field more.
+fn newer(chart: &Path) {
+    let change = |file: &str, from: &str, to: &str| {
+        let file = chart.join(file);
+        let text = fs::read_to_string(&file).expect("a text");
+        assert!(text.contains(from), "{}", file.display());
+        fs::write(&file, text.replacen(from, to, 1)).expect("a file");
+    };
+    for field in ["version", "appVersion"] {
+        change(
+            "Chart.yaml",
+            &format!("\n{field}: {}", env!("CARGO_PKG_VERSION")),
+            &format!("\n{field}: 99.0.0"),
+        );
+    }
+    let field = "newInThisVersion: {type: string, maxLength: 8}";
+    let known = "                  componentVersion:\n";
+    change(
+        "templates/crds/imagecomponents.cloudimages.dev.yaml",
+        known,
+        &format!("                  {field}\n{known}"),
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -155,6 +238,9 @@ async fn installed_for_two_namespaces_every_sample_lives_and_their_deletion_ends
     for namespace in ["images", "team", "outside"] {
         cluster.kubectl(&["create", "namespace", namespace]).await;
     }
+    let reader = cluster.reader(3);
+    cluster.types(&reader, "docs/installing.md", "With Helm", 0..1).await;
+    cluster.types(&reader, "docs/uninstalling.md", "The order", 0..1).await;
     let watched = "--set=watchNamespaces={images,team}";
     let install = [
         "install",
@@ -171,7 +257,7 @@ async fn installed_for_two_namespaces_every_sample_lives_and_their_deletion_ends
         cluster.apply_samples(namespace).await;
         if namespace == "images" {
             cluster.until_ready(namespace).await;
-            nothing_was_refused(&cluster, false);
+            nothing_was_refused(&cluster, 1, false);
             // What only one object may work on is free for the next namespace.
             cluster.kubectl(&["delete", "namespace", namespace, PATIENCE]).await;
             assert_eq!(cluster.left(), Vec::<String>::new());
@@ -191,14 +277,17 @@ async fn installed_for_two_namespaces_every_sample_lives_and_their_deletion_ends
     }
     cluster.kubectl(&["delete", "namespace", "team", PATIENCE]).await;
     assert_eq!(cluster.left(), Vec::<String>::new());
-    nothing_was_refused(&cluster, true);
+    nothing_was_refused(&cluster, 1, true);
 }
 
-/// The rights are enough: no request was forbidden. A namespace that ends takes no Events, whoever writes them.
-fn nothing_was_refused(cluster: &Cluster, but_events: bool) {
-    let logs = cluster.kubelet.logs();
-    let refused = logs.lines().filter(|line| line.to_lowercase().contains("forbidden"));
-    let refused: Vec<_> =
-        refused.filter(|line| !(but_events && line.contains("an Event could not be written"))).collect();
-    assert!(refused.is_empty(), "{refused:#?}");
+/// The rights are enough: no request of the pods from the one of this number on was forbidden. (A release that is uninstalled
+/// takes the rights away while its pod ends.) A namespace that ends takes no Events, whoever writes them.
+fn nothing_was_refused(cluster: &Cluster, first: usize, but_events: bool) {
+    for ran in cluster.kubelet.ran().iter().skip(first) {
+        let log = fs::read_to_string(&ran.log).expect("a log");
+        let refused = log.lines().filter(|line| line.to_lowercase().contains("forbidden"));
+        let refused: Vec<_> =
+            refused.filter(|line| !(but_events && line.contains("an Event could not be written"))).collect();
+        assert!(refused.is_empty(), "{}: {refused:#?}", ran.pod);
+    }
 }

@@ -152,8 +152,7 @@ pub fn until(mut met: impl FnMut() -> bool) {
 
 #[test]
 fn applying_the_operator_twice_changes_nothing() {
-    let plane = ControlPlane::start().expect("the control plane starts");
-    let kubectl = Kubectl::new(plane.kubeconfig()).expect("kubectl");
+    let kubectl = super::kubectl();
     let apply = |arguments: &[&str]| {
         run(kubectl.command().args(["apply", "--server-side"]).args(arguments))
             .unwrap_or_else(|error| panic!("{error}"))

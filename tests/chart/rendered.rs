@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::{collections::BTreeSet, fs, process::Command};
 
 /// Values that switch on what is off by default, and change what can be changed.
-const ALL: &[&str] = &[
+pub const ALL: &[&str] = &[
     "replicas=3",
     r#"watchNamespaces=["a","b"]"#,
     r#"allowEndpoints=["http://10.0.0.2:8080","https://[fd00::1]:8443","http://plain.example"]"#,
@@ -35,6 +35,17 @@ const ALL: &[&str] = &[
     r#"accounts=[{"name":"zs","namespace":"a","spec":{"zstack":{"endpoint":"http://10.0.0.2:8080"}},"credentials":{"accountName":"admin","password":"x"}}]"#,
 ];
 
+/// With the simulated vendors.
+pub const SIMULATOR: &[&str] = &["simulator.enabled=true"];
+
+/// Without what others may bring.
+pub const ALONE: &[&str] = &[
+    "leaderElection.enabled=false",
+    "crds.install=false",
+    "rbac.create=false",
+    "serviceAccount.create=false",
+];
+
 fn operator(objects: &[Value]) -> &Value {
     the(objects, "Deployment", "")
         .pointer("/spec/template/spec/containers/0")
@@ -52,14 +63,7 @@ fn set(texts: &[&str]) -> BTreeSet<String> {
 
 #[test]
 fn both_helms_find_no_fault_and_render_the_same() {
-    let simulator = &["simulator.enabled=true"][..];
-    let alone = &[
-        "leaderElection.enabled=false",
-        "crds.install=false",
-        "rbac.create=false",
-        "serviceAccount.create=false",
-    ];
-    for values in [&[][..], ALL, simulator, alone] {
+    for values in [&[][..], ALL, SIMULATOR, ALONE] {
         let [three, four] = Helm::both_alone().map(|helm| {
             let set = values.iter().flat_map(|value| ["--set-json", *value]);
             let linted = helm.run(["lint", "--strict", CHART].into_iter().chain(set));

@@ -4,7 +4,7 @@ use super::{
     blocks::script,
     page::{Block, page},
 };
-use crate::harness::{Program, World, kubeconfig};
+use crate::harness::{Program, World, kubeconfig, operator_kubeconfig};
 use std::{env, fs, path::Path, process::Command, time::Duration};
 use xtask::kubectl::kubectl;
 
@@ -69,7 +69,9 @@ fn follow(file: &str, blocks: &[Block], ports: &[(String, String)]) {
             }
             if let Some((_, arguments)) = line.split_once("--bin cloud-image-operator -- run") {
                 let arguments: Vec<_> = arguments.split_whitespace().map(str::to_owned).collect();
-                operator = Some(Program::start_at(kubeconfig(), &arguments, Some(Duration::from_secs(10))));
+                // The reader may do everything; the operator is who it is where it is installed.
+                let (kubeconfig, grace) = (operator_kubeconfig(), Some(Duration::from_secs(10)));
+                operator = Some(Program::start_at(&kubeconfig, &arguments, grace));
                 continue;
             }
             let binary = env!("CARGO_BIN_EXE_cloud-image-operator");

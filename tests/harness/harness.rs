@@ -189,7 +189,7 @@ impl World {
             .into_iter()
             .chain(self.endpoints().iter().map(|endpoint| format!("--allow-endpoint={endpoint}")))
             .collect();
-        Program::start_in(&[("FILES", &files.to_string())], plane::kubeconfig(), &arguments, None)
+        Program::start_in(&[("FILES", &files.to_string())], &plane::operator_kubeconfig(), &arguments, None)
     }
 
     /// The same with more arguments.
@@ -208,7 +208,15 @@ impl World {
         let endpoints = self.endpoints().into_iter().map(|endpoint| format!("--allow-endpoint={endpoint}"));
         let more = arguments.iter().map(|&argument| argument.to_owned());
         let arguments: Vec<_> = [namespace].into_iter().chain(endpoints).chain(more).collect();
-        Program::start_in(environment, plane::kubeconfig(), &arguments, grace)
+        Program::start_in(environment, &plane::operator_kubeconfig(), &arguments, grace)
+    }
+
+    /// Starts the operator as a program that acts as another `user`.
+    pub fn start_program_as(&self, user: &str, arguments: &[&str], grace: Option<Duration>) -> Program {
+        let kubeconfig = plane::kubeconfig_as(user);
+        let more = ["--namespace", &self.namespace].into_iter().chain(arguments.iter().copied());
+        let arguments: Vec<_> = more.map(str::to_owned).collect();
+        Program::start_at(&kubeconfig, &arguments, grace)
     }
 
     fn operator_name(&self) -> String {

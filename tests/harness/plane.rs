@@ -2,22 +2,14 @@
 
 use super::proxy::Proxy;
 use cloud_image_operator::{api_server, kinds};
-use k8s_openapi::{
-    api::{
-        authentication::v1::{TokenRequest, TokenRequestSpec},
-        core::v1::ServiceAccount,
-    },
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
-    Api, Client, Config, ResourceExt,
-    api::{DynamicObject, PostParams},
+    Api, Client, Config,
+    api::PostParams,
     config::{KubeConfigOptions, Kubeconfig},
-    core::{ApiResource, GroupVersionKind},
     runtime::{conditions, wait::await_condition},
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -26,7 +18,7 @@ use std::{
     time::Duration,
 };
 use tracing_subscriber::EnvFilter;
-use xtask::controlplane::ControlPlane;
+use xtask::{controlplane::ControlPlane, identity, kubectl::Kubectl};
 
 /// Never dropped, as statics are not: it ends when it notices the end of this process.
 static PLANE: LazyLock<ControlPlane> = LazyLock::new(|| {
@@ -48,50 +40,14 @@ fn start() -> ControlPlane {
                 .await
                 .expect("the CRD can be used");
         }
-        grant(&plane).await;
     });
+    let admin = Kubectl::new(plane.kubeconfig()).expect("kubectl");
+    identity::grant(&admin, &operator_kubeconfig_of(&plane)).expect("the manifests are accepted");
     plane
 }
 
 /// The operator's ServiceAccount in the manifests, as the API server calls it.
 pub const OPERATOR: &str = "system:serviceaccount:cloud-image-operator:cloud-image-operator";
-
-/// Makes the operator's ServiceAccount with the rights that the manifests give it, and no others, and a kubeconfig that
-/// holds its token.
-async fn grant(plane: &ControlPlane) {
-    let client = connect(plane.kubeconfig(), "install", None).await;
-    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/base");
-    for file in ["namespace.yaml", "rbac.yaml"] {
-        let text = fs::read_to_string(base.join(file)).expect("a generated manifest");
-        for document in text.split("---\n").skip(1) {
-            let object: DynamicObject = serde_saphyr::from_str(document).expect("a Kubernetes object");
-            let types = object.types.clone().expect("its type");
-            let resource = ApiResource::from_gvk(&GroupVersionKind::try_from(types).expect("its type"));
-            let api: Api<DynamicObject> = match object.namespace() {
-                Some(namespace) => Api::namespaced_with(client.clone(), &namespace, &resource),
-                None => Api::all_with(client.clone(), &resource),
-            };
-            api.create(&PostParams::default(), &object).await.expect("the manifest is accepted");
-        }
-    }
-    let [.., namespace, name] = OPERATOR.split(':').collect::<Vec<_>>()[..] else { unreachable!() };
-    let request = TokenRequest {
-        spec: Some(TokenRequestSpec { expiration_seconds: Some(24 * 3600), ..TokenRequestSpec::default() }),
-        ..TokenRequest::default()
-    };
-    let token = Api::<ServiceAccount>::namespaced(client, namespace)
-        .create_token_request(name, &PostParams::default(), &request)
-        .await
-        .expect("a token")
-        .status
-        .expect("a token")
-        .token;
-    let mut config: Value =
-        serde_saphyr::from_str(&fs::read_to_string(plane.kubeconfig()).expect("a kubeconfig")).expect("YAML");
-    config["users"][0]["user"] = json!({ "token": token });
-    config["contexts"][0]["context"]["namespace"] = json!(namespace);
-    fs::write(operator_kubeconfig_of(plane), config.to_string()).expect("the kubeconfig is written");
-}
 
 fn operator_kubeconfig_of(plane: &ControlPlane) -> PathBuf {
     plane.folder().join("operator.kubeconfig")
@@ -121,9 +77,9 @@ pub async fn client_behind_a_proxy(user_agent: &str) -> (Client, Proxy) {
     (api_server::client(config).expect("a client"), proxy)
 }
 
-/// A client to which the answers to writes of objects, their statuses aside, come so much later.
+/// The operator's client, to which the answers to writes of objects, their statuses aside, come so much later.
 pub async fn slow_client(user_agent: &str, delay: Duration) -> Client {
-    let inner = client(user_agent, None).await;
+    let inner = operator_client(user_agent, None).await;
     let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
         let inner = inner.clone();
         let is_slow = request.method() == http::Method::PATCH && !request.uri().path().ends_with("/status");
@@ -160,6 +116,17 @@ pub fn kubeconfig() -> &'static Path {
 /// The operator's kubeconfig.
 pub fn operator_kubeconfig() -> PathBuf {
     operator_kubeconfig_of(&PLANE)
+}
+
+/// A kubeconfig of who may do everything, but acts as another `user`.
+pub fn kubeconfig_as(user: &str) -> PathBuf {
+    let path = PLANE.folder().join(format!("{user}.kubeconfig"));
+    let mut kubeconfig = Kubeconfig::read_from(kubeconfig()).expect("a kubeconfig");
+    for named in &mut kubeconfig.auth_infos {
+        named.auth_info.get_or_insert_default().impersonate = Some(user.to_owned());
+    }
+    fs::write(&path, serde_json::to_string(&kubeconfig).expect("JSON")).expect("the kubeconfig is written");
+    path
 }
 
 /// A request that wrote, as the API server recorded it.

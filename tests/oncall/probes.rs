@@ -1,6 +1,6 @@
 //! `/healthz` and `/readyz`, and what they say is missing.
 
-use crate::harness::World;
+use crate::harness::{World, rights};
 use cloud_image_operator::kinds;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -70,4 +70,54 @@ async fn what_the_command_line_cannot_mean_is_refused_with_what_it_can() {
         let (code, log) = world.start_program_with(&[argument], Some(Duration::from_secs(60))).ended().await;
         assert!(code == Some(2) && log.contains(sentence), "{argument}: {code:?} {log}");
     }
+}
+
+/// Each that is missing stands in `/readyz` with what it keeps from being read, until it is granted.
+#[tokio::test]
+async fn a_right_that_is_missing_is_named() {
+    const USER: &str = "probed-operator";
+    let world = World::with_account("unrighted").await;
+    let all = |group: &str, resources: &[&str]| json!([{ "apiGroups": [group], "resources": resources, "verbs": ["*"] }]);
+    let ours = |kinds: &[&str]| all("cloudimages.dev", kinds);
+    let granted = ours(&[
+        "aospimages",
+        "batchcomputeimages",
+        "imagecomponents",
+        "rootvolumetemplates",
+        "cloudaccounts",
+    ]);
+    let (exports, everybodys) = (ours(&["imageexports"]), ours(&["clustercloudaccounts"]));
+    for object in rights("ClusterRole", USER, USER, granted) {
+        world.create(object).await;
+    }
+    let grace = Some(Duration::from_secs(20));
+    let operator = world.start_program_as(USER, &[], grace);
+    let names = |status: u16, body: &str, resources: &[&str]| {
+        let named = |resource: &&str| {
+            body.lines().any(|line| {
+                line.starts_with("still to be read: ")
+                    && line.contains(&format!("cannot list resource \"{resource}\""))
+            })
+        };
+        status == 503 && resources.iter().all(named) && body.lines().count() == resources.len()
+    };
+    let both = ["imageexports", "clustercloudaccounts"];
+    let body = operator.until("/readyz", "it names both", |status, body| names(status, body, &both)).await;
+    assert!(body.contains("forbidden"), "{body}");
+    assert_eq!(operator.get("/healthz").await, Some((200, "ok\n".into())));
+    let (exporting, accounting) = (format!("{USER}-exports"), format!("{USER}-accounts"));
+    for object in rights("ClusterRole", &accounting, USER, everybodys) {
+        world.create(object).await;
+    }
+    operator.until("/readyz", "it names one", |status, body| names(status, body, &["imageexports"])).await;
+    for object in rights("ClusterRole", &exporting, USER, exports) {
+        world.create(object).await;
+    }
+    operator.until("/readyz", "nothing is missing", |status, body| (status, body) == (200, "ok\n")).await;
+    assert_eq!(operator.stop().await.0, Some(0));
+
+    // Who may not see the Lease could never lead.
+    let candidate = world.start_program_as(USER, &["--leader-elect"], grace);
+    let lease = |status, body: &str| status == 503 && body.contains("leases.coordination.k8s.io");
+    candidate.until("/readyz", "it names the Lease", lease).await;
 }

@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 
 use crate::error::{Doing, Error, Result};
-use crate::{interrupt, workspace};
+use crate::{interrupt, picture, workspace};
 
 /// Generated files: path from the workspace's root → content.
 type Files = BTreeMap<PathBuf, String>;
@@ -32,7 +32,7 @@ struct Stage {
 /// One line in here for each sort of file. What one stage makes, the next one reads.
 const STAGES: &[Stage] = &[
     Stage {
-        producers: &[crds, kinds_table, metrics_table, chart::crds, chart::kinds, docs::pages],
+        producers: &[crds, kinds_table, metrics_table, dashboard, chart::crds, chart::kinds, docs::pages],
         owned: &["crds", chart::CRDS, docs::REFERENCE],
     },
     Stage { producers: &[chart::readme, chart::manifests], owned: &[chart::BASE] },
@@ -133,6 +133,14 @@ fn kinds_table(operator: &Operator) -> Result<Files> {
 /// The page on operating with its table of metrics.
 fn metrics_table(operator: &Operator) -> Result<Files> {
     Ok(Files::from([docs::part("docs/operating.md", "metrics", &operator.print("metrics")?)?]))
+}
+
+/// A picture of the chart's dashboard.
+fn dashboard(_: &Operator) -> Result<Files> {
+    let file = "charts/cloud-image-operator/files/dashboard.json";
+    let text = fs::read_to_string(workspace::root().join(file)).doing(|| format!("read {file}"))?;
+    let dashboard = serde_json::from_str(&text).doing(|| format!("understand {file}"))?;
+    Ok(Files::from([("docs/dashboard.svg".into(), picture::dashboard(&dashboard))]))
 }
 
 /// The documents of a YAML stream, without the `---` lines and without empty ones.

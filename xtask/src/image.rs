@@ -10,9 +10,9 @@ mod program;
 mod recipe;
 mod rootfs;
 
-use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{env, fs};
 
 use clap::Args;
 
@@ -24,6 +24,9 @@ pub use rootfs::RootFs;
 
 /// The programs that have an image. Each is named as its package, its binary and its stage of the Dockerfile.
 pub const PROGRAMS: [&str; 2] = ["cloud-image-operator", "vendor-simulator"];
+
+/// How many bytes the operator may have in a release: 15 MiB. docs/adr says how it is kept small.
+const LARGEST: u64 = 15 * 1024 * 1024;
 
 /// What the user chose.
 #[derive(Args, Debug)]
@@ -46,12 +49,28 @@ pub fn run(options: &Options) -> Result<()> {
     let output = workspace::root().join(&options.output);
     for program in PROGRAMS {
         let binary = workspace::binary_of(&options.profile, program)?;
+        if (&*options.profile, program) == ("release", PROGRAMS[0]) {
+            expect_small(&binary)?;
+        }
         let root = RootFs::of(&binary)?;
         let folder = output.join(program);
         root.write(&folder.join("rootfs"))?;
         let digest = write_layout(&root, &recipe(program)?, &folder.join("oci"))?;
         println!("{}: {}, {digest}", folder.display(), root.architecture());
     }
+    Ok(())
+}
+
+/// Fails if a program is larger than the operator may be.
+fn expect_small(binary: &Path) -> Result<()> {
+    let size = fs::metadata(binary).doing(|| format!("look at {}", binary.display()))?.len();
+    if size > LARGEST {
+        return Err(Error::Failed(format!(
+            "{} has {size} bytes; {LARGEST} is the most (docs/adr says how it is kept small)",
+            binary.display()
+        )));
+    }
+    println!("{}: {size} bytes of at most {LARGEST}", binary.display());
     Ok(())
 }
 
@@ -68,7 +87,7 @@ pub fn write_layout(root: &RootFs, recipe: &Recipe, folder: &Path) -> Result<Str
 /// What the Dockerfile says of a program's image, with the version and the revision of this checkout.
 pub fn recipe(program: &str) -> Result<Recipe> {
     let file = workspace::root().join("Dockerfile");
-    let text = std::fs::read_to_string(&file).doing(|| format!("read {}", file.display()))?;
+    let text = fs::read_to_string(&file).doing(|| format!("read {}", file.display()))?;
     let mut arguments = vec![("VERSION", env!("CARGO_PKG_VERSION").to_owned())];
     arguments.extend(revision().map(|revision| ("REVISION", revision)));
     Recipe::read(&text, program, &arguments)
@@ -81,4 +100,19 @@ fn revision() -> Option<String> {
     git.args(["rev-parse", "HEAD"]).current_dir(workspace::root());
     let output = git.output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operator_that_grew_too_large_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(LARGEST).unwrap();
+        expect_small(file.path()).unwrap();
+        file.as_file().set_len(LARGEST + 1).unwrap();
+        let refusal = expect_small(file.path()).unwrap_err().to_string();
+        assert!(refusal.contains("15728641 bytes; 15728640 is the most"), "{refusal}");
+    }
 }

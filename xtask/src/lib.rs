@@ -1,9 +1,9 @@
 //! The project's own commands, as a library that its tests use too.
 //!
 //! [`controlplane`] starts a real Kubernetes control plane (etcd, kube-apiserver, kube-controller-manager) on loopback;
-//! [`process`] keeps its programs from outliving whoever started them. [`demo`], [`docs`], [`generate`], [`image`],
-//! [`picture`], [`sdk`] and [`test`] are the commands of the same names; [`tools`] has the programs that tests hold our
-//! files and objects against.
+//! [`process`] keeps its programs from outliving whoever started them; [`identity`] is who the operator is in it.
+//! [`demo`], [`docs`], [`generate`], [`image`], [`picture`], [`sdk`] and [`test`] are the commands of the same names;
+//! [`tools`] has the programs that tests hold our files and objects against.
 //! Nothing here knows the operator's code: it is driven as the program that a user runs.
 
 pub mod controlplane;
@@ -11,6 +11,7 @@ pub mod demo;
 pub mod docs;
 pub mod error;
 pub mod generate;
+pub mod identity;
 pub mod image;
 pub mod interrupt;
 pub mod kubectl;

@@ -1,10 +1,13 @@
-//! `cargo xtask picture`: what a command printed, as a picture of a terminal for the README.
+//! Pictures for the README. `cargo xtask picture`: what a command printed, as a picture of a terminal; the other one, of the
+//! dashboard, is made by `cargo xtask generate`.
 //!
 //! `(echo '$ kubectl get cloudimages -A'; kubectl get cloudimages -A) | cargo xtask picture docs/kubectl-get.svg`
 
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
+
+use serde_json::Value;
 
 use crate::error::{Doing, Result};
 
@@ -49,7 +52,7 @@ fn terminal(text: &str) -> String {
 }
 
 fn colored(line: &str) -> String {
-    let safe = line.replace('&', "&amp;").replace('<', "&lt;");
+    let safe = escaped(line);
     let mut out = String::new();
     for (number, word) in safe.split(' ').enumerate() {
         // A blank that cannot break is kept by every renderer.
@@ -63,9 +66,129 @@ fn colored(line: &str) -> String {
     out
 }
 
+/// Width of the dashboard's picture, of one of its 24 columns, and height of a panel and of a row's question, in pixels.
+const WIDTH: u64 = 1008;
+const COLUMN: u64 = 40;
+const PANEL: u64 = 92;
+const QUESTION: u64 = 34;
+/// How many pixels a letter of a description has on average.
+const LETTER: u64 = 7;
+
+/// The layout of a Grafana dashboard: each row's question, and below it the panels with what they say. No curves: those are
+/// made of what one has.
+pub(crate) fn dashboard(dashboard: &Value) -> String {
+    let mut y = 62;
+    let mut parts = String::new();
+    let mut is_first = true;
+    for panel in dashboard["panels"].as_array().into_iter().flatten() {
+        let title = escaped(panel["title"].as_str().unwrap_or_default());
+        if panel["type"] == "row" {
+            y += if is_first { 0 } else { PANEL + 10 };
+            is_first = false;
+            parts += &format!("<text x=\"24\" y=\"{}\" class=\"question\">{title}</text>\n", y + 22);
+            y += QUESTION;
+            continue;
+        }
+        let grid = |field: &str| panel["gridPos"][field].as_u64().unwrap_or_default();
+        let (x, width) = (24 + grid("x") * COLUMN, grid("w") * COLUMN - 8);
+        parts +=
+            &format!("<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{PANEL}\" class=\"panel\"/>\n");
+        parts += &format!("<text x=\"{}\" y=\"{}\" class=\"title\">{title}</text>\n", x + 10, y + 20);
+        let description = panel["description"].as_str().unwrap_or_default();
+        for (number, line) in (0..).zip(wrapped(description, (width - 20) / LETTER)) {
+            let line_y = y + 38 + number * 15;
+            parts += &format!("<text x=\"{}\" y=\"{line_y}\">{}</text>\n", x + 10, escaped(&line));
+        }
+        let shown = escaped(&shown(panel));
+        parts += &format!("<text x=\"{}\" y=\"{}\" class=\"unit\">{shown}</text>\n", x + 10, y + PANEL - 9);
+    }
+    let height = y + PANEL + 24;
+    let title = escaped(dashboard["title"].as_str().unwrap_or_default());
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
+         role=\"img\">\n<!-- Written by `cargo xtask generate` from the dashboard; do not edit. -->\n<style>\n\
+         text {{ font: 12px system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif; fill: #9aa4b2 }}\n\
+         .name {{ font-size: 18px; font-weight: 600; fill: #d7dce4 }}\n\
+         .question {{ font-size: 15px; font-weight: 600; fill: #7cc4ff }}\n\
+         .title {{ font-size: 13px; font-weight: 600; fill: #d7dce4 }}\n\
+         .unit {{ font-size: 11px; fill: #7ee787 }}\n\
+         .panel {{ fill: #22272f; stroke: #363d48 }}\n</style>\n\
+         <rect width=\"{WIDTH}\" height=\"{height}\" rx=\"8\" fill=\"#1b1f27\"/>\n\
+         <text x=\"24\" y=\"36\" class=\"name\">{title}</text>\n\
+         <text x=\"{}\" y=\"36\" text-anchor=\"end\">the layout: every question, and the panels that answer it</text>\n\
+         {parts}</svg>\n",
+        WIDTH - 28
+    )
+}
+
+/// In what, and for what each, a panel shows its numbers.
+fn shown(panel: &Value) -> String {
+    let unit = match panel["fieldConfig"]["defaults"]["unit"].as_str() {
+        Some("s") => "seconds",
+        Some("ops") => "each second",
+        Some("percentunit") => "per cent",
+        _ => "how many",
+    };
+    let legend = panel["targets"][0]["legendFormat"].as_str().unwrap_or_default();
+    let labels: Vec<_> =
+        legend.split("{{").skip(1).filter_map(|rest| Some(rest.split_once("}}")?.0.trim())).collect();
+    if labels.is_empty() { unit.to_owned() } else { format!("{unit}, by {}", labels.join(", ")) }
+}
+
+/// A text in lines of at most so many letters, unless a word is longer.
+fn wrapped(text: &str, most: u64) -> Vec<String> {
+    let mut lines: Vec<String> = vec![];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if (line.chars().count() as u64 + word.chars().count() as u64) < most => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_dashboard_is_drawn_as_it_is_laid_out() {
+        let json = serde_json::json!({ "title": "All & more", "panels": [
+            { "type": "row", "title": "Does it work?" },
+            { "type": "stat", "title": "Leaders", "description": "One of them leads.", "gridPos": { "x": 0, "w": 6 },
+              "fieldConfig": { "defaults": { "unit": "none" } }, "targets": [{ "legendFormat": "leaders" }] },
+            { "type": "timeseries", "title": "Calls", "description": "many words ".repeat(8), "gridPos": { "x": 6, "w": 6 },
+              "fieldConfig": { "defaults": { "unit": "ops" } }, "targets": [{ "legendFormat": "{{vendor}} {{ action }}" }] },
+            { "type": "row", "title": "Are we slow?" },
+        ] });
+        let picture = dashboard(&json);
+        for text in [
+            ">All &amp; more<",
+            ">Does it work?<",
+            ">Leaders<",
+            ">how many<",
+            ">each second, by vendor, action<",
+        ] {
+            assert!(picture.contains(text), "{text}: {picture}");
+        }
+        assert_eq!(picture.matches("class=\"panel\"").count(), 2);
+        assert_eq!(picture.matches("words").count(), 8);
+        let of = |text: &str| {
+            let (before, _) = picture.split_once(text).unwrap();
+            let (_, y) = before.rsplit_once("y=\"").unwrap();
+            y.split('"').next().unwrap().parse::<u64>().unwrap()
+        };
+        assert!(
+            of(">Does it work?<") < of(">Leaders<") && of(">Leaders<") + PANEL < of(">Are we slow?<") + 20
+        );
+    }
 
     #[test]
     fn what_was_printed_is_in_the_picture_and_nothing_in_it_is_markup() {

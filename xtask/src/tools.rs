@@ -111,6 +111,8 @@ static HELM_DOCS: Module = Module::tool("helm-docs", &[]);
 static KUBECONFORM: Module = Module::tool("kubeconform", &[]);
 static KUBE_SCORE: Module = Module::tool("kube-score", &[]);
 static KUSTOMIZE_CONTROLLER: Module = Module::tool("kustomize-controller", &[]);
+/// Never built.
+static PROMETHEUS_OPERATOR: Module = Module::tool("prometheus-operator", &[]);
 static CHECKS: Module = Module::tool("checks", &[]);
 static CRANE: Module = Module::tool("crane", &[]);
 static ACTIONLINT: Module = Module::tool("actionlint", &[]);
@@ -149,6 +151,14 @@ pub fn kustomize_controller() -> Result<PathBuf> {
 pub fn kustomization_crd() -> Result<PathBuf> {
     let module = KUSTOMIZE_CONTROLLER.module("github.com/fluxcd/kustomize-controller")?;
     Ok(module.join("config/crd/bases/kustomize.toolkit.fluxcd.io_kustomizations.yaml"))
+}
+
+/// The definitions of the Prometheus operator's kinds that the chart makes, from its sources.
+pub fn prometheus_crds() -> Result<[PathBuf; 2]> {
+    let module = PROMETHEUS_OPERATOR.module("github.com/prometheus-operator/prometheus-operator")?;
+    let crds = module.join("example/prometheus-operator-crd");
+    Ok(["servicemonitors", "prometheusrules"]
+        .map(|kind| crds.join(format!("monitoring.coreos.com_{kind}.yaml"))))
 }
 
 /// Our own `tools/checks`, which asks the libraries of Prometheus, Argo CD and Flux.

@@ -10,7 +10,7 @@ use crate::controlplane::free_port;
 use crate::error::{Doing, Result};
 use crate::process::{Launch, Process};
 use crate::simulator::Ports;
-use crate::{samples, workspace};
+use crate::{identity, samples, workspace};
 
 /// The operator's package and binary.
 pub(super) const OPERATOR: &str = "cloud-image-operator";
@@ -18,13 +18,20 @@ pub(super) const OPERATOR: &str = "cloud-image-operator";
 /// The name of the operator's log file.
 pub(super) const OPERATOR_LOG: &str = "operator.log";
 
-/// Starts the operator as a program of this machine, with its eyes on the cluster.
+/// Starts the operator as a program of this machine, with its eyes on the cluster: in the demo's own as who it is where the
+/// chart is installed, in a user's as the user, who need not be allowed to grant anything.
 pub(super) fn operator(ports: &Ports, cluster: &Cluster, folder: &Path) -> Result<Process> {
+    let address = format!("127.0.0.1:{}", free_port()?);
     let mut command = Command::new(workspace::binary(OPERATOR)?);
-    command
-        .args(["run", &format!("--metrics-addr=127.0.0.1:{}", free_port()?)])
-        .env("NO_COLOR", "1")
-        .env("KUBECONFIG", cluster.kubectl().kubeconfig());
+    command.env("NO_COLOR", "1");
+    if cluster.is_users() {
+        command.env("KUBECONFIG", cluster.kubectl().kubeconfig());
+        command.args(["run", &format!("--metrics-addr={address}")]);
+    } else {
+        let kubeconfig = folder.join("operator.kubeconfig");
+        identity::grant(cluster.kubectl(), &kubeconfig)?;
+        command.env("KUBECONFIG", kubeconfig).args(identity::arguments(&address)?);
+    }
     for (_, address) in ports.addresses().skip(1) {
         command.arg(format!("--allow-endpoint=http://{address}"));
     }
