@@ -9,10 +9,12 @@ mod e2e {
     mod aosp_image;
     mod batch_compute_image;
     mod cli;
+    mod clocks;
     mod conflict;
     mod crash;
     mod crowd;
     mod dead_api_server;
+    mod error_classes;
     mod habits;
     mod image_export;
     mod intent;

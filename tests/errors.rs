@@ -36,6 +36,25 @@ const TAG: &str = include_str!("data/tag-resources-codes.txt");
 const EXPORT: &str = include_str!("data/export-image-codes.txt");
 /// Code and reason, as the cloud phone's page of codes has them; it tells no HTTP status.
 const CLOUD_PHONE: &str = include_str!("data/cloud-phone-codes.txt");
+/// Codes of the gateways, HTTP status first, and those of ZStack, whose page has none.
+const VOLCENGINE_GATEWAY: &str = include_str!("data/volcengine-gateway-codes.txt");
+const ALIYUN_GATEWAY: &str = include_str!("data/aliyun-gateway-codes.txt");
+const ZSTACK: &str = include_str!("data/zstack-codes.txt");
+
+#[test]
+fn every_code_of_the_gateways_has_its_class() {
+    for (codes, table) in
+        [(VOLCENGINE_GATEWAY, volcengine::errors::TABLE), (ALIYUN_GATEWAY, errors::TABLE), (ZSTACK, zstack::errors::TABLE)]
+    {
+        for line in codes.lines() {
+            let words: Vec<_> = line.split(' ').collect();
+            let [.., code, reason] = words[..] else { panic!("{line}") };
+            let (class, hint) = lookup(&[table], code, "");
+            assert_eq!(class.reason(), reason, "{code}");
+            assert!(hint.contains(" / "), "{code}: {hint}");
+        }
+    }
+}
 
 #[test]
 fn every_code_of_the_pages_has_its_class_and_a_hint_in_both_languages() {

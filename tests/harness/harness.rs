@@ -10,7 +10,8 @@ mod plane;
 mod proxy;
 
 pub use objects::{
-    account, aosp_image, component, condition, image_export, is_ready, rights, secret, volcengine_account,
+    account, account_of, aosp_image, component, condition, image_export, image_of, is_ready, rights, secret,
+    volcengine_account,
 };
 pub use operator::{Operator, Program};
 pub use plane::{OPERATOR, Target, Write, kubeconfig, operator_kubeconfig};

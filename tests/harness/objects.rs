@@ -117,3 +117,52 @@ pub fn is_ready(object: &Value) -> bool {
         && ready["observedGeneration"] == *generation
         && object["status"]["observedGeneration"] == *generation
 }
+
+/// The smallest image of any kind that the vendors accept, named alike on both sides where the vendor has names.
+pub fn image_of(kind: &str, name: &str) -> Value {
+    let (mut object, parameters) = match kind {
+        "ImageComponent" => return component(name, json!({})),
+        "AospImage" => return aosp_image(name, json!({})),
+        "ImageExport" => return image_export(name, &format!("image-{name}"), json!({})),
+        "BatchComputeImage" => (
+            component(name, json!({})),
+            json!({ "name": name, "ecsImageId": format!("m-{name}"), "platform": "Linux" }),
+        ),
+        "RootVolumeTemplate" => (
+            component(name, json!({})),
+            json!({ "name": name, "rootVolumeUuid": "b94ff32725d133fea53e8ada5ea7f0fc" }),
+        ),
+        other => panic!("{other} is no kind of images"),
+    };
+    object["kind"] = kind.into();
+    object["spec"]["forProvider"] = parameters;
+    object
+}
+
+/// A CloudAccount at the simulated vendor of a kind, and the Secret of the same name that it uses. ZStack's is used by
+/// access key, whose signatures have a time.
+pub fn account_of(kind: &str, name: &str, vendor: &vendor_simulator::Simulator) -> [Value; 2] {
+    let at = vendor.addresses();
+    let mut account = match kind {
+        "AospImage" | "ImageExport" => volcengine_account(name, format!("http://{}", at.volcengine)),
+        _ => account(name, format!("http://{}", at.aliyun_ecs)),
+    };
+    match kind {
+        "BatchComputeImage" => {
+            account["spec"]["aliyun"]["batchCompute"] =
+                json!({ "endpoint": format!("http://{}", at.batchcompute) });
+        }
+        "RootVolumeTemplate" => {
+            account["spec"] = json!({ "zstack": {
+                "endpoint": format!("http://{}", at.zstack),
+                "timeZone": "Asia/Shanghai",
+            } });
+        }
+        _ => {}
+    }
+    let vendors = account["spec"].as_object_mut().expect("a spec");
+    for vendor in vendors.values_mut() {
+        vendor["credentialsSecretRef"] = json!({ "name": name });
+    }
+    [secret(name), account]
+}

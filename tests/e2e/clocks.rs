@@ -1,0 +1,58 @@
+//! A clock that is an hour off and then right: every kind waits, says so, and is created once.
+
+use crate::harness::{World, account_of, condition, image_of};
+use futures::future::join_all;
+use serde_json::{Value, json};
+use std::time::Duration;
+use vendor_simulator::ClockChange;
+
+const KINDS: [&str; 5] =
+    ["ImageComponent", "AospImage", "ImageExport", "BatchComputeImage", "RootVolumeTemplate"];
+
+#[tokio::test]
+async fn a_clock_that_was_an_hour_off_leaves_nothing_failed() {
+    let mut world = World::empty("clocks").await;
+    world.beat = Duration::from_secs(1);
+    world.vendor.configure(|settings| {
+        settings.volcengine.queue_seconds = 0.0;
+        settings.volcengine.build_seconds = 1.0;
+        settings.volcengine.export_queue_seconds = 0.0;
+        settings.volcengine.export_seconds = 1.0;
+        settings.zstack.create_seconds = 1.0;
+    });
+    for kind in KINDS {
+        for object in account_of(kind, &kind.to_lowercase(), &world.vendor) {
+            world.create(object).await;
+        }
+    }
+    world.start_operator().await;
+    let effects = |world: &World| world.vendor.ledger().effects.len();
+    for (number, seconds) in [3600, -3600].into_iter().enumerate() {
+        let skew = |seconds| ClockChange { skew_seconds: Some(seconds), ..ClockChange::default() };
+        world.vendor.set_clock(&skew(seconds)).expect("a skew");
+        let before = effects(&world);
+        let name = |kind: &str| format!("{}-{number}", kind.to_lowercase());
+        for kind in KINDS {
+            let mut object = image_of(kind, &name(kind));
+            object["spec"]["accountRef"] = json!({ "name": kind.to_lowercase() });
+            world.create(object).await;
+        }
+        let skewed = async |kind: &str| {
+            let is = |object: &Value| {
+                let stalled = condition(object, "Stalled");
+                assert_ne!(object["status"]["phase"], "Failed", "{object:#}");
+                stalled["status"] == "True" && stalled["reason"] == "ClockSkew"
+            };
+            let object = world.until(kind, &name(kind), "it tells of the clock", is).await;
+            assert_eq!(object["status"]["phase"], "Pending", "{object:#}");
+            let message = condition(&object, "Stalled")["message"].as_str().unwrap_or_default();
+            assert!(message.contains("clock") || message.contains("timeZone"), "{message}");
+        };
+        join_all(KINDS.map(skewed)).await;
+        assert_eq!(effects(&world), before, "{:#?}", world.call_log());
+
+        world.vendor.set_clock(&skew(0)).expect("no skew");
+        join_all(KINDS.map(async |kind| world.until_ready(kind, &name(kind)).await)).await;
+        assert_eq!(effects(&world), before + KINDS.len(), "{:#?}", world.call_log());
+    }
+}
