@@ -1,6 +1,6 @@
 //! CloudAccount and ClusterCloudAccount: who calls a vendor, and where.
 
-use crate::period::Period;
+use crate::{image::object_name, period::Period};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, Time};
 use kube::{CustomResource, KubeSchema, core::Rule};
 use schemars::JsonSchema;
@@ -121,12 +121,23 @@ fn secret_namespace(vendor: &str, named: bool) -> Rule {
         .message(message)
 }
 
+/// What namespaces are called.
+const NAMESPACE: &str = "^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$";
+
+/// A rule for a base address. Credentials belong into the Secret: who can read the account could read them.
+fn address() -> Rule {
+    Rule::new(r"self.matches('^https?://[^\\s@/]+([/?][^\\s@]*)?$')").message(
+        "endpoint must be an address with http:// or https://, without user, password and blanks, for example https://open.volcengineapi.com",
+    )
+}
+
 /// Which namespaces may use a cluster account: those that are named, and those that the selector selects.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AllowedNamespaces {
     /// Namespaces by name, at most 256. Example: `[images, base]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(validation = Rule::new(format!("self.all(name, name.matches('{NAMESPACE}'))")).message("allowedNamespaces.names must be names of namespaces: lower-case letters, digits and hyphens; selector takes labels"))]
     #[schemars(length(max = 256), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
     pub names: Vec<String>,
     /// Namespaces by their labels. Example: `{matchLabels: {team: base}}`. `{}` selects every namespace.
@@ -180,12 +191,14 @@ pub struct ActionLimit {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretRef {
-    /// Name of the Secret, 1 to 253 characters. Example: `aliyun`.
+    /// Name of the Secret, 1 to 253 lower-case letters, digits, hyphens and full stops. Example: `aliyun`.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = object_name("credentialsSecretRef.name"))]
     pub name: String,
     /// Namespace of the Secret, for a ClusterCloudAccount only; a CloudAccount uses its own. Example: `images`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = Rule::new(format!("self.matches('{NAMESPACE}')")).message("credentialsSecretRef.namespace must be the name of a namespace: lower-case letters, digits and hyphens"))]
     pub namespace: Option<String>,
 }
 
@@ -197,7 +210,8 @@ pub struct Endpoint {
     /// domain, work only if the operator was started with a matching `--allow-endpoint`.
     /// Example: `https://ecs.cn-hangzhou.aliyuncs.com`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512), regex(pattern = r"^https?://[^\s@/]+([/?][^\s@]*)?$"))]
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = address())]
     pub endpoint: Option<String>,
 }
 
@@ -245,7 +259,8 @@ pub struct VolcengineEcsApi {
     /// Base address instead of `https://open.volcengineapi.com`, at most 512 characters; `http` and other hosts need a
     /// matching `--allow-endpoint`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512), regex(pattern = r"^https?://[^\s@/]+([/?][^\s@]*)?$"))]
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = address())]
     pub endpoint: Option<String>,
     /// How long a new task may take to show in DescribeTasks, as a duration from `1s` to `1h`: after a lost answer, an
     /// export is not asked for again before. Default: `60s`. The vendor states no figure.
@@ -269,7 +284,8 @@ pub struct AcepApi {
     pub region: Option<String>,
     /// Base address instead of `https://open.volcengineapi.com`, at most 512 characters; see `ecs.endpoint`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512), regex(pattern = r"^https?://[^\s@/]+([/?][^\s@]*)?$"))]
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = address())]
     pub endpoint: Option<String>,
     /// How long a new image may take to show in ListAOSPImage, as a duration from `1s` to `1h`: after a lost answer, an
     /// image is not built again before. Default: `10m`. The vendor states no figure.
@@ -299,7 +315,8 @@ pub struct ZstackAccount {
     /// Base address of the management node, at most 512 characters. The path `/zstack` is added unless there is a path.
     /// ZStack is on premises, so the operator must be started with a matching `--allow-endpoint`.
     /// Example: `http://10.0.0.2:8080`.
-    #[schemars(length(max = 512), regex(pattern = r"^https?://[^\s@/]+([/?][^\s@]*)?$"))]
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = address())]
     pub endpoint: String,
     /// The Secret with the keys `accountName` and `password`, or `accessKeyId` and `accessKeySecret`.
     pub credentials_secret_ref: SecretRef,

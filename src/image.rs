@@ -97,7 +97,8 @@ pub struct AccountRef {
     /// Name of the account object, 1 to 253 lower-case letters, digits, hyphens and full stops, as of any object. Default:
     /// `default`. Example: `aliyun`.
     #[serde(default = "default_account")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = object_name("accountRef.name"))]
     pub name: String,
 }
 
@@ -169,11 +170,13 @@ pub struct Import<M> {
 }
 
 /// Names an object of the same namespace whose image is worked on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageRef {
-    /// Name of the object, 1 to 253 characters. It must have, or get, a `status.imageId`. Example: `base`.
+    /// Name of the object, 1 to 253 lower-case letters, digits, hyphens and full stops. It must have, or get, a
+    /// `status.imageId`. Example: `base`.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = object_name("the reference's name"))]
     pub name: String,
     /// Kind of the object, 1 to 63 characters; needed only where several kinds have an object of that name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -423,6 +426,15 @@ const RESTORED: &str =
 /// Whether what there is was there before the object, in CEL: then nothing was asked for with the spec's fields.
 const TAKEN_OVER: &str = "has(oldSelf.status) && has(oldSelf.status.operation) \
                           && (oldSelf.status.operation.action == 'Import' || oldSelf.status.operation.action == 'Observe')";
+
+/// A rule for a text that names an object of Kubernetes: anything else names none, however long one waits for it.
+pub fn object_name(field: &str) -> Rule {
+    let part = "[a-z0-9]([a-z0-9-]*[a-z0-9])?";
+    // That it must not be empty has a sentence of its own.
+    Rule::new(format!("self.matches('^({part}([.]{part})*)?$')")).message(&*format!(
+        "{field} must be the name of an object: lower-case letters, digits, hyphens and full stops, for example base-1"
+    ))
+}
 
 /// A rule for a `spec.forProvider` field that the vendor cannot change: it is open until an attempt is under way and
 /// again after one failed, and where nothing was made, closed otherwise. `field` is the name in YAML, `instead` what to do about it.

@@ -43,9 +43,11 @@ const ZSTACK: &str = include_str!("data/zstack-codes.txt");
 
 #[test]
 fn every_code_of_the_gateways_has_its_class() {
-    for (codes, table) in
-        [(VOLCENGINE_GATEWAY, volcengine::errors::TABLE), (ALIYUN_GATEWAY, errors::TABLE), (ZSTACK, zstack::errors::TABLE)]
-    {
+    for (codes, table) in [
+        (VOLCENGINE_GATEWAY, volcengine::errors::TABLE),
+        (ALIYUN_GATEWAY, errors::TABLE),
+        (ZSTACK, zstack::errors::TABLE),
+    ] {
         for line in codes.lines() {
             let words: Vec<_> = line.split(' ').collect();
             let [.., code, reason] = words[..] else { panic!("{line}") };

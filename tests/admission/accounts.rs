@@ -88,11 +88,19 @@ async fn where_the_secret_is() {
     }
     for vendor in ["volcengine", "aliyun", "zstack"] {
         let field = format!("spec.{vendor}.credentialsSecretRef");
-        let bad: [(Value, &[&str]); 2] = [
+        let name = "credentialsSecretRef.name must be the name of an object: lower-case letters, digits, hyphens and \
+                    full stops, for example base-1";
+        let bad: [(Value, &[&str]); 7] = [
             (json!(""), &["should be at least 1 chars long"]),
             ("s".repeat(254).into(), &["Too long: may not be more than 253 bytes"]),
+            (json!("Secret"), &[name]),
+            (json!("my_secret"), &[name]),
+            (json!("a secret"), &[name]),
+            (json!("-secret"), &[name]),
+            (json!("a..b"), &[name]),
         ];
-        try_values(&world, &full(vendor), &format!("{field}.name"), ["s".repeat(253).into()], bad).await;
+        let good = ["s".repeat(253).into(), json!("a.b-c.9")];
+        try_values(&world, &full(vendor), &format!("{field}.name"), good, bad).await;
         for missing in [field.clone(), format!("{field}.name")] {
             let answer = create(&world, &with(&full(vendor), &missing, Value::Null)).await;
             assert_refused(answer, &[(&missing, "Required value")], &missing);
@@ -122,7 +130,9 @@ async fn regions_and_addresses() {
         ("zstack", "endpoint"),
     ] {
         let field = format!("spec.{vendor}.{field}");
-        let scheme: &[&str] = &[r"should match '^https?://[^\s@/]+([/?][^\s@]*)?$'"];
+        let scheme: &[&str] =
+            &["endpoint must be an address with http:// or https://, without user, password and blanks, \
+            for example https://open.volcengineapi.com"];
         let good = [json!("https://ecs.cn-hangzhou.aliyuncs.com"), json!("http://127.0.0.1:8802/zstack")];
         let bad = [
             (json!("ecs.aliyuncs.com"), scheme),
@@ -220,6 +230,15 @@ async fn allowed_namespaces() {
         vendors(&json!({ "name": "s", "namespace": "n" })).into_iter().next().expect("a vendor");
     let object = account("ClusterCloudAccount", &json!({ name: vendor }));
     let many = |count: usize| (0..count).map(|n| format!("n{n}")).collect::<Vec<_>>();
+    let names = "allowedNamespaces.names must be names of namespaces: lower-case letters, digits and hyphens; selector \
+                 takes labels";
+    let wrong = with(&object, "spec.volcengine.credentialsSecretRef.namespace", json!("Images"));
+    let namespace = "credentialsSecretRef.namespace must be the name of a namespace: lower-case letters, digits and hyphens";
+    assert_refused(
+        create(&world, &wrong).await,
+        &[("spec.volcengine.credentialsSecretRef.namespace", namespace)],
+        "Images",
+    );
     for good in [
         json!({}),
         json!({ "names": many(256) }),
@@ -234,6 +253,8 @@ async fn allowed_namespaces() {
         (vec!["a".into(), "a".into()], "[1]", r#"Duplicate value: "a""#),
         (vec![String::new()], "[0]", "should be at least 1 chars long"),
         (vec!["a".repeat(64)], "[0]", "Too long: may not be more than 63 bytes"),
+        (vec!["Team".into()], "", names),
+        (vec!["a".into(), "team=base".into()], "", names),
     ] {
         let answer = create(&world, &with(&object, "spec.allowedNamespaces", json!({ "names": bad }))).await;
         assert_refused(answer, &[(&format!("spec.allowedNamespaces.names{place}"), sentence)], sentence);

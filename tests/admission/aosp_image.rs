@@ -61,6 +61,17 @@ async fn names_and_places() {
     let good = [json!("abc"), json!("a-1"), "x".repeat(63).into()];
     let bad = ["a", "ab", "Bucket", "-abc", "abc-", "a_bc", "a.bc"].map(|name| (name.into(), bucket));
     try_values(&world, &object, "spec.forProvider.imageTosInfo.bucket", good, bad).await;
+    let region: &[&str] =
+        &["region must be the id of a region: letters, digits and hyphens, for example cn-beijing"];
+    let bad = ["cn beijing", "cn-beijing&x", "cn-beijing/"].map(|region_| (region_.into(), region));
+    try_values(&world, &object, "spec.forProvider.imageTosInfo.region", [json!("cn-beijing")], bad).await;
+    let address: &[&str] = &[
+        "endpoint must be an address without user, password and blanks, for example tos-cn-beijing.volces.com",
+    ];
+    let good = ["tos-cn-beijing.volces.com", "https://tos-cn-beijing.volces.com"].map(Value::from);
+    let bad = ["user:password@tos-cn-beijing.volces.com", "tos cn", "tos.volces.com\n", "a&b"];
+    let bad = bad.map(|endpoint| (endpoint.into(), address));
+    try_values(&world, &object, "spec.forProvider.imageTosInfo.endpoint", good, bad).await;
     for field in
         ["bucket", "region", "endpoint", "systemImg", "vendorImg", "systemImg.filePath", "vendorImg.filePath"]
     {

@@ -44,8 +44,24 @@ async fn parameters() {
     try_values(&world, &object, "spec.forProvider.description", good, bad).await;
 
     let length: &[&str] = &["ecsImageId must be 1 to 256 characters long"];
-    let bad = [(json!(""), length), (times("m", 257), length)];
-    try_values(&world, &object, "spec.forProvider.ecsImageId", [json!("m"), times("m", 256)], bad).await;
+    let id: &[&str] =
+        &["ecsImageId must be the id of an image: letters, digits, -, _ and ., for example m-bp67acfmxazb4p"];
+    let bad = [
+        (json!(""), length),
+        (times("m", 257), length),
+        (json!("m 1"), id),
+        (json!("m-1\n"), id),
+        (json!("m-1&x=y"), id),
+        (json!("镜像"), id),
+    ];
+    let good = [json!("m"), json!("centos_7_9_x64_20G_alibase_20220101.vhd"), times("m", 256)];
+    try_values(&world, &object, "spec.forProvider.ecsImageId", good, bad).await;
+    let wrong = with(&object, "spec.import", json!({ "match": { "ecsImageId": "m 1" } }));
+    assert_refused(
+        create(&world, &wrong).await,
+        &[("spec.import.match.ecsImageId", id[0])],
+        "a match of none",
+    );
 
     let platforms: &[&str] = &[r#"supported values: "Linux", "Windows""#];
     let bad = ["linux", "AIX", ""].map(|platform| (platform.into(), platforms));

@@ -78,7 +78,9 @@ async fn content() {
     let size = "content must be at most 16 KB (16384 bytes)";
     let from = "content must not contain the command FROM: a component has no base image";
     let blank = "content must not be blank";
-    let bare = "content has a RUN without a command";
+    let bare = "content has a command without an argument: RUN, ENV, LABEL, COPY, ENTRYPOINT, CMD, WORKDIR and USER \
+                need one";
+    let restart = "content has a RESTART with an argument: it takes none";
     let good = [
         json!("RUN true"),
         json!("Tasks:\n  - {Name: a, Action: RunShellCommand, Properties: {commandContent: echo}}\n"),
@@ -86,10 +88,28 @@ async fn content() {
         bytes("镜", 16384),
         json!("RUN echo FROM\n# FROM\nRUN FROMAGE\nFROMAGE"),
         json!("RUN echo \\\nFROM here"),
+        json!("RUN echo \\\nRUN\n"),
+        json!(
+            "RUN \\\n echo\nENV A=b\nLABEL a=b\nCOPY a b\nENTRYPOINT a\nCMD a\nWORKDIR /a\nUSER a\nRESTART\n restart \n"
+        ),
+        json!("RUNNER\nUSERS\nRESTARTED now"),
         json!("RUN echo \\\r\nFROM here\r\n"),
         json!("Tasks:\n- Name: a\n  Properties:\n    commandContent: |\n      SELECT *\n      FROM t\n"),
     ];
-    let bad: [(Value, &[&str]); 15] = [
+    let bad: [(Value, &[&str]); 28] = [
+        (json!("ENV"), &[bare]),
+        (json!("RUN true\nLABEL"), &[bare]),
+        (json!("COPY \t\r\nRUN true"), &[bare]),
+        (json!("ENTRYPOINT\n"), &[bare]),
+        (json!("\n\nCMD\n"), &[bare]),
+        (json!("RUN true\r\nWORKDIR\r\n"), &[bare]),
+        (json!("user"), &[bare]),
+        (json!("RESTART now"), &[restart]),
+        (json!("RUN true\r\n restart\tnow"), &[restart]),
+        (json!("RESTART now\nRUN"), &[bare, restart]),
+        (json!("RUN \r\nFROM alpine"), &[from, bare]),
+        (json!("USER\nRESTART"), &[bare]),
+        (json!("RUN a\\b\nRUN"), &[bare]),
         (bytes("x", 16385), &[size]),
         (bytes("镜", 16385), &[size]),
         (json!("FROM alpine"), &[from]),
@@ -285,12 +305,22 @@ async fn who_and_what() {
         let bad = [(json!("No"), &[&*sentence][..])];
         try_values(&world, &object, &field, values.map(Value::from), bad).await;
     }
-    let bad: [(Value, &[&str]); 2] = [
+    let name = "accountRef.name must be the name of an object: lower-case letters, digits, hyphens and full stops, for \
+                example base-1";
+    let bad: [(Value, &[&str]); 9] = [
         (json!(""), &["should be at least 1 chars long"]),
         (times("a", 254), &["Too long: may not be more than 253 bytes"]),
+        (json!("Aliyun"), &[name]),
+        (json!("my_account"), &[name]),
+        (json!("my account"), &[name]),
+        (json!("images/aliyun"), &[name]),
+        (json!("aliyun-"), &[name]),
+        (json!("a..b"), &[name]),
+        (json!("阿里云"), &[name]),
     ];
     let reference = with(&object, "spec.accountRef", json!({}));
-    try_values(&world, &reference, "spec.accountRef.name", [times("a", 253)], bad).await;
+    let good = [times("a", 253), json!("a.b-c.9")];
+    try_values(&world, &reference, "spec.accountRef.name", good, bad).await;
     for missing in ["spec", "spec.forProvider"] {
         let answer = create(&world, &with(&object, missing, Value::Null)).await;
         assert_refused(answer, &[(missing, "Required value")], missing);

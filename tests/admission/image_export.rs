@@ -69,9 +69,24 @@ async fn what_is_exported_and_where_to() {
     for import in [json!({ "id": "t-1" }), json!({ "match": { "imageId": "image-1" } })] {
         assert_accepted(create(&world, &with(&nothing, "spec.import", import)).await, "an import");
     }
-    let empty = with(&nothing, "spec.import", json!({ "match": { "imageId": "" } }));
-    let short = ("spec.import.match.imageId", "should be at least 1 chars long");
-    assert_refused(create(&world, &empty).await, &[short], "a match of nothing");
+    let field = "spec.import.match.imageId";
+    let (short, rule) = (
+        (field, "should be at least 1 chars long"),
+        (
+            field,
+            "imageId must be the id of an image: letters, digits, -, _ and ., for example image-4431h3l7hl31a0",
+        ),
+    );
+    for (id, refusals) in [("", &[short, rule][..]), ("image 1", &[rule]), ("image-1&Action=x", &[rule])] {
+        let object = with(&nothing, "spec.import", json!({ "match": { "imageId": id } }));
+        assert_refused(create(&world, &object).await, refusals, id);
+    }
+    let mut named = reference;
+    named["spec"]["forProvider"]["imageRef"]["name"] = json!("Phone 1");
+    let name = "the reference's name must be the name of an object: lower-case letters, digits, hyphens and full stops, \
+                for example base-1";
+    let field = "spec.forProvider.imageRef.name";
+    assert_refused(create(&world, &named).await, &[(field, name)], "a reference to nothing");
 }
 
 #[tokio::test]

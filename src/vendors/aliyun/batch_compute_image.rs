@@ -30,6 +30,9 @@ use std::{collections::HashMap, time::Duration};
 
 const AGAIN: &str = "delete this object and make a new one";
 
+/// What ids of ECS images are made of; an empty one has its own rule.
+const ECS_IMAGE: &str = "self.matches('^[A-Za-z0-9_.-]*$')";
+
 /// An image at Alibaba Cloud BatchCompute.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -91,7 +94,10 @@ pub struct BatchComputeParameters {
     /// registered once. Required. Cannot be changed. Example: `m-bp67acfmxazb4p`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
-    #[x_kube(validation = Rule::new("self.size() >= 1 && self.size() <= 256").message("ecsImageId must be 1 to 256 characters long"))]
+    #[x_kube(
+        validation = Rule::new("self.size() >= 1 && self.size() <= 256").message("ecsImageId must be 1 to 256 characters long"),
+        validation = Rule::new(ECS_IMAGE).message("ecsImageId must be the id of an image: letters, digits, -, _ and ., for example m-bp67acfmxazb4p"),
+    )]
     pub ecs_image_id: Option<String>,
 
     /// Reserved for objects that make images of ECS: no kind of this version does, so give `ecsImageId`. Cannot be changed.
@@ -123,6 +129,7 @@ pub struct BatchComputeMatch {
     /// The ECS image that it was registered from, 1 to 256 characters. Example: `m-bp67acfmxazb4p`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
+    #[x_kube(validation = Rule::new(ECS_IMAGE).message("ecsImageId must be the id of an image: letters, digits, -, _ and ., for example m-bp67acfmxazb4p"))]
     pub ecs_image_id: Option<String>,
 }
 

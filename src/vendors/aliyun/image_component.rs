@@ -31,8 +31,11 @@ const YAML: &str = r#"(?m)^"?(Tasks|Parameters)"?[ \\t]*:|\\A\\s*[{]"#;
 /// A line that begins with FROM and does not continue the one before.
 const FROM: &str = r"(?i)(^|(^|[^\\\\\\r])\\r?\\n)[ \\t]*FROM(\\s|$)";
 
-/// A line with RUN that neither has a command nor continues on the next line.
-const BARE_RUN: &str = r"(?i)(^|(^|[^\\\r])\r?\n)[ \t]*RUN[ \t]*(\r?\n|$)";
+/// A line with a command that needs an argument, and neither has one nor continues on the next line.
+const BARE: &str =
+    r"(?i)(^|(^|[^\\\\\\r])\\r?\\n)[ \\t]*(RUN|ENV|LABEL|COPY|ENTRYPOINT|CMD|WORKDIR|USER)[ \\t]*(\\r?\\n|$)";
+/// A line with the command that must have none, and one.
+const RESTART: &str = r"(?i)(^|(^|[^\\\\\\r])\\r?\\n)[ \\t]*RESTART[ \\t]+[^ \\t\\r\\n]";
 
 /// An image component at Alibaba Cloud.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -137,7 +140,8 @@ pub struct ComponentParameters {
     #[x_kube(
         validation = Rule::new("bytes(self).size() <= 16384").message("content must be at most 16 KB (16384 bytes)"),
         validation = Rule::new(format!("self.matches('{YAML}') || !self.matches('{FROM}')")).message("content must not contain the command FROM: a component has no base image"),
-        validation = Rule::new(format!("self.matches('{YAML}') || !self.matches('{BARE_RUN}')")).message("content has a RUN without a command"),
+        validation = Rule::new(format!("self.matches('{YAML}') || !self.matches('{BARE}')")).message("content has a command without an argument: RUN, ENV, LABEL, COPY, ENTRYPOINT, CMD, WORKDIR and USER need one"),
+        validation = Rule::new(format!("self.matches('{YAML}') || !self.matches('{RESTART}')")).message("content has a RESTART with an argument: it takes none"),
         validation = Rule::new("self.matches('[^\\\\s\\\\v\\\\p{Z}]')").message("content must not be blank"),
     )]
     pub content: Option<String>,

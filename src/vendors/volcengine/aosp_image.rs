@@ -114,9 +114,11 @@ pub struct TosInfo {
     pub bucket: String,
     /// The bucket's region, 1 to 64 characters. Example: `cn-beijing`.
     #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9-]*$')").message("region must be the id of a region: letters, digits and hyphens, for example cn-beijing"))]
     pub region: String,
     /// The bucket's endpoint, 1 to 256 characters. Example: `tos-cn-beijing.volces.com`.
     #[schemars(length(min = 1, max = 256))]
+    #[x_kube(validation = Rule::new("self.matches('^[^\\\\s@&]*$')").message("endpoint must be an address without user, password and blanks, for example tos-cn-beijing.volces.com"))]
     pub endpoint: String,
     /// The image of the system partition.
     pub system_img: TosFile,

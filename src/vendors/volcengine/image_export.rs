@@ -16,7 +16,6 @@ use crate::{
 };
 use jiff::{SignedDuration, Timestamp};
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{collections::HashMap, time::Duration};
@@ -24,6 +23,12 @@ use std::{collections::HashMap, time::Duration};
 // ---- What a user writes --------------------------------------------------------------------------------------------
 
 const AGAIN: &str = "make a new ImageExport";
+
+/// What ids of images are made of, and what is said of others.
+const IMAGE: &str = "self.matches('^[A-Za-z0-9_.-]+$')";
+/// See [`IMAGE`].
+const NO_IMAGE: &str =
+    "imageId must be the id of an image: letters, digits, -, _ and ., for example image-4431h3l7hl31a0";
 
 /// An export of an image at Volcengine.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -67,7 +72,7 @@ pub struct ExportParameters {
     /// changed. Example: `image-4431h3l7hl31a0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_.-]+$')").message("imageId must be the id of an image: letters, digits, -, _ and ., for example image-4431h3l7hl31a0"))]
+    #[x_kube(validation = Rule::new(IMAGE).message(NO_IMAGE))]
     pub image_id: Option<String>,
 
     /// Reserved for objects that make images of ECS: no kind of this version does, so give `imageId`. Cannot be changed.
@@ -93,11 +98,12 @@ pub struct ExportParameters {
 }
 
 /// Which of the account's export tasks to take over: the only one of this image.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExportMatch {
     /// The exported image, 1 to 128 characters. Example: `image-4431h3l7hl31a0`.
     #[schemars(length(min = 1, max = 128))]
+    #[x_kube(validation = Rule::new(IMAGE).message(NO_IMAGE))]
     pub image_id: String,
 }
 
