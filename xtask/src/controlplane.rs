@@ -104,6 +104,11 @@ impl ControlPlane {
         self.folder.path()
     }
 
+    /// The process ids of the API server and of etcd, where they can be told.
+    pub fn processes(&self) -> [Option<u32>; 2] {
+        [self.api_server.program(), self.etcd.program()]
+    }
+
     /// The requests that wrote, if it was started so: one `audit.k8s.io/v1` Event in JSON a line, added as
     /// the request is answered.
     pub fn audit_log(&self) -> PathBuf {

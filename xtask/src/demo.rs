@@ -2,7 +2,7 @@
 
 mod cluster;
 mod progress;
-mod services;
+pub(crate) mod services;
 mod watch;
 
 use std::panic::resume_unwind;
@@ -77,7 +77,7 @@ fn play(options: &Options, folder: &Path) -> Result<()> {
     let mut simulator = simulator::start(&ports, folder)?;
     stage.say(&format!("The simulated vendors answer at {} (log: {})", ports.hosts(), simulator.log_path()));
     cluster.install_kinds()?;
-    let mut operator = services::operator(&ports, &cluster, folder)?;
+    let mut operator = services::operator_of(&ports, &cluster, folder)?;
     stage.say(&format!("The operator runs (log: {})", operator.log_path()));
 
     let samples = services::samples(&ports, folder)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{Error, controlplane, demo, docs, generate, image, interrupt, picture, sdk, test, tools};
+use xtask::{Error, bench, controlplane, demo, docs, generate, image, interrupt, picture, sdk, test, tools};
 
 /// The project's own commands.
 #[derive(Debug, Parser)]
@@ -16,6 +16,10 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Measure what objects cost: time, requests, vendor calls, CPU and memory, against a client that does no more than it must.
+    ///
+    /// Takes a quarter of an hour on two cores that have nothing else to do, and a minute or two with --quick.
+    Bench(bench::Options),
     /// Start only a Kubernetes control plane, print its kubeconfig's path, stay until interrupted.
     ///
     /// It also ends with the shell or script that started it, except under nohup.
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
     // The others come to an end by themselves.
     let follow_parent = matches!(arguments.command, Verb::Controlplane | Verb::Demo(_));
     let done = interrupt::catch(follow_parent).and_then(|()| match arguments.command {
+        Verb::Bench(options) => bench::run(&options),
         Verb::Controlplane => controlplane::run(),
         Verb::Demo(options) => demo::run(&options),
         Verb::Docs { serve } => docs::run(serve),

@@ -103,6 +103,13 @@ impl Process {
         self.supervisor.id()
     }
 
+    /// Of the program itself: the first child of that shell. `None` once it has ended, and where there is no `/proc`.
+    pub fn program(&self) -> Option<u32> {
+        let shell = self.supervisor.id();
+        let children = fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).ok()?;
+        children.split_whitespace().next()?.parse().ok()
+    }
+
     /// How it ended, if it has. A program killed by signal n shows as exit code 128 + n, as in shells.
     pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
         self.supervisor.try_wait().doing(|| format!("look at {}", self.name))

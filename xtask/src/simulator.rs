@@ -32,6 +32,16 @@ impl Ports {
         Ok(Self(if ports.iter().all(free) { ports } else { free_ports()? }))
     }
 
+    /// Any that are free.
+    pub(crate) fn free() -> Result<Self> {
+        free_ports().map(Self)
+    }
+
+    /// Host and port of a service, by its flag.
+    pub(crate) fn address(&self, service: &str) -> Option<String> {
+        self.addresses().find(|(flag, _)| *flag == service).map(|(_, address)| address)
+    }
+
     /// Host and port of the admin API.
     pub(crate) fn admin(&self) -> String {
         self.addresses().map(|(_, address)| address).next().unwrap_or_default()
@@ -73,7 +83,12 @@ impl Ports {
 
 /// Starts the simulated vendors, as the last build left them, and waits until they listen.
 pub(crate) fn start(ports: &Ports, folder: &Path) -> Result<Process> {
-    let mut command = Command::new(workspace::binary(PROGRAM)?);
+    start_built("dev", ports, folder)
+}
+
+/// The same as the last build with this profile left them.
+pub(crate) fn start_built(profile: &str, ports: &Ports, folder: &Path) -> Result<Process> {
+    let mut command = Command::new(workspace::binary_of(profile, PROGRAM)?);
     command.env("NO_COLOR", "1"); // it goes into a file
     for (flag, address) in ports.addresses() {
         command.arg(format!("--{flag}={address}"));

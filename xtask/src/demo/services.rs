@@ -13,30 +13,41 @@ use crate::simulator::Ports;
 use crate::{identity, samples, workspace};
 
 /// The operator's package and binary.
-pub(super) const OPERATOR: &str = "cloud-image-operator";
+pub(crate) const OPERATOR: &str = "cloud-image-operator";
 
 /// The name of the operator's log file.
 pub(super) const OPERATOR_LOG: &str = "operator.log";
 
-/// Starts the operator as a program of this machine, with its eyes on the cluster: in the demo's own as who it is where the
-/// chart is installed, in a user's as the user, who need not be allowed to grant anything.
-pub(super) fn operator(ports: &Ports, cluster: &Cluster, folder: &Path) -> Result<Process> {
+/// Starts the operator as a program of this machine, with its eyes on the demo's cluster: in the demo's own as who it is where
+/// the chart is installed, in a user's as the user, who need not be allowed to grant anything.
+pub(super) fn operator_of(ports: &Ports, cluster: &Cluster, folder: &Path) -> Result<Process> {
     let address = format!("127.0.0.1:{}", free_port()?);
-    let mut command = Command::new(workspace::binary(OPERATOR)?);
-    command.env("NO_COLOR", "1");
+    let program = workspace::binary(OPERATOR)?;
     if cluster.is_users() {
-        command.env("KUBECONFIG", cluster.kubectl().kubeconfig());
-        command.args(["run", &format!("--metrics-addr={address}")]);
-    } else {
-        let kubeconfig = folder.join("operator.kubeconfig");
-        identity::grant(cluster.kubectl(), &kubeconfig)?;
-        command.env("KUBECONFIG", kubeconfig).args(identity::arguments(&address)?);
+        let arguments = [
+            "run".into(),
+            format!("--metrics-addr={address}"),
+            format!("--namespace={NAMESPACE}"), // what else is there is not the demo's business
+        ];
+        return operator(&program, ports, cluster.kubectl().kubeconfig(), &arguments, folder);
     }
+    let kubeconfig = folder.join("operator.kubeconfig");
+    identity::grant(cluster.kubectl(), &kubeconfig)?;
+    operator(&program, ports, &kubeconfig, &identity::arguments(&address)?, folder)
+}
+
+/// Starts the operator as a program of this machine, for the cluster of a kubeconfig.
+pub(crate) fn operator(
+    program: &Path,
+    ports: &Ports,
+    kubeconfig: &Path,
+    arguments: &[String],
+    folder: &Path,
+) -> Result<Process> {
+    let mut command = Command::new(program);
+    command.args(arguments).env("NO_COLOR", "1").env("KUBECONFIG", kubeconfig);
     for (_, address) in ports.addresses().skip(1) {
         command.arg(format!("--allow-endpoint=http://{address}"));
-    }
-    if cluster.is_users() {
-        command.arg(format!("--namespace={NAMESPACE}")); // what else is there is not the demo's business
     }
     // It writes down what is in flight when it is asked to end, within 10 s.
     Launch::new("the operator", command).log(folder.join(OPERATOR_LOG)).grace(Duration::from_secs(12)).start()

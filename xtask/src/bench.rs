@@ -1,0 +1,138 @@
+//! `cargo xtask bench`: what objects cost, measured on a real control plane with simulated vendors that take 5 ms for a call.
+//!
+//! Wall time says something only beside that of the [`floor`] in the same run: a client that makes the two writes and the
+//! vendor call that an object needs, at full concurrency, and nothing else. Counts, CPU time and memory say something alone.
+
+mod floor;
+mod lab;
+mod reading;
+mod report;
+mod scenes;
+mod watch;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::demo::services::OPERATOR;
+use crate::error::{Doing, Result};
+use crate::{controlplane, kubectl, simulator, workspace};
+use report::Report;
+
+/// What the user chose.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// A tenth of everything, in two minutes: for a look, not for figures to publish.
+    #[arg(long)]
+    quick: bool,
+    /// Also 5 000 creations and 50 000 objects at rest, which takes half an hour more.
+    #[arg(long)]
+    large: bool,
+    /// Only these parts; may be given several times.
+    #[arg(long, value_enum, value_name = "PART")]
+    only: Vec<Part>,
+    /// Measure this operator instead of the one that is built here, for example an earlier one.
+    #[arg(long, value_name = "PROGRAM")]
+    operator: Option<PathBuf>,
+    /// Measure what the dev profile builds: good for counts and, roughly, memory, and built sooner.
+    #[arg(long)]
+    dev: bool,
+    /// How the floor writes: updates cost the API server least, patches are what the operator makes.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Writes::Updates)]
+    floor: Writes,
+    /// Where the figures go as JSON.
+    #[arg(long, value_name = "FILE", default_value = "target/bench.json")]
+    json: PathBuf,
+}
+
+/// A part of the measurements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Creations and deletions, against the floor.
+    Create,
+    /// Objects that are Ready: memory, two minutes of nothing, a restart.
+    Rest,
+    /// Builds under way, and how soon their end shows.
+    Builds,
+}
+
+/// How objects are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Writes {
+    /// Whole.
+    Updates,
+    /// Only what changes, as JSON patches.
+    Patches,
+}
+
+impl Options {
+    fn has(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
+
+    /// What the programs are built with: as they are published, unless something else is asked for.
+    fn profile(&self) -> &'static str {
+        if self.dev { "dev" } else { "release" }
+    }
+
+    /// How many objects are created and deleted.
+    fn created(&self) -> Vec<usize> {
+        match (self.quick, self.large) {
+            (true, _) => vec![200],
+            (_, false) => vec![1000],
+            (_, true) => vec![1000, 5000],
+        }
+    }
+
+    /// With how many objects at rest.
+    fn resting(&self) -> Vec<usize> {
+        match (self.quick, self.large) {
+            (true, _) => vec![1000],
+            (_, false) => vec![1000, 10_000],
+            (_, true) => vec![1000, 10_000, 50_000],
+        }
+    }
+
+    /// How many builds are under way.
+    fn builds(&self) -> usize {
+        if self.quick { 200 } else { 1000 }
+    }
+
+    /// How long nothing happens.
+    fn rest(&self) -> Duration {
+        Duration::from_secs(if self.quick { 20 } else { 120 })
+    }
+}
+
+/// Runs the command. What was built without optimisation hands over to itself with it: the client's own work must not
+/// count for more than the operator's.
+pub fn run(options: &Options) -> Result<()> {
+    if cfg!(debug_assertions) && !options.dev {
+        return hand_over(options.profile());
+    }
+    controlplane::expect_programs()?;
+    kubectl::expect_program()?;
+    build(options.profile(), &[OPERATOR, simulator::PROGRAM])?;
+    let report = tokio::runtime::Runtime::new()
+        .doing(|| "start tokio")?
+        .block_on(scenes::run(options))
+        .map(Report::finished)?;
+    report.write(&workspace::root().join(&options.json))?;
+    println!("{report}");
+    Ok(())
+}
+
+fn hand_over(profile: &str) -> Result<()> {
+    build(profile, &["xtask"])?;
+    let mut command = std::process::Command::new(workspace::binary_of(profile, "xtask")?);
+    command.args(std::env::args_os().skip(1));
+    workspace::run(command)
+}
+
+fn build(profile: &str, packages: &[&str]) -> Result<()> {
+    let mut build = workspace::cargo();
+    build.args(["build", "--quiet", "--locked", "--profile", profile, "--bins"]);
+    build.args(packages.iter().flat_map(|package| ["--package", package]));
+    workspace::run(build)
+}

@@ -1,0 +1,323 @@
+//! What is measured, one scene after the other.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::floor::{Floor, PLURAL};
+use super::lab::{API, Lab, Span};
+use super::report::Report;
+use super::watch::Watch;
+use super::{Options, Part};
+use crate::error::{Error, Result};
+
+/// The operator's objects of which builds take a while.
+const BUILDS: &str = "aospimages";
+
+/// How long after the last thing that happened memory is looked at: allocators give it back with a delay.
+const SETTLED: Duration = Duration::from_secs(15);
+
+/// How far apart the operator's looks at builds are.
+const BEAT: f64 = 15.0;
+
+/// How many builds a look can take at once.
+const BATCH: f64 = 100.0;
+
+pub(super) async fn run(options: &Options) -> Result<Report> {
+    let mut report = Report::new();
+    report.step("a control plane, simulated vendors");
+    let mut lab = Lab::start(options).await?;
+    let example = first(&mut lab, &mut report).await?;
+    if options.has(Part::Create) {
+        for count in options.created() {
+            creations(&mut lab, options, &mut report, &example, count).await?;
+        }
+    }
+    if options.has(Part::Rest) {
+        rest(&mut lab, options, &mut report).await?;
+    }
+    if options.has(Part::Builds) {
+        builds(&mut lab, options, &mut report).await?;
+    }
+    Ok(report)
+}
+
+/// Memory with nothing to do, and the first object, which is an example to the floor.
+async fn first(lab: &mut Lab, report: &mut Report) -> Result<Value> {
+    report.step("an operator with nothing to do");
+    lab.start_operator("all")?;
+    lab.pause(SETTLED).await?;
+    memory(lab, report, "no objects");
+    lab.namespace("example").await?;
+    let watch = Watch::start(&lab.client, "example", PLURAL);
+    lab.create("example", PLURAL, &objects(lab, "example", "component", 1)?).await?;
+    lab.until("the first object is Ready", || watch.ready() == 1).await?;
+    let example =
+        lab.send("GET", &format!("{API}/namespaces/example/{PLURAL}/component-0"), &Value::Null).await?;
+    lab.stop_operator()?;
+    Ok(example)
+}
+
+/// Manifests of so many objects.
+fn objects(lab: &Lab, namespace: &str, name: &str, count: usize) -> Result<Vec<Value>> {
+    let file = match name {
+        "component" => "imagecomponents/imagecomponents.yaml",
+        _ => "aospimages/aospimages.yaml",
+    };
+    let sample = lab.samples(file)?.pop();
+    let sample = sample.ok_or_else(|| Error::Failed(format!("{file} has no object")))?;
+    let one = |number: usize| {
+        let mut object = sample.clone();
+        object["metadata"] = json!({ "namespace": namespace, "name": format!("{name}-{number}") });
+        let parameter = if name == "component" { "name" } else { "imageName" };
+        object["spec"]["forProvider"][parameter] = json!(format!("{namespace}-{number}"));
+        object
+    };
+    Ok((0..count).map(one).collect())
+}
+
+fn names(name: &str, count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("{name}-{number}")).collect()
+}
+
+/// The floor, then the operator: cold (with and without Events), burst, delete.
+async fn creations(
+    lab: &mut Lab,
+    options: &Options,
+    report: &mut Report,
+    example: &Value,
+    count: usize,
+) -> Result<()> {
+    let floor = Floor::new(lab, example.clone(), options.floor)?;
+    let name = |scene: &str| format!("{scene}-{count}");
+
+    report.step(&format!("the floor with {count} objects"));
+    let namespace = name("floor-cold");
+    lab.namespace(&namespace).await?;
+    let watch = Watch::start(&lab.client, &namespace, PLURAL);
+    let there = lab.create(&namespace, PLURAL, &objects(lab, &namespace, "component", count)?).await?;
+    let before = lab.read().await?;
+    let made = floor.fulfil(lab, there).await?;
+    lab.until("all are Ready", || watch.ready() == count).await?;
+    let floor_cold = lab.since(&before).await?;
+    let before = lab.read().await?;
+    floor.delete(lab, made).await?;
+    lab.until("all are gone", || watch.left() == 0).await?;
+    let floor_delete = lab.since(&before).await?;
+    let namespace = name("floor-burst");
+    lab.namespace(&namespace).await?;
+    let watch = Watch::start(&lab.client, &namespace, PLURAL);
+    let before = lab.read().await?;
+    let made = floor.create(lab, &namespace, &objects(lab, &namespace, "component", count)?).await?;
+    lab.until("all are Ready", || watch.ready() == count).await?;
+    let floor_burst = lab.since(&before).await?;
+    floor.delete(lab, made).await?;
+
+    for (events, label) in [("all", "with Events"), ("warnings", "without Events")] {
+        let namespace = name(if events == "all" { "cold" } else { "quiet" });
+        lab.namespace(&namespace).await?;
+        let watch = Watch::start(&lab.client, &namespace, PLURAL);
+        lab.create(&namespace, PLURAL, &objects(lab, &namespace, "component", count)?).await?;
+        report.step(&format!("a cold start with {count} objects, {label}"));
+        let before = lab.read().await?;
+        lab.start_operator(events)?;
+        lab.until("all are Ready", || watch.ready() == count).await?;
+        let span = lab.since(&before).await?;
+        shown(report, &format!("create {count}, cold, {label}"), count, &span, &floor_cold);
+
+        report.step(&format!("deleting {count} objects, {label}"));
+        let before = lab.read().await?;
+        lab.delete(&namespace, PLURAL, &names("component", count)).await?;
+        lab.until("all are gone", || watch.left() == 0).await?;
+        let span = lab.since(&before).await?;
+        shown(report, &format!("delete {count}, {label}"), count, &span, &floor_delete);
+
+        report.step(&format!("a burst of {count} objects, {label}"));
+        let namespace = name(if events == "all" { "burst" } else { "burst-quiet" });
+        lab.namespace(&namespace).await?;
+        let watch = Watch::start(&lab.client, &namespace, PLURAL);
+        let before = lab.read().await?;
+        lab.create(&namespace, PLURAL, &objects(lab, &namespace, "component", count)?).await?;
+        lab.until("all are Ready", || watch.ready() == count).await?;
+        let span = lab.since(&before).await?;
+        shown(report, &format!("create {count}, burst, {label}"), count, &span, &floor_burst);
+        lab.delete(&namespace, PLURAL, &names("component", count)).await?;
+        lab.until("all are gone", || watch.left() == 0).await?;
+        lab.stop_operator()?;
+    }
+    Ok(())
+}
+
+/// What so many objects cost, beside the floor.
+fn shown(report: &mut Report, what: &str, count: usize, span: &Span, floor: &Span) {
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+    let each = |total: u64| total as f64 / count as f64;
+    let millis = |seconds: f64| seconds * 1e3 / each(1).recip();
+    report.add(format!("{what}: time"), "s", span.seconds, Some(floor.seconds));
+    report.add(
+        "  CPU of the API server, each",
+        "ms",
+        millis(span.api_server_cpu_seconds),
+        Some(millis(floor.api_server_cpu_seconds)),
+    );
+    report.add("  CPU of the operator, each", "ms", millis(span.operator_cpu_seconds), None);
+    let [writes, events, others] = split(span);
+    let floor_writes = split(floor)[0];
+    report.add("  object writes, each", "", each(writes), Some(each(floor_writes)));
+    report.add("  Events, each", "", each(events), None);
+    report.add("  other requests, each", "", each(others), None);
+    let calls = |span: &Span| each(span.vendor_calls.values().sum());
+    report.add("  vendor calls, each", "", calls(span), Some(calls(floor)));
+    report.detail(what, json!({ "operator": span, "floor": floor, "objects": count }));
+}
+
+/// Writes of objects, Events, all else; but for what the user asks for.
+fn split(span: &Span) -> [u64; 3] {
+    let mut counted = [0; 3];
+    for (request, count) in &span.requests {
+        let (verb, resource) = request.split_once(' ').unwrap_or_default();
+        let is_image = resource.starts_with(PLURAL) || resource.starts_with(BUILDS);
+        match (verb, is_image) {
+            ("POST" | "DELETE", true) => {}
+            ("PUT" | "PATCH", true) => counted[0] += count,
+            _ if resource == "events" => counted[1] += count,
+            _ => counted[2] += count,
+        }
+    }
+    counted
+}
+
+fn memory(lab: &Lab, report: &mut Report, what: &str) {
+    if let Some((now, most)) = lab.operator_memory() {
+        report.add(format!("memory: {what}"), "MiB", now, None);
+        report.add(format!("memory: {what}, at its height"), "MiB", most, None);
+    }
+}
+
+/// More and more objects that are Ready; then nothing; then a restart.
+async fn rest(lab: &mut Lab, options: &Options, report: &mut Report) -> Result<()> {
+    lab.start_operator("warnings")?;
+    lab.namespace("rest").await?;
+    let watch = Watch::start(&lab.client, "rest", PLURAL);
+    let mut there = 0;
+    for count in options.resting() {
+        report.step(&format!("{count} objects at rest"));
+        let more = objects(lab, "rest", "component", count)?.split_off(there);
+        let (added, before) = (more.len(), lab.read().await?);
+        lab.create("rest", PLURAL, &more).await?;
+        lab.until("all are Ready", || watch.ready() == count).await?;
+        let span = lab.since(&before).await?;
+        #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+        report.add(format!("up to {count} Ready: objects a second"), "", added as f64 / span.seconds, None);
+        report.detail(&format!("up to {count} Ready"), &span);
+        there = count;
+        lab.pause(SETTLED).await?;
+        memory(lab, report, &format!("{count} Ready"));
+    }
+    report.step("nothing happens");
+    let before = lab.read().await?;
+    lab.pause(options.rest()).await?;
+    let span = lab.since(&before).await?;
+    let writes: u64 =
+        span.requests.iter().filter(|(request, _)| !is_watch(request)).map(|(_, count)| count).sum();
+    let calls: u64 = span.vendor_calls.values().sum();
+    let minutes = span.seconds / 60.0;
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+    {
+        report.add(format!("{there} at rest: API requests a minute"), "", writes as f64 / minutes, None);
+        report.add(format!("{there} at rest: vendor calls a minute"), "", calls as f64 / minutes, None);
+    }
+    report.add(
+        format!("{there} at rest: CPU of the operator a minute"),
+        "s",
+        span.operator_cpu_seconds / minutes,
+        None,
+    );
+    report.detail("at rest", &span);
+
+    report.step("a restart");
+    lab.stop_operator()?;
+    let before = lab.read().await?;
+    lab.start_operator("warnings")?;
+    // One more object shows when all others have been looked at.
+    let one = objects(lab, "rest", "component", there + 1)?.split_off(there);
+    lab.create("rest", PLURAL, &one).await?;
+    lab.until("the new object is Ready", || watch.ready() == there + 1).await?;
+    let span = lab.since(&before).await?;
+    report.add(format!("restart with {there} Ready: until a new one is Ready"), "s", span.seconds, None);
+    lab.pause(SETTLED).await?;
+    let span = lab.since(&before).await?;
+    let calls: u64 = span.vendor_calls.values().sum();
+    let writes = split(&span)[0];
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+    {
+        report.add(format!("restart with {there} Ready: vendor calls"), "", calls as f64, None);
+        report.add(format!("restart with {there} Ready: object writes"), "", writes as f64, None);
+    }
+    report.add(
+        format!("restart with {there} Ready: CPU of the operator"),
+        "s",
+        span.operator_cpu_seconds,
+        None,
+    );
+    report.detail("restart", &span);
+    memory(lab, report, &format!("{there} Ready, after a restart"));
+    lab.stop_operator()
+}
+
+/// Watches are counted when they end, which they do every few minutes by themselves.
+fn is_watch(request: &str) -> bool {
+    request.starts_with("WATCH ") || request.starts_with("LIST ")
+}
+
+/// Builds that all end at one moment.
+async fn builds(lab: &mut Lab, options: &Options, report: &mut Report) -> Result<()> {
+    let count = options.builds();
+    report.step(&format!("{count} builds under way"));
+    lab.admin("clock", &json!({ "speed": 0.0 })).await?;
+    lab.start_operator("warnings")?;
+    lab.namespace("builds").await?;
+    let watch = Watch::start(&lab.client, "builds", BUILDS);
+    lab.create("builds", BUILDS, &objects(lab, "builds", "image", count)?).await?;
+    lab.until("all are under way", || watch.building() == count).await?;
+    lab.pause(SETTLED).await?;
+    memory(lab, report, &format!("{count} builds under way"));
+    let before = lab.read().await?;
+    lab.pause(options.rest()).await?;
+    let span = lab.since(&before).await?;
+    let calls: u64 = span.vendor_calls.values().sum();
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+    let (calls, least) = (calls as f64 / span.seconds * BEAT, (count as f64 / BATCH).ceil());
+    report.add(format!("{count} builds: vendor calls a beat"), "", calls, Some(least));
+    report.add(
+        format!("{count} builds: CPU of the operator a minute"),
+        "s",
+        span.operator_cpu_seconds * 60.0 / span.seconds,
+        None,
+    );
+    let writes = split(&span)[0];
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+    report.add(
+        format!("{count} builds: object writes a minute"),
+        "",
+        writes as f64 * 60.0 / span.seconds,
+        None,
+    );
+    report.detail("builds under way", &span);
+
+    report.step("all builds end");
+    let before = lab.read().await?;
+    let end = Instant::now();
+    lab.admin("clock", &json!({ "advanceSeconds": 36_000.0, "speed": 1.0 })).await?;
+    lab.until("all are Ready", || watch.ready() == count).await?;
+    let span = lab.since(&before).await?;
+    let after = watch.ready_after(end);
+    let at = |part: usize| {
+        after.get((after.len() * part / 100).min(after.len() - 1)).map_or(0.0, Duration::as_secs_f64)
+    };
+    report.add(format!("{count} builds end at once: Ready after, median"), "s", at(50), None);
+    report.add(format!("{count} builds end at once: Ready after, 99th of 100"), "s", at(99), None);
+    report.add(format!("{count} builds end at once: Ready after, last"), "s", at(100), None);
+    report.detail("builds end", &span);
+    lab.stop_operator()
+}
