@@ -220,7 +220,8 @@ pub struct ImageStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = ID))]
     pub task_id: Option<String>,
-    /// How far the build is, in percent (0 to 100), where the vendor tells it; written in steps of a quarter or more.
+    /// How far the build is, in percent (0 to 100), where the vendor tells it; written when it has moved by 10 or more, and at
+    /// most every 15 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub progress: Option<i32>,
@@ -281,7 +282,8 @@ pub struct Operation {
     #[schemars(length(max = REQUEST_ID))]
     pub request_id: Option<String>,
     /// What is known of the call: `InFlight` asked, no answer written down yet; `NotDone` it certainly had no effect;
-    /// `Running` the vendor is at it; `Succeeded`; `Failed`; `Unclear` nobody can tell whether it had an effect;
+    /// `Running` the vendor is at it; `Succeeded`; `Unusable` it succeeded, and the result is there and cannot be used now;
+    /// `Failed`; `Unclear` nobody can tell whether it had an effect;
     /// `Missing` it succeeded, and the vendor no longer has the result; `Lost` the vendor took the order, and knows
     /// nothing of it any more; `Restored` the call was made for an earlier object, which this one was restored or copied
     /// from, so that a person must say what is to become of its result.
@@ -290,11 +292,11 @@ pub struct Operation {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = CANDIDATES), inner(length(max = ID)), extend("x-kubernetes-list-type" = "atomic"))]
     pub candidates: Vec<String>,
-    /// Why the attempt failed: one CamelCase word, while `state` is `Failed`.
+    /// Why the attempt failed, or the result cannot be used: one CamelCase word, while `state` is `Failed` or `Unusable`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub reason: Option<String>,
-    /// Why the attempt failed, in a sentence, while `state` is `Failed`.
+    /// Why the attempt failed, or the result cannot be used, in a sentence, while `state` is `Failed` or `Unusable`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MESSAGE))]
     pub message: Option<String>,
@@ -308,6 +310,7 @@ pub enum OperationState {
     NotDone,
     Running,
     Succeeded,
+    Unusable,
     Failed,
     Unclear,
     Missing,
@@ -326,7 +329,7 @@ pub enum Phase {
     Building,
     /// The vendor has it.
     Ready,
-    /// The vendor said no, the build failed, or the image is gone.
+    /// The vendor said no, the build failed, or the image is gone or cannot be used.
     Failed,
     /// Asked, the answer was lost, and nobody but a person can find out.
     Unclear,
@@ -385,7 +388,7 @@ pub fn import_is_no_afterthought() -> ValidationRule {
     ValidationRule {
         rule: format!(
             "!has({new}) || (has({old}) && {new} == {old}) || ({OPEN}) || ({RESTORED}) \
-             || (has(oldSelf.status) && has(oldSelf.status.phase) && oldSelf.status.phase == 'Ready' && {there})"
+             || (has(oldSelf.status) && has(oldSelf.status.phase) && (oldSelf.status.phase == 'Ready' || ({UNUSABLE})) && {there})"
         ),
         message: Some(
             "import can be given or changed only before anything is asked for, after that failed, after a restore, or to name \
@@ -418,6 +421,10 @@ pub fn account_is_kept() -> ValidationRule {
 /// Whether nothing of an object is under way or there, in CEL.
 const OPEN: &str = "has(oldSelf.status) && has(oldSelf.status.phase) && (oldSelf.status.phase == 'Pending' \
                     || (oldSelf.status.phase == 'Failed' && oldSelf.status.operation.state == 'Failed'))";
+
+/// Whether what there is cannot be used, in CEL.
+const UNUSABLE: &str =
+    "has(oldSelf.status) && has(oldSelf.status.operation) && oldSelf.status.operation.state == 'Unusable'";
 
 /// Whether what there is was made for an earlier object, in CEL.
 const RESTORED: &str =

@@ -2,6 +2,7 @@
 
 pub mod aliyun;
 mod normalise;
+mod percent;
 pub mod volcengine;
 pub mod zstack;
 

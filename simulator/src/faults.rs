@@ -81,6 +81,12 @@ pub enum Fault {
     FailBuild,
     /// What this call starts makes no progress and never ends.
     StallBuild,
+    /// ZStack: the management node dies that does what this call starts. Nobody has a record of the job any more, and nobody goes
+    /// on with it.
+    NodeDies {
+        /// Whether there is an image already, which stays `Creating` until the vendor gives it up.
+        image: bool,
+    },
     /// What this call starts is forgotten (a task's or job's record vanishes) some time after the call.
     ForgetTask {
         /// Seconds of the world's clock after the call.
@@ -271,6 +277,8 @@ pub(crate) struct Conditions {
     pub(crate) fail_build: bool,
     pub(crate) stall_build: bool,
     pub(crate) forget_after_seconds: Option<u64>,
+    /// The node dies, with or without an image.
+    pub(crate) node_dies: Option<bool>,
 }
 
 impl Decision {
@@ -289,6 +297,7 @@ impl Decision {
             (conditions.fail_build, "failBuild"),
             (conditions.stall_build, "stallBuild"),
             (conditions.forget_after_seconds.is_some(), "forgetTask"),
+            (conditions.node_dies.is_some(), "nodeDies"),
         ] {
             if set {
                 words.push(word.into());
@@ -330,6 +339,7 @@ impl Rules {
                 Fault::FailBuild => conditions.fail_build = true,
                 Fault::StallBuild => conditions.stall_build = true,
                 Fault::ForgetTask { after_seconds } => conditions.forget_after_seconds = Some(*after_seconds),
+                Fault::NodeDies { image } => conditions.node_dies = Some(*image),
                 fault if decision.fault.is_none() => decision.fault = Some(fault.clone()),
                 _ => continue,
             }

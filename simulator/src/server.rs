@@ -346,7 +346,8 @@ fn deliver(
         | Fault::ClockSkew { .. }
         | Fault::FailBuild
         | Fault::StallBuild
-        | Fault::ForgetTask { .. } => Delivery::Whole(answer),
+        | Fault::ForgetTask { .. }
+        | Fault::NodeDies { .. } => Delivery::Whole(answer),
     };
     (delivery, delay)
 }

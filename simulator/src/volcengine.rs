@@ -54,6 +54,8 @@ pub struct Settings {
     pub queue_seconds: f64,
     /// Seconds that it runs.
     pub build_seconds: f64,
+    /// Seconds for which the status of an image is unknown, 0, once it is built.
+    pub unknown_seconds: f64,
     /// Seconds that an export waits.
     pub export_queue_seconds: f64,
     /// Seconds that it runs.
@@ -105,6 +107,7 @@ impl Default for Settings {
             delete_while_building: true,
             queue_seconds: 5.0,
             build_seconds: 60.0,
+            unknown_seconds: 0.0,
             export_queue_seconds: 5.0,
             export_seconds: 60.0,
             lock_while_exporting: true,

@@ -54,7 +54,7 @@ impl Work {
     ) -> Self {
         let outcome = if conditions.fail_build {
             Outcome::Failure
-        } else if conditions.stall_build {
+        } else if conditions.stall_build || conditions.node_dies.is_some() {
             Outcome::Stalled
         } else {
             Outcome::Success

@@ -1,9 +1,11 @@
 //! ZStack Cloud's REST API: sessions and access keys, asynchronous jobs, root volume templates.
 //!
 //! Sources: the vendor's open server code, which in several places differs from the page of the call: a creation is
-//! answered with 202 and a job, 503 is the usual status of an error of the API, and `virtio` is a boolean. Errors of the
-//! REST layer itself are plain text. Not known, and chosen here: the answer to a wrong access key or signature (it is
-//! part of the commercial edition), and the code for a `resourceUuid` that exists ([`Settings::duplicate_code`]).
+//! answered with 202 and a job, 503 is the usual status of an error of the API, and `virtio` is a boolean, which, like the
+//! architecture, is the virtual machine's whatever the call says. Errors of the REST layer itself are plain text. A uuid
+//! is given once: that of an expunged image stays taken, which the database says, so that the job's error is an internal
+//! fault with the reason in its cause. Not known, and chosen here: the answer to a wrong access key or signature (it is
+//! part of the commercial edition).
 
 mod access_key;
 mod bodies;
@@ -14,6 +16,7 @@ pub mod jobs;
 mod query;
 pub mod sessions;
 
+use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -33,6 +36,7 @@ use sessions::{Account, Session};
 /// What of ZStack can be chosen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Settings {
     /// Who may log in.
     pub accounts: Vec<Account>,
@@ -62,10 +66,24 @@ pub struct Settings {
     pub expunge_seconds: i64,
     /// Most images of an account that is no administrator.
     pub image_quota: usize,
-    /// The code for a `resourceUuid` that exists.
+    /// The code for a `resourceUuid` that exists or existed.
     pub duplicate_code: String,
+    /// Whether a job fails with an internal fault, whose cause is the error.
+    pub nested_causes: bool,
+    /// Whether it can be asked how far a job is.
+    pub tells_progress: bool,
+    /// How long a job may take before the vendor gives it up.
+    pub api_timeout_seconds: i64,
+    /// How long a new image is moved to another backup storage as soon as it is made.
+    pub moving_seconds: f64,
+    /// The architecture of every virtual machine.
+    pub vm_architecture: String,
+    /// Whether every virtual machine has virtio drivers.
+    pub vm_virtio: bool,
     /// The first is used when a creation names none. Every uuid that is not missing exists.
     pub backup_storages: Vec<String>,
+    /// Backup storages that are not connected, or fail: what is to be stored is stored on the others.
+    pub broken_backup_storages: Vec<String>,
     /// Backup storages that do not exist.
     pub missing_backup_storages: Vec<String>,
     /// Root volumes that do not exist; every other uuid is one.
@@ -96,6 +114,13 @@ impl Default for Settings {
             expunge_seconds: 259_200,
             image_quota: 20,
             duplicate_code: "SYS.1000".into(),
+            nested_causes: false,
+            tells_progress: true,
+            api_timeout_seconds: 259_200,
+            moving_seconds: 0.0,
+            vm_architecture: "x86_64".into(),
+            vm_virtio: true,
+            broken_backup_storages: vec![],
             backup_storages: vec!["b94ff32725d133fea53e8ada5ea7f0fc".into()],
             missing_backup_storages: vec!["00000000000000000000000000000000".into()],
             missing_volumes: vec!["00000000000000000000000000000000".into()],
@@ -112,11 +137,21 @@ pub struct ApiError {
     pub description: String,
     /// What happened.
     pub details: String,
+    /// What led to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Box<ApiError>>,
 }
 
 impl ApiError {
     pub(crate) fn new(code: impl Into<String>, description: &str, details: impl Into<String>) -> Self {
-        Self { code: code.into(), description: description.into(), details: details.into() }
+        Self { code: code.into(), description: description.into(), details: details.into(), cause: None }
+    }
+
+    /// A fault of the vendor's own that this led to. `code`: usually `SYS.1000`.
+    pub(crate) fn into_fault(self, code: &str) -> Self {
+        let fault =
+            Self::new(code, "An internal error happened in system", "an internal error, see its cause");
+        Self { cause: Some(Box::new(self)), ..fault }
     }
 }
 
@@ -142,11 +177,15 @@ struct State {
     sessions: Store<Session>,
     jobs: Store<Job>,
     images: Store<Image>,
+    /// The uuids of images that were expunged.
+    spent: HashSet<String>,
 }
 
 impl State {
     /// Does what the vendor's clock has done since the last call: rolls back, expunges, forgets.
     fn sweep(&mut self, now: Timestamp, settings: &Settings) {
+        let expunged = self.images.values().filter(|image| image.is_expunged(now, settings));
+        self.spent.extend(expunged.map(|image| image.uuid.clone()));
         self.images.retain(|image| !image.is_gone(now, settings));
         self.jobs.retain(|job| !jobs::is_purged(job, now, settings));
         self.sessions.retain(|session| session.expires > now);
@@ -161,6 +200,7 @@ enum Route<'a> {
     Renew(&'a str),
     LogOut(&'a str),
     Job(&'a str),
+    Progress(&'a str),
     Create(&'a str),
     List,
     Get(&'a str),
@@ -180,6 +220,7 @@ impl<'a> Route<'a> {
             ("PUT", ["accounts", "sessions", uuid, "renew"]) => Self::Renew(uuid),
             ("DELETE", ["accounts", "sessions", uuid]) => Self::LogOut(uuid),
             ("GET", ["api-jobs", uuid]) => Self::Job(uuid),
+            ("GET", ["task-progresses", uuid]) => Self::Progress(uuid),
             ("POST", ["images", "root-volume-templates", "from", "volumes", uuid]) => Self::Create(uuid),
             ("GET", ["images"]) => Self::List,
             ("GET", ["images", uuid]) => Self::Get(uuid),
@@ -201,6 +242,7 @@ impl<'a> Route<'a> {
             Self::Renew(_) => "RenewSession",
             Self::LogOut(_) => "LogOut",
             Self::Job(_) => "GetApiJob",
+            Self::Progress(_) => "GetTaskProgress",
             Self::Create(_) => "CreateRootVolumeTemplateFromRootVolume",
             Self::List | Self::Get(_) => "QueryImage",
             Self::Delete(_) => "DeleteImage",
@@ -224,6 +266,7 @@ impl<'a> Route<'a> {
             | Self::Renew(uuid)
             | Self::LogOut(uuid)
             | Self::Job(uuid)
+            | Self::Progress(uuid)
             | Self::Create(uuid)
             | Self::Get(uuid)
             | Self::Act(uuid)
@@ -250,13 +293,20 @@ impl ZStack {
         match route {
             Route::LogIn => return ok(sessions::log_in(state, &body()?, context)?),
             Route::IsValid(uuid) => return ok(sessions::is_valid(state, uuid, context.now)),
-            Route::Job(uuid) => return jobs::poll(state, uuid, context.now),
+            Route::Job(uuid) => return jobs::poll(state, uuid, context),
+            Route::Progress(_) if !context.settings.zstack.tells_progress => {
+                return Err(stop(404, &format!("no api mapping to {}", request.path)));
+            }
             _ => {}
         }
         let caller = sessions::authenticate(state, request, path, context)?;
         match route {
             Route::List => return ok(images::list(state, &caller?, &request.query_pairs(), context)?),
             Route::Get(uuid) => return ok(images::get(state, &caller?, uuid, context)),
+            Route::Progress(uuid) => {
+                caller?;
+                return ok(jobs::progress(state, uuid, context.now));
+            }
             Route::LogOut(uuid) => {
                 caller?;
                 state.sessions.remove(uuid);

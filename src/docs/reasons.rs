@@ -132,6 +132,13 @@ pub const REASONS: &[Reason] = &[
         "Look for it in the vendor's console; set recreatePolicy: WhenMissing to have it made again, or delete the object. One that was imported is never made again: delete the object and make a new one / 在厂商控制台查找；设置 recreatePolicy: WhenMissing 重新制作，或删除对象；通过 import 接管的不会重新制作，请删除对象并新建",
     ),
     reason(
+        "Unusable",
+        Images,
+        Person,
+        "The vendor has the image, and it cannot be used now: it is disabled, is being moved, or has a status that nobody knows / 厂商侧镜像存在但当前不可用：已停用、正在迁移或状态未知",
+        "Do what the message says; it is looked at every minute, and is Ready again by itself as soon as it can be used / 按消息处理；每分钟查看一次，恢复可用后会自动变为 Ready",
+    ),
+    reason(
         "SpecDiffers",
         Images,
         Person,

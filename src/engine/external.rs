@@ -163,6 +163,11 @@ pub trait External:
     /// Whether the vendor forgets what it has finished, so that a Ready object is not looked at again.
     const FORGETS: bool = false;
 
+    /// Whether an order that the vendor took and knows nothing of any more can simply be given again with the same token, since
+    /// the ids of what it makes are ours: it then makes what is not there, or says that it was. Only where `recover` answers
+    /// [`Recovered::Replay`].
+    const REPEATABLE: bool = false;
+
     /// Whether what a lost call made may show only after it was given up; then [`External::leftovers`] finds it.
     const LAGS: bool = false;
 

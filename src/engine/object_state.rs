@@ -28,6 +28,8 @@ pub struct ObjectState {
     pub early_looks: u32,
     /// Where the vendor's answer led, as long as the API server did not take it, and what the call was made for.
     pub unwritten: Option<(Progress, Asked)>,
+    /// When the build's progress was written last.
+    pub percent_at: Option<Instant>,
     /// Differences set right in a row without effect.
     pub amended: u32,
     /// The vendor was asked to delete it.

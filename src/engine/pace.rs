@@ -35,6 +35,8 @@ pub const NEWS: Duration = Duration::from_secs(60);
 pub const NEWS_LOOK: Duration = Duration::from_millis(200);
 /// How often a build that has outlived its timeout, or a missing image, is still looked at.
 pub const SLOW_LOOK: Duration = Duration::from_secs(600);
+/// What was made and cannot be used is looked at every so many beats.
+pub const UNUSABLE_LOOK: u32 = 4;
 /// How long after an attempt that was not the first what an earlier one made may turn up late: until then it is looked for
 /// every [`SLOW_LOOK`].
 pub const LATE: Duration = Duration::from_secs(3600);

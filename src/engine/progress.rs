@@ -65,6 +65,8 @@ pub struct Product {
     pub artifact: Option<String>,
     /// The vendor's report, keys in lowerCamelCase.
     pub at_provider: Value,
+    /// What there is to know of it although it is as the spec says: the end of a sentence. Not stored.
+    pub note: Option<String>,
 }
 
 impl Product {
@@ -95,6 +97,9 @@ pub enum Progress {
     Building { intent: Intent, handle: Handle, percent: Option<u8> },
     /// The vendor has it.
     Ready { intent: Intent, handle: Handle, product: Product },
+    /// The vendor has it, and it cannot be used now; `why` says what is in the way. It was made, and is looked at until it can
+    /// be used or is gone.
+    Unusable { intent: Intent, handle: Handle, product: Product, why: String },
     /// The vendor said no, or the build failed; `handle` is what it left behind. Only a new spec, or being asked to, helps.
     Failed { intent: Intent, handle: Option<Handle>, failure: Failure },
     /// What was asked for was so in the name of an earlier object, from which this one was restored. Nothing is asked for in
@@ -193,12 +198,42 @@ pub enum Observation {
     },
     /// Usable.
     Ready(Product),
+    /// There, and not usable now, though nothing needs to be made again: disabled, being moved, in a status that nobody knows.
+    Unusable {
+        /// What the vendor has.
+        product: Product,
+        /// What is in the way, and what to do about it, in a sentence.
+        why: String,
+        /// Whether it passes if nobody does anything.
+        hindrance: Hindrance,
+    },
     /// Over, without a result.
     Failed(Failure),
     /// The order was taken and then refused, as the creating call itself might have been: nothing is left of it.
     Refused(Refusal),
     /// The vendor does not know this handle.
     Missing,
+}
+
+/// Whether what keeps something from being used passes by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hindrance {
+    /// It does.
+    Passing,
+    /// Nobody knows: it is taken for a step of the way for as long as a build may take.
+    Unknown,
+    /// A person has to act.
+    Lasting,
+}
+
+impl Observation {
+    /// What the vendor has, where the look tells.
+    pub fn product(&self) -> Option<&Product> {
+        match self {
+            Self::Ready(product) | Self::Unusable { product, .. } => Some(product),
+            _ => None,
+        }
+    }
 }
 
 /// The answer to "is it as the spec says?"
@@ -330,11 +365,13 @@ pub fn refused(
     Err(CallError::Refused(refusal))
 }
 
-/// Every write costs the API server, so a build's progress moves in quarters, and not any more when the end is near: it
-/// is written three times at most; twice where the intent took a write of its own.
-fn coarse(before: Option<u8>, now: Option<u8>, intent: &Intent) -> Option<u8> {
-    let step = if intent.reference.is_some() { 34 } else { 25 };
-    let moved = now.is_some_and(|now| now < 90 && now.abs_diff(before.unwrap_or(0)) >= step);
+/// By how many points a build's progress must have moved to be written: an hour's build shows ten steps.
+const STEP: u8 = 10;
+
+/// Every write costs the API server, so a build's progress is written when it has moved far enough, and not any more when the
+/// end is near. That a beat has passed since it was written last is the caller's to see to.
+fn coarse(before: Option<u8>, now: Option<u8>) -> Option<u8> {
+    let moved = now.is_some_and(|now| now <= 90 && now.abs_diff(before.unwrap_or(0)) >= STEP);
     if moved { now } else { before }
 }
 
@@ -355,7 +392,9 @@ impl Progress {
             Self::Restored { .. } | Self::Unclear { restored: true, .. } if wish.import => Step::Find,
             Self::Restored { .. } if wish.observe_only => Step::Rest,
             Self::Submitting(intent) | Self::Restored { intent, .. } => Step::Recover(intent.clone()),
-            Self::Building { handle, .. } | Self::Ready { handle, .. } => Step::Observe(handle.clone()),
+            Self::Building { handle, .. } | Self::Ready { handle, .. } | Self::Unusable { handle, .. } => {
+                Step::Observe(handle.clone())
+            }
             Self::Failed { .. } if !(wish.changed || wish.asked) => Step::Rest,
             // What this object made is not forgotten for what it takes over.
             Self::Failed { intent, handle: Some(handle), .. }
@@ -401,6 +440,7 @@ impl Progress {
             // What is missing may be back, or only hidden.
             Self::Building { handle, .. }
             | Self::Ready { handle, .. }
+            | Self::Unusable { handle, .. }
             | Self::Missing { handle, .. }
             | Self::Failed { handle: Some(handle), .. } => Step::Delete(handle.clone()),
             Self::Unclear { intent, .. } => match &wish.answer {
@@ -465,30 +505,61 @@ impl Progress {
         matches!(self, Self::Submitting(_) | Self::Building { .. } | Self::Unclear { restored: false, .. })
     }
 
-    /// After a look. `missing` must have been confirmed by a second look.
+    /// After a look. `missing` must have been confirmed by a second look. What was there once is never building again: it only
+    /// cannot be used, so that it counts as made when it is gone.
     #[must_use]
     pub fn observed(self, seen: Observation) -> Self {
-        let (before, was_ready) = match &self {
-            Self::Building { percent, .. } => (*percent, false),
-            Self::Missing { was_ready, .. } => (None, *was_ready),
-            _ => (None, true),
+        let (before, made) = match &self {
+            Self::Building { percent, .. } => (*percent, None),
+            Self::Missing { was_ready: false, .. } => (None, None),
+            Self::Ready { product, .. } | Self::Unusable { product, .. } => (None, Some(product.clone())),
+            _ => (None, Some(Product::default())),
         };
         let (Self::Building { intent, handle, .. }
         | Self::Ready { intent, handle, .. }
+        | Self::Unusable { intent, handle, .. }
         | Self::Missing { intent, handle, .. }) = self
         else {
             return self;
         };
-        match seen {
-            Observation::Building { percent, .. } => {
-                Self::Building { percent: coarse(before, percent, &intent), intent, handle }
+        match (seen, made) {
+            (Observation::Building { note, .. }, Some(product)) => {
+                let at_work = || format!("the vendor is at work on {} again", handle.id());
+                let why = note.unwrap_or_else(at_work);
+                Self::Unusable { intent, handle, product, why }
             }
-            Observation::Ready(product) => Self::Ready { intent, handle, product },
-            Observation::Failed(failure) => Self::Failed { intent, handle: Some(handle), failure },
-            Observation::Refused(refusal) => {
+            (Observation::Building { percent, .. }, None) => {
+                Self::Building { percent: coarse(before, percent), intent, handle }
+            }
+            (Observation::Ready(product), _) => Self::Ready { intent, handle, product },
+            (Observation::Unusable { product, why, .. }, _) => {
+                Self::Unusable { intent, handle, product, why }
+            }
+            (Observation::Failed(failure), _) => Self::Failed { intent, handle: Some(handle), failure },
+            (Observation::Refused(refusal), _) => {
                 Self::submitted(intent, false, Err(&CallError::Refused(refusal)))
             }
-            Observation::Missing => Self::Missing { intent, handle, was_ready },
+            (Observation::Missing, made) => Self::Missing { intent, handle, was_ready: made.is_some() },
+        }
+    }
+
+    /// What the vendor lost of an order that it took, and of which nobody saw anything, is asked for again as after a lost answer,
+    /// with the same token: for vendors that make no second thing of it. From `now` on, since nothing was there until then.
+    #[must_use]
+    pub fn asked_again(self, now: Timestamp) -> Self {
+        match self {
+            Self::Missing { intent, was_ready: false, .. } => {
+                Self::Submitting(Intent { since: Some(now), ..intent })
+            }
+            other => other,
+        }
+    }
+
+    /// How far the build is, as far as it is written down.
+    pub fn percent(&self) -> Option<u8> {
+        match self {
+            Self::Building { percent, .. } => *percent,
+            _ => None,
         }
     }
 
@@ -498,6 +569,7 @@ impl Progress {
         match &mut self {
             Self::Building { intent, .. }
             | Self::Ready { intent, .. }
+            | Self::Unusable { intent, .. }
             | Self::Failed { intent, .. }
             | Self::Missing { intent, .. } => intent.origin = origin,
             Self::New { .. } | Self::Submitting(_) | Self::Restored { .. } | Self::Unclear { .. } => {}
@@ -512,6 +584,7 @@ impl Progress {
             Self::Submitting(intent)
             | Self::Building { intent, .. }
             | Self::Ready { intent, .. }
+            | Self::Unusable { intent, .. }
             | Self::Failed { intent, .. }
             | Self::Restored { intent, .. }
             | Self::Unclear { intent, .. }
@@ -522,9 +595,10 @@ impl Progress {
     /// What the vendor has of this object, as far as is known.
     pub fn handle(&self) -> Option<&Handle> {
         match self {
-            Self::Building { handle, .. } | Self::Ready { handle, .. } | Self::Missing { handle, .. } => {
-                Some(handle)
-            }
+            Self::Building { handle, .. }
+            | Self::Ready { handle, .. }
+            | Self::Unusable { handle, .. }
+            | Self::Missing { handle, .. } => Some(handle),
             Self::Failed { handle, .. } => handle.as_ref(),
             Self::New { .. } | Self::Submitting(_) | Self::Restored { .. } | Self::Unclear { .. } => None,
         }
@@ -631,19 +705,58 @@ mod tests {
         assert_eq!(gone.next(&deleting), Step::Delete(handle), "it may be back");
     }
 
+    /// What a look makes of an object, in a word.
+    fn seen(from: &Progress, seen: Observation) -> Progress {
+        from.clone().observed(seen)
+    }
+
+    fn unusable() -> Observation {
+        let why = "it is disabled".into();
+        Observation::Unusable { product: Product::default(), why, hindrance: Hindrance::Lasting }
+    }
+
     #[test]
-    fn progress_is_written_three_times_at_most() {
-        for (reference, most) in [(None, 3), (Some("image-44".to_owned()), 2)] {
-            let intent = intent(1, reference);
-            let mut progress = Progress::Building { intent, handle: Handle::task("t-1"), percent: None };
-            let mut writes = 0;
-            for percent in 0..=100 {
-                let next =
-                    progress.clone().observed(Observation::Building { percent: Some(percent), note: None });
-                writes += usize::from(next != progress);
-                progress = next;
-            }
-            assert_eq!(writes, most);
+    fn what_was_there_once_counts_as_made_whatever_it_looks_like_since() {
+        let wish = Wish { recreate: true, ..Wish::default() };
+        let building =
+            Progress::Building { intent: intent(1, None), handle: Handle::image("img"), percent: None };
+        let at_work = || Observation::Building { percent: Some(50), note: None };
+        let ready = seen(&building, Observation::Ready(Product::default()));
+        let (first, later, again) =
+            (seen(&building, unusable()), seen(&ready, unusable()), seen(&ready, at_work()));
+        let back = seen(&seen(&ready, Observation::Missing), at_work());
+        for there in [&first, &later, &again, &back] {
+            assert!(matches!(there, Progress::Unusable { .. }), "{there:?}");
+            assert_eq!(there.next(&wish), Step::Observe(Handle::image("img")));
+            assert!(matches!(seen(there, Observation::Ready(Product::default())), Progress::Ready { .. }));
+            let gone = seen(there, Observation::Missing);
+            assert_eq!(gone.next(&wish), Step::Submit { attempt: 2 }, "{there:?}");
+            let deleting = Wish { deleting: true, ..Wish::default() };
+            assert_eq!(there.next(&deleting), Step::Delete(Handle::image("img")));
         }
+        let lost = seen(&building, Observation::Missing);
+        assert!(matches!(seen(&lost, at_work()), Progress::Building { .. }), "it was never there");
+        let now = Timestamp::UNIX_EPOCH;
+        let Progress::Submitting(again) = lost.asked_again(now) else { panic!("nobody saw anything of it") };
+        assert_eq!(again, Intent { since: Some(now), ..intent(1, None) });
+        let gone = seen(&ready, Observation::Missing);
+        assert_eq!(gone.clone().asked_again(now), gone, "it was there");
+    }
+
+    #[test]
+    fn progress_is_written_in_ten_steps_at_most() {
+        let mut progress =
+            Progress::Building { intent: intent(1, None), handle: Handle::task("t-1"), percent: None };
+        let mut written = vec![];
+        for percent in 0..=100 {
+            let next = seen(&progress, Observation::Building { percent: Some(percent), note: None });
+            if next != progress {
+                written.push(percent);
+            }
+            progress = next;
+        }
+        assert_eq!(written, [10, 20, 30, 40, 50, 60, 70, 80, 90]);
+        let unknown = seen(&progress, Observation::Building { percent: None, note: None });
+        assert_eq!(unknown, progress, "what is not known changes nothing");
     }
 }

@@ -163,6 +163,9 @@ pub struct Garbled(OperationState);
 /// The same of what is only looked at.
 pub const OBSERVE: &str = "Observe";
 
+/// The reason of what is there and cannot be used.
+pub const UNUSABLE: &str = "Unusable";
+
 /// How an object came to what its status shows.
 pub fn origin(operation: &Operation) -> Origin {
     match operation.action.as_str() {
@@ -222,6 +225,12 @@ pub fn progress(
         let handle = Handle { image: status.image_id.clone(), task: status.task_id.clone() };
         if handle == Handle::default() { Err(Garbled(operation.state)) } else { Ok(handle) }
     };
+    let product = || Product {
+        image_id: status.image_id.clone(),
+        artifact: status.artifact.clone(),
+        at_provider: status.at_provider.clone().unwrap_or_default(),
+        note: None,
+    };
     Ok(match operation.state {
         OperationState::NotDone => Progress::New { attempt: operation.attempt, tried: Some(intent) },
         OperationState::InFlight => Progress::Submitting(intent),
@@ -230,14 +239,12 @@ pub fn progress(
             handle: handle()?,
             percent: status.progress.and_then(|percent| u8::try_from(percent).ok()),
         },
-        OperationState::Succeeded => Progress::Ready {
+        OperationState::Succeeded => Progress::Ready { intent, handle: handle()?, product: product() },
+        OperationState::Unusable => Progress::Unusable {
             intent,
             handle: handle()?,
-            product: Product {
-                image_id: status.image_id.clone(),
-                artifact: status.artifact.clone(),
-                at_provider: status.at_provider.clone().unwrap_or_default(),
-            },
+            product: product(),
+            why: operation.message.clone().unwrap_or_default(),
         },
         OperationState::Failed => Progress::Failed {
             intent,
@@ -260,8 +267,11 @@ pub fn status(shown: &Shown<'_>, old: Option<&ImageStatus>, now: Timestamp) -> O
     let none = ImageStatus::default();
     let old = old.unwrap_or(&none);
     let handle = shown.progress.handle();
-    // These two act on a newer generation, so it must not be taken as seen before it is dealt with.
-    let keeps = matches!(shown.progress, Progress::Ready { .. } | Progress::Failed { .. });
+    // These act on a newer generation, so it must not be taken as seen before it is dealt with.
+    let keeps = matches!(
+        shown.progress,
+        Progress::Ready { .. } | Progress::Unusable { .. } | Progress::Failed { .. }
+    );
     let mut new = ImageStatus {
         observed_generation: if shown.settled || !keeps {
             Some(shown.generation)
@@ -288,7 +298,7 @@ pub fn status(shown: &Shown<'_>, old: Option<&ImageStatus>, now: Timestamp) -> O
             new.image_id.clone_from(&old.image_id);
             new.task_id.clone_from(&old.task_id);
         }
-        Progress::Ready { product, .. } => {
+        Progress::Ready { product, .. } | Progress::Unusable { product, .. } => {
             new.image_id = product.image_id.clone().or(new.image_id);
             new.artifact.clone_from(&product.artifact);
             new.at_provider = (!product.at_provider.is_null()).then(|| product.at_provider.clone());
@@ -307,6 +317,7 @@ fn operation(shown: &Shown<'_>, old: &ImageStatus) -> Option<Operation> {
         Progress::Submitting(intent) => (intent, OperationState::InFlight),
         Progress::Building { intent, .. } => (intent, OperationState::Running),
         Progress::Ready { intent, .. } => (intent, OperationState::Succeeded),
+        Progress::Unusable { intent, .. } => (intent, OperationState::Unusable),
         Progress::Failed { intent, .. } => (intent, OperationState::Failed),
         Progress::Unclear { intent, restored: false, .. } => (intent, OperationState::Unclear),
         Progress::Unclear { intent, restored: true, .. } => (intent, OperationState::Restored),
@@ -341,6 +352,10 @@ fn operation(shown: &Shown<'_>, old: &ImageStatus) -> Option<Operation> {
             new.reason = Some(failure.reason.clone());
             new.message = Some(failure.message.clone());
         }
+        Progress::Unusable { why, .. } => {
+            new.reason = Some(UNUSABLE.into());
+            new.message = Some(why.clone());
+        }
         Progress::Unclear { candidates, .. } => new.candidates.clone_from(candidates),
         _ => {}
     }
@@ -354,7 +369,7 @@ fn phase(shown: &Shown<'_>) -> Phase {
         Progress::Submitting(_) => Phase::Submitting,
         Progress::Building { .. } => Phase::Building,
         Progress::Ready { .. } => Phase::Ready,
-        Progress::Failed { .. } | Progress::Missing { .. } => Phase::Failed,
+        Progress::Failed { .. } | Progress::Unusable { .. } | Progress::Missing { .. } => Phase::Failed,
         Progress::Unclear { .. } => Phase::Unclear,
     }
 }
@@ -455,9 +470,11 @@ fn own_verdict(shown: &Shown<'_>) -> Verdict {
         }
         _ if shown.deleting => ("Deleting".into(), "waiting until the vendor no longer has it".into()),
         Progress::Ready { handle, product, .. } => {
-            let message = format!("the vendor has {}, as the spec says", product.name(handle));
+            let note = product.note.as_ref().map(|note| format!("; {note}")).unwrap_or_default();
+            let message = format!("the vendor has {}, as the spec says{note}", product.name(handle));
             return (true, false, false, "Available".into(), message);
         }
+        Progress::Unusable { why, .. } => return (false, false, true, UNUSABLE.into(), why.clone()),
         Progress::Failed { failure, .. } => {
             let message = format!(
                 "{}; change the spec, or set the annotation {REQUESTED_AT} to try again / 请修改 spec，或设置注解 \
@@ -697,6 +714,39 @@ mod tests {
             let outlooks = [true, false].map(|is_young| Detail::unusable(&unusable, is_young).outlook);
             assert_eq!(outlooks, [young, old], "{reason}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_remembered_as_made() {
+        let product =
+            Product { at_provider: serde_json::json!({ "state": "Disabled" }), ..Product::default() };
+        let why = "it is disabled".to_owned();
+        let progress = Progress::Unusable { intent: intent(), handle: Handle::image("i-1"), product, why };
+        let shown = Shown {
+            progress: &progress,
+            detail: None,
+            action: "Make",
+            creates: "Make",
+            deleting: false,
+            generation: 2,
+            settled: false,
+            request_id: None,
+            last_seen: None,
+            handled_request: None,
+            handled_outcome: None,
+        };
+        let stored = status(&shown, None, Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(stored.observed_generation, None, "the new spec is not dealt with");
+        assert_eq!(reason(&stored), Some(UNUSABLE));
+        let read = super::progress(Some(&stored), &Recorded::Nothing, "uid", |_, _| "t".into()).unwrap();
+        let Progress::Unusable { handle, product, why, .. } = read else { panic!("{read:?}") };
+        assert_eq!((handle.id(), why.as_str()), ("i-1", "it is disabled"));
+        assert_eq!(product.at_provider["state"], "Disabled");
+        let (ready, reconciling, stalled, ..) = verdict_of(&progress, None, "Make");
+        assert_eq!((ready, reconciling, stalled), (false, false, true));
+        let passes = Detail::waiting(UNUSABLE, "it is being moved");
+        let (ready, reconciling, stalled, ..) = verdict_of(&progress, Some(&passes), "Make");
+        assert_eq!((ready, reconciling, stalled), (false, true, false));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::{
     metrics::Metrics,
     progress::Progress,
     request_id,
-    status::{Detail, Telling},
+    status::{Detail, Telling, UNUSABLE},
 };
 
 /// Which Events are written.
@@ -91,7 +91,7 @@ impl Telemetry {
         let reason = detail.map_or(name(to), |detail| detail.reason.as_str());
         self.metrics.transition(&kind, name(to), reason);
         if let (true, Progress::Ready { .. }, Some(created)) =
-            (entered && !matches!(from, Progress::Missing { .. }), to, &object.meta().creation_timestamp)
+            (entered && !was_made(from), to, &object.meta().creation_timestamp)
         {
             self.metrics.ready(&kind, created.0);
         }
@@ -99,13 +99,20 @@ impl Telemetry {
         let (reason, message) = match (detail, to) {
             (Some(detail), _) => (reason, detail.message.as_str()),
             (None, Progress::Failed { failure, .. }) => (failure.reason.as_str(), failure.message.as_str()),
+            (None, Progress::Unusable { why, .. }) => (reason, why.as_str()),
             (None, _) => (reason, ""),
         };
         let request_id = request_id.map(str::to_owned).or_else(request_id::last);
         let is_trouble = match detail {
             Some(detail) => detail.event == Telling::Warning,
             None => {
-                matches!(to, Progress::Failed { .. } | Progress::Unclear { .. } | Progress::Missing { .. })
+                matches!(
+                    to,
+                    Progress::Failed { .. }
+                        | Progress::Unusable { .. }
+                        | Progress::Unclear { .. }
+                        | Progress::Missing { .. }
+                )
             }
         };
         let (from_, to_) = (name(from), name(to));
@@ -128,6 +135,9 @@ impl Telemetry {
             )),
             (None, Progress::Failed { failure, .. }) => {
                 Some((EventType::Warning, failure.reason.clone(), failure.message.clone()))
+            }
+            (None, Progress::Unusable { why, .. }) if entered => {
+                Some((EventType::Warning, UNUSABLE.into(), why.clone()))
             }
             (None, Progress::Unclear { restored: true, .. }) => Some((
                 EventType::Warning,
@@ -286,12 +296,18 @@ pub fn called(span: &Span, request_id: Option<&str>, error: Option<&CallError>) 
     }
 }
 
+/// Whether the vendor had it before.
+fn was_made(progress: &Progress) -> bool {
+    matches!(progress, Progress::Missing { .. } | Progress::Unusable { .. })
+}
+
 fn name(progress: &Progress) -> &'static str {
     match progress {
         Progress::New { .. } => "New",
         Progress::Submitting(_) => "Submitting",
         Progress::Building { .. } => "Building",
         Progress::Ready { .. } => "Ready",
+        Progress::Unusable { .. } => UNUSABLE,
         Progress::Failed { .. } => "Failed",
         Progress::Restored { .. } => "Restored",
         Progress::Unclear { .. } => "Unclear",

@@ -23,11 +23,16 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use session::Session;
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 /// ZStack publishes no limits, and its server has none. These only keep a management node from being flooded.
 pub const PUBLISHED_LIMITS: &[(&str, u32, Duration)] = &[
     ("GetApiJob", 100, Duration::from_secs(1)),
+    ("GetTaskProgress", 50, Duration::from_secs(1)),
     ("QueryImage", 50, Duration::from_secs(1)),
     ("CreateRootVolumeTemplateFromRootVolume", 20, Duration::from_secs(1)),
     ("UpdateImage", 20, Duration::from_secs(1)),
@@ -48,6 +53,8 @@ struct Inner {
     zone: TimeZone,
     login: Login,
     material: Material,
+    /// The vendor has no call that tells how far a job is.
+    tells_no_progress: AtomicBool,
 }
 
 enum Login {
@@ -83,6 +90,7 @@ impl Connect for Client {
             zone,
             login: Login::read(&material.secret)?,
             material,
+            tells_no_progress: AtomicBool::new(false),
         })))
     }
 
@@ -241,6 +249,26 @@ struct ErrorCode {
 }
 
 impl ErrorCode {
+    /// The code that says most, with its class and hint. A fault of the vendor's own may have been caused by something that it
+    /// can name: how an error is wrapped depends on the way that it took.
+    fn verdict(&self) -> (&str, (Class, &'static str)) {
+        let is_fault = |class| matches!(class, Class::Unavailable | Class::Unlisted);
+        let known = |error: &Self| lookup(&[errors::TABLE], &error.code, &error.message());
+        let own = known(self);
+        if !is_fault(own.0) || self.code == errors::TIMED_OUT {
+            return (&self.code, own);
+        }
+        let mut next = self.cause.as_deref();
+        while let Some(cause) = next {
+            let (class, hint) = known(cause);
+            if !is_fault(class) {
+                return (&cause.code, (class, hint));
+            }
+            next = cause.cause.as_deref();
+        }
+        (&self.code, own)
+    }
+
     fn message(&self) -> String {
         let mut parts: Vec<&str> = vec![];
         let mut next = Some(self);
@@ -277,9 +305,8 @@ impl Protocol for Rest<'_> {
             return None;
         }
         let (code, message, (class, hint)) = if let Ok(Failed { error }) = serde_json::from_slice(body) {
-            let message = error.message();
-            let known = lookup(&[errors::TABLE], &error.code, &message);
-            (error.code, message, known)
+            let (code, known) = error.verdict();
+            (code.to_owned(), error.message(), known)
         } else {
             let text = std::str::from_utf8(body).ok()?.trim();
             let foreign = status.as_u16() > 500 || text.is_empty() || text.starts_with(['<', '{']);
@@ -317,6 +344,7 @@ impl Protocol for Rest<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn refusal(status: u16, body: &str) -> Option<Refusal> {
         let rest = Rest { authorization: Authorization::None, context: "/zstack", zone: &TimeZone::UTC };
@@ -336,6 +364,35 @@ mod tests {
         assert_eq!((refusal.code.as_str(), refusal.class), ("SYS.1003", Class::NotFound));
         assert_eq!(refusal.message, "Resource cannot be found: no volume: database");
         assert!(is_certain(&refusal));
+    }
+
+    #[test]
+    fn a_fault_is_what_caused_it_where_that_has_a_name() {
+        let nested = |codes: &[(&str, &str)]| {
+            let error = codes.iter().rev().fold(Value::Null, |cause, (code, details)| {
+                json!({ "code": code, "description": "said", "details": details, "cause": cause })
+            });
+            let refusal = refusal(503, &json!({ "error": error }).to_string()).unwrap();
+            (refusal.code, refusal.class)
+        };
+        let fault = ("SYS.1000", "an internal error");
+        for (codes, code, class) in [
+            (
+                &[fault, ("SYS.1000", "Duplicate entry 'a' for key 'PRIMARY'")][..],
+                "SYS.1000",
+                Class::Conflict,
+            ),
+            (&[fault, fault, ("X.1", "Duplicate entry 'a' for key 'PRIMARY'")], "SYS.1000", Class::Conflict),
+            (&[fault, ("SYS.1006", "unable to allocate backup storage")], "SYS.1006", Class::Busy),
+            (&[fault, fault, ("ID.1003", "quota")], "ID.1003", Class::Quota),
+            (&[fault, ("ID.1001", "session")], errors::SESSION_EXPIRED, Class::Busy),
+            (&[fault, ("HOST.1001", "why")], "SYS.1000", Class::Unavailable),
+            // What was waited for may go on whatever it waited for.
+            (&[("SYS.1001", "timeout"), ("SYS.1006", "why")], errors::TIMED_OUT, Class::Unavailable),
+            (&[("SYS.1006", "why"), ("ID.1003", "quota")], "SYS.1006", Class::Busy),
+        ] {
+            assert_eq!(nested(codes), (code.to_owned(), class), "{codes:?}");
+        }
     }
 
     #[test]

@@ -119,7 +119,7 @@ impl External for TestImage {
                 Ok(answer) => {
                     let image_id = Some(handle.id().to_owned());
                     let at_provider = lower_camel(answer.value);
-                    let product = Product { image_id, artifact: None, at_provider };
+                    let product = Product { image_id, at_provider, ..Product::default() };
                     seen.insert(handle.clone(), Observation::Ready(product));
                 }
                 Err(CallError::Refused(refusal)) if refusal.code == NO_IMAGE => {}

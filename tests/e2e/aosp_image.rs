@@ -129,6 +129,50 @@ async fn a_status_that_no_document_has_is_shown_and_waited_out() {
     world.until_ready(KIND, "phone").await;
 }
 
+/// What is there and has a status that the vendor itself does not know counts as made.
+#[tokio::test]
+async fn an_image_of_unknown_status_may_be_unusable_and_is_no_build() {
+    let world = World::at_volcengine("aosp-unknown").await;
+    world.vendor.configure(|settings| settings.volcengine.unknown_seconds = 1e6);
+    let unusable = |stalled: bool| {
+        move |object: &Value| {
+            let (ready, stall) = (condition(object, "Ready"), condition(object, "Stalled"));
+            ready["reason"] == "Unusable"
+                && ready["status"] == "False"
+                && (stall["status"] == "True") == stalled
+        }
+    };
+    let mut object = aosp_image("phone", json!({}));
+    object["spec"]["recreatePolicy"] = "WhenMissing".into();
+    world.create(object).await;
+    let first = until_building(&world, "phone").await;
+    world.vendor.advance(MINUTES);
+    // For as long as a build may take, it may be a step of one.
+    world.until(KIND, "phone", "its status is unknown", unusable(false)).await;
+    world.vendor.volcengine().modify_aosp_image(&first, |image| image.odd_status = Some(11));
+    world.until_ready(KIND, "phone").await;
+    // Others than 0 may be steps, too, but of nothing that was there.
+    world.vendor.volcengine().modify_aosp_image(&first, |image| image.odd_status = Some(7));
+    world.request(KIND, "phone", "1").await;
+    let object = world.until(KIND, "phone", "it is at work again", unusable(false)).await;
+    let message = condition(&object, "Ready")["message"].as_str().unwrap_or_default();
+    assert!(message.contains("status 7"), "{message}");
+    let long_ago = json!({ "operation": { "startedAt": "2026-01-01T00:00:00Z" } });
+    world.patch_status(KIND, "phone", long_ago).await;
+    world.vendor.volcengine().modify_aosp_image(&first, |image| image.odd_status = Some(0));
+    world.request(KIND, "phone", "2").await;
+    world.until(KIND, "phone", "a person has to look", unusable(true)).await;
+    world.vendor.configure(|settings| settings.volcengine.unknown_seconds = 0.0);
+    world.vendor.volcengine().remove_aosp_image(&first);
+    let remade = |object: &Value| {
+        object["status"]["phase"] == "Building" && object["status"]["imageId"] != json!(first)
+    };
+    world.until(KIND, "phone", "it is made again", remade).await;
+    world.vendor.advance(MINUTES);
+    world.until_ready(KIND, "phone").await;
+    assert_eq!(world.effects(CREATE), 2);
+}
+
 #[tokio::test]
 async fn a_failed_build_stays_failed_until_somebody_asks() {
     let world = World::at_volcengine("aosp-failed").await;

@@ -55,6 +55,11 @@ async fn every_kind_in_every_phase() {
         (5, FAILED, ["unclear-waits", "unclear-stops", "unclear-rests", "unclear-changed", "unclear-going"]),
         (6, FAILED, ["missing-waits", "missing-stops", "missing-rests", "missing-changed", "missing-going"]),
         (7, FAILED, ["lost-waits", "lost-stops", "lost-rests", "lost-changed", "lost-going"]),
+        (
+            8,
+            FAILED,
+            ["unusable-waits", "unusable-stops", "unusable-rests", "unusable-changed", "unusable-going"],
+        ),
     ] {
         let phase = || phases().remove(phase);
         expected.push((phase(), verdict));

@@ -128,6 +128,7 @@ pub fn phases() -> Vec<Situation> {
         image_id: Some("image-1".into()),
         artifact: Some("tos://bucket-1/test123_image-44_system.qcow2".into()),
         at_provider: json!({ "name": "image" }),
+        note: None,
     };
     let failure = Failure { reason: "Refused".into(), message: "The vendor says no.".into() };
     let missing = |was_ready| Progress::Missing { intent: intent.clone(), handle: handle.clone(), was_ready };
@@ -138,7 +139,10 @@ pub fn phases() -> Vec<Situation> {
             "building",
             Progress::Building { intent: intent.clone(), handle: handle.clone(), percent: Some(42) },
         ),
-        Situation::new("ready", Progress::Ready { intent: intent.clone(), handle: handle.clone(), product }),
+        Situation::new(
+            "ready",
+            Progress::Ready { intent: intent.clone(), handle: handle.clone(), product: product.clone() },
+        ),
         Situation::new("failed", Progress::Failed { intent: intent.clone(), handle: None, failure }),
         Situation::new(
             "unclear",
@@ -146,6 +150,15 @@ pub fn phases() -> Vec<Situation> {
         ),
         Situation::new("missing", missing(true)),
         Situation::new("lost", missing(false)),
+        Situation::new(
+            "unusable",
+            Progress::Unusable {
+                intent: intent.clone(),
+                handle: handle.clone(),
+                product,
+                why: "The image is disabled; enable it.".into(),
+            },
+        ),
     ]
 }
 

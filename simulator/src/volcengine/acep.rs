@@ -40,6 +40,8 @@ pub struct AospImage {
     pub updated: Timestamp,
     /// How its build goes.
     pub build: Work,
+    /// For how long its status is unknown once it is built.
+    pub unknown_seconds: f64,
     /// Shown instead of the status that its build has.
     pub odd_status: Option<i64>,
     /// A deletion of it is answered with this code instead of being done.
@@ -47,11 +49,13 @@ pub struct AospImage {
 }
 
 impl AospImage {
-    /// 1 queued, 2 building, 11 built, -1 failed.
+    /// 0 unknown, 1 queued, 2 building, 11 built, -1 failed.
     pub fn status(&self, now: Timestamp) -> i64 {
+        let built = |end: Timestamp| now.duration_since(end).as_secs_f64();
         match self.build.stage(now) {
             Stage::Waiting => 1,
             Stage::Running => 2,
+            Stage::Succeeded if self.build.ended().is_some_and(|end| built(end) < self.unknown_seconds) => 0,
             Stage::Succeeded => 11,
             Stage::Failed => -1,
         }
@@ -141,6 +145,7 @@ pub(super) fn build(
         aosp_version: "13".into(),
         updated: context.now,
         build: Work::new(context.now, settings.queue_seconds, settings.build_seconds, &context.conditions),
+        unknown_seconds: settings.unknown_seconds,
         odd_status: None,
         delete_error: None,
     };
@@ -239,6 +244,7 @@ pub(super) fn list(
 fn row(image: &AospImage, now: Timestamp, echo_annotation: bool, texts: Texts) -> Value {
     let status = image.odd_status.unwrap_or_else(|| image.status(now));
     let word = match status {
+        0 => "UNKNOWN",
         1 => "IN_QUEUE",
         2 => "BUILDING",
         11 => "BUILT",

@@ -18,7 +18,7 @@ fn offset(hours: i8) -> Offset {
 
 /// Whether the header `Date` of an access key's request is near the node's time.
 ///
-/// Unless told to check zones the node ignores the zone in the header and takes the rest for its own wall clock: a
+/// Unless told to check zones, of which some letters are ambiguous, the node ignores the zone in the header and takes the rest for its own wall clock: a
 /// client in UTC is eight hours off for a node in China.
 pub(super) fn is_near(header: &str, gateway: Timestamp, offset_hours: i8, check_zone: bool) -> bool {
     let Some((civil, zone)) = header.rsplit_once(' ') else { return false };
@@ -27,11 +27,27 @@ pub(super) fn is_near(header: &str, gateway: Timestamp, offset_hours: i8, check_
     }
     let Ok(civil) = DateTime::strptime("%a, %d %b %Y %H:%M:%S", civil) else { return false };
     let offset = match (check_zone, zone) {
-        (false, _) | (true, "CST") => offset(if check_zone { 8 } else { offset_hours }),
+        (false, _) => offset(offset_hours),
+        // Java's first meaning of it is America's.
+        (true, "CST") => offset(-6),
         (true, "UTC" | "GMT") => Offset::UTC,
-        (true, _) => return false,
+        (true, zone) => match gmt_offset(zone) {
+            Some(offset) => offset,
+            None => return false,
+        },
     };
     offset.to_timestamp(civil).is_ok_and(|time| time.duration_since(gateway).abs() <= SKEW)
+}
+
+/// What `GMT+08:00` means.
+fn gmt_offset(zone: &str) -> Option<Offset> {
+    let (sign, rest) = zone
+        .strip_prefix("GMT+")
+        .map(|rest| (1, rest))
+        .or_else(|| zone.strip_prefix("GMT-").map(|rest| (-1, rest)))?;
+    let (hours, minutes) = rest.split_once(':')?;
+    let minutes = hours.parse::<i32>().ok()? * 60 + minutes.parse::<i32>().ok()?;
+    Offset::from_seconds(sign * minutes * 60).ok()
 }
 
 /// What Java's pattern letter `z` reads: a zone's letters, or `GMT+08:00`; `+08` it does not.
@@ -55,7 +71,10 @@ mod tests {
             ("Sat, 21 Nov 2026 20:26:23 UTC", false, true),
             ("Sat, 21 Nov 2026 12:26:23 UTC", false, false),
             ("Sat, 21 Nov 2026 12:26:23 UTC", true, true),
-            ("Sat, 21 Nov 2026 20:26:23 CST", true, true),
+            ("Sat, 21 Nov 2026 20:26:23 CST", true, false),
+            ("Sat, 21 Nov 2026 20:26:23 GMT+08:00", true, true),
+            ("Sat, 21 Nov 2026 17:56:23 GMT+05:30", true, true),
+            ("Sat, 21 Nov 2026 20:26:23 GMT-08:00", true, false),
             ("Sat, 21 Nov 2026 20:10:00 CST", false, false),
             ("Sat, 21 Nov 2026 20:26:23 GMT+08:00", false, true),
             ("Sat, 21 Nov 2026 20:26:23 +08", false, false),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::bodies::{Action, Wanted};
-use super::jobs::first_scan;
+use super::jobs::{first_scan, lose_image};
 use super::sessions::Caller;
 use super::{ApiError, Settings, State, dates, query};
 use crate::clock::shifted;
@@ -41,6 +41,10 @@ pub struct Image {
     pub virtio: bool,
     /// `state` is `Disabled` instead of `Enabled`.
     pub disabled: bool,
+    /// For how long it is `Migrating` once it is made.
+    pub moving_seconds: f64,
+    /// Shown instead of `Ready`.
+    pub odd_status: Option<String>,
     /// The volume that it was made from.
     pub root_volume_uuid: String,
     /// Where it is stored.
@@ -87,20 +91,33 @@ fn not_found(what: &str, uuid: &str) -> ApiError {
 }
 
 impl Image {
-    /// `Creating`, `Ready`, `Error` or `Deleted`.
-    pub fn status(&self, now: Timestamp) -> &'static str {
+    /// `Creating`, `Ready`, `Migrating`, `Error`, `Deleted`, or an odd one.
+    pub fn status(&self, now: Timestamp) -> &str {
+        let made = |end: Timestamp| now.duration_since(end).as_secs_f64();
         match self.creation.stage(now) {
             _ if self.deleted.is_some() => "Deleted",
             Stage::Waiting | Stage::Running => "Creating",
+            Stage::Succeeded if self.odd_status.is_some() => self.odd_status.as_deref().unwrap_or_default(),
+            Stage::Succeeded if self.creation.ended().is_some_and(|end| made(end) < self.moving_seconds) => {
+                "Migrating"
+            }
             Stage::Succeeded => "Ready",
             Stage::Failed => "Error",
         }
     }
 
-    /// Whether no record is left of it: its creation failed, or it was deleted long enough ago.
-    pub(super) fn is_gone(&self, now: Timestamp, settings: &Settings) -> bool {
+    /// Whether it was deleted so long ago that it is expunged.
+    pub(super) fn is_expunged(&self, now: Timestamp, settings: &Settings) -> bool {
         let expunged = self.deleted.map(|at| first_scan(shifted(at, settings.expunge_seconds), settings));
-        self.creation.stage(now) == Stage::Failed || expunged.is_some_and(|at| at <= now)
+        expunged.is_some_and(|at| at <= now)
+    }
+
+    /// Whether no record is left of it: its creation failed or was given up, or it is expunged.
+    pub(super) fn is_gone(&self, now: Timestamp, settings: &Settings) -> bool {
+        let given_up = || shifted(self.creation.begun, settings.api_timeout_seconds) <= now;
+        self.creation.stage(now) == Stage::Failed
+            || self.creation.ended().is_none() && given_up()
+            || self.is_expunged(now, settings)
     }
 
     pub(super) fn inventory(&self, now: Timestamp, settings: &Settings) -> Value {
@@ -200,6 +217,7 @@ pub(super) fn create(
     let storages = wanted.backup_storage_uuids.clone().filter(|list| !list.is_empty());
     let storages =
         storages.unwrap_or_else(|| settings.backup_storages.first().cloned().into_iter().collect());
+    let works = |uuid: &&String| !is_in(&settings.broken_backup_storages, uuid);
     if let Some(missing) =
         storages.iter().find(|uuid| !is_hex_uuid(uuid) || is_in(&settings.missing_backup_storages, uuid))
     {
@@ -210,12 +228,18 @@ pub(super) fn create(
         Some(uuid) if is_uuid(&uuid) => uuid,
         Some(uuid) => return Err(invalid(format!("field[resourceUuid] is not a valid uuid: {uuid}"))),
     };
-    if state.images.get(&uuid).is_some() {
-        return Err(ApiError::new(
-            settings.duplicate_code.clone(),
+    if state.images.get(&uuid).is_some() || state.spent.contains(&uuid) {
+        let database = ApiError::new(
+            "SYS.1000",
             "An internal error happened in system",
             format!("Duplicate entry '{uuid}' for key 'PRIMARY'"),
-        ));
+        );
+        return Err(database.into_fault(&settings.duplicate_code));
+    }
+    let used: Vec<_> = storages.iter().filter(works).cloned().collect();
+    if used.is_empty() {
+        let what = format!("unable to allocate backup storage, tried {storages:?}");
+        return Err(ApiError::new("SYS.1006", "Operation error", what));
     }
     let mine = state.images.values().filter(|image| image.account_uuid == caller.account_uuid).count();
     if !caller.admin && mine >= settings.image_quota {
@@ -233,18 +257,24 @@ pub(super) fn create(
         uuid: uuid.clone(),
         account_uuid: caller.account_uuid.clone(),
         root_volume_uuid: root_volume.into(),
-        backup_storage_uuids: storages,
+        backup_storage_uuids: used,
+        moving_seconds: settings.moving_seconds,
         system_tags: wanted.system_tags.clone(),
         user_tags: wanted.user_tags.clone(),
         creation: creation.clone(),
         ..Image::default()
     };
     wanted.apply(&mut image);
+    // Of the virtual machine, whatever was asked for.
+    image.architecture.clone_from(&settings.vm_architecture);
+    image.virtio = settings.vm_virtio;
     image.complete(context.now);
     let ready = creation.ended().unwrap_or(context.now);
     let result = json!({ "inventory": image.inventory(ready, settings) });
-    context.effect(Change::Created, &uuid, job);
-    state.images.insert(uuid, image);
+    if context.conditions.node_dies != Some(false) {
+        context.effect(Change::Created, &uuid, job);
+        state.images.insert(uuid, image);
+    }
     Ok((result, Some(creation)))
 }
 
@@ -320,6 +350,7 @@ pub(super) fn act(
                 return Err(operation_error("is not deleted, it cannot be expunged"));
             }
             state.images.remove(uuid);
+            state.spent.insert(uuid.to_owned());
             context.effect(Change::Deleted, uuid, None);
             return Ok((json!({}), None));
         }
@@ -360,7 +391,9 @@ pub(super) fn delete(
         }
     } else {
         state.images.remove(uuid);
+        state.spent.insert(uuid.to_owned());
         context.effect(Change::Deleted, uuid, None);
     }
+    lose_image(state, uuid, context.now);
     Ok((json!({}), None))
 }

@@ -46,6 +46,14 @@ impl<'a> Inventory<'a> {
         self.state(|state| state.images.remove(uuid))
     }
 
+    /// Expunges an image, which spends its uuid.
+    pub fn expunge(&self, uuid: &str) -> Option<Image> {
+        self.state(|state| {
+            state.spent.insert(uuid.to_owned());
+            state.images.remove(uuid)
+        })
+    }
+
     /// Changes an image; false when it does not exist.
     pub fn modify(&self, uuid: &str, change: impl FnOnce(&mut Image)) -> bool {
         self.state(|state| state.images.get_mut(uuid).map(change).is_some())

@@ -66,10 +66,9 @@ pub(super) fn start(
             )
         })
     });
-    let forgotten = context
-        .conditions
-        .forget_after_seconds
-        .map(|seconds| shifted(context.now, i64::try_from(seconds).unwrap_or(i64::MAX)));
+    let error = error.map(|error| if settings.nested_causes { error.into_fault("SYS.1000") } else { error });
+    let forget = context.conditions.forget_after_seconds.or(context.conditions.node_dies.map(|_| 0));
+    let forgotten = forget.map(|seconds| shifted(context.now, i64::try_from(seconds).unwrap_or(i64::MAX)));
     // Clients must not believe the host: it is the management node's own.
     let location = format!("http://{}/zstack/v1/api-jobs/{uuid}", settings.location_host);
     state.jobs.insert(uuid.clone(), Job { uuid, work, result, error, forgotten });
@@ -77,12 +76,45 @@ pub(super) fn start(
 }
 
 /// `GET /v1/api-jobs/{uuid}`; nobody's authorization is looked at.
-pub(super) fn poll(state: &State, uuid: &str, now: Timestamp) -> Result<Answer, Refusal> {
+pub(super) fn poll(state: &State, uuid: &str, context: &Context<'_>) -> Result<Answer, Refusal> {
     let job = state.jobs.get(uuid).ok_or_else(|| stop(404, "the job has been expired"))?;
-    match (job.work.stage(now), &job.error) {
-        (Stage::Waiting | Stage::Running, _) => Ok(Answer::json(202, &json!({}))),
-        (_, Some(error)) => Err(error.clone().into()),
-        (_, None) => Ok(Answer::json(200, &job.result)),
+    Ok(match (job.work.stage(context.now), &job.error) {
+        (Stage::Waiting | Stage::Running, _) => Answer::json(202, &json!({})),
+        (_, Some(error)) => Answer::json(503, &json!({ "error": error })).with_code(error.code.clone()),
+        (_, None) => Answer::json(200, &job.result),
+    })
+}
+
+/// `GET /v1/task-progresses/{apiId}`: a job that does not run has no progress.
+pub(super) fn progress(state: &State, uuid: &str, now: Timestamp) -> Value {
+    let running = state.jobs.get(uuid).filter(|job| job.work.stage(now) == Stage::Running);
+    let rows: Vec<_> = running
+        .map(|job| {
+            json!({
+                "taskUuid": uuid,
+                "taskName": "CreateRootVolumeTemplateFromRootVolume",
+                "type": "Progress",
+                "content": job.work.percent(now).to_string(),
+                "time": now.as_millisecond(),
+            })
+        })
+        .into_iter()
+        .collect();
+    json!({ "inventories": rows })
+}
+
+/// An image is deleted whose job still runs: it fails when it comes to its end.
+pub(super) fn lose_image(state: &mut State, image: &str, now: Timestamp) {
+    let makes = |job: &&Job| {
+        job.result.pointer("/inventory/uuid").is_some_and(|uuid| uuid == image)
+            && matches!(job.work.stage(now), Stage::Waiting | Stage::Running)
+    };
+    let jobs: Vec<_> = state.jobs.values().filter(makes).map(|job| job.uuid.clone()).collect();
+    for uuid in jobs {
+        if let Some(job) = state.jobs.get_mut(&uuid) {
+            let what = format!("the image[uuid:{image}] has been deleted");
+            job.error = Some(ApiError::new("SYS.1006", "Operation error", what));
+        }
     }
 }
 
@@ -91,7 +123,8 @@ pub(super) fn is_purged(job: &Job, now: Timestamp, settings: &Settings) -> bool 
     if job.forgotten.is_some_and(|at| at <= now) {
         return true;
     }
-    let Some(done) = job.work.ended() else { return false };
+    let given_up = shifted(job.work.begun, settings.api_timeout_seconds);
+    let done = job.work.ended().unwrap_or(given_up);
     let old = shifted(job.work.begun, settings.job_retention_seconds);
     first_scan(done.max(old), settings) <= now
 }

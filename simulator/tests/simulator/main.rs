@@ -13,3 +13,4 @@ mod volcengine;
 mod volcengine_codes;
 mod zstack;
 mod zstack_errors;
+mod zstack_habits;

@@ -6,10 +6,11 @@ use crate::{
         external::External,
         pace,
         progress::{
-            self, Comparison, Difference, Handle, Intent, Observation, Origin, Product, Progress, Wish,
+            self, Comparison, Difference, Handle, Hindrance, Intent, Observation, Origin, Product, Progress,
+            Wish,
         },
         request_id,
-        status::Detail,
+        status::{Detail, UNUSABLE},
     },
     wire::{CallError, Refusal},
 };
@@ -26,6 +27,9 @@ impl<K: External> Pass<'_, K> {
         tokio::select! {
             seen = observers.ask(handle.clone()) => Ok(match seen? {
                 Some(Observation::Ready(product)) => Observation::Ready(self.subject().finished(product)),
+                Some(Observation::Unusable { product, why, hindrance }) => {
+                    Observation::Unusable { product: self.subject().finished(product), why, hindrance }
+                }
                 Some(seen) => seen,
                 None => Observation::Missing,
             }),
@@ -72,97 +76,175 @@ impl<K: External> Pass<'_, K> {
         client: &K::Client,
         from: Progress,
         base: Progress,
-        seen: Observation,
+        mut seen: Observation,
         wish: &Wish,
     ) -> Result<Next, Error> {
         if K::FORGETS && seen == Observation::Missing && matches!(base, Progress::Ready { .. }) {
             self.show(&from, base, None, true, None).await?;
             return Ok(Next::Change);
         }
-        if seen == Observation::Missing && !matches!(base, Progress::Missing { .. }) {
-            let since = *self.local.missing_since.get_or_insert_with(Instant::now);
-            let second = self.world.beat * pace::SECOND_LOOK;
-            let patience = if matches!(base, Progress::Building { .. }) {
-                second.max(self.settle(client))
-            } else {
-                second
-            };
-            if let Some(wait) = patience.checked_sub(since.elapsed()).filter(|wait| !wait.is_zero()) {
-                return Ok(Next::In(wait));
-            }
+        if let Some(wait) = self.until_second_look(client, &base, &seen) {
+            return Ok(Next::In(wait));
         }
         self.local.missing_since = None;
-        if matches!(seen, Observation::Ready(_)) {
+        let is_there = seen.product().is_some();
+        if is_there {
             self.local.last_seen = Some(Timestamp::now());
         }
-        let mut detail = match &seen {
-            Observation::Building { note: Some(note), .. } => Some(Detail::waiting("Building", note)),
-            _ => None,
-        };
-        let refusal = match &seen {
-            Observation::Refused(refusal) => Some(refusal.clone()),
-            _ => None,
+        if let Observation::Building { percent, .. } = &mut seen
+            && self.local.percent_at.is_some_and(|at| at.elapsed() < self.world.beat)
+        {
+            *percent = None;
+        }
+        let (hindrance, mut detail, refusal) = match (&seen, &base) {
+            (Observation::Unusable { hindrance, .. }, _) => (*hindrance, None, None),
+            (Observation::Refused(refusal), _) => (Hindrance::Lasting, None, Some(refusal.clone())),
+            (Observation::Building { note: Some(note), .. }, Progress::Building { .. }) => {
+                (Hindrance::Passing, Some(Detail::waiting("Building", note)), None)
+            }
+            _ => (Hindrance::Passing, None, None),
         };
         let mut to = base.observed(seen);
         if let (Progress::New { attempt, .. }, Some(refusal)) = (&to, refusal) {
             return self.refused(&from, attempt + 1, refusal).await;
         }
-        if let Progress::Ready { product, .. } = &to {
-            match if wish.observe_only { Comparison::Same } else { self.subject().compare(client, product) } {
-                Comparison::Same => self.local.amended = 0,
-                Comparison::Fixed(fields) => {
-                    let origin = to.intent().map_or(Origin::Made, |intent| intent.origin);
-                    detail = Some(differs(origin, product, &fields));
-                }
-                Comparison::Amendable(fields) if self.local.amended >= pace::AMENDMENTS => {
-                    let message = format!(
-                        "{} was set at the vendor {} times and does not stay: somebody else sets it too, or the vendor does not keep all of it",
-                        progress::fields(&fields),
-                        self.local.amended
-                    );
-                    detail = Some(Detail::stalled("NotConverging", message));
-                }
-                Comparison::Amendable(fields) => {
-                    match self.amend(client, &from, &to, product.clone(), &fields, !wish.changed).await? {
-                        Ok(amended) => to = amended,
-                        Err(next) => return Ok(next),
-                    }
-                }
+        if to.percent() != from.percent() {
+            self.local.percent_at = to.percent().map(|_| Instant::now());
+        }
+        if let (true, Some(intent)) = (K::REPEATABLE && !wish.import, to.intent())
+            && intent.origin == Origin::Made
+        {
+            let id = to.handle().map(|handle| handle.id().to_owned()).unwrap_or_default();
+            to = to.asked_again(Timestamp::now());
+            if matches!(to, Progress::Submitting(_)) {
+                return self.ask_again(&from, to, &id).await;
             }
         }
-        if matches!(to, Progress::Ready { .. }) && !wish.observe_only {
+        if is_there && !wish.observe_only {
+            match self.align(client, &from, to, wish).await? {
+                Ok((aligned, differs)) => (to, detail) = (aligned, differs),
+                Err(next) => return Ok(next),
+            }
             // Its own condition says nothing of it, so the next look tries again.
             if let Err(error) = self.clear_leftovers(client, &to).await {
                 tracing::warn!(%error, "what earlier attempts left behind cannot be looked for");
             }
         }
         self.local.failures = 0;
-        let mut next = self.after(&to);
-        if let (Progress::Building { intent, handle, .. }, Some(late)) = (&to, self.overdue(&to)) {
-            let message = format!(
-                "{} has not finished {} in {late:?} (spec.timeout, attempt {}); it is still looked at, and a late success counts; \
-                 ask the vendor about it, raise timeout, or delete this object",
-                K::ACTION,
-                handle.id(),
-                intent.attempt
-            );
-            let message = match detail {
-                Some(detail) => format!("{}; {message}", detail.message),
-                None => message,
-            };
-            detail = Some(Detail::stalled("TimedOut", message));
-            next = Next::In(pace::SLOW_LOOK);
-        }
-        if let (Progress::Missing { handle, was_ready: true, .. }, true) =
-            (&to, wish.recreate && !wish.import)
-        {
-            let message =
-                format!("the vendor no longer has {}; it is made again, as recreatePolicy asks", handle.id());
-            detail = Some(Detail::trouble("Missing", message));
-            next = Next::In(Duration::ZERO);
-        }
-        self.show(&from, to, detail, true, None).await?;
+        let (detail, next) = self.outlook(&to, detail, hindrance, wish);
+        // What cannot be looked at cannot be as the spec says.
+        let settled = is_there || !matches!(to, Progress::Unusable { .. });
+        self.show(&from, to, detail, settled, None).await?;
         Ok(next)
+    }
+
+    /// How long until a missing thing is believed to be missing.
+    fn until_second_look(
+        &mut self,
+        client: &K::Client,
+        base: &Progress,
+        seen: &Observation,
+    ) -> Option<Duration> {
+        if *seen != Observation::Missing || matches!(base, Progress::Missing { .. }) {
+            return None;
+        }
+        let since = *self.local.missing_since.get_or_insert_with(Instant::now);
+        let second = self.world.beat * pace::SECOND_LOOK;
+        let patience =
+            if matches!(base, Progress::Building { .. }) { second.max(self.settle(client)) } else { second };
+        patience.checked_sub(since.elapsed()).filter(|wait| !wait.is_zero())
+    }
+
+    /// The vendor has lost the order.
+    async fn ask_again(&mut self, from: &Progress, to: Progress, id: &str) -> Result<Next, Error> {
+        let message = format!(
+            "the vendor took the order and has no record of {id} any more; it is asked for again, with the same ids, so that it \
+             cannot be made twice"
+        );
+        self.show(from, to, Some(Detail::trouble("AnswerLost", message)), false, None).await?;
+        Ok(Next::In(Duration::ZERO))
+    }
+
+    /// Compares what is there with the spec, and sets right what differs.
+    async fn align(
+        &mut self,
+        client: &K::Client,
+        from: &Progress,
+        to: Progress,
+        wish: &Wish,
+    ) -> Result<Result<(Progress, Option<Detail>), Next>, Error> {
+        let (Progress::Ready { product, .. } | Progress::Unusable { product, .. }) = &to else {
+            return Ok(Ok((to, None)));
+        };
+        let compared = self.subject().compare(client, product);
+        let detail = match compared {
+            Comparison::Same => {
+                self.local.amended = 0;
+                None
+            }
+            Comparison::Fixed(fields) => {
+                let origin = to.intent().map_or(Origin::Made, |intent| intent.origin);
+                Some(differs(origin, product, &fields))
+            }
+            Comparison::Amendable(fields) if self.local.amended >= pace::AMENDMENTS => {
+                let message = format!(
+                    "{} was set at the vendor {} times and does not stay: somebody else sets it too, or the vendor does not keep all of it",
+                    progress::fields(&fields),
+                    self.local.amended
+                );
+                Some(Detail::stalled("NotConverging", message))
+            }
+            Comparison::Amendable(fields) => {
+                // What the vendor chose when it made it, whatever it was asked, is no drift.
+                let drifts = matches!(from, Progress::Ready { .. } | Progress::Unusable { .. });
+                let drifts = drifts && !wish.changed;
+                let amended = self.amend(client, from, &to, product.clone(), &fields, drifts).await?;
+                return Ok(amended.map(|amended| (amended, None)));
+            }
+        };
+        Ok(Ok((to, detail)))
+    }
+
+    /// What else there is to say of it, and when it is looked at again.
+    fn outlook(
+        &self,
+        to: &Progress,
+        detail: Option<Detail>,
+        hindrance: Hindrance,
+        wish: &Wish,
+    ) -> (Option<Detail>, Next) {
+        match to {
+            Progress::Unusable { why, .. } if detail.is_none() => {
+                let passes = match hindrance {
+                    Hindrance::Passing => true,
+                    Hindrance::Unknown => self.overdue(to).is_none(),
+                    Hindrance::Lasting => false,
+                };
+                (passes.then(|| Detail::waiting(UNUSABLE, why)), self.after(to))
+            }
+            Progress::Building { intent, handle, .. } if let Some(late) = self.overdue(to) => {
+                let message = format!(
+                    "{} has not finished {} in {late:?} (spec.timeout, attempt {}); it is still looked at, and a late success counts; \
+                     ask the vendor about it, raise timeout, or delete this object",
+                    K::ACTION,
+                    handle.id(),
+                    intent.attempt
+                );
+                let message = match detail {
+                    Some(detail) => format!("{}; {message}", detail.message),
+                    None => message,
+                };
+                (Some(Detail::stalled("TimedOut", message)), Next::In(pace::SLOW_LOOK))
+            }
+            Progress::Missing { handle, was_ready: true, .. } if wish.recreate && !wish.import => {
+                let message = format!(
+                    "the vendor no longer has {}; it is made again, as recreatePolicy asks",
+                    handle.id()
+                );
+                (Some(Detail::trouble("Missing", message)), Next::In(Duration::ZERO))
+            }
+            _ => (detail, self.after(to)),
+        }
     }
 
     /// The vendor took the order and refused it afterwards. Its token is used up, so the next attempt is another one.
@@ -203,12 +285,14 @@ impl<K: External> Pass<'_, K> {
         let Some(handle) = to.handle() else { return Ok(Err(Next::Change)) };
         match self.look(client, handle).await {
             Err(error) => self.trouble_about(from, to.clone(), &error).await.map(Err),
-            Ok(Observation::Ready(product))
-                if self.subject().compare(client, &product) == Comparison::Same =>
+            Ok(seen)
+                if seen
+                    .product()
+                    .is_some_and(|product| self.subject().compare(client, product) == Comparison::Same) =>
             {
                 self.local.amended = 0;
                 self.local.last_seen = Some(Timestamp::now());
-                Ok(Ok(to.clone().observed(Observation::Ready(product))))
+                Ok(Ok(to.clone().observed(seen)))
             }
             Ok(_) => {
                 let detail = Detail::waiting(

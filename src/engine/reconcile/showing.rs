@@ -88,6 +88,9 @@ impl<K: External> Pass<'_, K> {
                 Next::In(self.to_next_resync().map_or(pace::SLOW_LOOK, |wait| wait.min(pace::SLOW_LOOK)))
             }
             Progress::Ready { .. } => self.to_next_resync().map_or(Next::Change, Next::In),
+            Progress::Unusable { .. } => {
+                Next::In(self.to_beat() + self.world.beat * (pace::UNUSABLE_LOOK - 1))
+            }
             Progress::Missing { .. } => Next::In(pace::SLOW_LOOK),
             Progress::Failed { .. } => Next::Change,
         }

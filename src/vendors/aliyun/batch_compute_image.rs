@@ -314,7 +314,7 @@ impl External for BatchComputeImage {
             };
             let ready = |row| {
                 let image_id = Some(handle.id().to_owned());
-                Observation::Ready(Product { image_id, artifact: None, at_provider: row })
+                Observation::Ready(Product { image_id, at_provider: row, ..Product::default() })
             };
             seen.extend(row.map(|row| (handle.clone(), ready(row))));
         }

@@ -531,7 +531,7 @@ fn tag_params(tags: &[Tag]) -> impl Iterator<Item = (String, String)> {
 }
 
 fn product(id: &str, row: &Value) -> Product {
-    Product { image_id: Some(id.to_owned()), artifact: None, at_provider: row.clone() }
+    Product { image_id: Some(id.to_owned()), at_provider: row.clone(), ..Product::default() }
 }
 
 /// `None`: it has no id. Keys in lowerCamelCase. What is absent or of another type than documented must not hide the rest.

@@ -8,7 +8,9 @@ use crate::{
         external::{External, Submitted, Unusable},
         journal::Permit,
         pace,
-        progress::{Comparison, Deletion, Difference, Failure, Handle, Observation, Product, Recovered},
+        progress::{
+            Comparison, Deletion, Difference, Failure, Handle, Hindrance, Observation, Product, Recovered,
+        },
     },
     image::{ImageSpec, ImageStatus, fixed},
     vendors::{normalise, volcengine::BUCKET},
@@ -596,15 +598,27 @@ fn split(remark: &str) -> (String, String) {
     (marker.to_owned(), before.to_owned() + after.strip_prefix(' ').unwrap_or(after))
 }
 
-/// ImageStatus: 1 importing or queued, 2 building, 11 built, -1 failed. Others are shown and waited out.
+/// ImageStatus: 0 unknown, 1 importing or queued, 2 building, 11 built, -1 failed. Others may be steps of a build that no page
+/// has: they are shown and waited out.
 fn observation(value: &Value) -> Option<Observation> {
     let Row { id, status, status_text, .. } = Row::read(value)?;
     let said = if status_text.is_empty() { String::new() } else { format!(" ({status_text})") };
     Some(match status {
         Some(1 | 2) => Observation::Building { percent: None, note: None },
-        Some(11) => {
-            Observation::Ready(Product { image_id: Some(id), artifact: None, at_provider: value.clone() })
-        }
+        Some(11) => Observation::Ready(Product {
+            image_id: Some(id),
+            at_provider: value.clone(),
+            ..Product::default()
+        }),
+        Some(0) => Observation::Unusable {
+            why: format!(
+                "the vendor lists {id} and does not know its status (0{said}), so that it may not be usable; it is looked at until it \
+                 is, look at it in the console if that stays / 厂商侧镜像 {id} 的状态未知（0），可能无法使用；状态恢复后会自动\
+                 继续，若持续如此，请在控制台查看"
+            ),
+            product: Product { image_id: Some(id), at_provider: value.clone(), ..Product::default() },
+            hindrance: Hindrance::Unknown,
+        },
         Some(-1) => Observation::Failed(Failure {
             reason: "BuildFailed".into(),
             message: format!(

@@ -11,7 +11,7 @@ use crate::{
         progress::{Comparison, Deletion, Failure, Handle, Observation, Product, Recovered},
     },
     image::{ImageRef, ImageSpec, ImageStatus, OperationState, fixed},
-    vendors::volcengine::BUCKET,
+    vendors::{percent::percent, volcengine::BUCKET},
     wire::{CallError, Class, Effect, Refusal, pages},
 };
 use jiff::{SignedDuration, Timestamp};
@@ -421,39 +421,11 @@ fn observation(row: &Value) -> Option<Observation> {
     })
 }
 
-/// A number in the SDK, `"100%"` in the documents.
-fn percent(process: &Value) -> Option<u8> {
-    let number = match process {
-        Value::Number(number) => number.as_f64()?,
-        Value::String(text) => text.trim().trim_end_matches('%').trim().parse().ok()?,
-        _ => return None,
-    };
-    // Between 0 and 100 afterwards, so nothing is cut off.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    number.is_finite().then(|| number.clamp(0.0, 100.0) as u8)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::wire::encode::lower_camel;
     use serde_json::json;
-
-    #[test]
-    fn process_is_read_as_number_or_text() {
-        for (process, expected) in [
-            (json!(45), Some(45)),
-            (json!(45.7), Some(45)),
-            (json!("100%"), Some(100)),
-            (json!(" 7 % "), Some(7)),
-            (json!(250), Some(100)),
-            (json!("soon"), None),
-            (json!(null), None),
-            (json!({}), None),
-        ] {
-            assert_eq!(percent(&process), expected, "{process}");
-        }
-    }
 
     #[test]
     fn every_status_has_a_meaning_and_none_is_a_panic() {

@@ -1,8 +1,8 @@
 //! ZStack's errors: one table for the API's codes, one for what the REST layer says in plain text; code and a part of the
 //! message → class and hint.
 //!
-//! Sources: the open server's code. The code for a `resourceUuid` that exists is not stated anywhere; its message comes
-//! from the database.
+//! Sources: the open server's code. A `resourceUuid` that exists, or existed, is an internal fault to it; what the database
+//! says about that stands in a nested cause.
 
 use crate::wire::{
     Class,
@@ -16,8 +16,11 @@ pub const INTERNAL: &str = "SYS.1000";
 /// The vendor gave up waiting; what it waited for may go on.
 pub const TIMED_OUT: &str = "SYS.1001";
 
-/// What to do about a `resourceUuid` that exists.
-pub const UUID_IN_USE: &str = "An image of that uuid exists or was deleted softly: use another forProvider.resourceUuid, expunge that image, or take it over with spec.import / 该 UUID 的镜像已存在或尚未彻底删除，请更换 resourceUuid、彻底删除该镜像，或用 spec.import 接管";
+/// What to do about a `resourceUuid` that exists, or existed.
+pub const UUID_IN_USE: &str = "An image of that uuid exists or existed, and ZStack gives a uuid only once, even after the image is expunged: use another forProvider.resourceUuid, or take the image over with spec.import if it is there / 该 UUID 的镜像存在或曾经存在，ZStack 的 UUID 即使在彻底删除后也不能重复使用：请更换 resourceUuid；若镜像仍在，可用 spec.import 接管";
+
+/// The same of a uuid that the operator chose.
+pub const UUID_SPENT: &str = "An image of that uuid existed, and ZStack gives a uuid only once; it is tried again with another one / 该 UUID 曾被使用，ZStack 的 UUID 不能重复使用，将换用新的 UUID 重试";
 
 /// Class and hint of an answer in plain text.
 pub fn lookup_text(status: u16, text: &str) -> (Class, &'static str) {

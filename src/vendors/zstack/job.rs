@@ -1,17 +1,22 @@
 //! Jobs: a call that changes something is accepted first, and answered later under its job's uuid.
 
 use super::{Authorization, Call, Client, errors};
-use crate::wire::{CallError, Class, Effect, Refusal};
+use crate::{
+    vendors::percent::percent,
+    wire::{CallError, Class, Effect, Refusal, encode},
+};
 use http::{Method, StatusCode};
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use std::{sync::atomic::Ordering, time::Duration};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long a change, which takes the vendor a moment, is waited for.
 const PATIENCE: Duration = Duration::from_secs(8);
 const FIRST_LOOK: Duration = Duration::from_millis(250);
 const LAST_LOOK: Duration = Duration::from_secs(1);
+/// How long it may take to find out how far a job is, which nothing depends on.
+const PROGRESS: Duration = Duration::from_secs(3);
 
 /// What the vendor says of a job.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +48,24 @@ impl Client {
             }
             Err(CallError::Refused(refusal)) if refusal.class == Class::NotFound => Ok(Job::Unknown),
             Err(error) => Err(error),
+        }
+    }
+
+    /// How far a job is, in percent; `None` where that cannot be found out, which is never a failure: not every version tells it,
+    /// nor every step of a job.
+    pub(super) async fn percent(&self, job: &str) -> Option<u8> {
+        if self.0.tells_no_progress.load(Ordering::Relaxed) {
+            return None;
+        }
+        let target = format!("/v1/task-progresses/{}", encode::component(job));
+        let call = Call::new("GetTaskProgress", Effect::Read, Method::GET, target);
+        match timeout(PROGRESS, self.ask::<Value>(&call)).await.ok()? {
+            Ok((answer, _)) => told(&answer.value),
+            Err(CallError::Refused(refusal)) if refusal.class == Class::Unlisted && refusal.status == 404 => {
+                self.0.tells_no_progress.store(true, Ordering::Relaxed);
+                None
+            }
+            Err(_) => None,
         }
     }
 
@@ -85,6 +108,47 @@ impl Client {
                 Job::Running if Instant::now() < end => wait = (wait * 2).min(LAST_LOOK),
                 job => return Ok(job),
             }
+        }
+    }
+}
+
+/// The progress in an answer: the newest that is a number among the job's own, or the only one of older versions.
+fn told(answer: &Value) -> Option<u8> {
+    let rows = answer.get("inventories").and_then(Value::as_array);
+    let newest = rows
+        .into_iter()
+        .flatten()
+        .filter_map(|row| Some((row.get("time").and_then(Value::as_i64), percent(row.get("content")?)?)))
+        .max_by_key(|(time, _)| *time);
+    newest.map(|(_, percent)| percent).or_else(|| percent(answer.get("progress")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn progress_is_read_as_far_as_it_is_told() {
+        let row = |type_: &str, content: Value, time: i64| json!({ "type": type_, "content": content, "time": time });
+        for (answer, expected) in [
+            (json!({ "inventories": [row("Progress", json!("42"), 1)] }), Some(42)),
+            (
+                json!({ "inventories": [row("Progress", json!("70"), 2), row("Progress", json!("42"), 1)] }),
+                Some(70),
+            ),
+            (
+                json!({ "inventories": [row("Task", json!("uploading the image"), 3), row("Progress", json!("42"), 1)] }),
+                Some(42),
+            ),
+            (json!({ "inventories": [{ "content": "42%" }] }), Some(42)),
+            (json!({ "progress": "33" }), Some(33)),
+            (json!({ "inventories": [] }), None),
+            (json!({ "inventories": [{ "content": {} }, 5] }), None),
+            (json!({ "inventories": "none" }), None),
+            (json!([]), None),
+        ] {
+            assert_eq!(told(&answer), expected, "{answer}");
         }
     }
 }

@@ -7,19 +7,26 @@ use crate::{
         external::{External, Submitted},
         journal::Permit,
         pace,
-        progress::{Comparison, Deletion, Difference, Failure, Handle, Observation, Product, Recovered},
+        progress::{
+            Comparison, Deletion, Difference, Failure, Handle, Hindrance, Observation, Product, Recovered,
+        },
     },
     image::{ImageSpec, ImageStatus, OperationState, fixed},
     vendors::normalise,
     wire::{CallError, Class, Effect, Refusal, encode, endpoint::Endpoints, pages},
 };
+use futures::future;
 use http::Method;
 use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::{Map, Value, json};
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
 use uuid::Uuid;
 
 // ---- What a user writes --------------------------------------------------------------------------------------------
@@ -39,6 +46,7 @@ const AGAIN: &str = "make a new object";
     namespaced,
     status = "ImageStatus",
     doc = "An image of ZStack made of a virtual machine's root volume. It stands for the vendor's CreateRootVolumeTemplateFromRootVolume. When the object is deleted, the image is deleted and expunged.",
+    printcolumn(name = "Progress", type_ = "integer", json_path = ".status.progress", description = "How far the build is, in percent"),
     printcolumn(name = "Image ID", type_ = "string", json_path = ".status.imageId", description = "The vendor's uuid of the image"),
     printcolumn(name = "Task ID", type_ = "string", json_path = ".status.taskId", description = "The vendor's job that makes the image"),
     validation = fixed("rootVolumeUuid", AGAIN),
@@ -113,8 +121,9 @@ pub struct TemplateParameters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<bool>,
 
-    /// The uuid that the image gets: 32 hex digits, a UUID of version 1 to 5 without dashes. No image may have it,
-    /// not even one that was deleted and not expunged. Default: chosen by the operator. Cannot be changed.
+    /// The uuid that the image gets: 32 hex digits, a UUID of version 1 to 5 without dashes. ZStack gives a uuid only once: no
+    /// image may have it, or have had it, not even one that was deleted and expunged, so that `recreatePolicy: WhenMissing`
+    /// cannot make the image again under it. Default: chosen by the operator, anew for each attempt. Cannot be changed.
     /// Example: `fadea0efc22e4e6fa43f537f1af6ee6b`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
@@ -325,6 +334,12 @@ async fn standing(client: &Client, handle: &Handle, row: Option<Value>) -> Resul
         (Job::Refused(refusal), Some(_)) => {
             Standing::Refused(Refusal { class: Class::Conflict, hint: errors::UUID_IN_USE, ..refusal })
         }
+        // What had the uuid is expunged, and was this object's, since nobody else gives it: the next attempt has another.
+        (Job::Refused(refusal), None)
+            if refusal.class == Class::Conflict && handle.image.as_ref() == Some(&image_uuid(task)) =>
+        {
+            Standing::Refused(Refusal { class: Class::Busy, hint: errors::UUID_SPENT, ..refusal })
+        }
         (Job::Refused(refusal), None) => Standing::Refused(refusal),
         (Job::Done(_), Some(row)) => Standing::Image(row),
         // It may have come into being between the two looks.
@@ -348,6 +363,7 @@ impl External for RootVolumeTemplate {
     const ACTION: &'static str = "CreateRootVolumeTemplateFromRootVolume";
     const BATCH: usize = 100;
     const IMMEDIATE: bool = false;
+    const REPEATABLE: bool = true;
 
     fn spec(&self) -> &ImageSpec<TemplateMatch> {
         &self.spec.image
@@ -455,7 +471,26 @@ impl External for RootVolumeTemplate {
             let standing = standing(client, handle, rows.remove(handle.id())).await?;
             seen.extend(observed(standing).map(|observation| (handle.clone(), observation)));
         }
+        measure(client, &mut seen).await;
         Ok(seen)
+    }
+
+    /// With several storages, it is a success if one of them works, and no edit of the spec could improve it.
+    fn finished(&self, product: Product) -> Product {
+        let wanted = self.spec.for_provider.backup_storage_uuids.as_deref().unwrap_or_default();
+        let there = read(&product.at_provider).backup_storage_uuids;
+        let left_out: Vec<_> =
+            wanted.iter().filter(|uuid| !there.contains(uuid)).map(String::as_str).collect();
+        if left_out.is_empty() || left_out.len() == wanted.len() {
+            return product;
+        }
+        let left_out = left_out.join(", ");
+        let note = format!(
+            "it is not on all backup storages, since ZStack left out those that failed or were not connected: {left_out}; make a \
+             new object to have it on all of them / 镜像未保存到全部镜像服务器，ZStack 跳过了失败或未连接的：{left_out}；如需\
+             全部保存，请新建对象"
+        );
+        Product { note: Some(note), ..product }
     }
 
     async fn find(&self, client: &Client, matching: &TemplateMatch) -> Result<Vec<Handle>, CallError> {
@@ -491,12 +526,14 @@ impl External for RootVolumeTemplate {
             Standing::Image(row) => row,
             Standing::Doubtful(row) if self.is_ours(&read(&row)) => row,
             Standing::Doubtful(_) => return Ok(waiting(DOUBTFUL)),
+            Standing::Making if self.is_overdue() => return Ok(abandoned(handle)),
             Standing::Making => return Ok(waiting(MAKING)),
             Standing::Refused(_) | Standing::Gone => return Ok(Deletion::Gone),
         };
         let image = read(&row);
-        // The vendor would finish an image that is deleted meanwhile, and so bring it back.
-        if let (true, Some(task)) = (image.status == "Creating", &handle.task)
+        // What is being made is let be, unless it takes so long that its management node must be dead: then the vendor would only
+        // give it up after days. The job fails, should it go on after all.
+        if let (true, Some(task)) = (image.status == "Creating" && !self.is_overdue(), &handle.task)
             && client.job(Self::ACTION, task).await? == Job::Running
         {
             return Ok(waiting(MAKING));
@@ -505,7 +542,7 @@ impl External for RootVolumeTemplate {
     }
 }
 
-const MAKING: &str = "ZStack is still making the image, and cannot be told to stop; it is deleted as soon as it is there, or stays there with deletionPolicy: Retain";
+const MAKING: &str = "ZStack is still making the image, and cannot be told to stop; it is deleted as soon as it is there, or when spec.timeout is over even if it is not, or stays there with deletionPolicy: Retain / ZStack 仍在制作镜像，无法中止；镜像完成后立即删除，超过 spec.timeout 也会删除，或设置 deletionPolicy: Retain 保留";
 const DOUBTFUL: &str = "an image has the uuid of forProvider.resourceUuid, and ZStack has no record any more of whether this object made it; delete it there, or set deletionPolicy: Retain to leave it";
 const DELETING: &str = "ZStack is at it";
 
@@ -513,11 +550,54 @@ fn waiting(why: &str) -> Deletion {
     Deletion::Waiting(why.to_owned())
 }
 
+/// Nothing will come of a job whose management node died, and nobody can tell it from one that is very slow.
+fn abandoned(handle: &Handle) -> Deletion {
+    let (image, job) = (handle.id(), handle.task.as_deref().unwrap_or_default());
+    Deletion::Remains(format!(
+        "ZStack has not ended the job {job} within spec.timeout, and has no image of it, so that there is nothing to delete; should \
+         {image} appear there after all, delete it / ZStack 在 spec.timeout 内未结束任务 {job}，且没有对应镜像，无可删除；若之后\
+         出现镜像 {image}，请手动删除"
+    ))
+}
+
+/// How many jobs of a batch are asked at most how far they are: that takes a call for each.
+const MEASURED: usize = 10;
+
+/// Adds to what is being made how far it is, as far as the vendor tells. Of many jobs, others are asked each time.
+async fn measure(client: &Client, seen: &mut HashMap<Handle, Observation>) {
+    let mut jobs: Vec<_> = seen
+        .iter_mut()
+        .filter_map(|(handle, seen)| match seen {
+            Observation::Building { percent, .. } => Some((handle.task.clone()?, percent)),
+            _ => None,
+        })
+        .collect();
+    if jobs.len() > MEASURED {
+        let by_chance = |(job, _): &(String, _)| RandomState::new().hash_one(job);
+        jobs.sort_by_cached_key(by_chance);
+    }
+    jobs.truncate(MEASURED);
+    let told = future::join_all(jobs.iter().map(|(job, _)| client.percent(job))).await;
+    for ((_, percent), told) in jobs.into_iter().zip(told) {
+        *percent = told;
+    }
+}
+
 impl RootVolumeTemplate {
     /// What an attempt leads to, whether its answer is known or not.
     fn handle_of(&self, token: &str) -> Handle {
         let image = self.spec.for_provider.resource_uuid.clone().unwrap_or_else(|| image_uuid(token));
         Handle { image: Some(image), task: Some(token.to_owned()) }
+    }
+
+    /// Whether the build takes longer than the spec allows.
+    fn is_overdue(&self) -> bool {
+        let operation = self.status.as_ref().and_then(|status| status.operation.as_ref());
+        let since = operation.and_then(|operation| operation.started_at.as_ref());
+        let limit = Duration::from(self.spec.image.timeout);
+        since.is_some_and(|since| {
+            Duration::try_from(Timestamp::now().duration_since(since.0)).is_ok_and(|taken| taken > limit)
+        })
     }
 
     /// Whether an image is as the spec asks for and not older than `since`.
@@ -665,6 +745,12 @@ fn given(fields: impl IntoIterator<Item = (&'static str, Value)>) -> Map<String,
     there.map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
+fn unusable(row: Value, hindrance: Hindrance, why: String) -> Observation {
+    let image_id = Some(read(&row).uuid);
+    let product = Product { image_id, at_provider: row, ..Product::default() };
+    Observation::Unusable { product, why, hindrance }
+}
+
 /// What the engine is to make of it; `None`: the vendor does not have it.
 fn observed(standing: Standing) -> Option<Observation> {
     let building = |note| Some(Observation::Building { percent: None, note });
@@ -680,14 +766,19 @@ fn observed(standing: Standing) -> Option<Observation> {
         Standing::Image(row) | Standing::Doubtful(row) => {
             let image = read(&row);
             match image.status.as_str() {
-                "Ready" if image.state == "Disabled" => building(Some(format!(
-                    "the image {} is disabled, so that no machine can be made of it; enable it in ZStack",
-                    image.uuid
-                ))),
+                "Ready" if image.state == "Disabled" => Some(unusable(
+                    row,
+                    Hindrance::Lasting,
+                    format!(
+                        "the image {0} is disabled, so that no machine can be made of it; enable it in ZStack / 镜像 {0} 已停用，无法\
+                         用于创建云主机，请在 ZStack 中启用",
+                        image.uuid
+                    ),
+                )),
                 "Ready" => Some(Observation::Ready(Product {
                     image_id: Some(image.uuid),
-                    artifact: None,
                     at_provider: row,
+                    ..Product::default()
                 })),
                 // It can be recovered until it is expunged, and then it is seen again.
                 "Deleted" => None,
@@ -699,7 +790,24 @@ fn observed(standing: Standing) -> Option<Observation> {
                     ),
                 })),
                 "Creating" | "Downloading" => building(None),
-                other => building(Some(format!("the image {} has the status {other}", image.uuid))),
+                "Migrating" => Some(unusable(
+                    row,
+                    Hindrance::Passing,
+                    format!(
+                        "the image {0} is being moved to another backup storage, and can be used again afterwards / 镜像 {0} 正在迁移\
+                         到其他镜像服务器，完成后恢复可用",
+                        image.uuid
+                    ),
+                )),
+                other => Some(unusable(
+                    row,
+                    Hindrance::Unknown,
+                    format!(
+                        "the image {0} has the status {other}, which is not known here, so that it may not be usable; look at it in \
+                         ZStack / 镜像 {0} 的状态为未知的 {other}，可能无法使用，请在 ZStack 中查看",
+                        image.uuid
+                    ),
+                )),
             }
         }
     }
@@ -815,9 +923,17 @@ mod tests {
         assert!(matches!(seen("Error"), Some(Observation::Failed(_))));
         assert_eq!(seen("Deleted"), None);
         assert_eq!(seen("Creating"), Some(Observation::Building { percent: None, note: None }));
-        assert!(matches!(seen("Migrating"), Some(Observation::Building { note: Some(_), .. })));
+        let hindrance = |seen| match seen {
+            Some(Observation::Unusable { hindrance, product, .. }) => {
+                assert_eq!(product.image_id.as_deref(), Some("fadea0efc22e4e6fa43f537f1af6ee6b"));
+                hindrance
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(hindrance(seen("Migrating")), Hindrance::Passing);
+        assert_eq!(hindrance(seen("Verifying")), Hindrance::Unknown);
         let disabled = Standing::Image(row(json!({ "status": "Ready", "state": "Disabled" })));
-        assert!(matches!(observed(disabled), Some(Observation::Building { note: Some(_), .. })));
+        assert_eq!(hindrance(observed(disabled)), Hindrance::Lasting);
     }
 
     #[test]
@@ -846,6 +962,20 @@ mod tests {
         ] {
             assert_eq!(is_ours(state, change.clone()), expected, "{state} {change}");
         }
+    }
+
+    #[test]
+    fn storages_that_were_left_out_are_named_unless_all_were() {
+        let note = |storages: Value| {
+            let spec = json!({ "forProvider": parameters(json!({ "backupStorageUuids": storages })) });
+            let template = RootVolumeTemplate::new("t", serde_json::from_value(spec).unwrap());
+            let at_provider = row(json!({}));
+            template.finished(Product { at_provider, ..Product::default() }).note
+        };
+        let (there, away) = ("a94ff32725d133fea53e8ada5ea7f0fc", "b94ff32725d133fea53e8ada5ea7f0fc");
+        assert_eq!(note(json!([there])), None);
+        assert_eq!(note(json!([away])), None, "that is a difference");
+        assert!(note(json!([there, away])).is_some_and(|note| note.contains(away) && !note.contains(there)));
     }
 
     #[test]

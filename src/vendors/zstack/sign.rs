@@ -67,12 +67,12 @@ pub fn stages(request: &Request<Vec<u8>>, keys: &Keys, context: &str) -> Signed 
     Signed { authorization: format!("ZStack {}:{signature}", keys.access_key_id), string_to_sign }
 }
 
-/// `Sat, 21 Nov 2026 20:26:23 CST`. A zone without letters of its own, such as Singapore's, is `GMT+08:00`: the node's
-/// Java does not read `+08`.
+/// `Sat, 21 Nov 2026 20:26:23 GMT+08:00`. Letters of a zone would be ambiguous for a node that looks at them: CST is China's and
+/// America's, IST India's, Ireland's and Israel's. Java reads no `+08:00` alone.
 fn date(now: Timestamp, zone: &TimeZone) -> String {
-    let has_letters = zone.to_offset_info(now).abbreviation().bytes().all(|byte| byte.is_ascii_alphabetic());
-    let format = if has_letters { "%a, %d %b %Y %H:%M:%S %Z" } else { "%a, %d %b %Y %H:%M:%S GMT%:z" };
-    now.to_zoned(zone.clone()).strftime(format).to_string()
+    let zoned = now.to_zoned(zone.clone());
+    let zone = if zoned.offset().is_zero() { "UTC" } else { "GMT%:z" };
+    zoned.strftime(&format!("%a, %d %b %Y %H:%M:%S {zone}")).to_string()
 }
 
 #[cfg(test)]
@@ -88,11 +88,16 @@ mod tests {
     #[test]
     fn the_date_is_the_nodes_wall_clock() {
         let now = "2026-11-21T12:26:23Z".parse().unwrap();
-        assert_eq!(date(now, &TimeZone::get("Asia/Shanghai").unwrap()), "Sat, 21 Nov 2026 20:26:23 CST");
+        assert_eq!(
+            date(now, &TimeZone::get("Asia/Shanghai").unwrap()),
+            "Sat, 21 Nov 2026 20:26:23 GMT+08:00"
+        );
         assert_eq!(date(now, &TimeZone::UTC), "Sat, 21 Nov 2026 12:26:23 UTC");
         for (zone, expected) in [
             ("Asia/Singapore", "Sat, 21 Nov 2026 20:26:23 GMT+08:00"),
-            ("Asia/Kolkata", "Sat, 21 Nov 2026 17:56:23 IST"),
+            ("Asia/Kolkata", "Sat, 21 Nov 2026 17:56:23 GMT+05:30"),
+            ("America/Chicago", "Sat, 21 Nov 2026 06:26:23 GMT-06:00"),
+            ("Europe/London", "Sat, 21 Nov 2026 12:26:23 UTC"),
             ("Asia/Kathmandu", "Sat, 21 Nov 2026 18:11:23 GMT+05:45"),
             ("America/Sao_Paulo", "Sat, 21 Nov 2026 09:26:23 GMT-03:00"),
         ] {
