@@ -1,6 +1,7 @@
 //! The way to the API server: the kubeconfig's or the cluster's own, straight or through a proxy. Every request has a
 //! deadline, and a connection that goes silent is closed: one whose other end only acknowledges, as behind a load balancer
-//! that lost its server, would otherwise hold up all that is sent over it.
+//! that lost its server, would otherwise hold up all that is sent over it. There are few connections, however many requests
+//! wait to be sent.
 
 use crate::{
     engine::{metrics::Metrics, pace},
@@ -10,7 +11,7 @@ use futures::future::BoxFuture;
 use http::{Request, Response, Uri};
 use kube::{
     Client, Config,
-    client::ClientBuilder,
+    client::{Body, ClientBuilder},
     config::{InferConfigError, Kubeconfig},
 };
 use std::{
@@ -18,7 +19,8 @@ use std::{
     sync::Arc,
     task::{Context, Poll},
 };
-use tower::{Service, timeout::TimeoutLayer};
+use tokio::sync::Semaphore;
+use tower::{BoxError, Service, service_fn, timeout::TimeoutLayer};
 
 /// How requests to the API server go, for messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,6 +86,41 @@ fn counted(mut config: Config, metrics: Arc<Metrics>) -> Result<Client, kube::Er
     Ok(builder.with_layer(&counting).build())
 }
 
+/// How many requests are under way at once, watches aside: each has a connection to itself. So many keep an API server busy
+/// that takes ten milliseconds for each of three thousand writes a second.
+const REQUESTS: usize = 32;
+
+/// The connections for all requests that end soon. Watches have theirs besides.
+#[derive(Clone, Debug)]
+pub struct Connections(Arc<Semaphore>);
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(REQUESTS)))
+    }
+}
+
+impl Connections {
+    /// A client whose requests wait for one of these connections before `client` has them.
+    pub fn share(&self, client: &Client) -> Client {
+        let (connections, inner) = (self.0.clone(), client.clone());
+        let service = service_fn(move |request: Request<Body>| {
+            let (connections, inner) = (connections.clone(), inner.clone());
+            async move {
+                // Never closed, so there is always one some time.
+                let _one = if is_watch(&request) { None } else { connections.acquire_owned().await.ok() };
+                inner.send(request).await.map_err(BoxError::from)
+            }
+        });
+        Client::new(service, client.default_namespace())
+    }
+}
+
+fn is_watch<B>(request: &Request<B>) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1"))
+}
+
 /// The proxy that the kubeconfig names for its current cluster.
 fn named(kubeconfig: &Kubeconfig) -> Option<&str> {
     let current = kubeconfig.current_context.as_deref();
@@ -138,6 +175,35 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test]
+    async fn requests_share_few_connections_and_watches_do_not_wait_for_them() {
+        let busy = Arc::new(AtomicUsize::new(0));
+        let counted = busy.clone();
+        let hanging = service_fn(move |_: Request<Body>| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            std::future::pending::<Result<Response<Body>, BoxError>>()
+        });
+        let client = Connections::default().share(&Client::new(hanging, "default"));
+        let send = |path: String| {
+            let request = Request::get(path).body(Body::empty()).unwrap();
+            let client = client.clone();
+            tokio::spawn(async move { client.send(request).await.map(drop) })
+        };
+        let requests: Vec<_> = (0..10 * REQUESTS).map(|number| send(format!("/a/{number}"))).collect();
+        let watches: Vec<_> = (0..10).map(|number| send(format!("/a?x={number}&watch=true"))).collect();
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(busy.load(Ordering::SeqCst), REQUESTS + watches.len());
+        // Who gives up leaves room for another.
+        requests[0].abort();
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(busy.load(Ordering::SeqCst), REQUESTS + watches.len() + 1);
+    }
 
     #[test]
     fn the_proxy_that_the_kubeconfig_names_is_that_of_its_current_cluster() {

@@ -16,8 +16,10 @@ pub mod journal;
 pub mod lease;
 pub mod limits;
 pub mod locks;
+mod lookup;
 mod malformed;
 pub mod metrics;
+pub mod news;
 mod object_state;
 pub mod pace;
 pub mod progress;
@@ -27,6 +29,7 @@ pub mod request_id;
 mod secrets;
 pub mod standing;
 pub mod status;
+mod stored;
 pub mod telemetry;
 mod users;
 mod workers;
@@ -37,33 +40,24 @@ use external::External;
 use futures::{Stream, StreamExt, future::ready, stream};
 use guarded::Guarded;
 use health::{Health, Reading};
-use index::{KindIndex, Referent, Signal};
-use jiff::Timestamp;
+use index::Signal;
 use kube::{
     Api, Client, Resource, ResourceExt,
     runtime::{
         Controller, Predicate, WatchStreamExt,
         controller::{Action, Config},
         predicates,
-        reflector::{self, ObjectRef, Store, store::Writer},
+        reflector::{self, ObjectRef, store::Writer},
         watcher::{self, watcher},
     },
 };
-use locks::{Holder, Key};
-use metrics::Facts;
 use progress::Origin;
 use serde::de::DeserializeOwned;
-use std::{
-    collections::HashSet,
-    fmt::Debug,
-    hash::Hash,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::Duration,
-};
+use std::{collections::HashSet, fmt::Debug, hash::Hash, sync::Arc, time::Duration};
+use stored::StoredKind;
 use telemetry::Telemetry;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use users::{ObjectName, Users};
 use workers::Workers;
 
 /// What the controllers of all kinds share.
@@ -99,10 +93,8 @@ pub fn run<K: External>(
     };
     let (store, writer) = reflector::store();
     let index = accounts.index().clone();
-    let users = Arc::new(Mutex::new(Users::default()));
-    let stored =
-        StoredKind { store: store.clone(), users: users.clone(), accounts: Arc::downgrade(&accounts) };
-    let kind_id = index.add(Box::new(stored));
+    let stored = StoredKind::new(store.clone(), Arc::downgrade(&accounts));
+    let kind_id = index.add(stored.clone());
     let (workers, woken) = Workers::new();
     let world = Arc::new(reconcile::World {
         kind_id,
@@ -115,16 +107,15 @@ pub fn run<K: External>(
         stopping: stopping.clone(),
     });
     let objects = watched(api, writer, reading.clone(), {
-        let (accounts, world, store, users) = (accounts.clone(), world.clone(), store.clone(), users.clone());
+        let (accounts, world, store, stored) =
+            (accounts.clone(), world.clone(), store.clone(), stored.clone());
         move |event| {
-            on_event(event, &accounts, &world, &users);
+            on_event(event, &accounts, &world, &stored);
             if matches!(event, watcher::Event::InitDone) {
                 // What went while nobody watched leaves nothing behind.
-                let state = store.state();
-                let there: HashSet<_> = state.iter().filter_map(|object| object.uid()).collect();
+                let there: HashSet<_> = store.state().iter().filter_map(|object| object.uid()).collect();
                 world.states.retain(|uid| there.contains(uid));
-                let there_by_name: HashSet<_> = state.iter().map(|object| object_name(&**object)).collect();
-                lock(&users).retain(|object| there_by_name.contains(object));
+                stored.retain();
                 accounts.index().filled(kind_id, |uid| there.contains(uid));
                 accounts.all_usage_changed();
             }
@@ -135,8 +126,9 @@ pub fn run<K: External>(
         predicates::generation.combine(predicates::annotations).combine(predicates::finalizers),
         kube::runtime::PredicateConfig::default(),
     );
-    let affected = affected(accounts.changes(), store.clone(), users);
-    let released = released(index.signals(), store.clone());
+    let of_account = stored.clone();
+    let affected = accounts.changes().flat_map(move |account| stream::iter(of_account.users_of(&account)));
+    let released = index.signals().flat_map(move |signal| stream::iter(stored.waiting_for(&signal)));
     Controller::for_stream(objects, store)
         .with_config(Config::default().concurrency(UNBOUNDED))
         .reconcile_on(affected)
@@ -226,7 +218,7 @@ fn on_event<K: External>(
     event: &watcher::Event<Guarded<K>>,
     accounts: &Accounts,
     world: &reconcile::World,
-    users: &Mutex<Users>,
+    stored: &StoredKind<K>,
 ) {
     let (object, gone) = match event {
         watcher::Event::Apply(object) | watcher::Event::InitApply(object) => (object, false),
@@ -255,120 +247,13 @@ fn on_event<K: External>(
     {
         accounts.index().signal(Signal::Ready(object.namespace().unwrap_or_default(), object.name_any()));
     }
-    // One that cannot be read any more goes on using the account that it was seen to use.
-    let name = object_name(object);
-    let changed = match &object.0 {
-        _ if gone => lock(users).remove(&name).into_iter().collect(),
-        Ok(object) => lock(users).set(name, account_of(object)),
-        Err(_) => vec![],
-    };
-    for account in changed {
+    for account in if gone { stored.gone(object) } else { stored.seen(object) } {
         accounts.usage_changed(account);
     }
 }
 
-fn object_name(object: &impl ResourceExt) -> ObjectName {
-    (object.namespace().unwrap_or_default(), object.name_any())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 fn account_of<K: External>(object: &K) -> AccountKey {
     AccountKey::of(&object.spec().account_ref, &object.namespace().unwrap_or_default())
-}
-
-/// The objects whose account or Secret has changed.
-fn affected<K: External>(
-    changes: broadcast::Receiver<AccountKey>,
-    store: Store<Guarded<K>>,
-    users: Arc<Mutex<Users>>,
-) -> impl Stream<Item = ObjectRef<Guarded<K>>> + Send {
-    heard(changes).flat_map(move |key| {
-        let objects = match key {
-            Some(key) => {
-                let users = lock(&users).objects(&key).into_iter();
-                users.map(|(namespace, name)| ObjectRef::new(&name).within(&namespace)).collect()
-            }
-            // Which accounts changed is not known any more when some of it was lost: any may have.
-            None => among(&store, |_| true),
-        };
-        stream::iter(objects)
-    })
-}
-
-/// The objects that wait for another one, or for a lock.
-fn released<K: External>(
-    signals: broadcast::Receiver<Signal>,
-    store: Store<Guarded<K>>,
-) -> impl Stream<Item = ObjectRef<Guarded<K>>> + Send {
-    heard(signals).flat_map(move |signal| {
-        let waits = |object: &K| match &signal {
-            Some(Signal::Ready(namespace, name)) => {
-                object.namespace().as_ref() == Some(namespace)
-                    && object.reference().is_some_and(|reference| reference.name == *name)
-            }
-            // What a reference means is not known here, so whoever has one looks.
-            Some(Signal::Released(Key::Work { thing, .. })) => {
-                object.exclusive().is_some_and(|mine| mine == *thing) || object.reference().is_some()
-            }
-            Some(Signal::Released(Key::Id { kind, id, .. })) => {
-                let import = object.spec().import.as_ref();
-                *kind == K::kind(&())
-                    && import.is_some_and(|import| import.id.as_ref().is_none_or(|wanted| wanted == id))
-            }
-            None => {
-                object.exclusive().is_some() || object.reference().is_some() || object.spec().import.is_some()
-            }
-        };
-        stream::iter(among(&store, waits))
-    })
-}
-
-/// What comes through a channel; `None` where some of it was lost.
-fn heard<T: Clone + Send + 'static>(channel: broadcast::Receiver<T>) -> impl Stream<Item = Option<T>> + Send {
-    stream::unfold(channel, |mut channel| async move {
-        match channel.recv().await {
-            Ok(news) => Some((Some(news), channel)),
-            Err(broadcast::error::RecvError::Lagged(_)) => Some((None, channel)),
-            Err(broadcast::error::RecvError::Closed) => None,
-        }
-    })
-}
-
-/// The objects that can be read and for which `wanted` holds.
-fn among<K: External>(store: &Store<Guarded<K>>, wanted: impl Fn(&K) -> bool) -> Vec<ObjectRef<Guarded<K>>> {
-    let state = store.state();
-    state
-        .iter()
-        .filter(|object| object.0.as_ref().is_ok_and(&wanted))
-        .map(|object| ObjectRef::from_obj(&**object))
-        .collect()
-}
-
-/// What is counted of an object.
-fn facts<K: External>(object: &K) -> Facts {
-    let status = object.status();
-    let condition = |type_: &str| {
-        let conditions = status.map(|status| &*status.conditions).unwrap_or_default();
-        conditions.iter().find(|condition| condition.type_ == type_ && condition.status == "True")
-    };
-    let phase = status.and_then(|status| status.phase);
-    let created = object.meta().creation_timestamp.as_ref().map(|time| time.0);
-    let on_the_way = condition(status::RECONCILING).map(|condition| condition.last_transition_time.0);
-    Facts {
-        phase: format!("{:?}", phase.unwrap_or(Phase::Pending)),
-        account: Some(account_of(object)),
-        stalled: condition(status::STALLED).map(|condition| condition.reason.clone()),
-        waiting_since: if phase.is_none() { created } else { on_the_way },
-    }
-}
-
-/// What is counted of an object that cannot be read.
-fn unreadable() -> Facts {
-    let (phase, stalled) = ("Unreadable".into(), Some("InvalidObject".into()));
-    Facts { phase, account: None, stalled, waiting_since: None::<Timestamp> }
 }
 
 /// The vendor's ids in a status.
@@ -388,81 +273,4 @@ fn owned_ids<K: External>(object: &K) -> Vec<&str> {
             && operation.token == K::token(uid, operation.attempt)
     });
     if is_own { ids_of(object.status()) } else { vec![] }
-}
-
-struct StoredKind<K: External> {
-    store: Store<Guarded<K>>,
-    users: Arc<Mutex<Users>>,
-    accounts: Weak<Accounts>,
-}
-
-impl<K: External> StoredKind<K> {
-    /// Where an object's ids mean what they do; `None`: its account is not known.
-    fn realm_of(&self, object: &K) -> Option<String> {
-        let vendor = self.accounts.upgrade()?.vendor(&account_of(object))?;
-        Some(object.realm(&vendor))
-    }
-}
-
-impl<K: External> KindIndex for StoredKind<K> {
-    fn kind(&self) -> String {
-        K::kind(&()).into_owned()
-    }
-
-    fn users(&self, account: &AccountKey, counts: &dyn Fn(&str) -> bool) -> (usize, Option<String>) {
-        let (count, example) = lock(&self.users).count(account, counts);
-        (count, example.map(|(namespace, name)| format!("{} {namespace}/{name}", K::kind(&()))))
-    }
-
-    fn namespaces(&self, account: &AccountKey) -> Vec<String> {
-        lock(&self.users).namespaces(account)
-    }
-
-    fn waiting(&self, account: &AccountKey) -> usize {
-        let state = self.store.state();
-        let readable = state.iter().filter_map(|object| object.0.as_ref().ok());
-        let of = readable.filter(|object| account_of(*object) == *account);
-        of.filter(|object| !reconcile::needs_account(*object)).count()
-    }
-
-    fn image(&self, namespace: &str, name: &str) -> Option<Referent> {
-        let object = self.store.get(&ObjectRef::new(name).within(namespace))?;
-        let status = object.0.as_ref().ok()?.status();
-        let ready = status
-            .filter(|status| status.phase == Some(Phase::Ready))
-            .and_then(|status| status.image_id.clone());
-        Some(Referent { kind: self.kind(), ready })
-    }
-
-    fn facts(&self) -> Vec<Facts> {
-        self.store
-            .state()
-            .iter()
-            .map(|object| object.0.as_ref().map_or_else(|_| unreadable(), facts))
-            .collect()
-    }
-
-    fn knows(&self, uid: &str) -> bool {
-        self.store.state().iter().any(|object| object.meta().uid.as_deref() == Some(uid))
-    }
-
-    fn holder(&self, realm: &str, id: &str, uid: &str) -> Option<Holder> {
-        let state = self.store.state();
-        let mut others = state.iter().filter(|object| object.meta().uid.as_deref() != Some(uid));
-        let holder = others.find(|object| match &object.0 {
-            Ok(object) => {
-                owned_ids(object).contains(&id) && self.realm_of(object).is_none_or(|mine| mine == realm)
-            }
-            // Where its id means what, nobody knows.
-            Err(unreadable) => unreadable.held.iter().any(|held| held == id),
-        })?;
-        Some(Holder {
-            uid: holder.uid().unwrap_or_default(),
-            // Only who takes a lock is looked for when his kind has been read.
-            kind_id: 0,
-            kind: self.kind(),
-            namespace: holder.namespace().unwrap_or_default(),
-            name: holder.name_any(),
-        })
-    }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     account::{CloudAccount, ClusterCloudAccount},
-    api_server::{self, NoWay, Way},
+    api_server::{self, Connections, NoWay, Way},
     engine::{
         self, Shared, account_controller,
         accounts::{Account, Accounts, Seen, secret_key},
@@ -167,7 +167,8 @@ async fn run_counted(
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let endpoints = Endpoints::new(&options.allow_endpoints)?;
-    let telemetry = Telemetry::new(client.clone(), options.events, metrics.clone());
+    let connections = Connections::default();
+    let telemetry = Telemetry::new(connections.share(&client), options.events, metrics.clone());
     let health = Health::default();
     health.lack(START, "the API server has not been reached yet");
     let ended = CancellationToken::new();
@@ -201,6 +202,8 @@ async fn run_counted(
         let shared = (telemetry, health.clone());
         // Who does not lead any more writes nothing.
         let client = lead.as_ref().map_or_else(|| client.clone(), |lead| lead.guard(&client));
+        // Whether it leads is asked when there is a connection, not before.
+        let client = connections.share(&client);
         let (accounts, controllers) = controllers(&client, &options, endpoints, shared, stopping.clone());
         // What has to be read is known now.
         health.have(START);

@@ -1,5 +1,6 @@
 //! The only way out to the vendors: sign, send once, and say truthfully what became of it.
 
+pub mod clients;
 pub mod digest;
 pub mod encode;
 pub mod endpoint;

@@ -4,7 +4,7 @@
 use super::{
     accounts::{Account, AccountKey, Accounts, secret_key},
     health::Reading,
-    heard, malformed, pace,
+    malformed, pace,
     standing::Standing,
     status::{self, Detail, Outlook, READY, RECONCILING, STALLED},
 };
@@ -12,7 +12,7 @@ use crate::{
     account::{AccountStatus, CredentialsStatus},
     image::FIELD_MANAGER,
 };
-use futures::{Stream, StreamExt, future::ready, stream};
+use futures::{Stream, StreamExt, future::ready};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
@@ -28,7 +28,6 @@ use kube::{
 };
 use serde_json::json;
 use std::{future::Future, sync::Arc, time::Duration};
-use tokio::sync::broadcast;
 
 /// Runs until `stop` resolves. `accounts_seen` is the watch that feeds `store`.
 pub async fn run<A: Account>(
@@ -39,7 +38,7 @@ pub async fn run<A: Account>(
     reading: Reading,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
-    let usage = usage::<A>(accounts.usage(), store.clone());
+    let usage = accounts.usage().filter_map(|account| ready(reference_to::<A>(account)));
     let context = Arc::new((client, accounts));
     Controller::for_stream(accounts_seen, store)
         .with_config(Config::default().debounce(pace::USAGE_DEBOUNCE).concurrency(pace::ACCOUNT_WORKERS))
@@ -68,23 +67,13 @@ pub async fn run<A: Account>(
         .await;
 }
 
-/// The accounts whose number of users may have changed.
-fn usage<A: Account>(
-    changes: broadcast::Receiver<AccountKey>,
-    store: Store<DeserializeGuard<A>>,
-) -> impl Stream<Item = ObjectRef<DeserializeGuard<A>>> + Send {
-    heard(changes).flat_map(move |key| {
-        let accounts: Vec<_> = match key {
-            Some(key) if key.namespace.is_none() == (A::kind(&()) == "ClusterCloudAccount") => {
-                let mut account = ObjectRef::new(&key.name);
-                account.namespace = key.namespace;
-                vec![account]
-            }
-            Some(_) => vec![],
-            // Which ones is not known any more when some of it was lost.
-            None => store.state().iter().map(|account| ObjectRef::from_obj(&**account)).collect(),
-        };
-        stream::iter(accounts)
+/// The account of that name, if it is of this kind.
+fn reference_to<A: Account>(account: AccountKey) -> Option<ObjectRef<DeserializeGuard<A>>> {
+    let is_of_kind = account.namespace.is_none() == (A::kind(&()) == "ClusterCloudAccount");
+    is_of_kind.then(|| {
+        let mut reference = ObjectRef::new(&account.name);
+        reference.namespace = account.namespace;
+        reference
     })
 }
 

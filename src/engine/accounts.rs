@@ -7,6 +7,7 @@ use super::{
     index::Index,
     limits::Limits,
     metrics::AccountFacts,
+    news::News,
     pace,
     secrets::{NamespaceLabels, SecretKey, Secrets},
     standing::Credit,
@@ -17,9 +18,9 @@ use crate::{
     account::{AccountStatus, AccountVendor, AllowedNamespaces, CloudAccount, ClusterCloudAccount},
     image::{AccountKind, AccountRef, FIELD_MANAGER, FINALIZER},
     panics,
-    wire::{Http, endpoint::Endpoints},
+    wire::{clients::Clients, endpoint::Endpoints},
 };
-use futures::{StreamExt, future::join_all, stream};
+use futures::{Stream, StreamExt, future::join_all, stream};
 use k8s_openapi::{
     NamespaceResourceScope,
     apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta},
@@ -36,15 +37,12 @@ use std::{
     collections::{HashMap, HashSet},
     fmt::{self, Debug},
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
-use tokio::{
-    sync::{SetOnce, broadcast},
-    time::timeout,
-};
+use tokio::{sync::SetOnce, time::timeout};
 
 /// Names one account of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -209,15 +207,14 @@ pub struct Accounts {
     connections: Mutex<HashMap<AccountKey, Arc<Connection>>>,
     limits: Mutex<HashMap<AccountKey, (AccountVendor, Arc<Limits>)>>,
     /// Which namespaces may use which account, as was seen last.
-    admitted: Mutex<HashSet<(AccountKey, String)>>,
+    admitted: Mutex<HashMap<AccountKey, HashSet<String>>>,
     /// One for each account, or for a few that do not meet often.
     holding: [tokio::sync::Mutex<()>; HOLDING],
-    /// For all accounts without certificates of their own: reading the system's takes a while.
-    http: OnceLock<Http>,
+    clients: Clients,
     index: Arc<Index>,
     epochs: AtomicU64,
-    changes: broadcast::Sender<AccountKey>,
-    usage: broadcast::Sender<AccountKey>,
+    changes: News<AccountKey>,
+    usage: Arc<News<AccountKey>>,
 }
 
 impl Accounts {
@@ -254,22 +251,13 @@ impl Accounts {
                 limits: Mutex::default(),
                 admitted: Mutex::default(),
                 holding: std::array::from_fn(|_| tokio::sync::Mutex::default()),
-                http: OnceLock::new(),
+                clients: Clients::new(pace::REQUEST_TIMEOUT, pace::CONNECT_TIMEOUT),
                 index,
                 epochs: AtomicU64::new(1),
-                changes: broadcast::channel(256).0,
-                usage: broadcast::channel(4096).0,
+                changes: News::default(),
+                usage: Arc::default(),
             }
         })
-    }
-
-    fn http(&self, ca_bundle: Option<&str>) -> Result<Http, String> {
-        let new = || Http::new(pace::REQUEST_TIMEOUT, pace::CONNECT_TIMEOUT, ca_bundle);
-        match (ca_bundle, self.http.get()) {
-            (Some(_), _) => new(),
-            (None, Some(http)) => Ok(http.clone()),
-            (None, None) => new().map(|http| self.http.get_or_init(|| http).clone()),
-        }
     }
 
     /// The connection for an image in `namespace`, if that may use the account. With `ending`, for an image that is being
@@ -338,9 +326,8 @@ impl Accounts {
         let mut object = ObjectRef::<DeserializeGuard<A>>::new(&key.name);
         object.namespace.clone_from(&key.namespace);
         // Whoever may not use an account may not use what is known of it either.
-        let right = (key.clone(), namespace.to_owned());
         let known = || {
-            let admitted = lock(&self.admitted).contains(&right);
+            let admitted = lock(&self.admitted).get(key).is_some_and(|admitted| admitted.contains(namespace));
             lock(&self.connections).get(key).filter(|_| admitted).cloned()
         };
         let Some(account) = seen.get(&object).await? else {
@@ -357,10 +344,12 @@ impl Accounts {
             return known().filter(|_| ending).ok_or(unusable);
         }
         if let Err(unusable) = self.admit(account, namespace).await {
-            lock(&self.admitted).remove(&right);
+            if let Some(admitted) = lock(&self.admitted).get_mut(key) {
+                admitted.remove(namespace);
+            }
             return Err(unusable);
         }
-        lock(&self.admitted).insert(right.clone());
+        lock(&self.admitted).entry(key.clone()).or_default().insert(namespace.to_owned());
         if !ending {
             if account.meta().deletion_timestamp.is_some() {
                 return Err(Unusable::new(
@@ -495,7 +484,6 @@ impl Accounts {
                 account.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
             self.set_finalizers(account, account.resource_version(), others).await?;
         }
-        lock(&self.admitted).retain(|(key, _)| *key != account.key());
         if let Some(connection) = self.disconnect(&account.key()) {
             connection.close().await;
         }
@@ -510,6 +498,7 @@ impl Accounts {
     }
 
     fn disconnect(&self, account: &AccountKey) -> Option<Arc<Connection>> {
+        lock(&self.admitted).remove(account);
         lock(&self.limits).remove(account);
         lock(&self.connections).remove(account)
     }
@@ -536,7 +525,8 @@ impl Accounts {
             return Ok(connection.clone());
         }
         let http = self
-            .http(vendor.ca_bundle())
+            .clients
+            .get(vendor.ca_bundle())
             .map_err(|error| Unusable::new("InvalidAccount", format!("{key}: {error}")))?;
         let material = Material {
             vendor: vendor.name(),
@@ -578,8 +568,7 @@ impl Accounts {
     fn credit(&self, key: &AccountKey) -> Arc<Credit> {
         let (usage, key) = (self.usage.clone(), key.clone());
         Arc::new(Credit::new(move || {
-            // Without receivers nobody shows it.
-            let _ = usage.send(key.clone());
+            usage.tell(&key);
         }))
     }
 
@@ -603,37 +592,32 @@ impl Accounts {
     }
 
     /// Accounts whose spec or Secret changed.
-    pub fn changes(&self) -> broadcast::Receiver<AccountKey> {
-        self.changes.subscribe()
+    pub fn changes(&self) -> impl Stream<Item = AccountKey> + Send + use<> {
+        self.changes.listen()
     }
 
     /// Accounts whose number of users may have changed.
-    pub fn usage(&self) -> broadcast::Receiver<AccountKey> {
-        self.usage.subscribe()
+    pub fn usage(&self) -> impl Stream<Item = AccountKey> + Send + use<> {
+        self.usage.listen()
     }
 
     /// The watch has seen an account, or another version of one; `secret`: the Secret that it names, where it can be read.
     pub fn account_seen(&self, account: AccountKey, secret: Option<SecretKey>) {
         self.forget_secrets(lock(&self.needs).set(account.clone(), secret));
-        self.account_changed(account);
+        self.changes.tell(&account);
     }
 
     /// An account is gone.
     pub fn account_gone(&self, account: AccountKey) {
         self.forget_secrets(lock(&self.needs).remove(&account));
-        self.account_changed(account.clone());
+        self.changes.tell(&account);
         self.forget_unused(&account);
-    }
-
-    fn account_changed(&self, account: AccountKey) {
-        // Without receivers nobody waits.
-        let _ = self.changes.send(account);
     }
 
     /// A watch has seen an image come or go.
     pub fn usage_changed(&self, account: AccountKey) {
         self.forget_unused(&account);
-        let _ = self.usage.send(account);
+        self.usage.tell(&account);
     }
 
     /// Images may have gone unseen, of whatever account.
@@ -654,8 +638,8 @@ impl Accounts {
     fn secret_changed(&self, secret: &SecretKey) {
         let accounts: Vec<_> = lock(&self.needs).secrets.get(secret).into_iter().flatten().cloned().collect();
         for account in accounts {
-            self.account_changed(account.clone());
-            let _ = self.usage.send(account);
+            self.changes.tell(&account);
+            self.usage.tell(&account);
         }
     }
 

@@ -27,6 +27,12 @@ pub trait Connect: Clone + Send + Sync + 'static {
     /// Makes the connection, or says what is missing in words a user can act on. Calls nobody.
     fn connect(account: &AccountVendor, material: Material) -> Result<Self, Unusable>;
 
+    /// Makes what every call needs, such as a session, where it is not there yet. Asked before the intent of a creating call is
+    /// stored: where it fails, that call was not made.
+    fn begin(&self) -> impl Future<Output = Result<(), CallError>> + Send {
+        async { Ok(()) }
+    }
+
     /// Ends what the vendor keeps for the connection, such as a session. It is not used after that.
     fn close(&self) -> impl Future<Output = ()> + Send {
         async {}
@@ -41,7 +47,7 @@ pub struct Material {
     /// The Secret's keys and values, as far as vendors read them.
     pub secret: Arc<Credentials>,
     /// How requests leave the operator.
-    pub http: Http,
+    pub http: Arc<Http>,
     /// What paces them.
     pub limits: Arc<Limits>,
     /// What learns from their answers whether the credentials are accepted.

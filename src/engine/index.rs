@@ -5,12 +5,13 @@ use super::{
     accounts::AccountKey,
     locks::{Held, Holder, Key, Locks},
     metrics::Facts,
+    news::News,
 };
+use futures::Stream;
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
-use tokio::sync::broadcast;
 
 /// The objects of one kind, as others need them.
 pub trait KindIndex: Send + Sync {
@@ -80,11 +81,11 @@ pub enum Signal {
 
 /// All kinds' objects.
 pub struct Index {
-    kinds: RwLock<Vec<Box<dyn KindIndex>>>,
+    kinds: RwLock<Vec<Arc<dyn KindIndex>>>,
     locks: Mutex<Locks>,
     /// What somebody waits for: only that is told, since telling means a look through all objects.
     awaited: Mutex<HashSet<Signal>>,
-    signals: broadcast::Sender<Signal>,
+    signals: News<Signal>,
     /// Which kinds' image ids a kind's reference takes.
     fitting: &'static [(&'static str, &'static str)],
     ended: Mutex<Ended>,
@@ -132,13 +133,13 @@ impl Index {
             kinds: RwLock::default(),
             locks: Mutex::default(),
             awaited: Mutex::default(),
-            signals: broadcast::channel(4096).0,
+            signals: News::default(),
             ended: Mutex::default(),
         }
     }
 
     /// Adds a kind, whose objects are not known yet.
-    pub fn add(&self, kind_index: Box<dyn KindIndex>) -> KindId {
+    pub fn add(&self, kind_index: Arc<dyn KindIndex>) -> KindId {
         let mut kinds = self.kinds.write().unwrap_or_else(PoisonError::into_inner);
         kinds.push(kind_index);
         self.locks().add(kinds.len());
@@ -216,8 +217,7 @@ impl Index {
         reference: &Reference,
         asking: (&str, &str),
     ) -> Result<String, Unresolved> {
-        let Reference { kind, name, instead } = reference;
-        let takes = |kind: &str| self.fitting.contains(&(asking.0, kind));
+        let Reference { name, instead, .. } = reference;
         let taken: Vec<_> =
             self.fitting.iter().filter(|(refers, _)| *refers == asking.0).map(|(_, kind)| *kind).collect();
         if taken.is_empty() {
@@ -226,8 +226,18 @@ impl Index {
                 asking.0
             )));
         }
-        // First, so that what becomes Ready while we look is told.
-        self.wait_for(Signal::Ready(namespace.into(), name.clone()));
+        self.or_wait(Signal::Ready(namespace.into(), name.clone()), || {
+            self.resolve_now(namespace, reference, asking, &taken)
+        })
+    }
+
+    fn resolve_now(
+        &self,
+        namespace: &str,
+        Reference { kind, name, instead }: &Reference,
+        asking: (&str, &str),
+        taken: &[&str],
+    ) -> Result<String, Unresolved> {
         let wanted =
             |kind_index: &dyn KindIndex| kind.as_deref().is_none_or(|kind| kind_index.kind() == kind);
         let (found, unfit): (Vec<_>, Vec<_>) = self
@@ -235,7 +245,7 @@ impl Index {
             .into_iter()
             .flatten()
             .filter(|referent| (referent.kind.as_str(), name.as_str()) != asking)
-            .partition(|referent| takes(&referent.kind));
+            .partition(|referent| taken.contains(&referent.kind.as_str()));
         let kind = kind.as_deref().unwrap_or("an image object");
         match found.as_slice() {
             [] if !unfit.is_empty() => Err(Unresolved::Unfit(format!(
@@ -279,42 +289,48 @@ impl Index {
     /// Takes the lock on a thing for an object, or says who holds it. With `evident`, its status says that it is at work on
     /// it already.
     pub fn lock(&self, key: &Key, by: &Holder, evident: bool) -> Result<(), Held> {
-        self.wait_for(Signal::Released(key.clone()));
-        self.locks().take(key, by, evident)
+        self.or_wait(Signal::Released(key.clone()), || self.locks().take(key, by, evident))
     }
 
     /// Makes an object the owner of a thing of the vendor's, or says who is. With `evident`, its status says so already.
     pub fn claim(&self, realm: &str, id: &str, by: &Holder, evident: bool) -> Result<(), Held> {
         let key = Key::Id { kind: by.kind.clone(), realm: realm.into(), id: id.into() };
-        self.wait_for(Signal::Released(key.clone()));
-        let mut locks = self.locks();
-        if let (false, Some(owner)) = (evident, self.stored_owner(&by.kind, realm, id, &by.uid)) {
-            return Err(Held::By(owner));
-        }
-        locks.take(&key, by, evident)
+        self.or_wait(Signal::Released(key.clone()), || {
+            let mut locks = self.locks();
+            if let (false, Some(owner)) = (evident, self.stored_owner(&by.kind, realm, id, &by.uid)) {
+                return Err(Held::By(owner));
+            }
+            locks.take(&key, by, evident)
+        })
+    }
+
+    /// What cannot be had is waited for; and then tried again, lest it became free in between.
+    fn or_wait<T, E>(&self, signal: Signal, attempt: impl Fn() -> Result<T, E>) -> Result<T, E> {
+        attempt().or_else(|_| {
+            self.wait_for(signal);
+            attempt()
+        })
     }
 
     /// Gives back everything that an object holds.
     pub fn release(&self, uid: &str) {
         self.declared(uid);
-        self.give_back(|_, holder| holder.uid == uid);
+        self.give_back(uid, |_| true);
     }
 
     /// Gives back the locks of an object that is at work on nothing any more.
     pub fn unlock(&self, uid: &str) {
         self.declared(uid);
-        self.give_back(|key, holder| holder.uid == uid && matches!(key, Key::Work { .. }));
+        self.give_back(uid, |key| matches!(key, Key::Work { .. }));
     }
 
     /// Gives back what an object owned, but for these ids.
     pub fn keep(&self, uid: &str, ids: &[&str]) {
-        self.give_back(|key, holder| {
-            holder.uid == uid && matches!(key, Key::Id { id, .. } if !ids.contains(&id.as_str()))
-        });
+        self.give_back(uid, |key| matches!(key, Key::Id { id, .. } if !ids.contains(&id.as_str())));
     }
 
-    fn give_back(&self, which: impl Fn(&Key, &Holder) -> bool) {
-        let given_back = self.locks().give_back(which);
+    fn give_back(&self, uid: &str, which: impl Fn(&Key) -> bool) {
+        let given_back = self.locks().give_back(uid, which);
         for key in given_back {
             self.signal(Signal::Released(key));
         }
@@ -357,8 +373,7 @@ impl Index {
     /// Tells those who wait, if any do.
     pub fn signal(&self, signal: Signal) {
         if lock(&self.awaited).remove(&signal) {
-            // Without receivers nobody listens any more.
-            let _ = self.signals.send(signal);
+            self.signals.tell(&signal);
         }
     }
 
@@ -372,8 +387,8 @@ impl Index {
     }
 
     /// What others may be waiting for.
-    pub fn signals(&self) -> broadcast::Receiver<Signal> {
-        self.signals.subscribe()
+    pub fn signals(&self) -> impl Stream<Item = Signal> + Send + use<> {
+        self.signals.listen()
     }
 
     fn locks(&self) -> MutexGuard<'_, Locks> {
@@ -388,9 +403,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::{FutureExt, StreamExt};
+    use std::pin::pin;
 
     fn object(uid: &str, kind_id: KindId) -> Holder {
         Holder { uid: uid.into(), kind_id, kind: "Kind".into(), namespace: "ns".into(), name: uid.into() }
+    }
+
+    fn heard(signals: &mut (impl Stream<Item = Signal> + Unpin)) -> Option<Signal> {
+        signals.next().now_or_never().flatten()
     }
 
     fn image(thing: &str) -> Key {
@@ -428,7 +449,7 @@ mod tests {
     #[test]
     fn the_oldest_of_those_that_ended_are_forgotten() {
         let index = Index::default();
-        index.add(Box::new(Empty));
+        index.add(Arc::new(Empty));
         assert!(index.is_accounted_for("living") && !index.is_accounted_for("unknown"));
         (0..=ENDED).for_each(|number| index.ended(&number.to_string()));
         let known = |number: usize| index.is_accounted_for(&number.to_string());
@@ -438,15 +459,15 @@ mod tests {
     #[test]
     fn nobody_begins_before_all_objects_are_known_and_then_those_who_waited_are_told() {
         let index = Index::default();
-        let mut signals = index.signals();
-        let (one, two) = (index.add(Box::new(Empty)), index.add(Box::new(Empty)));
+        let mut signals = pin!(index.signals());
+        let (one, two) = (index.add(Arc::new(Empty)), index.add(Arc::new(Empty)));
         index.expect_lock("gone", two);
         assert!(index.lock(&image("image-1"), &object("new", 1), false).is_err());
         index.filled(one, |_| false);
-        assert!(signals.try_recv().is_err(), "the other is not filled yet");
+        assert!(heard(&mut signals).is_none(), "the other is not filled yet");
         assert!(!index.is_filled());
         index.filled(two, |uid| uid != "gone");
-        assert_eq!(signals.try_recv(), Ok(Signal::Released(image("image-1"))));
+        assert_eq!(heard(&mut signals), Some(Signal::Released(image("image-1"))));
         assert_eq!(index.lock(&image("image-1"), &object("new", 1), false), Ok(()));
         index.filled(two, |_| false);
         let other = object("other", 1);
@@ -458,8 +479,8 @@ mod tests {
     #[test]
     fn one_object_owns_a_thing_and_who_waits_for_it_is_told() {
         let index = Index::default();
-        let mut signals = index.signals();
-        let kind = index.add(Box::new(Empty));
+        let mut signals = pin!(index.signals());
+        let kind = index.add(Arc::new(Empty));
         index.filled(kind, |_| true);
         let (a, b) = (object("a", kind), object("b", kind));
         assert_eq!(index.claim("here", "i-1", &a, false), Ok(()));
@@ -474,16 +495,16 @@ mod tests {
         assert_eq!(index.claim("here", "i-1", &b, false), Err(Held::By(a)));
         index.keep("a", &[]);
         let freed = Key::Id { kind: "Kind".into(), realm: "here".into(), id: "i-1".into() };
-        assert_eq!(signals.try_recv(), Ok(Signal::Released(freed)));
+        assert_eq!(heard(&mut signals), Some(Signal::Released(freed)));
         assert_eq!(index.claim("here", "i-1", &b, false), Ok(()));
         index.freed("Kind", &["stored"]);
-        assert!(matches!(signals.try_recv(), Ok(Signal::Released(Key::Id { id, .. })) if id == "stored"));
+        assert!(matches!(heard(&mut signals), Some(Signal::Released(Key::Id { id, .. })) if id == "stored"));
     }
 
     #[test]
     fn an_object_does_not_mean_itself() {
         let index = Index::new(&[("Other", "Kind"), ("Kind", "Kind")]);
-        index.add(Box::new(Empty));
+        index.add(Arc::new(Empty));
         let reference = reference(None);
         let other = index.resolve("ns", &reference, ("Other", "base")).unwrap_err();
         assert!(
@@ -508,7 +529,7 @@ mod tests {
             ),
         ] {
             let index = Index::new(fitting);
-            index.add(Box::new(Empty));
+            index.add(Arc::new(Empty));
             for kind in [None, Some("Kind")] {
                 let unfit = index.resolve("ns", &reference(kind), ("Other", "name")).unwrap_err();
                 assert!(matches!(&unfit, Unresolved::Unfit(why) if why.starts_with(says)), "{unfit:?}");
@@ -519,8 +540,8 @@ mod tests {
     #[test]
     fn names_that_never_come_do_not_fill_the_memory() {
         let index = Index::new(&[("Other", "Kind")]);
-        index.add(Box::new(Empty));
-        let mut signals = index.signals();
+        index.add(Arc::new(Empty));
+        let mut signals = pin!(index.signals());
         let asking = ("Other", "asking");
         for number in 0..AWAITED * 3 {
             let reference = Reference { kind: None, name: number.to_string(), instead: "imageId" };
@@ -531,6 +552,6 @@ mod tests {
         let reference = Reference { kind: None, name: "0".into(), instead: "imageId" };
         assert!(index.resolve("ns", &reference, asking).is_err());
         index.signal(Signal::Ready("ns".into(), "0".into()));
-        assert_eq!(signals.try_recv(), Ok(Signal::Ready("ns".into(), "0".into())));
+        assert_eq!(heard(&mut signals), Some(Signal::Ready("ns".into(), "0".into())));
     }
 }

@@ -65,6 +65,8 @@ pub enum Held {
 #[derive(Debug, Default)]
 pub struct Locks {
     held: HashMap<Key, Holder>,
+    /// What each object holds, by uid.
+    of: HashMap<String, HashSet<Key>>,
     /// Kinds whose objects are not all known yet.
     unread: HashSet<KindId>,
     /// Objects that had something under way when this process met them, by uid, and have not taken their lock yet.
@@ -82,7 +84,9 @@ impl Locks {
     pub fn filled(&mut self, kind_id: KindId, is_there: impl Fn(&str) -> bool) -> Vec<Key> {
         self.unread.remove(&kind_id);
         self.undeclared.retain(|uid, of| *of != kind_id || is_there(uid));
-        self.give_back(|_, holder| holder.kind_id == kind_id && !is_there(&holder.uid))
+        let gone = |holder: &&Holder| holder.kind_id == kind_id && !is_there(&holder.uid);
+        let gone: HashSet<_> = self.held.values().filter(gone).map(|holder| holder.uid.clone()).collect();
+        gone.iter().flat_map(|uid| self.give_back(uid, |_| true)).collect()
     }
 
     /// Kinds whose objects are not all known yet.
@@ -125,12 +129,21 @@ impl Locks {
             return Err(Held::Unknown);
         }
         self.held.insert(key.clone(), by.clone());
+        self.of.entry(by.uid.clone()).or_default().insert(key.clone());
         Ok(())
     }
 
-    /// Gives back what `which` says, and tells what that was.
-    pub fn give_back(&mut self, which: impl Fn(&Key, &Holder) -> bool) -> Vec<Key> {
-        self.held.extract_if(|key, holder| which(key, holder)).map(|(key, _)| key).collect()
+    /// Gives back what an object holds, as far as `which` says, and tells what that was.
+    pub fn give_back(&mut self, uid: &str, which: impl Fn(&Key) -> bool) -> Vec<Key> {
+        let Some(keys) = self.of.get_mut(uid) else { return vec![] };
+        let given_back: Vec<_> = keys.extract_if(|key| which(key)).collect();
+        if keys.is_empty() {
+            self.of.remove(uid);
+        }
+        for key in &given_back {
+            self.held.remove(key);
+        }
+        given_back
     }
 }
 
@@ -157,7 +170,7 @@ mod tests {
         assert_eq!(locks.take(&work("image-2"), &b, false), Ok(()));
         let elsewhere = Key::Work { realm: "there".into(), thing: "image-1".into() };
         assert_eq!(locks.take(&elsewhere, &b, false), Ok(()));
-        assert_eq!(locks.give_back(|_, holder| holder.uid == "a"), [work("image-1")]);
+        assert_eq!(locks.give_back("a", |_| true), [work("image-1")]);
         assert_eq!(locks.take(&work("image-1"), &b, false), Ok(()));
     }
 

@@ -155,7 +155,9 @@ impl Secrets {
         state.queued.remove(key);
         state.watches.remove(&Scope::Name(key.clone()));
         let namespace = Scope::Namespace(key.0.clone());
-        if !state.secrets.values().any(|entry| entry.scope.as_ref() == Some(&namespace)) {
+        if state.watches.contains_key(&namespace)
+            && !state.secrets.values().any(|entry| entry.scope.as_ref() == Some(&namespace))
+        {
             state.watches.remove(&namespace);
         }
     }
@@ -467,25 +469,35 @@ async fn poll(shared: Weak<Shared>) {
 
 type Labels = BTreeMap<String, String>;
 
+#[derive(Debug, Default)]
+struct Known {
+    labels: HashMap<String, (Instant, Labels)>,
+    /// When those that are remembered no more were removed last.
+    swept: Option<Instant>,
+}
+
 /// Labels of namespaces, remembered for a moment.
 #[derive(Debug, Default)]
 pub struct NamespaceLabels {
-    known: Mutex<HashMap<String, (Instant, Labels)>>,
+    known: Mutex<Known>,
 }
 
 impl NamespaceLabels {
     /// The labels of one namespace.
     pub async fn get(&self, client: &Client, name: &str) -> Result<Labels, kube::Error> {
         let fresh = |at: &Instant| at.elapsed() < pace::NAMESPACE_LABELS;
-        if let Some((_, labels)) = lock(&self.known).get(name).filter(|(at, _)| fresh(at)) {
+        if let Some((_, labels)) = lock(&self.known).labels.get(name).filter(|(at, _)| fresh(at)) {
             return Ok(labels.clone());
         }
         let namespace = Api::<Namespace>::all(client.clone()).get_metadata(name).await?;
         let labels = namespace.metadata.labels.unwrap_or_default();
         let mut known = lock(&self.known);
         // Namespaces come and go.
-        known.retain(|_, (at, _)| fresh(at));
-        known.insert(name.into(), (Instant::now(), labels.clone()));
+        if !known.swept.as_ref().is_some_and(fresh) {
+            known.labels.retain(|_, (at, _)| fresh(at));
+            known.swept = Some(Instant::now());
+        }
+        known.labels.insert(name.into(), (Instant::now(), labels.clone()));
         Ok(labels)
     }
 }

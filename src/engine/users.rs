@@ -1,10 +1,7 @@
 //! Which objects use which account: kept up to date by the watch, so that nobody has to look through all objects.
 
-use super::accounts::AccountKey;
+use super::{accounts::AccountKey, lookup::ObjectName};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-
-/// Namespace and name of an object.
-pub type ObjectName = (String, String);
 
 /// The objects of one kind, by the account that they name.
 #[derive(Debug, Default)]

@@ -94,6 +94,13 @@ impl Connect for Client {
         })))
     }
 
+    async fn begin(&self) -> Result<(), CallError> {
+        match &self.0.login {
+            Login::Account(session) => session.get(self, true).await.map(drop),
+            Login::Key(_) => Ok(()),
+        }
+    }
+
     async fn close(&self) {
         if let Login::Account(session) = &self.0.login {
             session.close(self).await;

@@ -1,13 +1,13 @@
 //! What others do to an account, or ask of it, is not felt by who uses another one.
 
-use crate::harness::{World, account, condition};
-use futures::future::join_all;
+use crate::harness::{World, account, component, condition, is_ready};
+use futures::{StreamExt, future::join_all, stream};
 use serde_json::{Value, json};
 use std::{
     net::Ipv4Addr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -16,6 +16,7 @@ use tokio::{
     net::TcpListener,
     time::{Instant, timeout},
 };
+use vendor_simulator::{Fault, FaultRule, When};
 
 const KIND: &str = "RootVolumeTemplate";
 
@@ -63,70 +64,156 @@ fn template(name: &str, account: &str) -> Value {
     })
 }
 
-/// Three hundred objects at a cloud that takes connections and never answers: all say so soon, after a few logins; and an object
-/// at a cloud that is well does not wait for them.
+/// Objects of one namespace at clouds that do not answer, or answer no.
+struct Crowds {
+    /// New ones at a ZStack that takes connections and never answers.
+    at_a_dead_cloud: usize,
+    /// Deleted ones at a ZStack that answers no more.
+    deleted: usize,
+    /// New ones in one account of Alibaba Cloud, where half of the calls are throttled and the others hang.
+    throttled: usize,
+}
+
+/// How long a new object of a healthy account may take beside them.
+const READY: Duration = Duration::from_secs(10);
+/// How long it may take until all say what is wrong.
+const SAID: Duration = Duration::from_secs(45);
+
+/// Enough to fill whatever an account has a limit of: 256 objects are worked on at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cloud_that_never_answers_is_the_trouble_of_those_who_use_it() {
-    const COUNT: usize = 300;
-    let mut world = World::empty("dead").await;
+async fn crowds_at_clouds_that_keep_silent_are_the_trouble_of_those_who_use_them() {
+    beside("crowds", &Crowds { at_a_dead_cloud: 270, deleted: 270, throttled: 270 }).await;
+}
+
+#[ignore = "takes minutes"]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whole_crowds_at_clouds_that_keep_silent() {
+    beside("whole-crowds", &Crowds { at_a_dead_cloud: 300, deleted: 1425, throttled: 1500 }).await;
+}
+
+/// All say soon what is wrong, after a few logins; and objects at clouds that are well do not wait for them.
+async fn beside(name: &str, crowds: &Crowds) {
+    let mut world = World::empty(name).await;
     world.beat = Duration::from_secs(1);
-    world.vendor.configure(|settings| settings.zstack.create_seconds = 1.0);
+    let poor = world.beside(2).await;
+    for vendor in [&world.vendor, &poor.vendor] {
+        vendor.configure(|settings| settings.zstack.create_seconds = 1.0);
+    }
     let keys = json!({ "accountName": "admin", "password": "password" });
     world
         .create(json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "zstack" }, "stringData": keys }))
         .await;
-    let (dead, requests) = dead_server().await;
+    world.create(crate::harness::secret("aliyun")).await;
+    let (dead, logins) = dead_server().await;
     world.create(zstack("dead", &dead)).await;
+    let mut dying = zstack("dying", &format!("http://{}", poor.vendor.addresses().zstack));
+    let limit = |action: &str| json!({ "action": action, "requests": 100_000, "period": "60s" });
+    let create = "CreateRootVolumeTemplateFromRootVolume";
+    dying["spec"]["limits"] = [create, "GetApiJob", "QueryImage"].map(limit).into();
+    world.create(dying).await;
     world.create(zstack("alive", &format!("http://{}", world.vendor.addresses().zstack))).await;
-    world.start_operator_with(&[], &[&dead]).await;
+    world.create(account("crowded", poor.endpoint())).await;
+    world.create(account("default", world.endpoint())).await;
+    let endpoints = [vec![dead], poor.endpoints()].concat();
+    world.start_operator_with(&[], &endpoints.iter().map(String::as_str).collect::<Vec<_>>()).await;
+
+    let named = |prefix: &str, count: usize| {
+        (0..count).map(|number| format!("{prefix}-{number}")).collect::<Vec<_>>()
+    };
+    let deleted = named("deleted", crowds.deleted);
+    join_all(deleted.iter().map(|name| world.create(template(name, "dying")))).await;
+    until_count(&world, KIND, deleted.len(), "are Ready", Duration::from_secs(300), is_ready).await;
     world.create(template("first", "alive")).await;
     world.until_ready(KIND, "first").await;
+    let create = "CreateImageComponent";
+    poor.vendor.set_faults(vec![
+        FaultRule::new(Fault::Hang { effect: false }).service("zstack"),
+        FaultRule::new(Fault::Throttle).action(create).when(When::every(2)),
+        FaultRule::new(Fault::Hang { effect: false }).action(create),
+    ]);
 
-    let names: Vec<_> = (0..COUNT).map(|number| format!("dead-{number}")).collect();
-    join_all(names.iter().map(|name| world.create(template(name, "dead")))).await;
+    let in_crowded = json!({ "accountRef": { "name": "crowded" } });
+    let components = named("throttled", crowds.throttled);
+    let at_dead = named("dead", crowds.at_a_dead_cloud);
+    let throttled = components.iter().map(|name| world.create(component(name, in_crowded.clone())));
+    let new = at_dead.iter().map(|name| world.create(template(name, "dead")));
+    tokio::join!(
+        join_all(throttled),
+        join_all(new),
+        join_all(deleted.iter().map(|name| world.delete(KIND, name)))
+    );
     let start = Instant::now();
-    let beside = async {
-        // While the others hang in their first calls, and later.
-        for number in 0..3 {
+    let is_said = AtomicBool::new(false);
+    let said = async {
+        // The one whose call finds out whether the cloud still keeps silent says that of its own.
+        let reasons = ["VendorUnreachable", "AnswerLost"];
+        let says = |object: &Value| {
+            let ready = condition(object, "Ready");
+            ready["status"] == "False"
+                && ready["reason"].as_str().is_some_and(|reason| reasons.contains(&reason))
+                && ready["message"].as_str().is_some_and(|message| !message.is_empty())
+        };
+        until_count(&world, KIND, at_dead.len() + deleted.len(), "say what is wrong", SAID, says).await;
+        eprintln!("all say what is wrong after {:?}", start.elapsed());
+        is_said.store(true, Ordering::SeqCst);
+    };
+    let others = async {
+        let mut number = 0;
+        // While the crowds hang in their first calls, and later.
+        while number < 3 || !is_said.load(Ordering::SeqCst) {
             let (name, since) = (format!("beside-{number}"), Instant::now());
             world.create(template(&name, "alive")).await;
-            world.until_ready(KIND, &name).await;
-            eprintln!("{name} is Ready after {:?}", since.elapsed());
-            assert!(since.elapsed() < Duration::from_secs(30), "{:?}", since.elapsed());
-            tokio::time::sleep(Duration::from_secs(5)).await;
+            world.create(component(&name, json!({}))).await;
+            tokio::join!(world.until_ready(KIND, &name), world.until_ready("ImageComponent", &name));
+            eprintln!("{name} are Ready after {:?}", since.elapsed());
+            assert!(since.elapsed() < READY, "{name}: {:?}", since.elapsed());
+            number += 1;
         }
     };
-    let said = async {
-        loop {
-            let objects = world.list(KIND).await;
-            let says = |object: &&Value| {
-                let ready = condition(object, "Ready");
-                ready["status"] == "False"
-                    && ready["reason"] == "VendorUnreachable"
-                    && ready["message"].as_str().is_some_and(|message| !message.is_empty())
-            };
-            let count = objects.iter().filter(says).count();
-            if count >= COUNT {
-                break;
-            }
-            assert!(start.elapsed() < Duration::from_secs(240), "{count} say what is wrong");
-            tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::join!(said, others);
+    assert!(logins.load(Ordering::SeqCst) <= 20, "{logins:?} logins for {} objects", at_dead.len());
+}
+
+/// Waits until so many objects of a kind are as they should be.
+async fn until_count(
+    world: &World,
+    kind: &str,
+    count: usize,
+    what: &str,
+    patience: Duration,
+    met: impl Fn(&Value) -> bool,
+) {
+    let end = Instant::now() + patience;
+    loop {
+        let objects = world.list(kind).await;
+        let there = objects.iter().filter(|object| met(object)).count();
+        if there >= count {
+            return;
         }
-        start.elapsed()
-    };
-    let ((), took) = tokio::join!(beside, said);
-    eprintln!("all say what is wrong after {took:?}");
-    // 80 s were seen beside other work on two cores; the goal is 45.
-    assert!(took < Duration::from_secs(120), "{took:?}");
-    assert!(requests.load(Ordering::SeqCst) <= 20, "{requests:?} logins for {COUNT} objects");
+        let other = objects
+            .iter()
+            .rfind(|object| !met(object))
+            .map(|object| (&object["metadata"]["name"], &object["status"]));
+        assert!(Instant::now() < end, "after {patience:?}, {there} of {count} {what}, and not {other:#?}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 /// As many accounts as a company has, each with a Secret: few connections, and all can be used soon.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_accounts_need_few_connections() {
-    const COUNT: usize = 400;
-    let world = World::empty("many-accounts").await;
-    let names: Vec<_> = (0..COUNT).map(|number| format!("account-{number}")).collect();
+    accounts("many-accounts", 400, Duration::from_secs(60)).await;
+}
+
+#[ignore = "takes minutes"]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_thousand_accounts() {
+    accounts("five-thousand", 5000, Duration::from_secs(60)).await;
+}
+
+async fn accounts(name: &str, count: usize, patience: Duration) {
+    let world = World::empty(name).await;
+    let names: Vec<_> = (0..count).map(|number| format!("account-{number}")).collect();
     let create = |name: String| {
         let world = &world;
         async move {
@@ -138,9 +225,7 @@ async fn many_accounts_need_few_connections() {
             world.create(account).await;
         }
     };
-    for some in names.chunks(20) {
-        join_all(some.iter().cloned().map(create)).await;
-    }
+    stream::iter(names).for_each_concurrent(20, create).await;
     // A hundred connections, and what any program has open.
     let program = world.start_program_with_files(130);
     let start = Instant::now();
@@ -148,15 +233,16 @@ async fn many_accounts_need_few_connections() {
         loop {
             let accounts = world.list("CloudAccount").await;
             let usable = accounts.iter().filter(|account| condition(account, "Ready")["status"] == "True");
-            if usable.count() == COUNT {
+            let usable = usable.count();
+            if usable == count {
                 break;
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            assert!(start.elapsed() < patience, "{usable} can be used; log: {}", program.log());
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
     };
-    let done = timeout(Duration::from_secs(120), ready).await;
-    assert!(done.is_ok(), "all can be used; log: {}", program.log());
-    eprintln!("{COUNT} accounts can be used after {:?}", start.elapsed());
+    ready.await;
+    eprintln!("{count} accounts can be used after {:?}", start.elapsed());
 
     // A change is seen at once all the same.
     world.patch("Secret", "account-7", json!({ "data": { "accessKeySecret": null } })).await;

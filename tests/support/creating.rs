@@ -41,7 +41,7 @@ pub fn material(endpoint: &str, keys: &[(&str, &str)], http: Http) -> Material {
     Material {
         vendor: "aliyun",
         secret: Arc::new(Credentials::new("test/keys".into(), keys)),
-        http,
+        http: Arc::new(http),
         limits: Arc::new(Limits::new(&[], vec![])),
         credit: Arc::default(),
         telemetry: Telemetry::new(kubernetes(nobody), Events::None, Arc::default()),

@@ -3,7 +3,7 @@
 use super::{Error, Next, Pass, showing::wait_after};
 use crate::{
     engine::{
-        external::{External, Submitted},
+        external::{Connect, External, Submitted},
         journal::Permit,
         object_state::Asked,
         pace,
@@ -28,8 +28,13 @@ impl<K: External> Pass<'_, K> {
     ) -> Result<Next, Error> {
         let Some(connection) = self.connection.clone() else { return Ok(Next::Change) };
         let region = self.subject().region(client);
+        let rate = async {
+            // Before the permit, of which an account has few, and before anything is stored.
+            client.begin().await?;
+            connection.material().acquire(&region, K::ACTION, Effect::Create).await
+        };
         let rate = tokio::select! {
-            rate = connection.material().acquire(&region, K::ACTION, Effect::Create) => rate,
+            rate = rate => rate,
             () = self.world.stopping.cancelled() => return Ok(Next::Change),
         };
         let rate = match rate {

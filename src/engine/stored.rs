@@ -1,0 +1,255 @@
+//! What is known of the objects of one kind: whatever its watch has seen, and who among them names what.
+
+use super::{
+    account_of,
+    accounts::{AccountKey, Accounts},
+    external::External,
+    guarded::Guarded,
+    ids_of,
+    index::{KindIndex, Referent, Signal},
+    locks::{Holder, Key},
+    lookup::{Lookup, ObjectName},
+    metrics::Facts,
+    owned_ids, reconcile, status,
+    users::Users,
+};
+use crate::image::Phase;
+use jiff::Timestamp;
+use kube::{
+    ResourceExt,
+    runtime::reflector::{ObjectRef, Store},
+};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// The objects of one kind that its watch has seen.
+pub struct StoredKind<K: External> {
+    store: Store<Guarded<K>>,
+    named: Mutex<Named>,
+    accounts: Weak<Accounts>,
+}
+
+/// Who names what.
+#[derive(Debug, Default)]
+struct Named {
+    users: Users,
+    uids: Lookup<String>,
+    /// The vendor's ids in the status.
+    ids: Lookup<String>,
+    waits: Lookup<Wait>,
+}
+
+/// What an object may be waiting for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Wait {
+    /// The object of this namespace and name.
+    Object(String, String),
+    /// Whatever its reference means, which is not known here.
+    Reference,
+    /// The lock on this.
+    Thing(String),
+    /// The thing of this id, to take it over.
+    Import(String),
+    /// Anything, to take it over if it matches.
+    Match,
+}
+
+impl Wait {
+    fn of<K: External>(object: &K) -> Vec<Self> {
+        let mut waits = vec![];
+        if let Some(reference) = object.reference() {
+            waits.push(Self::Object(object.namespace().unwrap_or_default(), reference.name));
+            waits.push(Self::Reference);
+        }
+        waits.extend(object.exclusive().map(Self::Thing));
+        if let Some(import) = &object.spec().import {
+            waits.push(import.id.clone().map_or(Self::Match, Self::Import));
+        }
+        waits
+    }
+
+    /// What is over with a signal.
+    fn ended_by(signal: &Signal, kind: &str) -> Vec<Self> {
+        match signal {
+            Signal::Ready(namespace, name) => vec![Self::Object(namespace.clone(), name.clone())],
+            Signal::Released(Key::Work { thing, .. }) => vec![Self::Thing(thing.clone()), Self::Reference],
+            Signal::Released(Key::Id { kind: of, id, .. }) if of == kind => {
+                vec![Self::Import(id.clone()), Self::Match]
+            }
+            Signal::Released(Key::Id { .. }) => vec![],
+        }
+    }
+}
+
+impl<K: External> StoredKind<K> {
+    /// `store` is fed by the watch that tells of what it sees here.
+    pub fn new(store: Store<Guarded<K>>, accounts: Weak<Accounts>) -> Arc<Self> {
+        Arc::new(Self { store, named: Mutex::default(), accounts })
+    }
+
+    /// The watch has seen an object; gives the accounts whose users have changed.
+    pub fn seen(&self, object: &Guarded<K>) -> Vec<AccountKey> {
+        let name = name_of(object);
+        let mut named = self.named();
+        named.uids.set(&name, object.uid().into_iter().collect());
+        match &object.0 {
+            Ok(object) => {
+                named.ids.set(&name, ids_of(object.status()).into_iter().map(str::to_owned).collect());
+                named.waits.set(&name, Wait::of(object));
+                named.users.set(name, account_of(object))
+            }
+            Err(unreadable) => {
+                named.ids.set(&name, unreadable.held.clone());
+                // It goes on using the account that it was seen to use.
+                vec![]
+            }
+        }
+    }
+
+    /// The watch has seen an object go; gives the accounts whose users have changed.
+    pub fn gone(&self, object: &Guarded<K>) -> Vec<AccountKey> {
+        let name = name_of(object);
+        let mut named = self.named();
+        named.uids.remove(&name);
+        named.ids.remove(&name);
+        named.waits.remove(&name);
+        named.users.remove(&name).into_iter().collect()
+    }
+
+    /// Forgets the objects that went unseen.
+    pub fn retain(&self) {
+        let mut named = self.named();
+        let is_there = |(namespace, name): &ObjectName| {
+            self.store.get(&ObjectRef::new(name).within(namespace)).is_some()
+        };
+        named.uids.retain(is_there);
+        named.ids.retain(is_there);
+        named.waits.retain(is_there);
+        named.users.retain(is_there);
+    }
+
+    /// The objects that name the account.
+    pub fn users_of(&self, account: &AccountKey) -> Vec<ObjectRef<Guarded<K>>> {
+        self.named().users.objects(account).iter().map(reference_to).collect()
+    }
+
+    /// The objects that may be waiting for this.
+    pub fn waiting_for(&self, signal: &Signal) -> Vec<ObjectRef<Guarded<K>>> {
+        let named = self.named();
+        let ended = Wait::ended_by(signal, &K::kind(&()));
+        ended.iter().flat_map(|wait| named.waits.get(wait)).map(reference_to).collect()
+    }
+
+    fn get(&self, name: &ObjectName) -> Option<Arc<Guarded<K>>> {
+        self.store.get(&reference_to(name))
+    }
+
+    /// Where an object's ids mean what they do; `None`: its account is not known.
+    fn realm_of(&self, object: &K) -> Option<String> {
+        let vendor = self.accounts.upgrade()?.vendor(&account_of(object))?;
+        Some(object.realm(&vendor))
+    }
+
+    fn named(&self) -> MutexGuard<'_, Named> {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn name_of(object: &impl ResourceExt) -> ObjectName {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+fn reference_to<K: External>((namespace, name): &ObjectName) -> ObjectRef<Guarded<K>> {
+    ObjectRef::new(name).within(namespace)
+}
+
+impl<K: External> KindIndex for StoredKind<K> {
+    fn kind(&self) -> String {
+        K::kind(&()).into_owned()
+    }
+
+    fn users(&self, account: &AccountKey, counts: &dyn Fn(&str) -> bool) -> (usize, Option<String>) {
+        let (count, example) = self.named().users.count(account, counts);
+        (count, example.map(|(namespace, name)| format!("{} {namespace}/{name}", K::kind(&()))))
+    }
+
+    fn namespaces(&self, account: &AccountKey) -> Vec<String> {
+        self.named().users.namespaces(account)
+    }
+
+    fn waiting(&self, account: &AccountKey) -> usize {
+        let users = self.named().users.objects(account);
+        let objects = users.iter().filter_map(|name| self.get(name));
+        objects
+            .filter(|object| object.0.as_ref().is_ok_and(|object| !reconcile::needs_account(object)))
+            .count()
+    }
+
+    fn image(&self, namespace: &str, name: &str) -> Option<Referent> {
+        let object = self.store.get(&ObjectRef::new(name).within(namespace))?;
+        let status = object.0.as_ref().ok()?.status();
+        let ready = status
+            .filter(|status| status.phase == Some(Phase::Ready))
+            .and_then(|status| status.image_id.clone());
+        Some(Referent { kind: self.kind(), ready })
+    }
+
+    fn facts(&self) -> Vec<Facts> {
+        self.store
+            .state()
+            .iter()
+            .map(|object| object.0.as_ref().map_or_else(|_| unreadable(), facts))
+            .collect()
+    }
+
+    fn knows(&self, uid: &str) -> bool {
+        self.named().uids.get(&uid.to_owned()).next().is_some()
+    }
+
+    fn holder(&self, realm: &str, id: &str, uid: &str) -> Option<Holder> {
+        let names: Vec<_> = self.named().ids.get(&id.to_owned()).cloned().collect();
+        let mut others = names.iter().filter_map(|name| self.get(name));
+        let holder = others.find(|object| {
+            object.uid().as_deref() != Some(uid)
+                && match &object.0 {
+                    Ok(object) => {
+                        owned_ids(object).contains(&id)
+                            && self.realm_of(object).is_none_or(|mine| mine == realm)
+                    }
+                    // Where its id means what, nobody knows.
+                    Err(unreadable) => unreadable.held.iter().any(|held| held == id),
+                }
+        })?;
+        Some(Holder {
+            uid: holder.uid().unwrap_or_default(),
+            // Only who takes a lock is looked for when his kind has been read.
+            kind_id: 0,
+            kind: self.kind(),
+            namespace: holder.namespace().unwrap_or_default(),
+            name: holder.name_any(),
+        })
+    }
+}
+
+/// What is counted of an object.
+fn facts<K: External>(object: &K) -> Facts {
+    let status = object.status();
+    let condition = |type_: &str| {
+        let conditions = status.map(|status| &*status.conditions).unwrap_or_default();
+        conditions.iter().find(|condition| condition.type_ == type_ && condition.status == "True")
+    };
+    let phase = status.and_then(|status| status.phase);
+    let created = object.meta().creation_timestamp.as_ref().map(|time| time.0);
+    let on_the_way = condition(status::RECONCILING).map(|condition| condition.last_transition_time.0);
+    Facts {
+        phase: format!("{:?}", phase.unwrap_or(Phase::Pending)),
+        account: Some(account_of(object)),
+        stalled: condition(status::STALLED).map(|condition| condition.reason.clone()),
+        waiting_since: if phase.is_none() { created } else { on_the_way },
+    }
+}
+
+/// What is counted of an object that cannot be read.
+fn unreadable() -> Facts {
+    let (phase, stalled) = ("Unreadable".into(), Some("InvalidObject".into()));
+    Facts { phase, account: None, stalled, waiting_since: None::<Timestamp> }
+}
