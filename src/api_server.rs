@@ -4,7 +4,7 @@
 //! wait to be sent.
 
 use crate::{
-    engine::{metrics::Metrics, pace},
+    engine::{metrics::Metrics, on_behalf, pace},
     wire::proxy::Proxies,
 };
 use futures::future::BoxFuture;
@@ -19,7 +19,7 @@ use std::{
     sync::Arc,
     task::{Context, Poll},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tower::{BoxError, Service, service_fn, timeout::TimeoutLayer};
 
 /// How requests to the API server go, for messages.
@@ -89,30 +89,50 @@ fn counted(mut config: Config, metrics: Arc<Metrics>) -> Result<Client, kube::Er
 /// How many requests are under way at once, watches aside: each has a connection to itself. So many keep an API server busy
 /// that takes ten milliseconds for each of three thousand writes a second.
 const REQUESTS: usize = 32;
+/// How many of them for one account: what many of its objects have to tell at once must not keep another one's waiting.
+const OF_ACCOUNT: usize = 8;
+/// How many queues there are for accounts: two that have much to tell share one rarely.
+const QUEUES: usize = 256;
 
 /// The connections for all requests that end soon. Watches have theirs besides.
 #[derive(Clone, Debug)]
-pub struct Connections(Arc<Semaphore>);
+pub struct Connections {
+    all: Arc<Semaphore>,
+    accounts: Arc<[Semaphore]>,
+}
 
 impl Default for Connections {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(REQUESTS)))
+        let accounts = (0..QUEUES).map(|_| Semaphore::new(OF_ACCOUNT)).collect();
+        Self { all: Arc::new(Semaphore::new(REQUESTS)), accounts }
     }
 }
 
 impl Connections {
     /// A client whose requests wait for one of these connections before `client` has them.
     pub fn share(&self, client: &Client) -> Client {
-        let (connections, inner) = (self.0.clone(), client.clone());
+        let (connections, inner) = (self.clone(), client.clone());
         let service = service_fn(move |request: Request<Body>| {
             let (connections, inner) = (connections.clone(), inner.clone());
             async move {
-                // Never closed, so there is always one some time.
-                let _one = if is_watch(&request) { None } else { connections.acquire_owned().await.ok() };
+                let _one = if is_watch(&request) { None } else { Some(connections.acquire().await) };
                 inner.send(request).await.map_err(BoxError::from)
             }
         });
         Client::new(service, client.default_namespace())
+    }
+
+    /// Asked in the task that sends the request.
+    async fn acquire(&self) -> [Option<SemaphorePermit<'_>>; 2] {
+        // Semaphores that nobody closes: it always comes to a permit.
+        let of_account = match on_behalf::account() {
+            Some(account) => {
+                let queue = usize::try_from(account % QUEUES as u64).unwrap_or_default();
+                self.accounts[queue].acquire().await.ok()
+            }
+            None => None,
+        };
+        [of_account, self.all.acquire().await.ok()]
     }
 }
 
@@ -175,17 +195,43 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{engine::accounts::AccountKey, image::AccountKind};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    #[tokio::test]
-    async fn requests_share_few_connections_and_watches_do_not_wait_for_them() {
+    /// A client whose requests are counted and never answered.
+    fn hanging() -> (Client, Arc<AtomicUsize>) {
         let busy = Arc::new(AtomicUsize::new(0));
         let counted = busy.clone();
         let hanging = service_fn(move |_: Request<Body>| {
             counted.fetch_add(1, Ordering::SeqCst);
             std::future::pending::<Result<Response<Body>, BoxError>>()
         });
-        let client = Connections::default().share(&Client::new(hanging, "default"));
+        (Connections::default().share(&Client::new(hanging, "default")), busy)
+    }
+
+    #[tokio::test]
+    async fn the_crowd_of_one_account_leaves_connections_to_others() {
+        let (client, busy) = hanging();
+        for account in ["crowd", "other"] {
+            let name = account.to_owned();
+            let account = AccountKey { kind: AccountKind::ClusterCloudAccount, namespace: None, name };
+            for number in 0..10 * REQUESTS {
+                let request = Request::get(format!("/a/{number}")).body(Body::empty()).unwrap();
+                let (client, account) = (client.clone(), account.clone());
+                tokio::spawn(async move {
+                    on_behalf::on_behalf_of(&account, async { client.send(request).await.map(drop) }).await
+                });
+            }
+            for _ in 0..1000 {
+                tokio::task::yield_now().await;
+            }
+        }
+        assert_eq!(busy.load(Ordering::SeqCst), 2 * OF_ACCOUNT);
+    }
+
+    #[tokio::test]
+    async fn requests_share_few_connections_and_watches_do_not_wait_for_them() {
+        let (client, busy) = hanging();
         let send = |path: String| {
             let request = Request::get(path).body(Body::empty()).unwrap();
             let client = client.clone();

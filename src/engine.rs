@@ -21,6 +21,7 @@ mod malformed;
 pub mod metrics;
 pub mod news;
 mod object_state;
+pub mod on_behalf;
 pub mod pace;
 pub mod progress;
 mod reconcile;
@@ -51,6 +52,7 @@ use kube::{
         watcher::{self, watcher},
     },
 };
+use on_behalf::on_behalf_of;
 use progress::Origin;
 use serde::de::DeserializeOwned;
 use std::{collections::HashSet, fmt::Debug, hash::Hash, sync::Arc, time::Duration};
@@ -157,14 +159,19 @@ async fn work_on<K: External>(
     context: Arc<(Arc<reconcile::World>, WorkersOf<K>)>,
 ) -> Result<Action, reconcile::Error> {
     let (world, workers) = &*context;
-    let _worker = match &object.0 {
-        Ok(image) => match workers.enter(&account_of(image), &ObjectRef::from_obj(&*object)) {
+    let account = object.0.as_ref().ok().map(account_of);
+    let _worker = match &account {
+        Some(account) => match workers.enter(account, &ObjectRef::from_obj(&*object)) {
             Some(worker) => Some(worker),
             None => return Ok(Action::await_change()),
         },
-        Err(_) => None,
+        None => None,
     };
-    Box::pin(reconcile::reconcile::<K>(object, world.clone())).await
+    let work = Box::pin(reconcile::reconcile::<K>(object, world.clone()));
+    match &account {
+        Some(account) => on_behalf_of(account, work).await,
+        None => work.await,
+    }
 }
 
 /// The objects that waited for a worker and may get one now.

@@ -52,7 +52,9 @@ impl<T: Clone + Eq + Hash> Lookup<T> {
     /// Forgets the objects that are not there any more.
     pub fn retain(&mut self, is_there: impl Fn(&ObjectName) -> bool) {
         let gone: Vec<_> = self.named.keys().filter(|object| !is_there(object)).cloned().collect();
-        gone.iter().for_each(|object| self.remove(object));
+        for object in &gone {
+            self.remove(object);
+        }
     }
 
     /// Those that name it.

@@ -70,6 +70,8 @@ pub const OTHERS: Duration = Duration::from_secs(60);
 /// How long a namespace's labels are remembered, for `allowedNamespaces.selector`.
 pub const NAMESPACE_LABELS: Duration = Duration::from_secs(30);
 
+/// How long a failure may take that is not shown before it is the third in a row.
+pub const HICCUP: Duration = Duration::from_secs(10);
 /// How long a vendor that keeps silent is left alone before one call finds out whether it still does.
 pub const SILENCE: Duration = Duration::from_secs(5);
 /// How many accounts are looked after at once.

@@ -120,8 +120,15 @@ async fn pass<K: External>(guarded: Arc<Guarded<K>>, world: Arc<World>) -> Resul
         return Ok(Action::requeue(pace::NEWS_LOOK));
     }
     let asked = asked_of(object);
-    let mut pass =
-        Pass { object: object.clone(), world: &world, local, connection: None, resolved: None, asked };
+    let mut pass = Pass {
+        object: object.clone(),
+        world: &world,
+        local,
+        connection: None,
+        resolved: None,
+        asked,
+        began: Instant::now(),
+    };
     let done = pass.run().await;
     let wake = match &done {
         Ok(Next::Forget) => {
@@ -196,6 +203,7 @@ struct Pass<'a, K: External> {
     resolved: Option<String>,
     /// What was asked of the object when the pass began: its own writes may bring news that it has not acted on.
     asked: Asked,
+    began: Instant,
 }
 
 impl<K: External> Pass<'_, K> {

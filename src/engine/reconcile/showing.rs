@@ -46,7 +46,9 @@ impl<K: External> Pass<'_, K> {
             || self.object.status().and_then(|status| status.observed_generation)
                 != self.object.meta().generation;
         let at_rest = matches!(to, Progress::Ready { .. }) && !wanted;
+        // What took long was no hiccup.
         let passing = self.local.failures < 3
+            && self.began.elapsed() < pace::HICCUP
             && (error.class().is_none()
                 || matches!(error.class(), Some(Class::Throttled | Class::Unavailable)));
         if passing {
