@@ -236,11 +236,11 @@ fn on_event<K: External>(
     if gone {
         world.states.forget(&uid);
         accounts.index().release(&uid);
-        let ids = match &object.0 {
-            Ok(object) => ids_of(object.status()),
-            Err(unreadable) => unreadable.held.iter().map(String::as_str).collect(),
+        let (ids, things) = match &object.0 {
+            Ok(object) => (ids_of(object.status()), &[][..]),
+            Err(unreadable) => (unreadable.held.iter().map(String::as_str).collect(), &*unreadable.works_on),
         };
-        accounts.index().freed(&K::kind(&()), &ids);
+        accounts.index().freed(&K::kind(&()), &ids, things);
     }
     let begins = matches!(event, watcher::Event::InitApply(_)) && world.states.is_new(&uid);
     if let (true, Ok(object)) = (begins, &object.0)

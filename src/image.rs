@@ -44,8 +44,8 @@ pub struct ImageSpec<M> {
     pub deletion_policy: Option<DeletionPolicy>,
 
     /// Take over an image that exists already instead of making one. Give `id`, or `match` with exactly one hit. It can be
-    /// given or changed only before anything is asked for, after that failed, or to name what is there; what another
-    /// object manages can only be observed.
+    /// given or changed only before anything is asked for, after that failed, also after a restore, or to name what is there;
+    /// what another object manages can only be observed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub import: Option<Import<M>>,
 
@@ -443,12 +443,17 @@ pub fn object_name(field: &str) -> Rule {
     ))
 }
 
+/// Whether what the vendor has differs in what it cannot change, in CEL: then the spec may be set to what it has, and whatever
+/// else it is set to changes nothing there.
+const DIFFERS: &str = "has(oldSelf.status) && has(oldSelf.status.conditions) \
+                       && oldSelf.status.conditions.exists(c, c.type == 'Stalled' && c.status == 'True' && c.reason == 'SpecDiffers')";
+
 /// A rule for a `spec.forProvider` field that the vendor cannot change: it is open until an attempt is under way and
-/// again after one failed, and where nothing was made, closed otherwise. `field` is the name in YAML, `instead` what to do about it.
+/// again after one failed, where nothing was made, and where it differs from what was, closed otherwise. `field` is the name in YAML, `instead` what to do about it.
 pub fn fixed(field: &str, instead: &str) -> Rule {
     let (new, old) = (format!("self.spec.forProvider.{field}"), format!("oldSelf.spec.forProvider.{field}"));
     Rule::new(format!(
-        "(has({new}) == has({old}) && (!has({new}) || {new} == {old})) || ({OPEN}) || ({TAKEN_OVER})"
+        "(has({new}) == has({old}) && (!has({new}) || {new} == {old})) || ({OPEN}) || ({TAKEN_OVER}) || ({DIFFERS})"
     ))
     .message(&*format!(
         "forProvider.{field} cannot be changed once it is asked for: the vendor has no call for it; {instead}"

@@ -92,7 +92,10 @@ async fn the_namespaces_that_an_account_allows_may_use_it_and_no_other() {
     team.until(ACCOUNT, "by-name", "it counts both", counted(2)).await;
     team.delete(ACCOUNT, "by-name").await;
     let message = team.until_condition(ACCOUNT, "by-name", "Ready", "False", "InUse").await;
-    assert!(message.contains("2 objects"), "{message}");
+    assert!(
+        message.starts_with("2 objects in 2 namespaces still use") && !message.contains(KIND),
+        "{message}"
+    );
     for world in [&other, &team] {
         world.delete(KIND, "by-name").await;
         world.until_gone(KIND, "by-name").await;

@@ -8,6 +8,7 @@ mod e2e {
     mod advice;
     mod aosp_image;
     mod batch_compute_image;
+    mod chaos;
     mod cli;
     mod clocks;
     mod conflict;

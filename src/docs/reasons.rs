@@ -168,7 +168,7 @@ pub const REASONS: &[Reason] = &[
     ),
     reason(
         "WriteRefused",
-        Images,
+        Both,
         Person,
         "The API server does not let the operator write the object: rights are missing, or a policy is in the way / API server 不允许 Operator 写入该对象：缺少权限，或被策略拦截",
         "Give the operator the right that the message names (the chart's ClusterRole has it), or change the policy; it is tried again / 授予消息中的权限（chart 的 ClusterRole 已包含），或修改策略；会自动重试",

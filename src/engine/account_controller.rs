@@ -7,10 +7,12 @@ use super::{
     malformed, pace,
     standing::Standing,
     status::{self, Detail, Outlook, READY, RECONCILING, STALLED},
+    telemetry::Telemetry,
 };
 use crate::{
     account::{AccountStatus, CredentialsStatus},
     image::FIELD_MANAGER,
+    wire::outcome::one_line,
 };
 use futures::{Stream, StreamExt, future::ready};
 use jiff::Timestamp;
@@ -27,7 +29,12 @@ use kube::{
     },
 };
 use serde_json::json;
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 /// Runs until `stop` resolves. `accounts_seen` is the watch that feeds `store`.
 pub async fn run<A: Account>(
@@ -39,7 +46,7 @@ pub async fn run<A: Account>(
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
     let usage = accounts.usage().filter_map(|account| ready(reference_to::<A>(account)));
-    let context = Arc::new((client, accounts));
+    let context = Arc::new((client, accounts, Told::default()));
     Controller::for_stream(accounts_seen, store)
         .with_config(Config::default().debounce(pace::USAGE_DEBOUNCE).concurrency(pace::ACCOUNT_WORKERS))
         .reconcile_on(usage)
@@ -48,7 +55,11 @@ pub async fn run<A: Account>(
         .run(
             |account, context| async move {
                 match &account.0 {
-                    Ok(account) => reconcile(account, &context.0, &context.1).await,
+                    Ok(account) => {
+                        let done = reconcile(account, &context.0, &context.1, &context.2).await;
+                        context.2.refusal(account, done.as_ref().err(), context.1.telemetry()).await;
+                        done
+                    }
                     Err(invalid) => {
                         malformed::report::<A>(&context.0, &invalid.metadata, &invalid.error).await
                     }
@@ -77,6 +88,80 @@ fn reference_to<A: Account>(account: AccountKey) -> Option<ObjectRef<Deserialize
     })
 }
 
+/// What was told of accounts in Events, by their uids, so that it is told once.
+#[derive(Debug, Default)]
+struct Told {
+    /// What the API server said when it did not let an account be written.
+    refusals: Mutex<HashMap<String, String>>,
+    /// Whose credentials the vendor refused and has not accepted since, be they the same or new ones.
+    refused: Mutex<HashSet<String>>,
+}
+
+impl Told {
+    /// Tells when the vendor begins to refuse an account's credentials, and when it accepts them again.
+    async fn credentials<A: Account>(
+        &self,
+        account: &A,
+        old: &AccountStatus,
+        new: &AccountStatus,
+        telemetry: &Telemetry,
+    ) {
+        let uid = account.uid().unwrap_or_default();
+        let refusal = |status: &AccountStatus| status.credentials.as_ref().and_then(|it| it.refused.clone());
+        let succeeded = new.credentials.as_ref().is_some_and(|it| it.last_success.is_some());
+        let news = {
+            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            // An earlier process told of it.
+            if refusal(old).is_some() {
+                refused.insert(uid.clone());
+            }
+            match refusal(new) {
+                Some(why) => refused.insert(uid).then_some(Err(why)),
+                None if succeeded => refused.remove(&uid).then_some(Ok(())),
+                None => None,
+            }
+        };
+        match news {
+            Some(Ok(())) => telemetry.credentials(account, Ok(())).await,
+            Some(Err(why)) => telemetry.credentials(account, Err(&why)).await,
+            None => {}
+        }
+    }
+
+    fn forget(&self, uid: &str) {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+
+    async fn refusal<A: Account>(&self, account: &A, error: Option<&kube::Error>, telemetry: &Telemetry) {
+        let uid = account.uid().unwrap_or_default();
+        let refusal = match error {
+            Some(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 413 | 422) => {
+                Some(one_line(status.message.trim_end_matches('.'), 600))
+            }
+            _ => None,
+        };
+        let is_news = {
+            let mut told = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(refusal) = &refusal {
+                told.insert(uid, refusal.clone()).as_ref() != Some(refusal)
+            } else {
+                told.remove(&uid);
+                false
+            }
+        };
+        if let (Some(refusal), true) = (refusal, is_news) {
+            let note = format!(
+                "the API server does not let the operator write this account: {refusal}. What is shown is from before. Give the \
+                 operator the right to patch {0} and {0}/status, upgrade the CRDs if they are older, or change the policy that the \
+                 message names; it is tried again",
+                A::plural(&())
+            );
+            telemetry.account_refused(account, note).await;
+        }
+    }
+}
+
 fn to_second(time: Timestamp) -> Time {
     Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
 }
@@ -85,17 +170,20 @@ async fn reconcile<A: Account>(
     account: &A,
     client: &kube::Client,
     accounts: &Accounts,
+    told: &Told,
 ) -> Result<Action, kube::Error> {
     if accounts.serve(account).is_err() {
         return Ok(Action::await_change());
     }
     let key = account.key();
-    let (users, example) = accounts.users(account).await;
+    let usage = accounts.users(account).await;
+    let users = usage.objects;
     let deleting = account.meta().deletion_timestamp.is_some();
     let known = accounts.index().is_filled();
     // Who waits until it is gone and made anew must not keep it.
     if deleting && known && users <= accounts.index().waiting(&key) {
         accounts.release(account).await?;
+        told.forget(account.uid().unwrap_or_default().as_str());
         return Ok(Action::await_change());
     }
     let opened = accounts.open(account).await;
@@ -130,13 +218,10 @@ async fn reconcile<A: Account>(
     let verdict = match (&opened, deleting) {
         (_, true) => Err(Detail::waiting(
             "InUse",
-            match example {
-                Some(example) => format!(
-                    "{users} objects still use this account, {example} among them; it goes when the last of them is gone"
-                ),
-                None => {
-                    format!("whether objects use this account is not known yet{}", accounts.index().missing())
-                }
+            if users > 0 {
+                format!("{usage}; it goes when the last of them is gone")
+            } else {
+                format!("whether objects use this account is not known yet{}", accounts.index().missing())
             },
         )),
         (Ok(_), false) => {
@@ -178,6 +263,7 @@ async fn reconcile<A: Account>(
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         account.api(client).patch_status(&account.name_any(), &params, &Patch::Json::<()>(patch)).await?;
     }
+    told.credentials(account, &old, &new, accounts.telemetry()).await;
     // News of users may get lost; whoever waits for the last of them looks from time to time.
     Ok(match verdict {
         _ if deleting => Action::requeue(pace::OTHERS),

@@ -188,6 +188,27 @@ impl<A: Account> Seen<A> {
     }
 }
 
+/// Who uses an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// How many objects.
+    pub objects: usize,
+    /// In how many namespaces.
+    pub namespaces: usize,
+    /// One of them, where it may be named.
+    pub example: Option<String>,
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { objects, namespaces, example } = self;
+        match example {
+            Some(example) => write!(out, "{objects} objects still use this account, {example} among them"),
+            None => write!(out, "{objects} objects in {namespaces} namespaces still use this account"),
+        }
+    }
+}
+
 /// How many locks there are for putting finalizers on accounts.
 const HOLDING: usize = 64;
 /// How many namespaces' labels are looked at at once.
@@ -420,9 +441,9 @@ impl Accounts {
         Ok(selector.matches(&labels))
     }
 
-    /// How many objects use the account, and one of them. Those of namespaces that it does not allow count for nothing; those
-    /// of which that cannot be told count.
-    pub async fn users<A: Account>(&self, account: &A) -> (usize, Option<String>) {
+    /// Who uses the account. Objects of namespaces that it does not allow count for nothing; those of which that cannot be told
+    /// count.
+    pub async fn users<A: Account>(&self, account: &A) -> Usage {
         let key = account.key();
         let namespaces = stream::iter(self.index.namespaces(&key)).map(|namespace| async move {
             let counts = self.admits(account, &namespace).await.unwrap_or(true);
@@ -433,7 +454,10 @@ impl Accounts {
             .filter_map(|(counts, namespace)| std::future::ready(counts.then_some(namespace)))
             .collect()
             .await;
-        self.index.users(&key, &|namespace| counted.contains(namespace))
+        let (objects, example) = self.index.users(&key, &|namespace| counted.contains(namespace));
+        // Who may read an account of the cluster need not see what others have in their namespaces.
+        let example = example.filter(|_| key.namespace.is_some());
+        Usage { objects, namespaces: counted.len(), example }
     }
 
     /// An account that an image uses must not vanish before it.
@@ -584,6 +608,11 @@ impl Accounts {
                 limits
             }
         }
+    }
+
+    /// Shows what happens.
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
     }
 
     /// The image objects of the cluster.

@@ -1,5 +1,6 @@
 //! An object that may not be readable: one odd object must not end a watch, and what it holds at the vendor stays held.
 
+use crate::image::OperationState;
 use kube::{Resource, api::ObjectMeta};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error};
 use serde_json::Value;
@@ -18,6 +19,18 @@ pub struct Unreadable {
     pub error: String,
     /// The vendor's ids in its status.
     pub held: Vec<String>,
+    /// Whatever it may be at work on: all texts of its parameters, if its status says that something is under way.
+    pub works_on: Vec<String>,
+}
+
+/// All texts in a value.
+fn texts(value: &Value, into: &mut Vec<String>) {
+    match value {
+        Value::String(text) => into.push(text.clone()),
+        Value::Array(values) => values.iter().for_each(|value| texts(value, into)),
+        Value::Object(fields) => fields.values().for_each(|value| texts(value, into)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
@@ -31,7 +44,14 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
         let metadata = ObjectMeta::deserialize(metadata).map_err(D::Error::custom)?;
         let ids = [&object["status"]["imageId"], &object["status"]["taskId"]];
         let held = ids.into_iter().filter_map(Value::as_str).map(str::to_owned).collect();
-        Ok(Self(Err(Unreadable { metadata, error, held })))
+        let mut works_on = vec![];
+        let operation = &object["status"]["operation"];
+        let state = OperationState::deserialize(&operation["state"]);
+        if matches!(state, Ok(OperationState::InFlight | OperationState::Running)) {
+            texts(&object["spec"]["forProvider"], &mut works_on);
+            texts(&operation["reference"], &mut works_on);
+        }
+        Ok(Self(Err(Unreadable { metadata, error, held, works_on })))
     }
 }
 
@@ -76,12 +96,16 @@ mod tests {
         let read = |object: Value| serde_json::from_value::<Guarded<Pod>>(object);
         let right = read(json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "a" } })).unwrap();
         assert!(right.0.is_ok());
-        let odd = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "a", "uid": "u" }, "spec": 7, "status": { "imageId": "i-1", "taskId": 7 } });
+        let odd = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "a", "uid": "u" }, "spec": { "hostname": 7, "forProvider": { "list": ["x"] } }, "status": { "imageId": "i-1", "taskId": 7, "operation": { "state": "Running", "reference": "y" } } });
+        let mut done = odd.clone();
+        done["status"]["operation"]["state"] = "Succeeded".into();
         let odd = read(odd).unwrap();
         assert_eq!(odd.meta().uid.as_deref(), Some("u"));
         let unreadable = odd.0.unwrap_err();
         assert_eq!(unreadable.held, ["i-1"]);
+        assert_eq!(unreadable.works_on, ["x", "y"]);
         assert!(unreadable.error.contains('7'), "{}", unreadable.error);
+        assert!(read(done).unwrap().0.unwrap_err().works_on.is_empty());
         assert!(read(json!({ "kind": "Pod", "spec": 7 })).is_err());
     }
 }

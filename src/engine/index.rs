@@ -27,6 +27,8 @@ pub trait KindIndex: Send + Sync {
     fn image(&self, namespace: &str, name: &str) -> Option<Referent>;
     /// Another object than `uid` that has this id of the vendor's as its own, by its status, whether it can be read or not.
     fn holder(&self, realm: &str, id: &str, uid: &str) -> Option<Holder>;
+    /// Another object than `uid` that cannot be read and may be at work on this, with whatever credentials.
+    fn unreadable_worker(&self, thing: &str, uid: &str) -> Option<Holder>;
     /// What is counted of its objects.
     fn facts(&self) -> Vec<Facts>;
     /// Whether it has an object of this uid.
@@ -289,7 +291,21 @@ impl Index {
     /// Takes the lock on a thing for an object, or says who holds it. With `evident`, its status says that it is at work on
     /// it already.
     pub fn lock(&self, key: &Key, by: &Holder, evident: bool) -> Result<(), Held> {
-        self.or_wait(Signal::Released(key.clone()), || self.locks().take(key, by, evident))
+        self.or_wait(Signal::Released(key.clone()), || {
+            if let (Key::Work { thing, .. }, false) = (key, evident)
+                && let Some(worker) = self.unreadable_worker(&by.kind, thing, &by.uid)
+            {
+                return Err(Held::By(worker));
+            }
+            self.locks().take(key, by, evident)
+        })
+    }
+
+    fn unreadable_worker(&self, kind: &str, thing: &str, uid: &str) -> Option<Holder> {
+        let of_kind = self.each(|kind_index| {
+            (kind_index.kind() == kind).then(|| kind_index.unreadable_worker(thing, uid)).flatten()
+        });
+        of_kind.into_iter().flatten().next()
     }
 
     /// Makes an object the owner of a thing of the vendor's, or says who is. With `evident`, its status says so already.
@@ -336,9 +352,13 @@ impl Index {
         }
     }
 
-    /// An object of this kind that had these ids is gone.
-    pub fn freed(&self, kind: &str, ids: &[&str]) {
-        let is_of = |signal: &Signal| matches!(signal, Signal::Released(Key::Id { kind: of, id, .. }) if of == kind && ids.contains(&id.as_str()));
+    /// An object of this kind that had these ids is gone, and, if it could not be read, may have been at work on these things.
+    pub fn freed(&self, kind: &str, ids: &[&str], things: &[String]) {
+        let is_of = |signal: &Signal| match signal {
+            Signal::Released(Key::Id { kind: of, id, .. }) => of == kind && ids.contains(&id.as_str()),
+            Signal::Released(Key::Work { thing, .. }) => things.contains(thing),
+            Signal::Ready(..) => false,
+        };
         let awaited: Vec<_> = lock(&self.awaited).iter().filter(|signal| is_of(signal)).cloned().collect();
         for signal in awaited {
             self.signal(signal);
@@ -438,6 +458,9 @@ mod tests {
         fn holder(&self, _: &str, id: &str, uid: &str) -> Option<Holder> {
             (id == "stored" && uid != "a").then(|| object("a", 1))
         }
+        fn unreadable_worker(&self, thing: &str, _: &str) -> Option<Holder> {
+            (thing == "image-of-one-that-cannot-be-read").then(|| object("odd", 1))
+        }
         fn facts(&self) -> Vec<Facts> {
             vec![]
         }
@@ -497,8 +520,18 @@ mod tests {
         let freed = Key::Id { kind: "Kind".into(), realm: "here".into(), id: "i-1".into() };
         assert_eq!(heard(&mut signals), Some(Signal::Released(freed)));
         assert_eq!(index.claim("here", "i-1", &b, false), Ok(()));
-        index.freed("Kind", &["stored"]);
+        index.freed("Kind", &["stored"], &[]);
         assert!(matches!(heard(&mut signals), Some(Signal::Released(Key::Id { id, .. })) if id == "stored"));
+    }
+
+    #[test]
+    fn what_one_that_cannot_be_read_works_on_is_held() {
+        let index = Index::default();
+        let kind = index.add(Arc::new(Empty));
+        index.filled(kind, |_| true);
+        let held = index.lock(&image("image-of-one-that-cannot-be-read"), &object("a", kind), false);
+        assert_eq!(held, Err(Held::By(object("odd", 1))));
+        assert_eq!(index.lock(&image("image-1"), &object("a", kind), false), Ok(()));
     }
 
     #[test]

@@ -36,6 +36,8 @@ struct Named {
     /// The vendor's ids in the status.
     ids: Lookup<String>,
     waits: Lookup<Wait>,
+    /// What those that cannot be read may be at work on.
+    works: Lookup<String>,
 }
 
 /// What an object may be waiting for.
@@ -95,10 +97,12 @@ impl<K: External> StoredKind<K> {
             Ok(object) => {
                 named.ids.set(&name, ids_of(object.status()).into_iter().map(str::to_owned).collect());
                 named.waits.set(&name, Wait::of(object));
+                named.works.remove(&name);
                 named.users.set(name, account_of(object))
             }
             Err(unreadable) => {
                 named.ids.set(&name, unreadable.held.clone());
+                named.works.set(&name, unreadable.works_on.clone());
                 // It goes on using the account that it was seen to use.
                 vec![]
             }
@@ -112,6 +116,7 @@ impl<K: External> StoredKind<K> {
         named.uids.remove(&name);
         named.ids.remove(&name);
         named.waits.remove(&name);
+        named.works.remove(&name);
         named.users.remove(&name).into_iter().collect()
     }
 
@@ -124,6 +129,7 @@ impl<K: External> StoredKind<K> {
         named.uids.retain(is_there);
         named.ids.retain(is_there);
         named.waits.retain(is_there);
+        named.works.retain(is_there);
         named.users.retain(is_there);
     }
 
@@ -141,6 +147,17 @@ impl<K: External> StoredKind<K> {
 
     fn get(&self, name: &ObjectName) -> Option<Arc<Guarded<K>>> {
         self.store.get(&reference_to(name))
+    }
+
+    fn holder_of(object: &Guarded<K>) -> Holder {
+        Holder {
+            uid: object.uid().unwrap_or_default(),
+            // Only who takes a lock is looked for when his kind has been read.
+            kind_id: 0,
+            kind: K::kind(&()).into_owned(),
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+        }
     }
 
     /// Where an object's ids mean what they do; `None`: its account is not known.
@@ -219,14 +236,14 @@ impl<K: External> KindIndex for StoredKind<K> {
                     Err(unreadable) => unreadable.held.iter().any(|held| held == id),
                 }
         })?;
-        Some(Holder {
-            uid: holder.uid().unwrap_or_default(),
-            // Only who takes a lock is looked for when his kind has been read.
-            kind_id: 0,
-            kind: self.kind(),
-            namespace: holder.namespace().unwrap_or_default(),
-            name: holder.name_any(),
-        })
+        Some(Self::holder_of(&holder))
+    }
+
+    fn unreadable_worker(&self, thing: &str, uid: &str) -> Option<Holder> {
+        let names: Vec<_> = self.named().works.get(&thing.to_owned()).cloned().collect();
+        let mut others = names.iter().filter_map(|name| self.get(name));
+        let worker = others.find(|object| object.0.is_err() && object.uid().as_deref() != Some(uid))?;
+        Some(Self::holder_of(&worker))
     }
 }
 

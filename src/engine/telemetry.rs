@@ -179,6 +179,28 @@ impl Telemetry {
         self.event(object, "Write", EventType::Warning, "StatusRefused".into(), note).await;
     }
 
+    /// The API server does not let the operator write an account.
+    pub async fn account_refused<K: Resource<DynamicType = ()>>(&self, account: &K, note: String) {
+        warn!(reason = "WriteRefused", note, "an account cannot be written");
+        self.event(account, "Write", EventType::Warning, "WriteRefused".into(), note).await;
+    }
+
+    /// A vendor refuses an account's credentials (`Err`: its words), or accepts them again.
+    pub async fn credentials<K: Resource<DynamicType = ()>>(&self, account: &K, accepted: Result<(), &str>) {
+        let name = account.meta().name.as_deref();
+        let (type_, reason, note) = match accepted {
+            Ok(()) => {
+                info!(reason = "CredentialsAccepted", account = name, "credentials are accepted again");
+                (EventType::Normal, "CredentialsAccepted", "the vendor accepts the credentials again")
+            }
+            Err(why) => {
+                warn!(reason = "CredentialsRefused", account = name, why, "credentials are refused");
+                (EventType::Warning, "CredentialsRefused", why)
+            }
+        };
+        self.event(account, "Call", type_, reason.into(), note.into()).await;
+    }
+
     /// What an earlier attempt made turned up after it was given up.
     pub async fn turned_up<K: Resource<DynamicType = ()>>(&self, object: &K, action: &str, id: &str) {
         let note = format!(

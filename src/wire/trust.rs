@@ -60,10 +60,11 @@ impl ServerCertVerifier for Bundled {
                 if format!("{why:?}").contains("CaUsedAsEndEntity")
                     && self.certificates.contains(end_entity) =>
             {
-                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)
+                    .map_err(|error| with_advice(error, server_name))?;
                 Ok(ServerCertVerified::assertion())
             }
-            verified => verified,
+            verified => verified.map_err(|error| with_advice(error, server_name)),
         }
     }
 
@@ -90,6 +91,24 @@ impl ServerCertVerifier for Bundled {
     }
 }
 
+/// Certificates that are made by hand often lack the names that count; what they have in their common name counts nowhere.
+fn with_advice(error: Error, server_name: &ServerName<'_>) -> Error {
+    match error {
+        Error::InvalidCertificate(CertificateError::NotValidForNameContext { presented, .. })
+            if presented.is_empty() =>
+        {
+            let name = server_name.to_str();
+            let sort = if matches!(server_name, ServerName::IpAddress(_)) { "IP" } else { "DNS" };
+            Error::General(format!(
+                "the server's certificate names no host: it has no subjectAltName, and its common name does not count. Make it anew \
+                 for this server with openssl req -x509 … -addext subjectAltName={sort}:{name} / 服务器证书没有 subjectAltName，\
+                 请用 -addext subjectAltName={sort}:{name} 重新签发"
+            ))
+        }
+        error => error,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,7 +117,8 @@ mod tests {
 
     /// As `openssl req -x509` makes it.
     fn authority(name: &str, last_year: i32) -> CertificateDer<'static> {
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let names = if name.is_empty() { vec![] } else { vec![name.to_owned()] };
+        let mut params = CertificateParams::new(names).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(last_year, 1, 1);
@@ -126,6 +146,15 @@ mod tests {
         assert!(verify(from_ref(&own), &own, "other.example").is_err(), "another name");
         let expired = authority("zstack.example", 2021);
         assert!(verify(from_ref(&expired), &expired, "zstack.example").is_err(), "it has expired");
+    }
+
+    #[test]
+    fn who_has_a_certificate_without_names_is_told_how_to_make_one() {
+        let nameless = authority("", 4000);
+        for (name, names) in [("zstack.example", "DNS:zstack.example"), ("10.0.0.1", "IP:10.0.0.1")] {
+            let error = verify(from_ref(&nameless), &nameless, name).unwrap_err().to_string();
+            assert!(error.contains(&format!("-addext subjectAltName={names}")), "{error}");
+        }
     }
 
     #[test]

@@ -29,6 +29,8 @@ const OTHERS: &[&str] = &[
     "Unreadable",
     "Update",
     "Write",
+    "Call",
+    "CredentialsAccepted",
     "DriftCorrected",
     "Normal",
     "Warning",

@@ -121,6 +121,12 @@ async fn a_rotated_secret_works_at_once() {
     let before = world.get(KIND, "before").await.expect("it is there");
     assert_eq!(condition(&before, "Ready")["status"], "True", "nothing was wrong with it");
     world.until(ACCOUNT, "default", "its credentials are accepted", accepted).await;
+    // Who watches Events hears of both.
+    let events = world.until_events("default", 2).await;
+    let told: Vec<_> =
+        events.iter().map(|event| (event["type"].as_str(), event["reason"].as_str())).collect();
+    let both = [("Warning", "CredentialsRefused"), ("Normal", "CredentialsAccepted")];
+    assert_eq!(told, both.map(|(type_, reason)| (Some(type_), Some(reason))));
     let keys: Vec<_> = world.vendor.ledger().calls.into_iter().filter_map(|call| call.access_key).collect();
     assert_eq!(keys.last().map(String::as_str), Some("rotated"));
 }

@@ -105,3 +105,28 @@ async fn a_reference_that_nothing_fits_can_be_replaced_by_the_id() {
     world.patch("ImageExport", "export", json!({ "spec": { "forProvider": instead } })).await;
     world.until("ImageExport", "export", "it runs", |object| object["status"]["phase"] == "Building").await;
 }
+
+/// Somebody changed at the vendor what its API has no call for.
+#[tokio::test]
+async fn what_was_made_and_differs_can_be_corrected_to_what_the_vendor_has() {
+    let world = World::new("advice-differs").await;
+    world.create(component("made", json!({}))).await;
+    let made = world.until_ready(KIND, "made").await;
+    let id = made["status"]["imageId"].as_str().expect("an id");
+    let content = |content: &str| json!({ "spec": { "forProvider": { "content": content } } });
+    let refusal = world.try_patch(KIND, "made", content("RUN echo other")).await.expect_err("it is fixed");
+    assert!(refusal.contains("content"), "{refusal}");
+    assert!(world.vendor.aliyun_ecs().modify(id, |component| component.content = "RUN echo theirs".into()));
+    world.request(KIND, "made", "look").await;
+    let message = world.until_condition(KIND, "made", "Stalled", "True", "SpecDiffers").await;
+    assert!(message.contains("content") && message.contains("status.atProvider"), "{message}");
+    world.patch(KIND, "made", content("RUN echo wrong again")).await;
+    world.until_condition(KIND, "made", "Stalled", "True", "SpecDiffers").await;
+    world.patch(KIND, "made", content("RUN echo theirs")).await;
+    world.until_ready(KIND, "made").await;
+    world.try_patch(KIND, "made", content("RUN echo other")).await.expect_err("it is fixed again");
+    assert_eq!(world.effects("CreateImageComponent"), 1);
+    world.delete(KIND, "made").await;
+    world.until_gone(KIND, "made").await;
+    assert_eq!(world.vendor.aliyun_ecs().count(), 0);
+}

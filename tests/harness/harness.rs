@@ -18,6 +18,7 @@ pub use plane::{OPERATOR, Target, Write, kubeconfig, operator_kubeconfig};
 pub use proxy::Proxy;
 
 use cloud_image_operator::{
+    api_server::Connections,
     engine::pace,
     kinds::{KINDS, Kind},
 };
@@ -111,7 +112,8 @@ impl World {
     /// An empty namespace and the vendors.
     pub async fn empty(name: &str) -> Self {
         plane::show_logs();
-        let client = plane::client(&format!("test/{name}"), None).await;
+        // A test that does a thousand things at once has no thousand connections.
+        let client = Connections::default().share(&plane::client(&format!("test/{name}"), None).await);
         let vendor = simulator().await;
         let world = Self {
             client,
@@ -399,6 +401,11 @@ impl World {
     /// Begins the deletion of an object.
     pub async fn delete(&self, kind: &str, name: &str) {
         self.api(kind).delete(name, &DeleteParams::default()).await.expect("the object is deleted");
+    }
+
+    /// Begins the deletion of an object that may be gone.
+    pub async fn try_delete(&self, kind: &str, name: &str) {
+        let _ = self.api(kind).delete(name, &DeleteParams::default()).await;
     }
 
     /// The object as it is now; `None`: it does not exist.

@@ -316,7 +316,7 @@ impl<K: External> Pass<'_, K> {
 /// What the vendor cannot change differs from the spec.
 fn differs(origin: Origin, product: &Product, fields: &[Difference]) -> Detail {
     let advice = match origin {
-        Origin::Made => "make a new object, or set it to what the vendor has where the spec can be changed",
+        Origin::Made => "set it to what the vendor has (status.atProvider), or make a new object",
         Origin::Imported | Origin::Observed => {
             "set it to what the vendor has (status.atProvider), or delete this object: without deletionPolicy: Delete, the image stays there"
         }
