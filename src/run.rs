@@ -39,7 +39,8 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// What `cloud-image-operator run` takes.
+/// What `cloud-image-operator run` takes. Of what is given twice and can be one thing only, the last counts, so that the chart's
+/// `extraArgs` can say otherwise than the chart.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// Watch only this namespace, and use only those ClusterCloudAccounts whose Secret is in it; may be given several
@@ -49,24 +50,24 @@ pub struct Options {
 
     /// Where /metrics, /healthz and /readyz are served: everywhere over IPv6 and IPv4, like [::]:8080 or :8080, or at one
     /// address or name only.
-    #[arg(long, value_name = "ADDRESS", default_value = "[::]:8080")]
+    #[arg(long, value_name = "ADDRESS", default_value = "[::]:8080", overrides_with = "metrics_addr")]
     pub metrics_addr: Address,
 
     /// Work only while holding the Lease `cloud-image-operator`, for more than one replica.
-    #[arg(long)]
+    #[arg(long, overrides_with = "leader_elect")]
     pub leader_elect: bool,
 
     /// How log lines look.
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, overrides_with = "log_format")]
     pub log_format: LogFormat,
 
     /// Which Kubernetes Events are written.
-    #[arg(long, value_enum, default_value_t = Events::All)]
+    #[arg(long, value_enum, default_value_t = Events::All, overrides_with = "events")]
     pub events: Events,
 
     /// How many accounts have a label value of their own in metrics, those that are there for longest; all others count
     /// as "other".
-    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    #[arg(long, value_name = "NUMBER", default_value_t = 100, overrides_with = "metrics_accounts")]
     pub metrics_accounts: usize,
 
     /// Let accounts name endpoints that begin with this, besides the vendors' own https addresses; may be given

@@ -1,7 +1,12 @@
 //! What the chart renders: the same with both Helms, as the values say, and as linters like it.
 
 use super::helm::{CHART, Helm, objects, run, the};
-use cloud_image_operator::kinds::{self, KINDS};
+use clap::{Args, FromArgMatches};
+use cloud_image_operator::{
+    engine::telemetry::Events,
+    kinds::{self, KINDS},
+    run::{LogFormat, Options},
+};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, fs, process::Command};
 
@@ -59,6 +64,32 @@ fn arguments(objects: &[Value]) -> BTreeSet<String> {
 
 fn set(texts: &[&str]) -> BTreeSet<String> {
     texts.iter().map(|&text| text.to_owned()).collect()
+}
+
+/// What the operator makes of the arguments that values lead to.
+#[test]
+fn the_operator_takes_the_arguments_and_extra_ones_count_more() {
+    let [_, helm] = Helm::both_alone();
+    let taken = |values: &[&str]| {
+        let rendered = helm.template(values);
+        let arguments = operator(&rendered)["args"].as_array().expect("arguments").iter();
+        let arguments: Vec<_> = arguments.filter_map(Value::as_str).map(str::to_owned).collect();
+        let known = Options::augment_args(clap::Command::new("run"));
+        let matches =
+            known.try_get_matches_from(arguments).unwrap_or_else(|error| panic!("{values:?}: {error}"));
+        Options::from_arg_matches(&matches).expect("its options")
+    };
+    for values in [&[][..], SIMULATOR, ALONE] {
+        assert_eq!(taken(values).leader_elect, values != ALONE);
+    }
+    let all = taken(ALL);
+    assert_eq!((all.namespaces.len(), all.allow_endpoints.len()), (2, 3), "{all:?}");
+    assert_eq!(all.log_format, LogFormat::Text, "extraArgs say so");
+    let again = taken(&[
+        r#"extraArgs=["--leader-elect","--events=none","--metrics-addr=:9090","--metrics-accounts=1"]"#,
+    ]);
+    assert_eq!((again.events, again.metrics_accounts), (Events::None, 1));
+    assert_eq!(again.metrics_addr, ":9090".parse().expect("an address"));
 }
 
 #[test]
@@ -392,6 +423,24 @@ fn the_schema_and_the_documentation_know_every_value() {
     let values: Value = serde_saphyr::from_str(&read("values.yaml")).expect("YAML");
     let schema: Value = serde_json::from_str(&read("values.schema.json")).expect("JSON");
     compare(&values, &schema, "", &read("README.md"));
+}
+
+#[test]
+fn values_in_the_documentation_are_taken_and_mean_something() {
+    let blocks = super::page::page("docs/installing.md").blocks.into_iter();
+    let blocks: Vec<_> =
+        blocks.filter(|block| block.language == "yaml" && block.under == "With Helm").collect();
+    assert!(!blocks.is_empty());
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("values.yaml");
+    for block in blocks {
+        fs::write(&file, &block.text).expect("a file");
+        for helm in Helm::both_alone() {
+            let rendered = helm.run(["template", "r", CHART, "--values", file.to_str().expect("a text")]);
+            let rendered = objects(&rendered.unwrap_or_else(|error| panic!("{error}")));
+            assert_ne!(rendered, objects(&helm.run(["template", "r", CHART]).expect("it renders")));
+        }
+    }
 }
 
 /// What is not as kube-score would have it, on purpose.

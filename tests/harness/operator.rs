@@ -22,7 +22,10 @@ use tokio::{
     time::{Instant, sleep},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
-use xtask::process::{Launch, Process};
+use xtask::{
+    identity,
+    process::{Launch, Process},
+};
 
 /// An operator within the test's process; dropping it stops it.
 pub struct Operator {
@@ -98,10 +101,11 @@ impl Program {
         let mut command = Command::new("sh");
         command.args(["-c", r#"ulimit -n "${FILES:-$(ulimit -n)}" && exec "$0" "$@""#]);
         command.arg(env!("CARGO_BIN_EXE_cloud-image-operator"));
-        command.env("KUBECONFIG", kubeconfig).arg("run").args(arguments);
-        if !arguments.iter().any(|argument| argument.starts_with("--metrics-addr")) {
-            command.arg("--metrics-addr=127.0.0.1:0");
-        }
+        // As the manifests start it, but for the Lease, which all worlds share: what is given later counts.
+        let mut of_manifest = identity::arguments("127.0.0.1:0").expect("the manifest of the operator");
+        of_manifest.retain(|argument| argument != "--leader-elect");
+        command.args(of_manifest).args(arguments);
+        command.env_clear().env("HOSTNAME", "test").env("KUBECONFIG", kubeconfig);
         command.envs(environment.iter().copied());
         let process = Launch::new("the operator", command)
             .log(folder.path().join("log"))
