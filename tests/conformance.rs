@@ -1,12 +1,14 @@
 //! What every kind must stand, by its line in the registry and its sample alone: every way to lose, delay or spoil an
-//! answer, on the creating call, on the calls that look, and on those that change and delete. Whatever happens, the vendor
-//! makes one thing, a person need not help unless nobody could know, and nothing is left in the end.
+//! answer, on the creating call, on the calls that look, and on those that change and delete; and the vendors' habits that
+//! no page tells of. Whatever happens, the vendor makes one thing, a person need not help unless nobody could know, and
+//! nothing is left in the end.
 
 #[path = "harness/harness.rs"]
 mod harness;
 
 mod conformance {
     pub mod faults;
+    pub mod habits;
     pub mod subject;
     pub mod test_image;
 }
@@ -14,6 +16,7 @@ mod conformance {
 use cloud_image_operator::kinds::{KINDS, Kind, Of};
 use conformance::{
     faults::{self, FAULTS, Hardship, Site},
+    habits,
     subject::{self, Calls, Subject},
     test_image::TestImage,
 };
@@ -62,6 +65,16 @@ async fn every_kind_stands_every_fault() {
         for mut hardship in FAULTS.iter().flat_map(faults::hardships) {
             hardship.name = format!("{prefix}{}", hardship.name);
             let world = first.beside(seeds.next().unwrap_or_default()).await;
+            places.push((hardship, quiet.len() - 1, world));
+        }
+        // Vendors whose tokens have expired make a second thing for who does not look first, as the skeleton of a kind does not.
+        let expired = prefix.is_empty();
+        for mut hardship in
+            FAULTS.iter().filter(|(name, _)| habits::MEETS.contains(name)).flat_map(faults::hardships)
+        {
+            hardship.name = format!("{prefix}habits-{}", hardship.name);
+            let world = first.beside(seeds.next().unwrap_or_default()).await;
+            habits::take_up(&world, &subjects, expired);
             places.push((hardship, quiet.len() - 1, world));
         }
     }

@@ -64,6 +64,14 @@ fn documents(sample: &str) -> Vec<Value> {
 }
 
 impl Subject {
+    /// What the sample calls the thing at the vendor.
+    pub fn vendor_name(&self) -> Option<String> {
+        let object = documents(&self.sample).pop()?;
+        let parameters = &object["spec"]["forProvider"];
+        let name = ["name", "imageName"].iter().find_map(|field| parameters[*field].as_str());
+        name.map(str::to_owned)
+    }
+
     /// Applies the sample in a world's namespace, at its vendors, so that it has nothing in common with those of other
     /// worlds: `world_name` ends its names, `number` the ids of vendors' things that only one object may work on.
     pub async fn apply(&self, world: &World, world_name: &str, number: usize) {
