@@ -36,6 +36,8 @@ pub struct Settings {
     pub check_nonces: bool,
     /// `OwnerId` as a number, as the official SDK requires it, instead of a text.
     pub owner_id_as_number: bool,
+    /// The code for a date that is too far from the gateway's clock: its name is not documented.
+    pub clock_code: String,
     /// Whether the service's default role exists.
     pub role_exists: bool,
     /// Whether that role may share images.
@@ -55,6 +57,7 @@ impl Default for Settings {
             token_seconds: 24 * 3600,
             check_nonces: true,
             owner_id_as_number: true,
+            clock_code: "InvalidTimeStamp.Expired".into(),
             role_exists: true,
             role_can_share: true,
             missing_ecs_images: vec!["m-missing".into()],

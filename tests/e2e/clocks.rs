@@ -27,7 +27,11 @@ async fn a_clock_that_was_an_hour_off_leaves_nothing_failed() {
     }
     world.start_operator().await;
     let effects = |world: &World| world.vendor.ledger().effects.len();
-    for (number, seconds) in [3600, -3600].into_iter().enumerate() {
+    // What BatchCompute calls it is not documented.
+    for (number, (seconds, code)) in
+        [(3600, "InvalidTimeStamp.Expired"), (-3600, "InvalidDate")].into_iter().enumerate()
+    {
+        world.vendor.configure(|settings| settings.batchcompute.clock_code = code.into());
         let skew = |seconds| ClockChange { skew_seconds: Some(seconds), ..ClockChange::default() };
         world.vendor.set_clock(&skew(seconds)).expect("a skew");
         let before = effects(&world);

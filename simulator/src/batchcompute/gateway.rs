@@ -1,7 +1,8 @@
 //! What BatchCompute checks before it looks at images: the version, who calls, when, and the body's sum.
 //!
 //! That a wrong signature and a wrong time are answered with HTTP 400 is known; the names of these codes are not, so
-//! that they are those of Alibaba's RPC gateway here. Whether a nonce may come again is not known either
+//! that they are those of Alibaba's RPC gateway here ([`Settings::clock_code`](super::Settings::clock_code) gives the
+//! time's another name). Whether a nonce may come again is not known either
 //! ([`Settings::check_nonces`](super::Settings::check_nonces)).
 
 use std::collections::HashMap;
@@ -60,7 +61,7 @@ pub(super) fn admit(
     if time.duration_since(context.gateway).abs() > SKEW {
         return Err(Refusal::new(
             400,
-            "InvalidTimeStamp.Expired",
+            context.settings.batchcompute.clock_code.clone(),
             "Specified time stamp or date value is expired.",
         ));
     }
