@@ -228,6 +228,7 @@ async fn accounts(name: &str, count: usize, patience: Duration) {
     stream::iter(names).for_each_concurrent(20, create).await;
     // A hundred connections, and what any program has open.
     let program = world.start_program_with_files(130);
+    let look = Duration::from_millis(500 + count as u64);
     let start = Instant::now();
     let ready = async {
         loop {
@@ -238,7 +239,8 @@ async fn accounts(name: &str, count: usize, patience: Duration) {
                 break;
             }
             assert!(start.elapsed() < patience, "{usable} can be used; log: {}", program.log());
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            // To list thousands keeps the API server from what it has to do for the operator.
+            tokio::time::sleep(look).await;
         }
     };
     ready.await;
