@@ -4,7 +4,7 @@ use crate::harness::World;
 use cloud_image_operator::kinds::Kind;
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, fs, path::Path};
-use vendor_simulator::{Change, Ledger};
+use vendor_simulator::{Addresses, Change, Ledger};
 
 /// One kind and its sample.
 #[derive(Clone, Debug)]
@@ -75,7 +75,11 @@ impl Subject {
     /// Applies the sample in a world's namespace, at its vendors, so that it has nothing in common with those of other
     /// worlds: `world_name` ends its names, `number` the ids of vendors' things that only one object may work on.
     pub async fn apply(&self, world: &World, world_name: &str, number: usize) {
-        let addresses = world.vendor.addresses();
+        self.apply_at(world, world.vendor.addresses(), world_name, number).await;
+    }
+
+    /// The same at vendors that are reached under these addresses.
+    pub async fn apply_at(&self, world: &World, addresses: Addresses, world_name: &str, number: usize) {
         let mut sample = self.sample.clone();
         for (port, address) in [
             (8801, addresses.volcengine),

@@ -14,7 +14,7 @@ pub use objects::{
     volcengine_account,
 };
 pub use operator::{Operator, Program};
-pub use plane::{OPERATOR, Target, Write, kubeconfig, operator_kubeconfig};
+pub use plane::{OPERATOR, Target, Write, kubeconfig, operator_kubeconfig, operators_way};
 pub use proxy::Proxy;
 
 use cloud_image_operator::{

@@ -149,6 +149,11 @@ impl Program {
         }
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.exited().expect("a process").is_some()
+    }
+
     /// What it logged so far.
     pub fn log(&self) -> String {
         self.process.log()

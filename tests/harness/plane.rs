@@ -6,6 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::{
     Api, Client, Config,
     api::PostParams,
+    client::ClientBuilder,
     config::{KubeConfigOptions, Kubeconfig},
     runtime::{conditions, wait::await_condition},
 };
@@ -65,6 +66,14 @@ pub async fn operator_client(user_agent: &str, user: Option<&str>) -> Client {
         Some(_) => client(user_agent, user).await,
         None => connect(&operator_kubeconfig(), user_agent, None).await,
     }
+}
+
+/// The operator's way to the API server for somebody who passes its requests on: without deadlines of its own.
+pub async fn operators_way() -> Client {
+    let mut config = config(&operator_kubeconfig(), "proxy", None).await;
+    config.headers.clear();
+    config.read_timeout = None;
+    ClientBuilder::try_from(config).expect("a client").build()
 }
 
 /// The operator's client, whose connections go over a proxy.

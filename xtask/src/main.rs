@@ -48,7 +48,7 @@ enum Verb {
     /// Drive the simulated vendors with the vendors' own SDKs (Python), which are installed into the cache once.
     Sdk(sdk::Options),
     /// Run every check and test of the project; what CI runs.
-    Test,
+    Test(test::Options),
     /// Build the tools that tests use (Helm, linters, Flux), and print their paths.
     Tools,
 }
@@ -66,7 +66,7 @@ fn main() -> ExitCode {
         Verb::Image(options) => image::run(&options),
         Verb::Picture { path } => picture::run(&path),
         Verb::Sdk(options) => sdk::run(&options),
-        Verb::Test => test::run(),
+        Verb::Test(options) => test::run(&options),
         Verb::Tools => tools::run(),
     });
     match done {

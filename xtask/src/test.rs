@@ -1,10 +1,29 @@
-//! `cargo xtask test`: everything that has to be true before a change goes in, in the order of the quickest no.
+//! `cargo xtask test`: everything that has to be true before a change goes in, in the order of the quickest no. And the
+//! proof that takes longer than anybody would wait for each time.
 
 use std::process::Command;
 use std::time::Instant;
 
 use crate::error::Result;
 use crate::{controlplane, generate, kubectl, tools, workspace};
+
+/// What `cargo xtask test` takes.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Only this, which takes up to half an hour: for every kind, create, change and delete an object again and again, each time
+    /// with the operator killed at another of its requests, and write docs/reliability.md from what came of it.
+    #[arg(long)]
+    kill_points: bool,
+
+    /// Of these kinds alone, like `AospImage`, or `start` for the start of the operator; the page is written from the last
+    /// results of all of them.
+    #[arg(long = "kind", value_name = "KIND", requires = "kill_points")]
+    kinds: Vec<String>,
+
+    /// So many objects side by side; more need more memory, and processors.
+    #[arg(long, value_name = "NUMBER", default_value_t = 24, requires = "kill_points")]
+    at_once: usize,
+}
 
 /// One step: what it is called, and what it does.
 type Step = (&'static str, fn() -> Result<()>);
@@ -26,7 +45,10 @@ const STEPS: &[Step] = &[
 ];
 
 /// Runs the command: all steps, until one fails. What the steps print is passed on as it is.
-pub fn run() -> Result<()> {
+pub fn run(options: &Options) -> Result<()> {
+    if options.kill_points {
+        return kill_points(options);
+    }
     // Without these, minutes of building would end at the control plane.
     controlplane::expect_programs()?;
     kubectl::expect_program()?;
@@ -42,6 +64,21 @@ pub fn run() -> Result<()> {
     }
     eprintln!("everything passed, {:.1} s", started.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// The whole matrix, of which [`run`] runs a part.
+fn kill_points(options: &Options) -> Result<()> {
+    controlplane::expect_programs()?;
+    let mut command = workspace::cargo();
+    command.args(["test", "--test", "proof", "--", "--ignored", "--exact", "--nocapture"]);
+    command.arg("proof::kill_points::killed_at_every_request");
+    command
+        .env("KILL_POINTS", options.kinds.join(","))
+        .env("KILL_POINTS_AT_ONCE", options.at_once.to_string());
+    if std::env::var_os("RUST_LOG").is_none() {
+        command.env("RUST_LOG", "error");
+    }
+    workspace::run(command)
 }
 
 fn cargo(arguments: &[&str]) -> Result<()> {

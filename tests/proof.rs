@@ -1,0 +1,18 @@
+//! Never twice, never lost: the operator as users run it, a process of its own, killed and lied to from outside. Between it
+//! and the API server, and between it and the vendors, stands a proxy; the vendors' ledger says what was really made.
+
+#[path = "harness/harness.rs"]
+mod harness;
+
+#[allow(dead_code, reason = "the conformance suite uses the rest")]
+#[path = "conformance/subject.rs"]
+mod subject;
+
+mod proof {
+    mod gate;
+    mod kill_points;
+    mod life;
+    mod proxies;
+    mod report;
+    mod wrong_answers;
+}

@@ -1,0 +1,258 @@
+//! Through which every request of one operator passes: it numbers them, and does to one of them, or to some, what is to be
+//! done to it. The operator knows nothing of it.
+
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::sync::oneshot;
+
+/// One request of an operator, told from the others by what it is about and how many of those came before it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Point {
+    /// Such as `PATCH imagecomponents/status` or `CreateImageComponent`.
+    pub label: String,
+    /// From 1.
+    pub nth: u32,
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} #{}", self.label, self.nth)
+    }
+}
+
+/// What is done to a request, or to its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Deed {
+    /// It is not forwarded, and the operator is killed.
+    KillBefore,
+    /// It takes its effect, and the operator is killed before it has the answer.
+    KillAfter,
+    /// It is not forwarded, and the connection ends.
+    NotSent,
+    /// It takes its effect, and the connection ends without an answer.
+    Lost,
+    /// It takes its effect, and the connection ends in the middle of the answer.
+    Truncated,
+    /// It takes its effect, and nobody ever answers.
+    Silence,
+    /// It takes its effect; the answer comes seconds later.
+    Delay,
+    /// It is forwarded twice, as a network does that repeats what it takes for lost; the second answer is passed on.
+    Twice,
+    /// It is not forwarded, and something in between answers: 429.
+    TooMany,
+    /// It is not forwarded, and something in between answers: 400, as some vendors say that they are throttling.
+    Throttled,
+    /// Something in between answers: 500. Whether it was forwarded, the operator cannot know.
+    Error(bool),
+    /// Something in between answers: 502 with a page of HTML. Whether it was forwarded, the operator cannot know.
+    BadGateway(bool),
+}
+
+impl Deed {
+    /// Whether the operator is to be killed for it.
+    pub fn kills(self) -> bool {
+        matches!(self, Self::KillBefore | Self::KillAfter)
+    }
+}
+
+/// What may be done to requests at random: the same seed does the same to the same requests.
+#[derive(Clone, Debug)]
+pub struct Chance {
+    /// Printed, so that a run can be repeated.
+    pub seed: u64,
+    /// Of so many requests, one is hit.
+    pub one_in: u64,
+    /// At most so many are hit.
+    pub most: u32,
+    /// What may happen to those to the vendor.
+    pub vendor: Vec<Deed>,
+    /// What may happen to those to the API server.
+    pub api_server: Vec<Deed>,
+    /// Calls that no vendor tells from a repetition, so that no network may repeat them.
+    pub unrepeatable: Vec<&'static str>,
+}
+
+/// To whom a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum To {
+    /// The API server.
+    ApiServer,
+    /// A vendor.
+    Vendor,
+}
+
+/// What becomes of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It passes.
+    Pass,
+    /// It belongs to an operator that is about to be killed: it gets nowhere.
+    Held,
+    /// It is hit.
+    Hit(Deed),
+}
+
+/// A gate.
+#[derive(Debug)]
+pub struct Gate(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    counts: HashMap<String, u32>,
+    seen: Vec<(To, Point)>,
+    plan: Option<(Point, Deed)>,
+    told: Option<oneshot::Sender<()>>,
+    chance: Option<Chance>,
+    hits: Vec<(Point, Deed)>,
+    held: bool,
+    busy: Instant,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self(Mutex::new(State {
+            counts: HashMap::new(),
+            seen: vec![],
+            plan: None,
+            told: None,
+            chance: None,
+            hits: vec![],
+            held: false,
+            busy: Instant::now(),
+        }))
+    }
+}
+
+impl Gate {
+    /// Counts anew, and does something to one request. The receiver is told when that is the case.
+    pub fn arm(&self, plan: Option<(Point, Deed)>) -> oneshot::Receiver<()> {
+        let (told, hit) = oneshot::channel();
+        let mut state = self.state();
+        state.counts.clear();
+        state.seen.clear();
+        state.told = plan.is_some().then_some(told);
+        state.plan = plan;
+        hit
+    }
+
+    /// From now on, things happen at random; `None`: no more.
+    pub fn tempt(&self, chance: Option<Chance>) {
+        let mut state = self.state();
+        state.counts.clear();
+        state.chance = chance;
+    }
+
+    /// What was done to which requests.
+    pub fn hits(&self) -> Vec<(Point, Deed)> {
+        self.state().hits.clone()
+    }
+
+    /// From now on, no request gets anywhere: whoever makes one is about to be killed.
+    pub fn hold(&self) {
+        self.state().held = true;
+    }
+
+    /// From now on, requests pass again.
+    pub fn open(&self) {
+        let mut state = self.state();
+        state.held = false;
+        state.busy = Instant::now();
+    }
+
+    /// The requests since the gate was armed.
+    pub fn seen(&self) -> Vec<(To, Point)> {
+        self.state().seen.clone()
+    }
+
+    /// How long ago the last request passed that was about work: watches come by themselves.
+    pub fn idle(&self) -> Duration {
+        self.state().busy.elapsed()
+    }
+
+    /// A request has arrived.
+    pub fn arrive(&self, to: To, label: &str) -> Verdict {
+        let mut state = self.state();
+        if state.held {
+            return Verdict::Held;
+        }
+        let count = state.counts.entry(label.to_owned()).or_default();
+        *count += 1;
+        let point = Point { label: label.to_owned(), nth: *count };
+        state.seen.push((to, point.clone()));
+        if !comes_by_itself(label) {
+            state.busy = Instant::now();
+        }
+        if state.plan.as_ref().is_some_and(|(planned, _)| *planned == point)
+            && let Some((_, deed)) = state.plan.take()
+        {
+            state.hits.push((point, deed));
+            if deed == Deed::KillBefore {
+                state.held = true;
+                state.told.take().map(|told| told.send(()));
+            }
+            return Verdict::Hit(deed);
+        }
+        let chosen = state.chance.as_ref().and_then(|chance| chance.choose(to, &point));
+        if let Some(deed) = chosen
+            && let Some(chance) = &mut state.chance
+        {
+            chance.most -= 1;
+            state.hits.push((point, deed));
+            return Verdict::Hit(deed);
+        }
+        Verdict::Pass
+    }
+
+    /// A request that is hit has taken its effect.
+    pub fn took_effect(&self, deed: Deed) {
+        let mut state = self.state();
+        if deed == Deed::KillAfter {
+            state.held = true;
+        }
+        state.told.take().map(|told| told.send(()));
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Chance {
+    fn choose(&self, to: To, point: &Point) -> Option<Deed> {
+        if self.most == 0 || comes_by_itself(&point.label) {
+            return None;
+        }
+        let hash = |salt: u64| {
+            let mut hasher = DefaultHasher::new();
+            (self.seed, salt, point).hash(&mut hasher);
+            hasher.finish()
+        };
+        let deeds = match to {
+            To::ApiServer => &self.api_server,
+            To::Vendor => &self.vendor,
+        };
+        if hash(1) % self.one_in != 0 || deeds.is_empty() {
+            return None;
+        }
+        let deed = deeds[usize::try_from(hash(2)).unwrap_or_default() % deeds.len()];
+        (deed != Deed::Twice || !self.unrepeatable.contains(&&*point.label)).then_some(deed)
+    }
+}
+
+/// Whether an operator makes such a request from time to time, whatever there is to do.
+pub fn comes_by_itself(label: &str) -> bool {
+    label.starts_with("WATCH ") || label == "GET customresourcedefinitions"
+}
+
+/// The points that were not met before, in their order.
+pub fn distinct(points: impl IntoIterator<Item = Point>) -> Vec<Point> {
+    let mut met = HashSet::new();
+    points.into_iter().filter(|point| met.insert(point.clone())).collect()
+}

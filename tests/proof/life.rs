@@ -1,0 +1,361 @@
+//! One object from applied to gone: created, changed, deleted, with an operator that is a process of its own and may be
+//! killed at a request of each step. Nobody helps it.
+
+use super::{
+    gate::{Chance, Deed, Gate, Point, To},
+    proxies::Proxies,
+};
+use crate::{
+    harness::{self, Program, World},
+    subject::{self, Subject},
+};
+use futures::FutureExt;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::{any::Any, collections::BTreeMap, fs, panic::AssertUnwindSafe, path::PathBuf, time::Duration};
+use tempfile::TempDir;
+use tokio::time::sleep;
+use xtask::workspace;
+
+/// For so long nothing must have been asked before a step counts as over: longer than Events and an account's numbers are
+/// collected before they are written.
+const QUIET: Duration = Duration::from_secs(3);
+
+/// What happens to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Step {
+    /// It is applied while no operator runs; then one starts.
+    Start,
+    /// It is applied.
+    Create,
+    /// Its spec is changed.
+    Change,
+    /// It is deleted.
+    Delete,
+}
+
+impl Step {
+    /// For people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Create => "create",
+            Self::Change => "change",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// One request, and what is done to it.
+pub type Plan = Option<(Point, Deed)>;
+
+/// What came of one step.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Which.
+    pub step: Step,
+    /// What was to happen.
+    pub plan: Plan,
+    /// Whether it did: the operator may have had no reason for that request.
+    pub reached: bool,
+    /// The requests that were made in it until its end, or until the operator was killed.
+    pub seen: Vec<(To, Point)>,
+    /// Where the object arrived; or why that is not known.
+    pub arrived: Result<Arrived, String>,
+}
+
+/// Where an object is after a step. Two lives of the same kind that went the same way are equal in it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Arrived {
+    /// The object, without what differs from life to life. Null where it is gone.
+    pub object: Value,
+    /// Everything that the vendor ever did for it, by service and action.
+    pub effects: BTreeMap<String, usize>,
+    /// How many things the vendor ever made for it.
+    pub made: usize,
+    /// How many of them are left.
+    pub left: usize,
+}
+
+/// A life to be lived.
+pub struct Life {
+    world: World,
+    subject: Subject,
+    number: usize,
+    proxies: Proxies,
+    operator: Operator,
+}
+
+impl Life {
+    /// Of a namespace of this name with vendors of its own.
+    pub async fn begin(subject: &Subject, name: &str, number: usize) -> Self {
+        let world = World::empty(name).await;
+        quicken(&world);
+        let proxies = Proxies::start(world.vendor.addresses()).await;
+        let operator = Operator::new(name, &proxies);
+        Self { world, subject: subject.clone(), number, proxies, operator }
+    }
+
+    /// Lives it: the first step is `Start` or `Create`. After a step that went wrong, the others are not taken. Gives what came
+    /// of each, and what was done to which requests.
+    pub async fn live(
+        mut self,
+        plans: Vec<(Step, Plan)>,
+        mut chance: Option<Chance>,
+    ) -> (Vec<Ended>, Vec<(Point, Deed)>) {
+        let mut ended: Vec<Ended> = vec![];
+        for (step, plan) in plans {
+            let mut reached = false;
+            // Each step has its own luck.
+            self.gate().tempt(chance.clone());
+            if let Some(chance) = &mut chance {
+                chance.seed = chance.seed.wrapping_add(1_000_003);
+            }
+            let taken = AssertUnwindSafe(self.take(step, plan.as_ref(), &mut reached)).catch_unwind().await;
+            let arrived = taken.unwrap_or_else(|panic| Err(said(panic.as_ref())));
+            let failed = arrived.is_err();
+            ended.push(Ended { step, plan, reached, seen: self.gate().seen(), arrived });
+            if failed {
+                self.keep_logs();
+                break;
+            }
+        }
+        self.operator.kill().await;
+        let hits = self.gate().hits();
+        (ended, hits)
+    }
+
+    fn gate(&self) -> &Gate {
+        &self.proxies.gate
+    }
+
+    async fn take(
+        &mut self,
+        step: Step,
+        plan: Option<&(Point, Deed)>,
+        reached: &mut bool,
+    ) -> Result<Arrived, String> {
+        match step {
+            Step::Start => self.apply().await,
+            Step::Create => {
+                self.operator.start(&self.proxies.gate);
+                self.operator.until_it_watches(&self.proxies.gate).await?;
+            }
+            Step::Change | Step::Delete => {}
+        }
+        let hit = self.gate().arm(plan.cloned());
+        match step {
+            Step::Start => self.operator.start(&self.proxies.gate),
+            Step::Create => self.apply().await,
+            Step::Change => drop(self.world.patch(&self.subject.kind, &self.name(), self.change()).await),
+            Step::Delete => self.world.delete(&self.subject.kind, &self.name()).await,
+        }
+        let name = self.name();
+        if let Some((_, deed)) = plan {
+            tokio::select! {
+                hit = hit => *reached = hit.is_ok(),
+                () = arrive(&self.world, &self.subject.kind, &name, &self.proxies.gate, step) => {}
+            }
+            if *reached && deed.kills() {
+                self.proxies.gate.hold();
+                self.operator.kill().await;
+                self.operator.start(&self.proxies.gate);
+            }
+        }
+        tokio::select! {
+            () = arrive(&self.world, &self.subject.kind, &name, &self.proxies.gate, step) => {}
+            () = self.operator.keep(&self.proxies.gate) => {}
+        }
+        Ok(self.arrived(step).await)
+    }
+
+    async fn arrived(&self, step: Step) -> Arrived {
+        let object = match step {
+            Step::Delete => Value::Null,
+            _ => {
+                self.world.get(&self.subject.kind, &self.name()).await.map_or(Value::Null, |it| essence(&it))
+            }
+        };
+        let ledger = self.world.vendor.ledger();
+        let made = subject::made(&ledger, self.subject.action);
+        let left = made.iter().filter(|id| !subject::deleted(&ledger, id)).count();
+        Arrived { object, effects: ledger.effect_counts(), made: made.len(), left }
+    }
+
+    async fn apply(&self) {
+        self.subject.apply_at(&self.world, self.proxies.vendors, "proof", self.number).await;
+    }
+
+    fn name(&self) -> String {
+        format!("{}-proof", self.subject.name)
+    }
+
+    fn change(&self) -> Value {
+        change(&self.subject.kind, "changed")
+    }
+
+    /// Where people find it.
+    fn keep_logs(&self) {
+        let hits: String =
+            self.gate().hits().iter().map(|(point, deed)| format!("{point}: {deed:?}\n")).collect();
+        let seen: String = self.gate().seen().iter().map(|(_, point)| format!("{point}\n")).collect();
+        let calls = self.world.call_log().join("\n");
+        let log = self.operator.log();
+        let text = format!("{log}\n---- hits\n{hits}---- requests\n{seen}---- calls\n{calls}\n");
+        let file = folder().join(format!("{}.log", self.world.namespace));
+        let _ = fs::create_dir_all(folder()).and_then(|()| fs::write(file, text));
+    }
+}
+
+/// What can be changed at the vendor, where anything can; else of the spec alone.
+pub fn change(kind: &str, to: &str) -> Value {
+    json!({ "spec": match kind {
+        "ImageComponent" => json!({ "forProvider": { "tag": [{ "key": "team", "value": to }] } }),
+        "AospImage" => json!({ "forProvider": { "imageAnnotation": to } }),
+        "RootVolumeTemplate" => json!({ "forProvider": { "description": to } }),
+        _ => json!({ "resyncInterval": "9h" }),
+    } })
+}
+
+/// Waits until the step is over and nothing is asked any more.
+async fn arrive(world: &World, kind: &str, name: &str, gate: &Gate, step: Step) {
+    loop {
+        match step {
+            Step::Delete => world.until_gone(kind, name).await,
+            _ => drop(world.until_ready(kind, name).await),
+        }
+        match QUIET.checked_sub(gate.idle()).filter(|left| !left.is_zero()) {
+            Some(left) => sleep(left).await,
+            None => return,
+        }
+    }
+}
+
+/// The operator as a process behind the proxies, and whoever starts it again.
+pub struct Operator {
+    program: Option<Program>,
+    folder: TempDir,
+    arguments: Vec<String>,
+    logs: String,
+}
+
+impl Operator {
+    /// Of one namespace; it does not run yet.
+    pub fn new(namespace: &str, proxies: &Proxies) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        proxies.write_kubeconfig(&folder.path().join("kubeconfig"));
+        let vendors = proxies.vendors;
+        let mut arguments = vec![format!("--namespace={namespace}")];
+        for address in [vendors.volcengine, vendors.aliyun_ecs, vendors.batchcompute, vendors.zstack] {
+            arguments.push(format!("--allow-endpoint=http://{address}"));
+        }
+        Self { program: None, folder, arguments, logs: String::new() }
+    }
+
+    /// Starts it.
+    pub fn start(&mut self, gate: &Gate) {
+        gate.open();
+        self.program = Some(Program::start_at(&self.folder.path().join("kubeconfig"), &self.arguments, None));
+    }
+
+    /// SIGKILL.
+    pub async fn kill(&mut self) {
+        let Some(program) = self.program.take() else { return };
+        let (code, log) = program.stop().await;
+        self.logs += &format!("{log}\n---- ended ({code:?})\n");
+    }
+
+    /// Starts it again whenever it ends by itself, as a kubelet does.
+    pub async fn keep(&mut self, gate: &Gate) {
+        loop {
+            sleep(Duration::from_millis(250)).await;
+            if self.program.as_mut().is_some_and(Program::has_ended) {
+                self.kill().await;
+                self.start(gate);
+            }
+        }
+    }
+
+    /// Waits until it looks after everything.
+    pub async fn until_it_watches(&mut self, gate: &Gate) -> Result<(), String> {
+        let watches = async {
+            while !gate.seen().iter().any(|(_, point)| point.label == "WATCH rootvolumetemplates")
+                || gate.idle() < Duration::from_secs(1)
+            {
+                sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::select! {
+            () = watches => Ok(()),
+            () = self.keep(gate) => Ok(()),
+            () = sleep(harness::PATIENCE) => Err("the operator never looked at the objects".into()),
+        }
+    }
+
+    /// All that it logged.
+    pub fn log(&self) -> String {
+        format!("{}{}", self.logs, self.program.as_ref().map(Program::log).unwrap_or_default())
+    }
+}
+
+/// Where results and logs go.
+pub fn folder() -> PathBuf {
+    workspace::root().join("target/kill-points")
+}
+
+fn said(panic: &(dyn Any + Send)) -> String {
+    panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "it panicked".into())
+}
+
+/// What takes the vendors a minute takes a second.
+pub fn quicken(world: &World) {
+    world.vendor.configure(|settings| {
+        settings.volcengine.queue_seconds = 0.5;
+        settings.volcengine.build_seconds = 1.5;
+        settings.volcengine.export_queue_seconds = 0.5;
+        settings.volcengine.export_seconds = 1.5;
+        settings.zstack.create_seconds = 2.0;
+        settings.zstack.operation_seconds = 0.2;
+    });
+}
+
+/// What must be the same whatever happened on the way.
+fn essence(object: &Value) -> Value {
+    let status = &object["status"];
+    let of_condition = |type_: &str| {
+        let condition = harness::condition(object, type_);
+        json!([type_, condition["status"], condition["reason"]])
+    };
+    let conditions = ["Ready", "Reconciling", "Stalled"].map(of_condition);
+    let has = ["imageId", "taskId", "artifact"].map(|field| status[field].is_string());
+    let mut at_provider = status["atProvider"].clone();
+    mask(&mut at_provider);
+    json!({
+        "finalizers": object["metadata"]["finalizers"],
+        "generation": object["metadata"]["generation"],
+        "observedGeneration": status["observedGeneration"],
+        "phase": status["phase"],
+        "conditions": conditions,
+        "state": status["operation"]["state"],
+        "action": status["operation"]["action"],
+        "has": has,
+        "atProvider": at_provider,
+    })
+}
+
+/// Ids, times and sizes differ from life to life; they are the words with a digit in them.
+fn mask(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            let is_word = |char: char| char.is_ascii_alphanumeric() || "-_:./".contains(char);
+            let has_digit = |word: &str| word.bytes().any(|byte| byte.is_ascii_digit());
+            let words = text.split_inclusive(|char| !is_word(char));
+            *text = words.map(|word| if has_digit(word) { "*" } else { word }).collect();
+        }
+        Value::Number(number) if number.as_f64().is_some_and(|number| number > 1e6) => *value = json!("*"),
+        Value::Array(values) => values.iter_mut().for_each(mask),
+        Value::Object(values) => values.values_mut().for_each(mask),
+        _ => {}
+    }
+}

@@ -1,0 +1,146 @@
+//! What the kills led to, for everybody to read: `docs/reliability.md`.
+
+use super::{
+    gate::{Point, To},
+    life::{Step, folder},
+};
+use serde::{Deserialize, Serialize};
+use std::{fmt, fs};
+use xtask::workspace;
+
+/// What came of one kill.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Cell {
+    /// The step was not taken, since an earlier one went wrong.
+    NotTaken,
+    /// The request was not made this time.
+    NotReached,
+    /// The object arrived where the undisturbed one did, and so did the vendor.
+    #[serde(rename_all = "camelCase")]
+    Arrived {
+        /// How many things the vendor ever made.
+        made: usize,
+        /// How many of them are left.
+        left: usize,
+    },
+    /// It did not.
+    Failed(String),
+}
+
+/// One request, at which the operator was killed twice.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Row {
+    /// A kind, or the start.
+    pub group: String,
+    /// What was under way.
+    pub step: Step,
+    /// Who was asked.
+    pub to: To,
+    /// The request.
+    pub point: Point,
+    /// Killed before it was forwarded.
+    pub before: Cell,
+    /// Killed after it took its effect.
+    pub after: Cell,
+}
+
+/// All rows of one kind.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Results {
+    /// The kind.
+    pub group: String,
+    /// In the order of the requests.
+    pub rows: Vec<Row>,
+}
+
+impl Results {
+    /// Keeps them, so that kinds can be run one after the other.
+    pub fn keep(&self) {
+        let text = serde_json::to_string_pretty(self).expect("JSON");
+        let file = folder().join(format!("{}.json", self.group.trim_matches(['(', ')']).replace(' ', "-")));
+        fs::create_dir_all(folder()).and_then(|()| fs::write(file, text)).expect("the results are written");
+    }
+}
+
+impl Cell {
+    fn show(&self, step: Step) -> String {
+        match (self, step) {
+            (Self::Arrived { made, left: 0 }, Step::Delete) => format!("✓ gone, made {made}, nothing left"),
+            (Self::Arrived { made, .. }, Step::Delete) => format!("✓ gone, made {made}, the file stays"),
+            (Self::Arrived { made, .. }, Step::Change) => format!("✓ as changed, made {made}"),
+            (Self::Arrived { made, .. }, _) => format!("✓ Ready, made {made}"),
+            (Self::NotReached, _) => "– not asked this time".into(),
+            (Self::NotTaken, _) => "✗ not tried".into(),
+            (Self::Failed(why), _) => format!("✗ {}", why.replace('|', "\\|")),
+        }
+    }
+}
+
+impl fmt::Display for Results {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            out,
+            "## {}\n",
+            if self.group.starts_with('(') { "The start of the operator" } else { &self.group }
+        )?;
+        writeln!(out, "| step | request | killed before it was forwarded | killed after it took effect |")?;
+        writeln!(out, "|---|---|---|---|")?;
+        for row in &self.rows {
+            let to = match row.to {
+                To::ApiServer => "",
+                To::Vendor => "vendor: ",
+            };
+            let nth = if row.point.nth > 1 { format!(" ({}.)", row.point.nth) } else { String::new() };
+            let (before, after) = (row.before.show(row.step), row.after.show(row.step));
+            writeln!(out, "| {} | {to}`{}`{nth} | {before} | {after} |", row.step.word(), row.point.label)?;
+        }
+        Ok(())
+    }
+}
+
+const HEAD: &str = "\
+# Reliability: killed at every request
+
+Written by `cargo xtask test --kill-points`; do not edit. Anybody can run it.
+
+A proxy stands between the operator and the API server, another one between it and the vendors, and number every
+request. For each kind, an object is created, changed and deleted, again and again, and each time the operator's process is
+killed (SIGKILL) at another request: once before it is forwarded, and once after it took its effect and before the answer is
+passed on. Then the operator is started again. Nobody helps: no annotation, no restart, no edit. The operator has no code for
+any of this; it is the program that users run.
+
+A cell is green (✓) only if the object arrives exactly where one arrives that nobody disturbed (phase, conditions, what
+the vendor reports), the vendor's ledger holds exactly the same effects (so each thing was made once), and after the deletion
+nothing is left. The vendors are simulated ones that keep the real ones' rules, with short builds; `listDelay`, after which a
+call whose answer was lost counts as not made, is three seconds here. `ImageExport` leaves the exported file, which is the user's. A request may not be made each time,
+such as the second look at a build (–).
+
+[How it never makes a thing twice](never-twice.md) says why this holds.
+";
+
+/// Writes the page from the results of all kinds, if they are there.
+pub fn write() {
+    let mut all: Vec<Results> = vec![];
+    for entry in fs::read_dir(folder()).expect("the results").flatten() {
+        if entry.path().extension().is_some_and(|end| end == "json") {
+            let text = fs::read_to_string(entry.path()).expect("a result");
+            all.push(serde_json::from_str(&text).expect("a result"));
+        }
+    }
+    all.sort_by(|one, other| one.group.cmp(&other.group));
+    let cells = || all.iter().flat_map(|results| &results.rows).flat_map(|row| [&row.before, &row.after]);
+    let arrived = cells().filter(|cell| matches!(cell, Cell::Arrived { .. })).count();
+    let failed = cells().filter(|cell| matches!(cell, Cell::Failed(_) | Cell::NotTaken)).count();
+    let not_reached = cells().filter(|cell| matches!(cell, Cell::NotReached)).count();
+    let mut page = HEAD.to_owned();
+    page += &format!(
+        "\n**{arrived} kills survived, {failed} not; {not_reached} requests were not made again.**\n"
+    );
+    for results in &all {
+        page += &format!("\n{results}");
+    }
+    let file = workspace::root().join("docs/reliability.md");
+    fs::write(&file, page).expect("the page is written");
+    eprintln!("wrote {}", file.display());
+}
