@@ -393,18 +393,20 @@ pub fn is_at(status: Option<&ImageStatus>, other: Option<&ImageStatus>) -> bool 
 }
 
 /// Whether the answer that `new` holds is one to what `newest` shows, which somebody else wrote after the call. Bad news, and
-/// that nothing is known, are outdated as soon as somebody found out more; what the vendor made is worth keeping as long as
-/// nobody holds anything else.
+/// that nothing is known, are outdated as soon as somebody has gone on: he may have made what the call was refused for, or be
+/// about to find out. What the vendor made is worth keeping as long as nobody holds anything else.
 pub fn answers(new: &ImageStatus, newest: Option<&ImageStatus>) -> bool {
-    let Some(shown) = newest.and_then(|newest| newest.operation.as_ref()) else { return true };
+    let Some((newest, shown)) = newest.and_then(|newest| Some((newest, newest.operation.as_ref()?))) else {
+        return true;
+    };
     let Some(answer) = &new.operation else { return false };
     if (&answer.token, answer.attempt) != (&shown.token, shown.attempt) {
         return false;
     }
     let found = matches!(answer.state, OperationState::Running | OperationState::Succeeded);
     match shown.state {
-        OperationState::InFlight => true,
-        OperationState::NotDone | OperationState::Unclear => found,
+        OperationState::InFlight | OperationState::NotDone | OperationState::Unclear => found,
+        OperationState::Failed => found && newest.image_id.is_none() && newest.task_id.is_none(),
         _ => false,
     }
 }

@@ -1,0 +1,339 @@
+//! The real pure engine, model-checked: one or two operators that may crash anywhere and read old caches, an API server that
+//! refuses guarded writes, vendors of every class, and people and tools that write whatever they like, whenever they like. Every
+//! order of events within the bounds is tried. With any of the engine's cures taken out, some order breaks a promise.
+
+mod model {
+    pub mod check;
+    pub mod operator;
+    pub mod people;
+    pub mod world;
+}
+
+use model::{
+    check,
+    operator::{Fate, Pass, call, conclude, give_up},
+    people::{self, Act, Menu, Turn},
+    world::{Budget, Doing, Object, Spec, Uid, Version, World},
+};
+use stateright::{Checker, HasDiscoveries, Model, Property};
+use std::{thread, time::Instant};
+
+/// What a vendor offers after a lost answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Api {
+    /// The same token gives the same thing, until it is forgotten; names are unique. As `CreateImageComponent`.
+    Token,
+    /// There is only one of a name, or of an id that the caller chose. As BatchCompute and ZStack.
+    Unique,
+    /// Its list shows whose a thing is, some time later. As `BuildAOSPImage`.
+    Marked,
+    /// Its list shows what was made lately, some time later, and not by whom. As `ExportImage`.
+    Twins,
+    /// It tells nothing.
+    Blind,
+}
+
+const APIS: [Api; 5] = [Api::Token, Api::Unique, Api::Marked, Api::Twins, Api::Blind];
+
+/// A cure, taken out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    /// Permits are given without a write.
+    PermitsForNothing,
+    /// Writes are not guarded by the version.
+    UnguardedWrites,
+    /// A permit is used however old it is.
+    PermitsNeverAge,
+    /// The effect of a lost call is looked for before it must show.
+    LooksTooEarly,
+    /// A lost answer counts as an error: try again.
+    UnknownMeansNotDone,
+    /// A call whose answer is not known is taken for one that was not made.
+    LostMeansNotDone,
+    /// An answer is written over whatever is there.
+    AnswersOverwrite,
+    /// What a failed build left is not removed before the next.
+    FailedIsForgotten,
+    /// An object whose call's answer is not known goes without a look.
+    DeletionDoesNotLook,
+    /// An object goes without its thing.
+    DeletionForgets,
+    /// Suspended objects are worked on.
+    SuspendIsIgnored,
+    /// Only who creates needs a right.
+    RightsAreForCreation,
+    /// Nobody owns a thing.
+    NobodyOwns,
+    /// The record of another object counts as one's own.
+    FormerRecordCounts,
+    /// The status of another object counts as one's own.
+    FormerStatusCounts,
+    /// What does not show is missing, and made anew.
+    HiddenIsMissing,
+}
+
+/// A model's bounds.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    api: Api,
+    menu: Menu,
+    operators: usize,
+    objects: usize,
+    restores: usize,
+    imports: bool,
+    spec: Spec,
+    budget: Budget,
+    mutation: Option<Mutation>,
+}
+
+/// An event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// An operator passes over an object, from an old cache or not; it may be killed before its n-th effect.
+    Pass {
+        /// Which one.
+        operator: usize,
+        /// Of the object.
+        uid: Uid,
+        /// It reads what was stored before.
+        stale: bool,
+        /// It is killed there.
+        cut: Option<u8>,
+    },
+    /// The creating call.
+    Call(usize, Fate),
+    /// The permit is too old by now.
+    GiveUp(usize),
+    /// The answer is stored.
+    Conclude(usize),
+    /// The operator is killed, and started again.
+    Crash(usize),
+    /// A person or a tool.
+    Act(Act),
+    /// The vendor.
+    Turn(Turn),
+}
+
+impl Settings {
+    fn new(api: Api, menu: Menu) -> Self {
+        let budget = Budget { people: 2, faults: 1, second: 0 };
+        let (operators, objects, restores, imports, spec) = (1, 1, 0, false, Spec::default());
+        Self { api, menu, operators, objects, restores, imports, spec, budget, mutation: None }
+    }
+
+    /// All models, by what they are about.
+    fn all() -> Vec<Self> {
+        let mut all = vec![];
+        for api in APIS {
+            let users = Self::new(api, Menu::Users);
+            all.push(Self { budget: Budget { people: 2, faults: 2, second: 0 }, ..users.clone() });
+            let two = Budget { people: 1, faults: 1, second: 2 };
+            all.push(Self { operators: 2, budget: two, ..users });
+            let tools = Self::new(api, Menu::Tools);
+            all.push(Self { spec: Spec { recreate: true, ..Spec::default() }, ..tools });
+            // Whose a thing is has nothing to do with what becomes of lost answers.
+            if api != Api::Blind {
+                all.push(Self { objects: 2, imports: true, ..Self::new(api, Menu::Owners) });
+            }
+            all.push(Self { restores: 1, ..Self::new(api, Menu::Disaster) });
+        }
+        all
+    }
+
+    fn pass(&self, world: &World, event: Event) -> Option<(World, u8)> {
+        let Event::Pass { operator, uid, stale, cut } = event else { return None };
+        let mut next = world.clone();
+        let Object::There(now, before) = &world.objects[uid] else { return None };
+        let read = if stale { before } else { now };
+        let mut pass = Pass::new(&mut next, self, operator, uid, Version::clone(read), cut);
+        pass.run();
+        let effects = pass.effects;
+        Some((next, effects))
+    }
+}
+
+impl Model for Settings {
+    type State = World;
+    type Action = Event;
+
+    fn init_states(&self) -> Vec<World> {
+        vec![World::new(self)]
+    }
+
+    fn actions(&self, world: &World, events: &mut Vec<Event>) {
+        // What broke a promise need not be followed.
+        if world.harm.is_some() {
+            return;
+        }
+        let faults = world.budget.faults > 0;
+        for (operator, doing) in world.operators.iter().enumerate() {
+            if faults && *doing != Doing::Idle {
+                events.push(Event::Crash(operator));
+            }
+            match doing {
+                Doing::Idle if operator > 0 && world.budget.second == 0 => {}
+                Doing::Idle => {
+                    for (uid, object) in world.objects.iter().enumerate() {
+                        let Object::There(now, before) = object else { continue };
+                        let event = Event::Pass { operator, uid, stale: false, cut: None };
+                        events.push(event);
+                        let effects = self.pass(world, event).map_or(0, |(_, effects)| effects);
+                        if faults {
+                            let cuts = (2..=effects).map(Some);
+                            events.extend(cuts.map(|cut| Event::Pass { operator, uid, stale: false, cut }));
+                            if now != before {
+                                events.push(Event::Pass { operator, uid, stale: true, cut: None });
+                            }
+                        }
+                    }
+                }
+                Doing::Permitted { .. } => {
+                    events.push(Event::Call(operator, Fate::Answered));
+                    if faults {
+                        let fates = [Fate::Lost, Fate::NotSent, Fate::Throttled, Fate::Invalid];
+                        events.extend(fates.map(|fate| Event::Call(operator, fate)));
+                        events.push(Event::GiveUp(operator));
+                    }
+                }
+                Doing::Answered { .. } => events.push(Event::Conclude(operator)),
+            }
+        }
+        events.extend(people::acts(world, self).into_iter().map(Event::Act));
+        events.extend(people::turns(world, self).into_iter().map(Event::Turn));
+    }
+
+    fn next_state(&self, world: &World, event: Event) -> Option<World> {
+        let mut next = world.clone();
+        match event {
+            Event::Pass { operator, stale, cut, .. } => {
+                (next, _) = self.pass(world, event)?;
+                if stale || cut.is_some() {
+                    next.budget.faults -= 1;
+                }
+                if operator > 0 {
+                    next.budget.second -= 1;
+                }
+                // It is forgotten what was known only in memory.
+                if operator == 0 && cut.is_some() {
+                    next.ended.clear();
+                }
+            }
+            Event::Call(operator, fate) => {
+                call(&mut next, self, operator, fate);
+                if fate != Fate::Answered {
+                    next.budget.faults -= 1;
+                }
+            }
+            Event::GiveUp(operator) => {
+                give_up(&mut next, self, operator);
+                next.budget.faults -= 1;
+            }
+            Event::Conclude(operator) => conclude(&mut next, self, operator),
+            Event::Crash(operator) => {
+                next.operators[operator] = Doing::Idle;
+                next.budget.faults -= 1;
+                if operator == 0 {
+                    next.ended.clear();
+                }
+            }
+            Event::Act(act) => people::act(&mut next, act),
+            Event::Turn(turn) => people::turn(&mut next, turn),
+        }
+        (next != *world).then_some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always("at most one thing lives for an object", |_, world: &World| {
+                check::one_for_each(world)
+            }),
+            Property::always("nothing lives that nobody knows", |_, world: &World| {
+                check::nothing_is_lost(world)
+            }),
+            Property::always("Ready is true", |_, world: &World| check::ready_is_true(world)),
+            Property::always("a thing has one owner", |_, world: &World| check::one_owner(world)),
+            Property::always("nothing forbidden is done", |_, world: &World| world.harm.is_none()),
+            Property::always(
+                "in the end it is Ready, or says why not, or is gone",
+                |settings: &Self, world: &World| check::settles(world, settings).is_ok(),
+            ),
+        ]
+    }
+}
+
+/// Checks a model, and gives how many worlds there are and what was broken, with the events that lead there.
+fn checked(settings: &Settings) -> (usize, Vec<String>) {
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let checker = settings.clone().checker().threads(threads).spawn_bfs().join();
+    let broken = checker.discoveries().into_iter().map(|(name, path)| {
+        let last = path.last_state().clone();
+        let events: Vec<_> = path.into_actions().iter().map(|event| format!("\n    {event:?}")).collect();
+        let stuck = check::settles(&last, settings).err().unwrap_or_default();
+        format!("not so: {name}, after{}\n  {:?} {stuck}", events.concat(), last.harm)
+    });
+    (checker.unique_state_count(), broken.collect())
+}
+
+#[test]
+fn every_promise_holds_in_every_order_of_events() {
+    let (mut worlds, mut failures) = (0, vec![]);
+    for settings in Settings::all() {
+        let begun = Instant::now();
+        let (count, broken) = checked(&settings);
+        println!(
+            "{:?} {:?}, {} operators, {} objects: {count} worlds, {:.1} s",
+            settings.api,
+            settings.menu,
+            settings.operators,
+            settings.objects,
+            begun.elapsed().as_secs_f64()
+        );
+        for broken in &broken {
+            println!("{broken}");
+        }
+        worlds += count;
+        failures.extend(broken.into_iter().map(|broken| format!("{settings:?}: {broken}")));
+    }
+    println!("{worlds} worlds");
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
+/// Which models see that a cure is missing.
+const MUTATIONS: &[(Mutation, Api, Menu)] = &[
+    (Mutation::PermitsForNothing, Api::Marked, Menu::Users),
+    (Mutation::UnguardedWrites, Api::Marked, Menu::Users),
+    (Mutation::PermitsNeverAge, Api::Marked, Menu::Users),
+    (Mutation::LooksTooEarly, Api::Marked, Menu::Users),
+    (Mutation::UnknownMeansNotDone, Api::Marked, Menu::Users),
+    (Mutation::LostMeansNotDone, Api::Marked, Menu::Users),
+    (Mutation::AnswersOverwrite, Api::Marked, Menu::Users),
+    (Mutation::FailedIsForgotten, Api::Marked, Menu::Users),
+    (Mutation::DeletionDoesNotLook, Api::Marked, Menu::Users),
+    (Mutation::DeletionForgets, Api::Marked, Menu::Users),
+    (Mutation::SuspendIsIgnored, Api::Marked, Menu::Users),
+    (Mutation::RightsAreForCreation, Api::Marked, Menu::Tools),
+    (Mutation::NobodyOwns, Api::Marked, Menu::Owners),
+    (Mutation::FormerRecordCounts, Api::Marked, Menu::Disaster),
+    (Mutation::FormerStatusCounts, Api::Marked, Menu::Disaster),
+    (Mutation::HiddenIsMissing, Api::Marked, Menu::Tools),
+];
+
+#[test]
+fn without_any_of_its_cures_the_engine_breaks_a_promise() {
+    let mut unseen = vec![];
+    for (mutation, api, menu) in MUTATIONS {
+        let models = Settings::all().into_iter().filter(|it| it.api == *api && it.menu == *menu);
+        let broken = models.into_iter().find_map(|settings| {
+            let settings = Settings { mutation: Some(*mutation), ..settings };
+            let threads = thread::available_parallelism().map_or(1, usize::from);
+            let checker =
+                settings.checker().threads(threads).finish_when(HasDiscoveries::Any).spawn_bfs().join();
+            checker.discoveries().into_iter().next().map(|(name, path)| (name, path.into_actions()))
+        });
+        match broken {
+            Some((name, events)) => println!("{mutation:?}: not so: {name}, after {events:?}"),
+            None => unseen.push(mutation),
+        }
+    }
+    assert!(unseen.is_empty(), "nothing shows that these are missing: {unseen:?}");
+}

@@ -1,0 +1,776 @@
+//! One operator, as `engine::reconcile` drives the pure engine: read, decide, act, write. What it decides is the real engine's;
+//! what it does between two events of others is one event here.
+
+use super::world::{
+    Doing, Id, Outcome, Spec, Status, Thing, Uid, Version, World, id_of, id_text, moment, read_token,
+    record_text, token, token_of, uid_text,
+};
+use crate::{Api, Mutation, Settings};
+use cloud_image_operator::{
+    engine::{
+        locks::{Held, Holder, Key, Locks},
+        progress::{
+            self, Answer, Comparison, Handle, Intent, Lookalike, Observation, Origin, Product, Progress,
+            Recovered, Step, Wish,
+        },
+        record::Recorded,
+        status::{self, Detail, Shown},
+    },
+    image::{OperationState, Phase},
+    wire::{CallError, Class, Refusal},
+};
+use jiff::Timestamp;
+use serde_json::json;
+
+/// What the vendor makes of a creating call, or the network of its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fate {
+    /// It is answered.
+    Answered,
+    /// It takes its effect, and the answer is lost.
+    Lost,
+    /// It is not sent.
+    NotSent,
+    /// It is refused, and will not be later.
+    Throttled,
+    /// It is refused for good.
+    Invalid,
+}
+
+/// Why a pass ends: the process, or a write that came too late.
+pub struct Stop;
+
+/// One pass of one operator over one object.
+pub struct Pass<'a> {
+    /// What is acted upon.
+    pub world: &'a mut World,
+    settings: &'a Settings,
+    operator: usize,
+    uid: Uid,
+    object: Version,
+    /// It crashes before this effect, counted from 1.
+    cut: Option<u8>,
+    /// How many effects there were.
+    pub effects: u8,
+}
+
+impl<'a> Pass<'a> {
+    /// Over the object as it was read.
+    pub fn new(
+        world: &'a mut World,
+        settings: &'a Settings,
+        operator: usize,
+        uid: Uid,
+        object: Version,
+        cut: Option<u8>,
+    ) -> Self {
+        Self { world, settings, operator, uid, object, cut, effects: 0 }
+    }
+
+    fn is(&self, mutation: Mutation) -> bool {
+        self.settings.mutation == Some(mutation)
+    }
+
+    /// From here on it goes on only if the process has not been killed.
+    fn effect(&mut self) -> Result<(), Stop> {
+        self.effects += 1;
+        if self.cut == Some(self.effects) { Err(Stop) } else { Ok(()) }
+    }
+
+    // ---- the API server -----------------------------------------------------------------------------------------
+
+    /// A guarded write.
+    fn write(&mut self, new: Version) -> Result<(), Stop> {
+        self.effect()?;
+        let fresh = self.world.now(self.uid) == Some(&self.object);
+        if !fresh && !self.is(Mutation::UnguardedWrites) {
+            return Err(Stop);
+        }
+        self.world.store(self.uid, new.clone());
+        self.object = new;
+        Ok(())
+    }
+
+    fn hold(&mut self, attempt: u32, since: Id) -> Result<(), Stop> {
+        let record = Some((self.uid, attempt, since));
+        self.write(Version { finalizer: true, record, ..self.object.clone() })
+    }
+
+    fn release(&mut self) -> Result<(), Stop> {
+        self.write(Version { finalizer: false, ..self.object.clone() })
+    }
+
+    fn show(&mut self, to: &Progress, detail: Option<&Detail>, settled: bool) -> Result<(), Stop> {
+        match status_of(&self.object, to, detail, settled) {
+            Some(new) => self.write(Version { status: Some(new), ..self.object.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    // ---- what the object says -----------------------------------------------------------------------------------
+
+    fn recorded(&self) -> Recorded {
+        let text = self.object.record.map(record_text);
+        let world = &*self.world;
+        let ended = world.ended.clone();
+        let knows = |uid: &str| {
+            let there = |known: Uid| world.now(known).is_some() || ended.contains(&known);
+            uid.strip_prefix("uid").and_then(|uid| uid.parse().ok()).is_some_and(there)
+        };
+        let recorded = Recorded::read(text.as_deref(), &uid_text(self.uid), None, knows);
+        let waited = self.object.status.as_ref().is_some_and(|status| status.0.phase == Some(Phase::Pending));
+        match recorded {
+            Recorded::Own(_) if waited => Recorded::Begun,
+            Recorded::Former(record) if self.is(Mutation::FormerRecordCounts) => Recorded::Own(record),
+            recorded => recorded,
+        }
+    }
+
+    fn held(&self) -> bool {
+        self.object.finalizer && self.object.record.is_some_and(|(uid, ..)| uid == self.uid)
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        let status = self.object.status.as_ref().map(|status| &status.0);
+        if self.is(Mutation::FormerStatusCounts) {
+            // As if nothing in it said whose it is.
+            let own =
+                status.and_then(|status| status.operation.as_ref()).map(|operation| operation.token.clone());
+            let token = |uid: &str, attempt: u32| own.clone().unwrap_or_else(|| token_of(uid, attempt));
+            return status::progress(status, &self.recorded(), &uid_text(self.uid), token).ok();
+        }
+        status::progress(status, &self.recorded(), &uid_text(self.uid), token_of).ok()
+    }
+
+    fn wish(&self, progress: &Progress) -> Wish {
+        let Version { spec, status, generation, deleting, asked, outcome, .. } = &self.object;
+        let status = status.as_ref().map(|status| &status.0);
+        let handled = status.and_then(|status| status.last_handled_outcome.clone());
+        let answer = outcome.filter(|outcome| {
+            matches!(progress, Progress::Unclear { .. }) && handled != Some(outcome_text(*outcome))
+        });
+        Wish {
+            deleting: *deleting,
+            suspended: spec.suspend && !self.is(Mutation::SuspendIsIgnored),
+            observe_only: false,
+            import: spec.import.is_some(),
+            import_id: spec.import.map(id_text),
+            retain: spec.retain.then_some(true),
+            recreate: spec.recreate,
+            changed: status.and_then(|status| status.observed_generation) != Some(*generation),
+            asked: *asked > 0
+                && status.and_then(|status| status.last_handled_reconcile_at.clone())
+                    != Some(asked.to_string()),
+            answer: answer.map(|outcome| match outcome {
+                Outcome::Adopt(id) => Answer::Adopt(id_text(id)),
+                Outcome::Resubmit => Answer::Resubmit,
+            }),
+        }
+    }
+
+    /// Who has what, as the real locks tell it.
+    fn owner(&self, id: Id) -> Result<(), Held> {
+        if self.is(Mutation::NobodyOwns) {
+            return Ok(());
+        }
+        let mut locks = Locks::default();
+        for (uid, version) in self.world.there() {
+            if let Some(owned) = World::owned(version, uid) {
+                let _ = locks.take(&key_of(owned), &holder(uid), true);
+            }
+        }
+        locks.take(&key_of(id), &holder(self.uid), false)
+    }
+
+    fn is_taken(&self, id: &str) -> bool {
+        id_of(id).is_some_and(|id| self.owner(id).is_err())
+    }
+
+    // ---- the pass -----------------------------------------------------------------------------------------------
+
+    /// Makes it; an end in the middle is one.
+    pub fn run(&mut self) {
+        let _ = self.pass();
+    }
+
+    fn pass(&mut self) -> Result<(), Stop> {
+        if self.object.deleting && !self.object.finalizer {
+            return Ok(());
+        }
+        let Some(progress) = self.progress() else { return Ok(()) };
+        let wish = self.wish(&progress);
+        let has = progress.handle().is_some() || progress.under_way();
+        if has && !wish.deleting && !self.held() {
+            let (attempt, since) =
+                progress.intent().map_or((1, 0), |intent| (intent.attempt, since_of(intent)));
+            self.hold(attempt, since)?;
+        }
+        let step = self.next(&progress, &wish);
+        match step {
+            Step::Rest => return self.show(&progress, None, true),
+            Step::Suspended => return self.suspended(&progress, &wish),
+            Step::Release => return self.let_go(&progress),
+            _ => {}
+        }
+        if !self.world.right && !self.is(Mutation::RightsAreForCreation) {
+            let detail = Detail::stalled("NamespaceNotAllowed", "it may not use the account");
+            return self.show(&progress, Some(&detail), false);
+        }
+        if wish.deleting && self.phase() != Some(Phase::Deleting) {
+            self.show(&progress, None, true)?;
+        }
+        let begins = matches!(step, Step::Submit { .. } | Step::Discard { .. });
+        let begun = matches!(step, Step::Recover(_)) && progress.under_way() && !self.is_in_status();
+        if self.settings.api == Api::Twins && (begun || begins && !progress.under_way()) && self.is_locked() {
+            return self.show(
+                &progress,
+                Some(&Detail::waiting("WaitsForOther", "another is at work")),
+                false,
+            );
+        }
+        match step {
+            Step::Find => self.find(&progress),
+            Step::Submit { attempt } => self.submit(&progress, attempt, false),
+            Step::Recover(intent) => self.recover(&progress, intent, &wish),
+            Step::Observe(handle) => self.observe(progress, &handle, &wish),
+            Step::Adopt { intent, id } => self.adopt(&progress, intent, &id),
+            Step::Discard { handle, attempt } => {
+                self.delete_at_vendor(handle.id())?;
+                if wish.import {
+                    let to = Progress::New { attempt, tried: progress.intent().cloned() };
+                    return self.show(&to, None, false);
+                }
+                self.submit(&progress, attempt, false)
+            }
+            Step::Delete(handle) => {
+                self.delete_at_vendor(handle.id())?;
+                self.leave()
+            }
+            Step::Rest | Step::Suspended | Step::Release => Ok(()),
+        }
+    }
+
+    fn next(&self, progress: &Progress, wish: &Wish) -> Step {
+        match (progress.next(wish), self.settings.mutation) {
+            (Step::Recover(_), Some(Mutation::DeletionDoesNotLook)) if wish.deleting => Step::Release,
+            (Step::Recover(intent), Some(Mutation::LostMeansNotDone)) => {
+                Step::Submit { attempt: intent.attempt + 1 }
+            }
+            (Step::Discard { attempt, .. }, Some(Mutation::FailedIsForgotten)) => Step::Submit { attempt },
+            (Step::Delete(_), Some(Mutation::DeletionForgets)) => Step::Release,
+            (Step::Observe(_), Some(Mutation::HiddenIsMissing))
+                if wish.recreate && matches!(progress, Progress::Missing { .. }) =>
+            {
+                Step::Submit { attempt: progress.intent().map_or(1, |intent| intent.attempt) + 1 }
+            }
+            (step, _) => step,
+        }
+    }
+
+    fn phase(&self) -> Option<Phase> {
+        self.object.status.as_ref().and_then(|status| status.0.phase)
+    }
+
+    fn is_in_status(&self) -> bool {
+        self.object.status.as_ref().is_some_and(|status| status.0.operation.is_some())
+    }
+
+    /// Whether another object is, or may be, at work on the same thing.
+    fn is_locked(&self) -> bool {
+        let others = self.world.there().filter(|(uid, _)| *uid != self.uid);
+        let mut others = others.map(|(uid, version)| {
+            let mut scratch = self.world.clone();
+            Pass::new(&mut scratch, self.settings, 0, uid, version.clone(), None).progress()
+        });
+        others.any(|progress| progress.is_some_and(|progress| progress.under_way()))
+    }
+
+    fn suspended(&mut self, progress: &Progress, wish: &Wish) -> Result<(), Stop> {
+        if !wish.deleting
+            && let Progress::Ready { product, .. } = progress
+            && (!wish.changed || product.at_provider["content"] == json!(self.object.spec.content))
+        {
+            return self.show(progress, None, true);
+        }
+        self.show(progress, Some(&Detail::suspended("suspended")), wish.deleting)
+    }
+
+    /// Lets the object go and leaves what there is at the vendor, of which the Event tells.
+    fn let_go(&mut self, progress: &Progress) -> Result<(), Stop> {
+        let former = match progress {
+            Progress::Restored { intent, .. } | Progress::Unclear { intent, restored: true, .. } => {
+                read_token(&intent.token).map(|(uid, _)| uid)
+            }
+            _ => None,
+        };
+        let tells = self.object.spec.retain || self.object.spec.import.is_some();
+        let answered = matches!(progress, Progress::Unclear { .. });
+        let own = progress.handle().and_then(|handle| id_of(handle.id()));
+        let (uid, ends) =
+            (self.uid, matches!(progress, Progress::New { .. } | Progress::Failed { handle: None, .. }));
+        self.release()?;
+        if ends {
+            self.ends();
+        }
+        for (id, thing) in self.world.things.iter_mut().enumerate() {
+            let by = thing.by.map(|(uid, _)| uid);
+            thing.told |= by.is_some() && by == former;
+            thing.told |= (tells || answered) && (by == Some(uid) || own == Some(id));
+        }
+        Ok(())
+    }
+
+    fn ends(&mut self) {
+        if self.operator == 0 && !self.world.ended.contains(&self.uid) {
+            self.world.ended.push(self.uid);
+        }
+    }
+
+    /// The vendor has nothing of it any more.
+    fn leave(&mut self) -> Result<(), Stop> {
+        self.release()?;
+        self.ends();
+        Ok(())
+    }
+
+    // ---- creating -----------------------------------------------------------------------------------------------
+
+    fn submit(&mut self, from: &Progress, attempt: u32, replay: bool) -> Result<(), Stop> {
+        let there = self.world.things.len();
+        let earlier = from.intent().filter(|_| replay).map(since_of);
+        let since = earlier.unwrap_or(there);
+        let intent = Intent {
+            token: token(self.uid, attempt),
+            attempt,
+            since: moment(since),
+            reference: None,
+            origin: Origin::Made,
+        };
+        let status = self.object.status.as_ref().map(|status| &status.0);
+        let untouched =
+            !self.held() && status.is_none_or(|status| status.operation.is_none() && status.phase.is_none());
+        if self.is(Mutation::PermitsForNothing) {
+            // The writes are skipped.
+        } else if untouched && attempt == 1 {
+            self.hold(1, since)?;
+        } else {
+            if !self.held() {
+                self.hold(attempt, since)?;
+            }
+            let stored = status_of(&self.object, &Progress::Submitting(intent), None, true);
+            let status = stored.or_else(|| self.object.status.clone());
+            self.write(Version { status, ..self.object.clone() })?;
+        }
+        self.world.operators[self.operator] = Doing::Permitted {
+            uid: self.uid,
+            version: Box::new(self.object.clone()),
+            attempt,
+            replay,
+            since,
+        };
+        Ok(())
+    }
+
+    fn recover(&mut self, from: &Progress, intent: Intent, wish: &Wish) -> Result<(), Stop> {
+        if matches!(from, Progress::Restored { .. } | Progress::Unclear { restored: true, .. }) {
+            return self.look_for_former(from, intent);
+        }
+        if !self.is_in_status() {
+            self.show(from, None, true)?;
+        }
+        self.calls();
+        // The moment after which everything shows, and no permit is used any more, that was there before.
+        if !self.is(Mutation::LooksTooEarly) {
+            self.world.things.iter_mut().for_each(|thing| thing.shown = true);
+        }
+        if !matches!(self.settings.api, Api::Token | Api::Unique) {
+            self.permits_age();
+        }
+        let own = read_token(&intent.token);
+        let since = since_of(&intent);
+        let seen = self.world.things.iter().enumerate().filter(|(_, thing)| thing.alive && thing.shown);
+        let recovered = match self.settings.api {
+            Api::Token | Api::Unique => Recovered::Replay,
+            Api::Marked => match seen.into_iter().find(|(_, thing)| thing.by == own) {
+                Some((id, _)) => Recovered::Found(Handle::image(id_text(id))),
+                None => Recovered::Candidates(vec![]),
+            },
+            Api::Twins => {
+                let young = seen.filter(|(id, _)| *id >= since);
+                Recovered::Candidates(young.map(|(id, _)| Handle::image(id_text(id))).collect())
+            }
+            Api::Blind => Recovered::Undecidable(vec![]),
+        };
+        let recovered = match recovered {
+            Recovered::Found(handle) if self.is_taken(handle.id()) => Recovered::Undecidable(vec![]),
+            Recovered::Candidates(mut handles) => {
+                handles.retain(|handle| !self.is_taken(handle.id()));
+                Recovered::Candidates(handles)
+            }
+            recovered => recovered,
+        };
+        let attempt = intent.attempt;
+        match (Progress::recovered(intent, recovered), wish.deleting) {
+            (Progress::Submitting(_), _) => self.submit(from, attempt, true),
+            (Progress::New { attempt, .. }, false) => self.submit(from, attempt, false),
+            (Progress::New { .. }, true) => self.leave(),
+            (to, _) => self.show(&to, None, true),
+        }
+    }
+
+    /// Others' permits are older by now than a permit may be: what was asked with them has been asked.
+    fn permits_age(&mut self) {
+        if self.is(Mutation::PermitsNeverAge) {
+            return;
+        }
+        for doing in &mut self.world.operators {
+            if matches!(doing, Doing::Permitted { uid, .. } if *uid == self.uid) {
+                *doing = Doing::Idle;
+            }
+        }
+    }
+
+    fn look_for_former(&mut self, from: &Progress, intent: Intent) -> Result<(), Stop> {
+        self.calls();
+        let own = read_token(&intent.token);
+        let mut candidates = match from {
+            Progress::Restored { candidates, .. } => candidates.clone(),
+            _ => vec![],
+        };
+        for (id, thing) in self.world.things.iter_mut().enumerate() {
+            // What a person is asked about, he is told of.
+            if thing.alive && thing.by.map(|by| by.0) == own.map(|own| own.0) {
+                thing.told = true;
+                candidates.push(id_text(id));
+            }
+        }
+        candidates.sort();
+        candidates.dedup();
+        candidates.retain(|id| !self.is_taken(id));
+        self.show(&Progress::Unclear { intent, candidates, restored: true }, None, true)
+    }
+
+    // ---- looking, changing, deleting -----------------------------------------------------------------------------
+
+    fn observe(&mut self, from: Progress, handle: &Handle, wish: &Wish) -> Result<(), Stop> {
+        self.calls();
+        let mut to = from.observed(self.look(handle));
+        if let Progress::Ready { handle, .. } = &to
+            && let Some(id) = id_of(handle.id())
+            && self.world.things[id].content != self.object.spec.content
+        {
+            self.effect()?;
+            self.world.things[id].content = self.object.spec.content;
+            to = to.clone().observed(self.look(&handle.clone()));
+        }
+        if matches!(&to, Progress::Missing { was_ready: true, .. }) && wish.recreate && !wish.import {
+            let detail = Detail::trouble("Missing", "it is made again");
+            return self.show(&to, Some(&detail), true);
+        }
+        self.show(&to, None, true)
+    }
+
+    fn look(&self, handle: &Handle) -> Observation {
+        let thing = id_of(handle.id()).and_then(|id| self.world.things.get(id));
+        match thing {
+            // What is not in the list for long enough is not there: by then it shows, if it is.
+            Some(thing) if thing.alive && (thing.shown || !self.is(Mutation::HiddenIsMissing)) => {
+                if thing.broken() {
+                    let failure =
+                        progress::Failure { reason: "BuildFailed".into(), message: "it failed".into() };
+                    Observation::Failed(failure)
+                } else if thing.done {
+                    let report = json!({ "content": thing.content });
+                    let image_id = handle.image.clone();
+                    Observation::Ready(Product { image_id, at_provider: report, ..Product::default() })
+                } else {
+                    Observation::Building { percent: None, note: None }
+                }
+            }
+            _ => Observation::Missing,
+        }
+    }
+
+    fn delete_at_vendor(&mut self, id: &str) -> Result<(), Stop> {
+        self.calls();
+        let Some(id) = id_of(id).filter(|id| *id < self.world.things.len()) else { return Ok(()) };
+        // Nothing is made, found and deleted again within the ten seconds that a permit lives.
+        self.permits_age();
+        self.effect()?;
+        let others = self
+            .world
+            .there()
+            .any(|(uid, version)| uid != self.uid && World::owned(version, uid) == Some(id));
+        let thing = &mut self.world.things[id];
+        if thing.alive && others {
+            self.world.harm = Some("deleted what another object has");
+        } else if thing.alive && thing.by.is_none() && !self.object.spec.retain {
+            self.world.harm = Some("deleted what it took over");
+        }
+        thing.alive = false;
+        Ok(())
+    }
+
+    fn find(&mut self, from: &Progress) -> Result<(), Stop> {
+        let Some(id) = self.object.spec.import else { return Ok(()) };
+        self.calls();
+        let handle = Handle::image(id_text(id));
+        let seen = self.look(&handle);
+        if seen == Observation::Missing {
+            let detail = Detail::trouble("ImportNotFound", "the vendor has no such thing");
+            return self.show(from, Some(&detail), true);
+        }
+        if self.owner(id).is_err() {
+            return self.show(from, Some(&Detail::trouble("HeldByOther", "another one manages it")), true);
+        }
+        if !self.held() {
+            self.hold(1, 0)?;
+        }
+        let intent = Intent {
+            token: token(self.uid, 1),
+            attempt: 1,
+            since: moment(0),
+            reference: None,
+            origin: Origin::Imported,
+        };
+        let to = Progress::Building { intent, handle, percent: None };
+        let to = to.observed(seen);
+        self.show(&to, None, true)
+    }
+
+    fn adopt(&mut self, from: &Progress, intent: Intent, id: &str) -> Result<(), Stop> {
+        self.calls();
+        let handle = Handle::image(id);
+        if self.look(&handle) == Observation::Missing {
+            let detail = Detail::stalled("InvalidOutcome", "the vendor does not have it");
+            return self.show(from, Some(&detail), true);
+        }
+        if self.is_taken(id) {
+            return self.show(from, Some(&Detail::trouble("HeldByOther", "another one manages it")), true);
+        }
+        let restored = matches!(from, Progress::Unclear { restored: true, .. });
+        let intent = if restored {
+            Intent { token: token(self.uid, 1), attempt: 1, origin: Origin::Imported, ..intent }
+        } else {
+            intent
+        };
+        self.show(&Progress::Building { intent, handle, percent: None }, None, true)
+    }
+
+    /// A vendor is about to be called: nobody may do that whose object is suspended or who has no right.
+    fn calls(&mut self) {
+        if self.object.spec.suspend {
+            self.world.harm = Some("called for a suspended object");
+        } else if !self.world.right {
+            self.world.harm = Some("called without a right");
+        }
+    }
+}
+
+impl Thing {
+    /// The build failed.
+    pub fn broken(&self) -> bool {
+        self.content == BROKEN
+    }
+}
+
+/// As which content what a failed build left behind counts.
+pub const BROKEN: u8 = 99;
+
+// ---- the creating call, between two passes -------------------------------------------------------------------------
+
+/// The call of a permit arrives, and so does its answer, or not.
+pub fn call(world: &mut World, settings: &Settings, operator: usize, fate: Fate) {
+    let Doing::Permitted { uid, version, attempt, replay, since } = world.operators[operator].clone() else {
+        return;
+    };
+    let answer = match fate {
+        Fate::NotSent => Err(CallError::NotSent("connection refused".into())),
+        Fate::Throttled => Err(refused(Class::Throttled)),
+        Fate::Invalid => Err(refused(Class::Invalid)),
+        Fate::Answered | Fate::Lost => made(world, settings, uid, attempt, version.spec),
+    };
+    let answer = if fate == Fate::Lost { Err(CallError::Unknown("timeout".into())) } else { answer };
+    let pass = Pass::new(world, settings, operator, uid, (*version).clone(), None);
+    let answer = match answer {
+        Ok(id) if replay && pass.is_taken(&id) => Err(CallError::Undecidable(vec![id])),
+        Err(CallError::Refused(refusal))
+            if matches!(refusal.class, Class::Conflict | Class::TokenReused)
+                || replay && refusal.class.is_final() =>
+        {
+            let since = replay.then(|| moment(since)).flatten();
+            let there = lookalikes(pass.world, settings, version.spec);
+            progress::refused(refusal, since, &there, |id| pass.is_taken(id))
+        }
+        answer => answer,
+    };
+    let intent = Intent {
+        token: token(uid, attempt),
+        attempt,
+        since: moment(since),
+        reference: None,
+        origin: Origin::Made,
+    };
+    let lost = matches!(answer, Err(CallError::Unknown(_)));
+    let to = if lost && settings.mutation == Some(Mutation::UnknownMeansNotDone) {
+        Progress::New { attempt, tried: Some(intent) }
+    } else {
+        Progress::submitted(intent, replay, answer.as_ref().map(Handle::image))
+    };
+    let detail = match &answer {
+        Err(error) if matches!(to, Progress::New { .. } | Progress::Submitting(_)) => {
+            Some(Detail::from(error))
+        }
+        _ => None,
+    };
+    let new = status_of(&version, &to, detail.as_ref(), detail.is_none());
+    world.operators[operator] = Doing::Answered { uid, known: version.status.clone(), new };
+}
+
+/// The permit is too old: it is not used, which is written down unless somebody has written the object since.
+pub fn give_up(world: &mut World, settings: &Settings, operator: usize) {
+    let Doing::Permitted { uid, version, attempt, replay, since } =
+        std::mem::replace(&mut world.operators[operator], Doing::Idle)
+    else {
+        return;
+    };
+    if !replay {
+        let intent = Intent {
+            token: token(uid, attempt),
+            attempt,
+            since: moment(since),
+            reference: None,
+            origin: Origin::Made,
+        };
+        let to = Progress::New { attempt, tried: Some(intent) };
+        let _ = Pass::new(world, settings, operator, uid, *version, None).show(&to, None, false);
+    }
+}
+
+/// As `journal::conclude` writes an answer.
+pub fn conclude(world: &mut World, settings: &Settings, operator: usize) {
+    let Doing::Answered { uid, known, new } = std::mem::replace(&mut world.operators[operator], Doing::Idle)
+    else {
+        return;
+    };
+    let (Some(new), Some(now)) = (new, world.now(uid).cloned()) else { return };
+    let stored = now.status.as_ref().map(|status| &status.0);
+    let known = known.as_ref().map(|status| &status.0);
+    if status::is_at(stored, known)
+        || status::answers(&new.0, stored)
+        || settings.mutation == Some(Mutation::AnswersOverwrite)
+    {
+        world.store(uid, Version { status: Some(new), ..now });
+    }
+}
+
+/// What the vendor does with a creating call.
+fn made(
+    world: &mut World,
+    settings: &Settings,
+    uid: Uid,
+    attempt: u32,
+    spec: Spec,
+) -> Result<String, CallError> {
+    let by = Some((uid, attempt));
+    if settings.api == Api::Token
+        && let Some(id) = world.things.iter().position(|thing| thing.by == by && thing.token_known)
+    {
+        let same = world.things[id].content == spec.content;
+        return if same { Ok(id_text(id)) } else { Err(refused(Class::TokenReused)) };
+    }
+    // Both have names that nothing else may have.
+    if matches!(settings.api, Api::Token | Api::Unique) && world.things.iter().any(|thing| thing.alive) {
+        return Err(refused(Class::Conflict));
+    }
+    world.things.push(Thing::new((uid, attempt), spec.content));
+    Ok(id_text(world.things.len() - 1))
+}
+
+/// What is in the way of a creating call.
+fn lookalikes(world: &World, settings: &Settings, spec: Spec) -> Vec<Lookalike> {
+    if !matches!(settings.api, Api::Token | Api::Unique) {
+        return vec![];
+    }
+    let seen = world.things.iter().enumerate().filter(|(_, thing)| thing.alive && thing.shown);
+    let lookalike = |(id, thing): (Id, &Thing)| Lookalike {
+        id: id_text(id),
+        created: moment(id),
+        comparison: if thing.content == spec.content {
+            Comparison::Same
+        } else {
+            Comparison::Amendable(vec!["content".into()])
+        },
+    };
+    seen.map(lookalike).collect()
+}
+
+// ---- words --------------------------------------------------------------------------------------------------------
+
+/// The status to store, or none where the stored one says so already. As `reconcile::showing` makes it.
+fn status_of(object: &Version, to: &Progress, detail: Option<&Detail>, settled: bool) -> Option<Status> {
+    let old = object.status.as_ref().map(|status| &status.0);
+    let was_unclear = old.and_then(|old| old.operation.as_ref()).is_some_and(|operation| {
+        matches!(operation.state, OperationState::Unclear | OperationState::Restored)
+    });
+    let handled = old.and_then(|old| old.last_handled_outcome.as_deref());
+    let current = object.outcome.map(outcome_text);
+    let asked = (object.asked > 0).then(|| object.asked.to_string());
+    let shown = Shown {
+        progress: to,
+        detail,
+        action: if object.spec.import.is_some() { status::IMPORT } else { "Create" },
+        creates: "Create",
+        deleting: object.deleting,
+        generation: object.generation,
+        settled,
+        request_id: None,
+        last_seen: None,
+        handled_request: asked.as_deref().filter(|_| settled),
+        handled_outcome: match (matches!(to, Progress::Unclear { .. }), was_unclear) {
+            (true, false) | (false, true) => current.as_deref(),
+            (true, true) if current.is_none() => None,
+            _ => handled,
+        },
+    };
+    status::status(&shown, old, Timestamp::UNIX_EPOCH).map(Status)
+}
+
+fn outcome_text(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Adopt(id) => format!("adopt={}", id_text(id)),
+        Outcome::Resubmit => "resubmit".into(),
+    }
+}
+
+fn since_of(intent: &Intent) -> Id {
+    intent.since.and_then(|since| usize::try_from(since.as_second()).ok()).unwrap_or_default()
+}
+
+fn refused(class: Class) -> CallError {
+    let text = String::new;
+    CallError::Refused(Refusal {
+        action: text(),
+        status: 400,
+        code: text(),
+        message: text(),
+        request_id: text(),
+        class,
+        hint: "",
+        retry_after: None,
+    })
+}
+
+fn key_of(id: Id) -> Key {
+    Key::Id { kind: "Kind".into(), realm: "here".into(), id: id_text(id) }
+}
+
+fn holder(uid: Uid) -> Holder {
+    Holder {
+        uid: uid_text(uid),
+        kind_id: 0,
+        kind: "Kind".into(),
+        namespace: "ns".into(),
+        name: uid_text(uid),
+    }
+}
