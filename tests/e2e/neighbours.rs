@@ -153,7 +153,14 @@ async fn beside(name: &str, crowds: &Crowds) {
                 && ready["reason"].as_str().is_some_and(|reason| reasons.contains(&reason))
                 && ready["message"].as_str().is_some_and(|message| !message.is_empty())
         };
-        until_count(&world, KIND, at_dead.len() + deleted.len(), "say what is wrong", SAID, says).await;
+        let is_new = |object: &Value| {
+            object["metadata"]["name"].as_str().is_some_and(|name| name.starts_with("dead-"))
+        };
+        let new_says = |object: &Value| is_new(object) && says(object);
+        until_count(&world, KIND, at_dead.len(), "say what is wrong", SAID, new_says).await;
+        eprintln!("all new ones say what is wrong after {:?}", start.elapsed());
+        let all = at_dead.len() + deleted.len();
+        until_count(&world, KIND, all, "say what is wrong", Duration::from_secs(300), says).await;
         eprintln!("all say what is wrong after {:?}", start.elapsed());
         is_said.store(true, Ordering::SeqCst);
     };
