@@ -62,6 +62,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use workers::Workers;
 
+#[cfg(test)]
+pub use reconcile::sizes;
+
 /// What the controllers of all kinds share.
 #[derive(Clone)]
 pub struct Shared {
@@ -167,7 +170,7 @@ async fn work_on<K: External>(
         },
         None => None,
     };
-    let work = Box::pin(reconcile::reconcile::<K>(object, world.clone()));
+    let work = reconcile::reconcile::<K>(object, world.clone());
     match &account {
         Some(account) => on_behalf_of(account, work).await,
         None => work.await,

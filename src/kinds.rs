@@ -205,3 +205,22 @@ fn items(schema: &mut JSONSchemaProps) -> &mut [JSONSchemaProps] {
         None => &mut [],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        engine::{self, external::External},
+        vendors::{aliyun::image_component::ImageComponent, volcengine::aosp_image::AospImage},
+    };
+
+    /// A thousand passes may wait at once. What is not optimised, as tests are, is larger than what is published.
+    #[test]
+    fn a_pass_that_waits_holds_little() {
+        fn holds_little<K: External>() {
+            let (task, pass) = engine::sizes::<K>();
+            assert!(task <= 512 && pass <= 20 * 1024, "{}: {task} and {pass} bytes", K::kind(&()));
+        }
+        holds_little::<ImageComponent>();
+        holds_little::<AospImage>();
+    }
+}

@@ -98,7 +98,8 @@ pub async fn reconcile<K: External>(guarded: Arc<Guarded<K>>, world: Arc<World>)
         guarded.0.as_ref().map(|object| AccountKey::of(&object.spec().account_ref, &namespace).label());
     let object = format!("{namespace}/{name}");
     let span = telemetry::pass_span(&K::kind(&()), &object, account.as_deref().unwrap_or_default());
-    request_id::within(pass(guarded, world)).instrument(span).await.0
+    // What wraps a future holds it as many times as there are wrappings, and a thousand passes may wait at once.
+    request_id::within(Box::pin(pass(guarded, world))).instrument(span).await.0
 }
 
 async fn pass<K: External>(guarded: Arc<Guarded<K>>, world: Arc<World>) -> Result<Action, Error> {
@@ -683,4 +684,13 @@ fn answer(text: &str) -> Result<Answer, Detail> {
 
 fn since_epoch() -> Duration {
     Duration::try_from(Timestamp::now().duration_since(Timestamp::UNIX_EPOCH)).unwrap_or_default()
+}
+
+/// How many bytes the task of a pass takes while it waits, and the pass itself.
+#[cfg(test)]
+pub fn sizes<K: External>() -> (usize, usize) {
+    fn size<K: External, F>(_: impl Fn(Arc<Guarded<K>>, Arc<World>) -> F) -> usize {
+        size_of::<F>()
+    }
+    (size(reconcile::<K>), size(pass::<K>))
 }

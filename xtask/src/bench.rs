@@ -113,7 +113,8 @@ pub fn run(options: &Options) -> Result<()> {
     }
     controlplane::expect_programs()?;
     kubectl::expect_program()?;
-    build(options.profile(), &[OPERATOR, simulator::PROGRAM])?;
+    let given = options.operator.is_some();
+    build(options.profile(), if given { &[simulator::PROGRAM] } else { &[OPERATOR, simulator::PROGRAM] })?;
     let report = tokio::runtime::Runtime::new()
         .doing(|| "start tokio")?
         .block_on(scenes::run(options))

@@ -153,10 +153,11 @@ impl Lab {
     }
 
     pub(super) fn start_operator(&mut self, events: &str) -> Result<()> {
-        let arguments = [format!("--metrics-addr=127.0.0.1:{}", free_port()?), format!("--events={events}")];
-        let kubeconfig = self.plane.kubeconfig();
+        let address = format!("127.0.0.1:{}", free_port()?);
+        let arguments = ["run".into(), format!("--metrics-addr={address}"), format!("--events={events}")];
+        let kubeconfig = self.folder.path().join(KUBECONFIG);
         let started =
-            services::operator(&self.program, &self.ports, kubeconfig, &arguments, self.folder.path())?;
+            services::operator(&self.program, &self.ports, &kubeconfig, &arguments, self.folder.path())?;
         self.operator = Some(started);
         Ok(())
     }

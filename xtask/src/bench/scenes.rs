@@ -234,6 +234,7 @@ async fn rest(lab: &mut Lab, options: &Options, report: &mut Report) -> Result<(
         None,
     );
     report.detail("at rest", &span);
+    memory(lab, report, &format!("{there} Ready, after a rest"));
 
     report.step("a restart");
     lab.stop_operator()?;
