@@ -42,7 +42,10 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{sync::SetOnce, time::timeout};
+use tokio::{
+    sync::SetOnce,
+    time::{Instant, timeout},
+};
 
 /// Names one account of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -229,6 +232,8 @@ pub struct Accounts {
     limits: Mutex<HashMap<AccountKey, (AccountVendor, Arc<Limits>)>>,
     /// Which namespaces may use which account, as was seen last.
     admitted: Mutex<HashMap<AccountKey, HashSet<String>>>,
+    /// The accounts that have our finalizer, though the watch may not have told so yet.
+    held: Mutex<HashMap<AccountKey, HeldAccount>>,
     /// One for each account, or for a few that do not meet often.
     holding: [tokio::sync::Mutex<()>; HOLDING],
     clients: Clients,
@@ -271,6 +276,7 @@ impl Accounts {
                 connections: Mutex::default(),
                 limits: Mutex::default(),
                 admitted: Mutex::default(),
+                held: Mutex::default(),
                 holding: std::array::from_fn(|_| tokio::sync::Mutex::default()),
                 clients: Clients::new(pace::REQUEST_TIMEOUT, pace::CONNECT_TIMEOUT),
                 index,
@@ -465,28 +471,34 @@ impl Accounts {
         if account.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
             return Ok(());
         }
-        // One at a time: the first puts the finalizer on, the others find it when they read again.
-        let place =
-            usize::try_from(pace::seed(&account.key().to_string()) % HOLDING as u64).unwrap_or_default();
+        // One at a time: the first puts the finalizer on, and the others are told.
+        let key = account.key();
+        let place = usize::try_from(pace::seed(&key.to_string()) % HOLDING as u64).unwrap_or_default();
         let _one = self.holding[place].lock().await;
+        if lock(&self.held).get(&key).is_some_and(|held| held.is_newer_than(account)) {
+            return Ok(());
+        }
         let failed = |error: kube::Error| {
-            Unusable::new(
-                "AccountNotHeld",
-                format!("{} cannot be kept from vanishing: {error}", account.key()),
-            )
+            Unusable::new("AccountNotHeld", format!("{key} cannot be kept from vanishing: {error}"))
+        };
+        let told = |newest: &ObjectMeta| {
+            if let Some(held) = HeldAccount::of(newest) {
+                lock(&self.held).insert(key.clone(), held);
+            }
         };
         let api = account.api(&self.client);
         let mut tries = 3;
         loop {
             let newest = api.get_metadata(&account.name_any()).await.map_err(failed)?;
             if newest.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+                told(newest.meta());
                 return Ok(());
             }
             let finalizers = [newest.finalizers(), &[FINALIZER.into()]].concat();
             match self.set_finalizers(account, newest.resource_version(), finalizers).await {
                 // Its own status was written in between, most likely: that is no news for an image's user.
                 Err(kube::Error::Api(status)) if status.code == 409 && tries > 1 => tries -= 1,
-                done => return done.map_err(failed),
+                done => return done.map(|newest| told(newest.meta())).map_err(failed),
             }
         }
     }
@@ -496,9 +508,9 @@ impl Accounts {
         account: &A,
         version: Option<String>,
         finalizers: Vec<String>,
-    ) -> Result<(), kube::Error> {
+    ) -> Result<A, kube::Error> {
         let patch = json!({ "metadata": { "uid": account.uid(), "resourceVersion": version, "finalizers": finalizers } });
-        account.api(&self.client).patch(&account.name_any(), &params(), &Patch::Merge(patch)).await.map(drop)
+        account.api(&self.client).patch(&account.name_any(), &params(), &Patch::Merge(patch)).await
     }
 
     /// Lets an account go that nobody uses any more.
@@ -506,6 +518,7 @@ impl Accounts {
         if account.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
             let others =
                 account.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
+            lock(&self.held).remove(&account.key());
             self.set_finalizers(account, account.resource_version(), others).await?;
         }
         if let Some(connection) = self.disconnect(&account.key()) {
@@ -523,6 +536,7 @@ impl Accounts {
 
     fn disconnect(&self, account: &AccountKey) -> Option<Arc<Connection>> {
         lock(&self.admitted).remove(account);
+        lock(&self.held).remove(account);
         lock(&self.limits).remove(account);
         lock(&self.connections).remove(account)
     }
@@ -706,6 +720,29 @@ impl Accounts {
     }
 }
 
+/// A version of an account that has our finalizer, as the API server answered.
+#[derive(Debug)]
+struct HeldAccount {
+    uid: Option<String>,
+    version: u64,
+    told: Instant,
+}
+
+impl HeldAccount {
+    fn of(account: &ObjectMeta) -> Option<Self> {
+        let version = account.resource_version.as_deref()?.parse().ok()?;
+        Some(Self { uid: account.uid.clone(), version, told: Instant::now() })
+    }
+
+    /// Whether the news of it is still on its way to who has this version. Not for ever, as with an object's own news.
+    fn is_newer_than(&self, account: &impl ResourceExt) -> bool {
+        let seen = account.resource_version().and_then(|version| version.parse::<u64>().ok());
+        self.uid == account.uid()
+            && seen.is_some_and(|seen| seen < self.version)
+            && self.told.elapsed() < pace::NEWS
+    }
+}
+
 /// Which Secret each account needs.
 #[derive(Debug, Default)]
 struct Needs {
@@ -772,6 +809,22 @@ mod tests {
 
     fn secret(name: &str) -> SecretKey {
         ("ns".into(), name.into())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_an_earlier_version_of_an_account_knows_that_it_is_held() {
+        let version = |uid: &str, version: &str| {
+            let metadata = json!({ "name": "a", "namespace": "ns", "uid": uid, "resourceVersion": version });
+            let spec =
+                json!({ "zstack": { "endpoint": "http://a", "credentialsSecretRef": { "name": "a" } } });
+            serde_json::from_value::<CloudAccount>(json!({ "metadata": metadata, "spec": spec })).unwrap()
+        };
+        let held = HeldAccount::of(version("u", "10").meta()).unwrap();
+        assert!(held.is_newer_than(&version("u", "9")));
+        assert!(!held.is_newer_than(&version("u", "10")), "somebody has taken it off since");
+        assert!(!held.is_newer_than(&version("other", "9")), "it was made anew");
+        tokio::time::advance(pace::NEWS).await;
+        assert!(!held.is_newer_than(&version("u", "9")), "a restored etcd counts from an earlier version");
     }
 
     #[test]

@@ -20,6 +20,8 @@ use tokio::{
 
 /// How many requests that create something one account may have under way at once.
 const CREATING: usize = 8;
+/// How many more may have their intents stored meanwhile, so that none at the vendor waits for the API server.
+const AHEAD: usize = 24;
 /// And how many others. A creating call may need some of these itself, so they never wait for creating ones.
 const OTHERS: usize = 8;
 /// How many calls in a row must have had no answer before the next ones are not made.
@@ -42,6 +44,7 @@ pub struct Limits {
     /// Of each region, whatever the action.
     silence: Mutex<HashMap<String, Silence>>,
     creating: Arc<Semaphore>,
+    preparing: Arc<Semaphore>,
     others: Arc<Semaphore>,
     resync: DefaultDirectRateLimiter,
 }
@@ -98,7 +101,9 @@ struct Gate {
 #[derive(Debug)]
 pub struct RatePermit {
     bucket: Arc<Bucket>,
-    _in_flight: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
+    /// Of a creating call, whose place here is only for its preparation.
+    creating: Option<Arc<Semaphore>>,
 }
 
 impl Limits {
@@ -110,30 +115,34 @@ impl Limits {
             buckets: Mutex::default(),
             silence: Mutex::default(),
             creating: Arc::new(Semaphore::new(CREATING)),
+            preparing: Arc::new(Semaphore::new(CREATING + AHEAD)),
             others: Arc::new(Semaphore::new(OTHERS)),
             resync: RateLimiter::direct(quota(UNPUBLISHED / 2 * SHARES, Duration::from_secs(60))),
         }
     }
 
-    /// Waits for a permit. Creating calls take theirs before the intent is stored, so that "asked, no answer" stays short.
+    /// Waits for a permit. Creating calls take theirs before the intent is stored, so that "asked, no answer" stays short, and
+    /// then one of the places at the vendor, see [`RatePermit::in_flight`].
     pub async fn acquire(&self, region: &str, action: &str, effect: Effect) -> Result<RatePermit, CallError> {
         let bucket = self.bucket(region, action);
         self.is_answered(region, &bucket, false)?;
-        let in_flight = if effect == Effect::Create { &self.creating } else { &self.others };
+        let creates = effect == Effect::Create;
+        let places = if creates { &self.preparing } else { &self.others };
         let wait = async {
             bucket.quota.until_ready().await;
             while let Some(opens) = bucket.closed_until() {
                 sleep_until(opens).await;
             }
-            in_flight.clone().acquire_owned().await
+            places.clone().acquire_owned().await
         };
         let patience = if effect == Effect::Create { pace::CREATE_PERMIT_WAIT } else { pace::ADMISSION };
         match timeout(patience, wait).await {
-            Ok(Ok(in_flight)) => {
+            Ok(Ok(place)) => {
                 // Those before may have found out meanwhile.
                 self.is_answered(region, &bucket, true)?;
                 bucket.spend();
-                Ok(RatePermit { bucket, _in_flight: in_flight })
+                let creating = creates.then(|| self.creating.clone());
+                Ok(RatePermit { bucket, _place: place, creating })
             }
             Ok(Err(_)) | Err(_) => Err(CallError::RateLimited(format!(
                 "{action} waits for the rate limit: the account's limit for it is used up for now"
@@ -313,6 +322,12 @@ impl Bucket {
 }
 
 impl RatePermit {
+    /// Waits for a place among the calls that are under way at the vendor, which ends when it is dropped.
+    pub async fn in_flight(&self) -> Option<OwnedSemaphorePermit> {
+        // It is never closed.
+        self.creating.clone()?.acquire_owned().await.ok()
+    }
+
     /// Tells the gate how the call went.
     pub fn report<T>(&self, answer: &Result<T, CallError>) {
         let mut gate = self.bucket.gate();
@@ -418,6 +433,25 @@ mod tests {
             assert_eq!((detail.event, detail.outlook), (Telling::None, Outlook::GoesOn), "{detail:?}");
         }
         assert_eq!(Detail::from(&CallError::NotSent(String::new())).event, Telling::Warning);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn intents_are_stored_a_little_ahead_of_the_calls() {
+        let limits = Limits::new(PUBLISHED, vec![]);
+        let mut ahead = vec![];
+        while let Ok(permit) = limits.acquire("r", "Create", Effect::Create).await {
+            ahead.push(permit);
+        }
+        assert_eq!(ahead.len(), CREATING + AHEAD);
+        let mut under_way = vec![];
+        for permit in &ahead {
+            if let Ok(place) = timeout(Duration::from_secs(1), permit.in_flight()).await {
+                under_way.push(place.unwrap());
+            }
+        }
+        assert_eq!(under_way.len(), CREATING);
+        under_way.pop();
+        assert!(ahead[CREATING].in_flight().await.is_some(), "the next one goes");
     }
 
     #[tokio::test(start_paused = true)]

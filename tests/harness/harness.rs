@@ -14,7 +14,7 @@ pub use objects::{
     volcengine_account,
 };
 pub use operator::{Operator, Program};
-pub use plane::{OPERATOR, Target, Write, kubeconfig, operator_kubeconfig, operators_way};
+pub use plane::{OPERATOR, Requests, Target, Write, kubeconfig, operator_kubeconfig, operators_way};
 pub use proxy::Proxy;
 
 use cloud_image_operator::{
@@ -163,6 +163,16 @@ impl World {
         self.operator =
             Some(Operator::start(client, namespaces, &self.endpoints(), self.beat, self.kinds, self.fitting));
         proxy
+    }
+
+    /// Starts the operator within the test, with a record of what it asks the API server for.
+    pub async fn start_counted_operator(&mut self) -> Requests {
+        assert!(self.operator.is_none(), "one operator for each world");
+        let (client, requests) = plane::counted_client(&self.operator_name()).await;
+        let namespaces = vec![self.namespace.clone()];
+        self.operator =
+            Some(Operator::start(client, namespaces, &self.endpoints(), self.beat, self.kinds, self.fitting));
+        requests
     }
 
     /// Starts the operator within the test, to which the answers to writes of objects come late.

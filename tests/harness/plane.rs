@@ -12,9 +12,10 @@ use kube::{
 };
 use serde::Deserialize;
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    sync::{LazyLock, Once},
+    sync::{Arc, LazyLock, Mutex, Once, PoisonError},
     thread,
     time::Duration,
 };
@@ -101,6 +102,52 @@ pub async fn slow_client(user_agent: &str, delay: Duration) -> Client {
         }
     });
     Client::new(service, "default")
+}
+
+/// How often the operator has asked for what: verb and resource, like `PATCH imagecomponents/status`.
+#[derive(Clone, Default)]
+pub struct Requests(Arc<Mutex<BTreeMap<String, usize>>>);
+
+impl Requests {
+    /// All so far.
+    pub fn all(&self) -> BTreeMap<String, usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn count(&self, request: &http::Request<kube::client::Body>) {
+        let (uri, method) = (request.uri(), request.method());
+        let parts: Vec<_> = uri.path().trim_matches('/').split('/').collect();
+        let rest =
+            if parts.first() == Some(&"api") { &parts[2..] } else { parts.get(3..).unwrap_or_default() };
+        let (resource, name, subresource) = match rest {
+            ["namespaces", _, resource, name, subresource, ..] => (*resource, Some(name), Some(subresource)),
+            ["namespaces", _, resource, rest @ ..] => (*resource, rest.first(), None),
+            [resource, rest @ ..] => (*resource, rest.first(), rest.get(1)),
+            [] => (uri.path(), None, None),
+        };
+        let is_watch = uri.query().is_some_and(|query| query.contains("watch="));
+        let verb = match (method.as_str(), is_watch, name) {
+            ("GET", true, _) => "WATCH",
+            ("GET", false, None) => "LIST",
+            (verb, ..) => verb,
+        };
+        let subresource = subresource.map(|part| format!("/{part}")).unwrap_or_default();
+        let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counted.entry(format!("{verb} {resource}{subresource}")).or_default() += 1;
+    }
+}
+
+/// The operator's client, with a record of what it asks for.
+pub async fn counted_client(user_agent: &str) -> (Client, Requests) {
+    let inner = operator_client(user_agent, None).await;
+    let requests = Requests::default();
+    let counted = requests.clone();
+    let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        counted.count(&request);
+        let inner = inner.clone();
+        async move { inner.send(request).await }
+    });
+    (Client::new(service, "default"), requests)
 }
 
 async fn connect(kubeconfig: &Path, user_agent: &str, user: Option<&str>) -> Client {

@@ -57,15 +57,21 @@ impl<K: External> Pass<'_, K> {
         let intent = Intent { token, attempt, since: Some(since), reference, origin: Origin::Made };
         let asked = Instant::now();
         let permit = self.permit(&from, &intent).await?;
-        if asked.elapsed() > pace::PERMIT_AGE {
+        let in_flight = tokio::select! {
+            biased;
+            place = rate.in_flight() => Some(place),
+            () = tokio::time::sleep_until(asked + pace::PERMIT_AGE) => None,
+            () = self.world.stopping.cancelled() => None,
+        };
+        let Some(place) = in_flight.filter(|_| asked.elapsed() <= pace::PERMIT_AGE) else {
             return self.give_up_permit(intent, replay).await;
-        }
+        };
         let started = Instant::now();
         self.local.lost_at = Some(started);
         let answer = self.subject().submit(client, permit).await;
         connection.material().called(K::ACTION, started.elapsed(), &answer);
         rate.report(&answer);
-        drop(rate);
+        drop((place, rate));
         let answer = match answer {
             Ok(submitted) => self.own(submitted, replay),
             Err(CallError::Refused(refusal))
@@ -100,10 +106,12 @@ impl<K: External> Pass<'_, K> {
         Ok(next)
     }
 
-    /// The permit took so long that others may have acted meanwhile. No call was made with it, which is written down unless
+    /// The permit took so long that others may have acted meanwhile, or the program ends. No call was made with it, which is written down unless
     /// somebody has written the object since.
     async fn give_up_permit(&mut self, intent: Intent, replay: bool) -> Result<Next, Error> {
-        tracing::warn!("storing the intent took too long; the call is not made");
+        tracing::warn!(
+            "what comes before the call took too long, or the operator ends; the call is not made"
+        );
         if !replay {
             let stored = Progress::Submitting(intent.clone());
             let to = Progress::New { attempt: intent.attempt, tried: Some(intent) };
