@@ -35,7 +35,10 @@ pub mod telemetry;
 mod users;
 mod workers;
 
-use crate::image::{ImageStatus, OperationState, Phase};
+use crate::{
+    image::{ImageStatus, OperationState, Phase},
+    panics::{self, Panicked},
+};
 use accounts::{AccountKey, Accounts};
 use external::External;
 use futures::{Stream, StreamExt, future::ready, stream};
@@ -170,10 +173,16 @@ async fn work_on<K: External>(
         },
         None => None,
     };
-    let work = reconcile::reconcile::<K>(object, world.clone());
-    match &account {
-        Some(account) => on_behalf_of(account, work).await,
-        None => work.await,
+    let metadata = object.clone();
+    let pass = panics::caught(reconcile::reconcile::<K>(object, world.clone()));
+    let done = match &account {
+        Some(account) => on_behalf_of(account, pass).await,
+        None => pass.await,
+    };
+    match done {
+        Ok(done) => done,
+        // The next pass finds what this one began, as one after a crash does.
+        Err(Panicked) => Ok(malformed::report_panic::<K>(&world.client, metadata.meta()).await),
     }
 }
 

@@ -1,6 +1,10 @@
 //! What a panic ends: the process, unless it is in work that others wait for and can do without.
 
-use std::{panic::PanicHookInfo, process};
+use futures::{FutureExt, TryFutureExt};
+use std::{
+    panic::{AssertUnwindSafe, PanicHookInfo},
+    process,
+};
 
 /// The exit code after a panic, which is Rust's own.
 const PANICKED: i32 = 101;
@@ -12,6 +16,17 @@ tokio::task_local! {
 /// Work for a task of its own that ends alone when it panics: whoever waits for it hears that it has ended.
 pub fn alone<W: Future>(work: W) -> impl Future<Output = W::Output> {
     ALONE.scope((), work)
+}
+
+/// Work panicked, and ended by it. The log says where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it panicked")]
+pub struct Panicked;
+
+/// Work that ends alone when it panics, within the task that it is in. What it wrote and did until then is as after a crash.
+pub fn caught<W: Future>(work: W) -> impl Future<Output = Result<W::Output, Panicked>> {
+    // No `async fn`, which would have room for the work twice.
+    AssertUnwindSafe(alone(work)).catch_unwind().map_err(|_| Panicked)
 }
 
 /// From now on a panic is a log line, and ends the process. A task that panics ends by itself otherwise, and an operator that

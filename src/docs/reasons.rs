@@ -253,6 +253,13 @@ pub const REASONS: &[Reason] = &[
         "Correct it as the message says; or delete it and take the finalizer cloudimages.dev/external off, which leaves the vendor's side alone / 按消息修改；或删除对象并移除 finalizer cloudimages.dev/external（厂商侧保持不变）",
     ),
     reason(
+        "InternalError",
+        Both,
+        Person,
+        "The operator panicked at work on this object: a bug of the operator's. Nothing else waits for the object / Operator 处理该对象时发生内部错误（程序缺陷），不影响其他对象",
+        "Report it with the operator's log, which says where; it is tried again every ten minutes and whenever the object changes / 请附上 Operator 日志提交问题；每 10 分钟以及对象变更时会自动重试",
+    ),
+    reason(
         "InvalidStatus",
         Images,
         Person,

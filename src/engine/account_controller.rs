@@ -12,6 +12,7 @@ use super::{
 use crate::{
     account::{AccountStatus, CredentialsStatus},
     image::FIELD_MANAGER,
+    panics,
     wire::outcome::one_line,
 };
 use futures::{Stream, StreamExt, future::ready};
@@ -56,7 +57,10 @@ pub async fn run<A: Account>(
             |account, context| async move {
                 match &account.0 {
                     Ok(account) => {
-                        let done = reconcile(account, &context.0, &context.1, &context.2).await;
+                        let pass = Box::pin(reconcile(account, &context.0, &context.1, &context.2));
+                        let Ok(done) = panics::caught(pass).await else {
+                            return Ok(malformed::report_panic::<A>(&context.0, account.meta()).await);
+                        };
                         context.2.refusal(account, done.as_ref().err(), context.1.telemetry()).await;
                         done
                     }

@@ -1,6 +1,6 @@
-//! One object that cannot be read is that object's condition, never a dead watch.
+//! One object that cannot be read or worked on is that object's condition, never a dead watch or a dead operator.
 
-use super::status;
+use super::{pace, status};
 use crate::image::{FIELD_MANAGER, FINALIZER};
 use jiff::Timestamp;
 use kube::{
@@ -11,26 +11,52 @@ use kube::{
 };
 use serde_json::json;
 
-/// Says on the object why it cannot be read. Writes the same each time, so a repetition changes nothing.
+/// Says on the object why it cannot be read.
 pub async fn report<K: Resource<DynamicType = ()>>(
     client: &Client,
     metadata: &ObjectMeta,
     error: &str,
 ) -> Result<Action, kube::Error> {
-    let (name, namespace) =
-        (metadata.name.clone().unwrap_or_default(), metadata.namespace.clone().unwrap_or_default());
-    let generation = metadata.generation.unwrap_or_default();
     let message = format!(
         "the object cannot be read: {error}; correct it, or delete it and take its finalizer {FINALIZER} off (the vendor's side is left alone)"
     );
-    tracing::warn!(kind = %K::kind(&()), %namespace, %name, error, "an object cannot be read");
+    tracing::warn!(
+        kind = %K::kind(&()),
+        namespace = metadata.namespace.as_deref().unwrap_or_default(),
+        name = metadata.name.as_deref().unwrap_or_default(),
+        error,
+        "an object cannot be read"
+    );
+    stall::<K>(client, metadata, "InvalidObject", &message).await?;
+    Ok(Action::await_change())
+}
+
+/// Says on the object that the operator has a bug which work on it brings out, and when it is tried again.
+pub async fn report_panic<K: Resource<DynamicType = ()>>(client: &Client, metadata: &ObjectMeta) -> Action {
+    let minutes = pace::SLOW_LOOK.as_secs() / 60;
+    let message = format!(
+        "the operator panicked at work on this object, which is a bug: please report it with the operator's log; no other object waits for it, and it is tried again every {minutes} minutes and whenever the object changes"
+    );
+    if let Err(error) = stall::<K>(client, metadata, "InternalError", &message).await {
+        tracing::warn!(%error, "the object cannot be told of the panic");
+    }
+    Action::requeue(pace::SLOW_LOOK)
+}
+
+/// Sets the conditions of an object, whatever else is in its status. Writes the same each time, so a repetition changes nothing.
+async fn stall<K: Resource<DynamicType = ()>>(
+    client: &Client,
+    metadata: &ObjectMeta,
+    reason: &str,
+    message: &str,
+) -> Result<(), kube::Error> {
+    let name = metadata.name.clone().unwrap_or_default();
+    let generation = metadata.generation.unwrap_or_default();
     // The creation time, not the time of this look: the same words each time.
     let since = metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
     let conditions: Vec<_> = [(status::READY, false), (status::RECONCILING, false), (status::STALLED, true)]
         .into_iter()
-        .map(|(type_, value)| {
-            status::condition(type_, value, "InvalidObject", &message, generation, &[], since)
-        })
+        .map(|(type_, value)| status::condition(type_, value, reason, message, generation, &[], since))
         .collect();
     let patch = json!({ "status": { "observedGeneration": generation, "conditions": conditions } });
     let resource = ApiResource::erase::<K>(&());
@@ -39,6 +65,5 @@ pub async fn report<K: Resource<DynamicType = ()>>(
         None => Api::all_with(client.clone(), &resource),
     };
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-    api.patch_status(&name, &params, &Patch::Merge(patch)).await?;
-    Ok(Action::await_change())
+    api.patch_status(&name, &params, &Patch::Merge(patch)).await.map(drop)
 }

@@ -6,7 +6,7 @@
 use cloud_image_operator::{
     account::AccountVendor,
     engine::{
-        external::{External, Submitted},
+        external::{External, Submitted, Unusable},
         journal::Permit,
         progress::{Comparison, Deletion, Handle, Observation, Product, Recovered},
     },
@@ -86,6 +86,12 @@ impl External for TestImage {
 
     fn settle(&self, _: &Client) -> Duration {
         Duration::from_secs(5)
+    }
+
+    /// Stands for a bug in a kind.
+    fn check(&self, _: &Client) -> Result<(), Unusable> {
+        assert!(self.spec.for_provider.name != "bug", "a kind has a bug");
+        Ok(())
     }
 
     fn token(uid: &str, attempt: u32) -> String {
