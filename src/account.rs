@@ -257,7 +257,7 @@ pub struct VolcengineAccount {
 #[serde(rename_all = "camelCase")]
 pub struct VolcengineEcsApi {
     /// Base address instead of `https://open.volcengineapi.com`, at most 512 characters; `http` and other hosts need a
-    /// matching `--allow-endpoint`.
+    /// matching `--allow-endpoint`. For an account at BytePlus: `https://open.byteplusapi.com`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     #[x_kube(validation = address())]
@@ -282,7 +282,8 @@ pub struct AcepApi {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9-]+$"))]
     pub region: Option<String>,
-    /// Base address instead of `https://open.volcengineapi.com`, at most 512 characters; see `ecs.endpoint`.
+    /// Base address instead of `https://open.volcengineapi.com`, at most 512 characters; see `ecs.endpoint`. For an account at
+    /// BytePlus: `https://open.byteplusapi.com`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     #[x_kube(validation = address())]

@@ -20,6 +20,10 @@ pub const FINALIZER: &str = "cloudimages.dev/external";
 pub const REQUESTED_AT: &str = "reconcile.cloudimages.dev/requested-at";
 /// Annotation: the operator's record of what it began in the name of this very object, by its uid. See `engine::record`.
 pub const RECORD: &str = "cloudimages.dev/attempt";
+/// `operation.action` of what was taken over instead of made.
+pub const IMPORT: &str = "Import";
+/// The same of what is only looked at.
+pub const OBSERVE: &str = "Observe";
 /// Annotation that answers an `Unclear` object: `adopt=<id>` or `resubmit`.
 pub const OUTCOME: &str = "cloudimages.dev/outcome";
 
@@ -159,7 +163,7 @@ pub enum RecreatePolicy {
     "message": "import needs exactly one of id and match"
 }]))]
 pub struct Import<M> {
-    /// The vendor's id of the image, 1 to 256 characters, as it would stand in `status.imageId`; for an ImageExport, that
+    /// The vendor's id of the image, 1 to 256 characters (a limit of this operator, not published by vendors), as it would stand in `status.imageId`; for an ImageExport, that
     /// of its task, as in `status.taskId`. Example: `ic-bp67acfmxazb4p`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
@@ -199,6 +203,8 @@ const REQUEST_ID: usize = 256;
 const MESSAGE: usize = 32_768;
 /// How many candidates are kept.
 const CANDIDATES: usize = 100;
+/// How many keys of tags a spec names, and may have named before, with much to spare.
+const MANAGED: usize = 256;
 /// All annotations of an object together are at most so long.
 const ANNOTATION: usize = 262_144;
 
@@ -236,6 +242,12 @@ pub struct ImageStatus {
     /// writes nothing, and one that fails does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen_at: Option<Time>,
+    /// What the operator has set because the spec named it: keys of tags, and names of remarks such as `imageAnnotation`. A
+    /// key that the spec had and has no more is removed at the vendor, and so leaves this list; whatever is not in it and not in
+    /// the spec is somebody else's, and stays. Example: `[team]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MANAGED), inner(length(max = 256)), extend("x-kubernetes-list-type" = "set"))]
+    pub managed_tags: Vec<String>,
     /// What the vendor reports about the image now, under the vendor's names in lowerCamelCase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
@@ -343,6 +355,11 @@ impl ImageStatus {
         serde_json::json!({ "observedGeneration": -1 })
     }
 
+    /// Whether what the object has was there before it.
+    pub fn is_taken_over(&self) -> bool {
+        self.operation.as_ref().is_some_and(|operation| matches!(&*operation.action, IMPORT | OBSERVE))
+    }
+
     /// Cuts what vendors said to what the schema takes: a status that the API server refuses would lose their answer.
     pub fn fit(&mut self) {
         if let Some(operation) = &mut self.operation {
@@ -350,6 +367,7 @@ impl ImageStatus {
             operation.message.iter_mut().for_each(|message| cut(message, MESSAGE));
             operation.candidates.truncate(CANDIDATES);
         }
+        self.managed_tags.truncate(MANAGED);
         for condition in &mut self.conditions {
             cut(&mut condition.message, MESSAGE);
         }
@@ -447,6 +465,15 @@ pub fn object_name(field: &str) -> Rule {
 /// else it is set to changes nothing there.
 const DIFFERS: &str = "has(oldSelf.status) && has(oldSelf.status.conditions) \
                        && oldSelf.status.conditions.exists(c, c.type == 'Stalled' && c.status == 'True' && c.reason == 'SpecDiffers')";
+
+/// What a refusal says while nobody knows whether anything was asked for, in CEL. `None`: the rule is about something else.
+pub fn unseen_says_so(rule: &ValidationRule) -> Option<String> {
+    let message = rule.message.as_deref().filter(|_| rule.rule.contains(OPEN))?;
+    let unseen = "the operator has not seen this object yet, so it may be asking for it at this moment: try again when \
+                  status.phase is there";
+    let is_seen = "has(oldSelf.status) && has(oldSelf.status.phase)";
+    Some(format!("{is_seen} ? '{message}' : '{unseen}; {message}'"))
+}
 
 /// A rule for a `spec.forProvider` field that the vendor cannot change: it is open until an attempt is under way and
 /// again after one failed, where nothing was made, and where it differs from what was, closed otherwise. `field` is the name in YAML, `instead` what to do about it.

@@ -4,7 +4,7 @@
 use crate::{
     account::{CloudAccount, ClusterCloudAccount},
     engine::{self, Shared, external::External},
-    image::{ImageStatus, account_is_kept, import_is_no_afterthought, observe_needs_import},
+    image::{ImageStatus, account_is_kept, import_is_no_afterthought, observe_needs_import, unseen_says_so},
     vendors::{aliyun, volcengine, zstack},
 };
 use futures::future::BoxFuture;
@@ -134,6 +134,9 @@ fn completed(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
         };
         schema.x_kubernetes_validations.get_or_insert_default().insert(0, import_is_no_afterthought());
         schema.x_kubernetes_validations.get_or_insert_default().insert(1, account_is_kept());
+        for rule in schema.x_kubernetes_validations.iter_mut().flatten() {
+            rule.message_expression = unseen_says_so(rule);
+        }
         if let Some(spec) = schema.properties.as_mut().and_then(|properties| properties.get_mut("spec")) {
             spec.x_kubernetes_validations.get_or_insert_default().insert(0, observe_needs_import());
         }

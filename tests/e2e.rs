@@ -8,6 +8,7 @@ mod e2e {
     mod advice;
     mod aosp_image;
     mod batch_compute_image;
+    mod calm;
     mod chaos;
     mod cli;
     mod clocks;
@@ -31,5 +32,6 @@ mod e2e {
     mod rights;
     mod root_volume_template;
     mod scale;
+    mod tags;
     mod writes;
 }

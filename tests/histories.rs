@@ -307,6 +307,11 @@ impl World {
 
     fn status(&self, to: &Progress) -> Option<ImageStatus> {
         let shown = Shown {
+            next_token: match to {
+                Progress::New { attempt, .. } => Some(token(self.uid, *attempt)),
+                _ => None,
+            },
+            named: vec![],
             last_seen: None,
             progress: to,
             detail: None,

@@ -13,6 +13,7 @@ use cloud_image_operator::{
         external::External,
         progress::{Comparison, Deletion, Handle, Observation, Product},
     },
+    image::ImageStatus,
     vendors::{
         self,
         aliyun::{self, image_component::ImageComponent},
@@ -243,9 +244,11 @@ async fn every_other_call_is_accepted_too() {
     let before = spec(json!({ "tag": [{ "key": "old 标签", "value": "+" }] }));
     let id = create(&simulator, &before, &KEYS).await;
 
-    let after = spec(
+    let mut after = spec(
         json!({ "tag": [{ "key": "new 标签", "value": AWKWARD }], "resourceGroupId": "rg-bp67acfmxazb4p01" }),
     );
+    let managed_tags = vec!["old 标签".to_owned()];
+    after.status = Some(ImageStatus { managed_tags, ..ImageStatus::default() });
     let matching =
         serde_json::from_value(json!({ "name": "组件", "componentVersion": "1.0.0" })).expect("a match");
     let handle = Handle::image(&id);

@@ -399,7 +399,7 @@ pub const REASONS: &[Reason] = &[
         Images,
         Person,
         "The vendor saw this attempt's token before, with other parameters / 厂商曾收到相同的幂等令牌，但参数不同",
-        "Look at the vendor's console for what the earlier call made / 在厂商控制台查看先前调用创建了什么",
+        "Look at the vendor's console for what the earlier call made; if that was nothing, set the annotation reconcile.cloudimages.dev/requested-at: the next attempt has another token / 在厂商控制台查看先前调用创建了什么；若未创建，请设置注解 reconcile.cloudimages.dev/requested-at，下次尝试会使用新的令牌",
     ),
     reason(
         "NotFound",
@@ -480,6 +480,20 @@ pub const REASONS: &[Reason] = &[
     ),
     // Events
     reason(
+        "Updated",
+        Events,
+        Nobody,
+        "What the spec asks for now was set at the vendor; the message says what changed from what to what / 已按 spec 在厂商侧完成修改，消息列出修改前后的值",
+        "Nothing / 无需处理",
+    ),
+    reason(
+        "DriftCorrected",
+        Events,
+        Nobody,
+        "Somebody else had changed the image at the vendor, and it was set right; the message says what changed from what to what / 厂商侧的镜像被他人修改，已按 spec 改回，消息列出修改前后的值",
+        "Change the spec instead, or find out who sets it; tags that the spec does not name are left alone / 请改 spec，或查明是谁在修改；spec 未列出的标签不受影响",
+    ),
+    reason(
         "Released",
         Events,
         Nobody,
@@ -508,7 +522,9 @@ pub const fn response(class: Class) -> &'static str {
         Class::Conflict => {
             "looks whether it made what is there: if so takes it, else stops until the spec changes / 查证是否为自己所建：是则采用，否则停止，直到 spec 修改"
         }
-        Class::TokenReused => "looks for what the earlier call made / 查找先前调用的结果",
+        Class::TokenReused => {
+            "after a lost answer, looks for what the earlier call made; else stops until it is asked to try again, with another token / 若先前的响应丢失，则查找其结果；否则停止，直到被要求以新的令牌重试"
+        }
         Class::NotFound => {
             "waits and tries slowly; when deleting, it is done / 等待并缓慢重试；删除时视为已完成"
         }

@@ -18,7 +18,13 @@ use crate::{
 use jiff::Timestamp;
 use kube::{CustomResourceExt, Resource, core::NamespaceResourceScope};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{collections::HashMap, fmt::Debug, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt::Debug,
+    future::Future,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -277,6 +283,25 @@ pub trait External:
         region: &str,
         handles: &[Handle],
     ) -> impl Future<Output = Result<HashMap<Handle, Observation>, CallError>> + Send;
+
+    /// What of the thing's tags and remarks the present spec names: keys of tags, and names of remarks. Only this, and what the
+    /// operator set since an earlier spec named it, is the object's to change: the rest is somebody else's. Pure.
+    fn named(&self) -> Vec<String> {
+        vec![]
+    }
+
+    /// What the spec named once and names no more: [`External::compare`] and [`External::amend`] take it away.
+    fn dropped(&self) -> BTreeSet<String> {
+        let named = self.named();
+        let managed = self.status().map(|status| &*status.managed_tags).unwrap_or_default();
+        managed.iter().filter(|key| !named.contains(key)).cloned().collect()
+    }
+
+    /// Whether what the object has, or is to have, was there before it: then it is content with whatever is there where its
+    /// spec is silent, also when `import` is taken out of the spec.
+    fn took_over(&self) -> bool {
+        self.spec().import.is_some() || self.status().is_some_and(ImageStatus::is_taken_over)
+    }
 
     /// Adds to an observed product what only the object knows.
     fn finished(&self, product: Product) -> Product {

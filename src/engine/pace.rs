@@ -44,6 +44,8 @@ pub const LATE: Duration = Duration::from_secs(3600);
 pub const ADMISSION: Duration = Duration::from_secs(30);
 /// How far a vendor's clock may be behind ours: most refuse requests beyond that.
 pub const SKEW: SignedDuration = SignedDuration::from_mins(15);
+/// How far clocks that are right may differ.
+pub const CLOCKS: SignedDuration = SignedDuration::from_secs(30);
 /// How many looks in a row may find the vendor still at work before it is asked again to delete.
 pub const DELETION_LOOKS: u32 = 8;
 /// How long an object waits for a rate permit to create before it lets others have its worker.

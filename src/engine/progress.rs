@@ -182,6 +182,14 @@ pub enum Recovered {
     Candidates(Vec<Handle>),
     /// The vendor honours the token: asking again yields the same thing, never a second one.
     Replay,
+    /// It was looked for, and the vendor has things of which nobody could tell whether they are it: with `doubtful` ones that no
+    /// other object holds, a person must say; without, as [`Recovered::Candidates`].
+    Doubtful {
+        /// What could be it.
+        likely: Vec<Handle>,
+        /// What hardly is, and might be.
+        doubtful: Vec<Handle>,
+    },
     /// Nobody can tell. What might be it.
     Undecidable(Vec<String>),
 }
@@ -321,14 +329,14 @@ pub enum Deletion {
 
 /// Whether a refused call is about what an earlier call of the same attempt made. That is the one thing that is there, as
 /// the spec asks for and not older than `since`; what else is as young, nobody can tell. `since` is `None` where there
-/// was no such call: then a single thing that is in the way is only named.
+/// was no such call: then nothing that is there is ours, and a single thing that is in the way is only named.
 pub fn refused(
     refusal: Refusal,
     since: Option<Timestamp>,
     there: &[Lookalike],
     is_taken: impl Fn(&str) -> bool,
 ) -> Result<String, CallError> {
-    if since.is_some() || refusal.class == Class::TokenReused {
+    if since.is_some() {
         let is_young =
             |thing: &&Lookalike| thing.created.zip(since).is_none_or(|(born, since)| born >= since);
         let maybe: Vec<_> = there.iter().filter(is_young).filter(|thing| !is_taken(&thing.id)).collect();
@@ -458,7 +466,8 @@ impl Progress {
     }
 
     /// After the creating call. With `replay`, an earlier call of the same attempt may have had its effect, and that
-    /// this one was not sent, or was put off, does not undo it. A final refusal does: the kind has looked.
+    /// this one was not sent, or was put off, does not undo it. A final refusal does: the kind has looked. What was refused may
+    /// have used its token up, so the next attempt is another one.
     pub fn submitted(intent: Intent, replay: bool, answer: Result<Handle, &CallError>) -> Self {
         match answer {
             Ok(handle) => Self::Building { intent, handle, percent: None },
@@ -466,7 +475,8 @@ impl Progress {
                 Self::Unclear { intent, candidates: candidates.clone(), restored: false }
             }
             Err(CallError::Refused(refusal))
-                if refusal.class == Class::Conflict || refusal.class.is_final() =>
+                if matches!(refusal.class, Class::Conflict | Class::TokenReused)
+                    || refusal.class.is_final() =>
             {
                 let failure = Failure { reason: refusal.class.reason().into(), message: refusal.to_string() };
                 Self::Failed { intent, handle: None, failure }
@@ -475,9 +485,10 @@ impl Progress {
             Err(CallError::NotSent(_) | CallError::RateLimited(_) | CallError::Refused(_)) if replay => {
                 Self::Submitting(intent)
             }
-            Err(CallError::NotSent(_) | CallError::RateLimited(_) | CallError::Refused(_)) => {
+            Err(CallError::NotSent(_) | CallError::RateLimited(_)) => {
                 Self::New { attempt: intent.attempt, tried: Some(intent) }
             }
+            Err(CallError::Refused(_)) => Self::New { attempt: intent.attempt + 1, tried: Some(intent) },
         }
     }
 
@@ -496,6 +507,14 @@ impl Progress {
                 },
             },
             Recovered::Replay => Self::Submitting(intent),
+            Recovered::Doubtful { likely, doubtful } if doubtful.is_empty() => {
+                Self::recovered(intent, Recovered::Candidates(likely))
+            }
+            Recovered::Doubtful { likely, doubtful } => {
+                let candidates =
+                    likely.iter().chain(&doubtful).map(|handle| handle.id().to_owned()).collect();
+                Self::Unclear { intent, candidates, restored: false }
+            }
             Recovered::Undecidable(candidates) => Self::Unclear { intent, candidates, restored: false },
         }
     }
@@ -683,12 +702,33 @@ mod tests {
             (Class::TokenReused, true, vec![], "undecidable ".into()),
             (Class::TokenReused, true, vec![old], "undecidable ".into()),
             (Class::TokenReused, true, vec![young.clone()], "ours young".into()),
+            (Class::TokenReused, false, vec![young.clone()], "refused No.".into()),
+            (Class::TokenReused, false, vec![], "refused No.".into()),
             (Class::Invalid, true, vec![young], "ours young".into()),
             (Class::Invalid, true, vec![other], "refused No.".into()),
             (Class::Invalid, true, vec![], "refused No.".into()),
         ] {
             assert_eq!(verdict(class, replay, &there), expected, "{class:?}, replay {replay}, {there:?}");
         }
+    }
+
+    #[test]
+    fn a_refusal_uses_the_number_up_and_what_was_not_sent_does_not() {
+        let after = |answer: CallError| Progress::submitted(intent(3, None), false, Err(&answer));
+        for class in [Class::Busy, Class::Quota, Class::NotFound, Class::Permission, Class::Unlisted] {
+            let to = after(CallError::Refused(refusal(class)));
+            assert_eq!(to.next(&Wish::default()), Step::Submit { attempt: 4 }, "{class:?}");
+        }
+        for not_sent in [CallError::NotSent("no".into()), CallError::RateLimited("no".into())] {
+            assert_eq!(after(not_sent).next(&Wish::default()), Step::Submit { attempt: 3 });
+        }
+        let reused = after(CallError::Refused(refusal(Class::TokenReused)));
+        assert!(matches!(reused, Progress::Failed { handle: None, .. }), "{reused:?}");
+        let asked = Wish { asked: true, ..Wish::default() };
+        assert_eq!(reused.next(&asked), Step::Submit { attempt: 4 });
+        let replayed = CallError::Refused(refusal(Class::Busy));
+        let replayed = Progress::submitted(intent(3, None), true, Err(&replayed));
+        assert!(matches!(replayed, Progress::Submitting(_)), "the call before it may have had its effect");
     }
 
     #[test]

@@ -23,12 +23,19 @@ use super::{
     telemetry::{self, Telemetry},
 };
 use crate::image::{
-    DeletionPolicy, FINALIZER, ImageSpec, ImageStatus, ManagementPolicy, OUTCOME, Phase, RECORD,
+    DeletionPolicy, FINALIZER, IMPORT, ImageSpec, ImageStatus, ManagementPolicy, OUTCOME, Phase, RECORD,
     REQUESTED_AT, RecreatePolicy,
 };
 use jiff::Timestamp;
 use kube::{ResourceExt, runtime::controller::Action};
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -129,6 +136,7 @@ async fn pass<K: External>(guarded: Arc<Guarded<K>>, world: Arc<World>) -> Resul
         resolved: None,
         asked,
         began: Instant::now(),
+        looked: AtomicBool::new(false),
     };
     let done = pass.run().await;
     let wake = match &done {
@@ -156,6 +164,13 @@ async fn pass<K: External>(guarded: Arc<Guarded<K>>, world: Arc<World>) -> Resul
             }
             Some(pace::backoff(pass.local.failures, false))
         }
+    };
+    // Trouble with the API server is no reason to look at the vendor more often; an answer that is not stored waits in memory.
+    let wake = match (wake, &done) {
+        (Some(wait), Err(_)) if pass.looked.load(Ordering::Relaxed) && pass.local.unwritten.is_none() => {
+            Some(wait.max(pass.to_beat()))
+        }
+        (wake, _) => wake,
     };
     if (object.exclusive().is_some() || object.reference().is_some()) && !may_be_under_way(&pass.object) {
         world.accounts.index().unlock(&uid);
@@ -205,6 +220,8 @@ struct Pass<'a, K: External> {
     /// What was asked of the object when the pass began: its own writes may bring news that it has not acted on.
     asked: Asked,
     began: Instant,
+    /// The vendor was looked at.
+    looked: AtomicBool,
 }
 
 impl<K: External> Pass<'_, K> {
@@ -616,7 +633,7 @@ impl<K: External> Pass<'_, K> {
         self.object.annotations().get(name).map(String::as_str)
     }
     fn action(&self) -> &'static str {
-        if self.spec().import.is_some() { status::IMPORT } else { K::ACTION }
+        if self.spec().import.is_some() { IMPORT } else { K::ACTION }
     }
     fn context(&self) -> Context {
         let (generation, asked) = self.asked;

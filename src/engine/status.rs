@@ -7,11 +7,12 @@ use super::{
     record::Recorded,
 };
 use crate::{
-    image::{ImageStatus, OUTCOME, Operation, OperationState, Phase, REQUESTED_AT},
+    image::{IMPORT, ImageStatus, OBSERVE, OUTCOME, Operation, OperationState, Phase, REQUESTED_AT},
     wire::{CallError, Class, outcome::one_line},
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use std::collections::BTreeSet;
 
 /// Condition types, as kstatus knows them.
 pub const READY: &str = "Ready";
@@ -19,9 +20,6 @@ pub const READY: &str = "Ready";
 pub const RECONCILING: &str = "Reconciling";
 /// Will not go on without a person or a new spec.
 pub const STALLED: &str = "Stalled";
-
-/// `operation.action` of what was taken over instead of made.
-pub const IMPORT: &str = "Import";
 
 /// What a user should know besides the progress.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,6 +143,10 @@ pub struct Shown<'a> {
     pub settled: bool,
     /// The request that was answered last, if this writes an answer down.
     pub request_id: Option<&'a str>,
+    /// The token of the next attempt.
+    pub next_token: Option<String>,
+    /// The keys of tags and the remarks that the spec names.
+    pub named: Vec<String>,
     /// When the image was last seen at the vendor, if this process has seen it.
     pub last_seen: Option<Timestamp>,
     /// The `requested-at` value that was honoured.
@@ -159,9 +161,6 @@ pub struct Shown<'a> {
     "status.operation.state is {0:?}, but status has neither imageId nor taskId; set them, or remove status.operation to start over"
 )]
 pub struct Garbled(OperationState);
-
-/// The same of what is only looked at.
-pub const OBSERVE: &str = "Observe";
 
 /// The reason of what is there and cannot be used.
 pub const UNUSABLE: &str = "Unusable";
@@ -288,6 +287,7 @@ pub fn status(shown: &Shown<'_>, old: Option<&ImageStatus>, now: Timestamp) -> O
             .or_else(|| old.last_handled_reconcile_at.clone()),
         last_handled_outcome: shown.handled_outcome.map(Into::into),
         last_seen_at: shown.last_seen.map(|seen| Time(to_second(seen))).or_else(|| old.last_seen_at.clone()),
+        managed_tags: managed(shown, old),
         conditions: conditions(shown, &old.conditions, now),
         ..ImageStatus::default()
     };
@@ -308,6 +308,31 @@ pub fn status(shown: &Shown<'_>, old: Option<&ImageStatus>, now: Timestamp) -> O
     }
     new.fit();
     (!same(&new, old)).then_some(new)
+}
+
+/// What is the operator's of the thing's tags: until all is as the spec says, what an earlier spec named as well as what this
+/// one does, since either may be there.
+fn managed(shown: &Shown<'_>, old: &ImageStatus) -> Vec<String> {
+    let both = |old: &[String]| old.iter().chain(&shown.named).cloned().collect::<BTreeSet<_>>();
+    let kept = || old.managed_tags.iter().cloned().collect();
+    let is_new =
+        |intent: &Intent| old.operation.as_ref().is_some_and(|operation| operation.token != intent.token);
+    let keys = match shown.progress {
+        // What an import is about to set is written down before it has anything.
+        Progress::New { .. } if old.operation.is_none() => kept(),
+        Progress::New { .. } | Progress::Failed { handle: None, .. } => BTreeSet::new(),
+        Progress::Restored { .. } | Progress::Unclear { restored: true, .. } => kept(),
+        _ if shown.deleting => kept(),
+        progress => match progress.intent() {
+            Some(intent) if intent.origin == Origin::Observed => kept(),
+            Some(intent) if is_new(intent) => both(&[]),
+            _ if matches!(progress, Progress::Ready { .. }) && shown.detail.is_none() && shown.settled => {
+                both(&[])
+            }
+            _ => both(&old.managed_tags),
+        },
+    };
+    keys.into_iter().collect()
 }
 
 fn operation(shown: &Shown<'_>, old: &ImageStatus) -> Option<Operation> {
@@ -340,6 +365,10 @@ fn operation(shown: &Shown<'_>, old: &ImageStatus) -> Option<Operation> {
         reason: None,
         message: None,
     };
+    // The number and the token of a refused attempt are used up.
+    if let (Progress::New { attempt, .. }, Some(token)) = (shown.progress, &shown.next_token) {
+        (new.attempt, new.token) = (*attempt, token.clone());
+    }
     if new.request_id.is_none() {
         new.request_id = old
             .operation
@@ -655,6 +684,8 @@ mod tests {
             generation: 1,
             settled: true,
             request_id: None,
+            next_token: None,
+            named: vec![],
             last_seen: None,
             handled_request: None,
             handled_outcome: None,
@@ -725,6 +756,8 @@ mod tests {
         let why = "it is disabled".to_owned();
         let progress = Progress::Unusable { intent: intent(), handle: Handle::image("i-1"), product, why };
         let shown = Shown {
+            next_token: None,
+            named: vec![],
             progress: &progress,
             detail: None,
             action: "Make",

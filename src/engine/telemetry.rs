@@ -173,6 +173,12 @@ impl Telemetry {
         self.event(object, "Update", EventType::Normal, "DriftCorrected".into(), note).await;
     }
 
+    /// What the spec asks for now was set at the vendor.
+    pub async fn updated<K: Resource<DynamicType = ()>>(&self, object: &K, note: String) {
+        info!(reason = "Updated", note, action = "Update", request_id = request_id::last(), "changed");
+        self.event(object, "Update", EventType::Normal, "Updated".into(), note).await;
+    }
+
     /// The API server does not take an object's status.
     pub async fn unstorable<K: Resource<DynamicType = ()>>(&self, object: &K, note: String) {
         warn!(reason = "StatusRefused", note, "a status was refused");
@@ -265,8 +271,13 @@ impl Telemetry {
             Event { type_, reason, note: Some(cut(&note)), action: action.to_owned(), secondary: None };
         let about = object.object_ref(&());
         let long = about.name.as_ref().is_some_and(|name| name.len() > LONGEST_NAME);
-        let written =
-            if long { self.write(event, about).await } else { self.recorder.publish(&event, &about).await };
+        // The recorder counts an Event with the reason of one of a moment ago, and forgets its note.
+        let own = matches!(&*event.reason, "Updated" | "DriftCorrected");
+        let written = if long || own {
+            self.write(event, about).await
+        } else {
+            self.recorder.publish(&event, &about).await
+        };
         if let Err(error) = written {
             warn!(%error, "an Event could not be written");
         }

@@ -75,6 +75,14 @@ struct Service {
     list_delay: Duration,
 }
 
+impl Service {
+    /// How long after a call was sent what it made may be missing in a list: the vendor may act as late as an answer could have
+    /// come, and lists lag behind that.
+    fn unlisted(&self) -> Duration {
+        pace::REQUEST_TIMEOUT + self.list_delay
+    }
+}
+
 impl fmt::Debug for Client {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "volcengine::Client({})", self.0.keys.access_key)
@@ -202,13 +210,13 @@ fn realm(service: &str, endpoint: Option<&str>, region: &str) -> String {
     format!("volcengine {service} {} {region}", Endpoints::normal(endpoint.unwrap_or(GATEWAY)))
 }
 
-/// Whether a thing that the object's last attempt made may be missing in a list since lists lag behind by `delay`.
-/// Something that was seen to end has been in a list.
-fn may_be_unlisted(status: Option<&ImageStatus>, delay: Duration) -> bool {
+/// Whether a thing that the object's last attempt made may be missing in the service's lists. Something that was seen to end has
+/// been in a list.
+fn may_be_unlisted(status: Option<&ImageStatus>, service: &Service) -> bool {
     let operation = status.and_then(|status| status.operation.as_ref());
     let operation = operation.filter(|operation| operation.state == OperationState::Running);
     let Some(began) = operation.and_then(|operation| operation.started_at.as_ref()) else { return false };
-    began.0.checked_add(delay + pace::REQUEST_TIMEOUT).is_ok_and(|listed| Timestamp::now() < listed)
+    began.0.checked_add(service.unlisted()).is_ok_and(|listed| Timestamp::now() < listed)
 }
 
 /// How the gateway's calls are signed and refused.
@@ -274,5 +282,45 @@ fn text(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Number(number) => number.to_string(),
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn byteplus_is_called_at_its_own_hosts_which_is_another_realm() {
+        let endpoints = Endpoints::default();
+        for own in [GATEWAY, "https://open.byteplusapi.com", "https://open.ap-southeast-1.byteplusapi.com"] {
+            assert!(endpoints.check(own, DOMAINS).is_ok(), "{own}");
+        }
+        for other in ["https://byteplusapi.com.example.org", "http://open.byteplusapi.com"] {
+            assert!(endpoints.check(other, DOMAINS).is_err(), "{other}");
+        }
+        let there = realm("ecs", Some("https://open.byteplusapi.com"), "ap-southeast-1");
+        assert_ne!(there, realm("ecs", None, "ap-southeast-1"));
+    }
+
+    #[test]
+    fn what_a_call_made_may_be_unlisted_as_long_as_it_is_waited_for() {
+        let service = Service {
+            endpoint: Url::parse(GATEWAY).unwrap(),
+            region: String::new(),
+            name: "ecs",
+            version: "",
+            list_delay: Duration::from_secs(60),
+        };
+        assert_eq!(service.unlisted(), Duration::from_secs(80));
+        let running = |ago: i64| {
+            let began = Timestamp::now().checked_sub(jiff::SignedDuration::from_secs(ago)).unwrap();
+            let operation = serde_json::json!({
+                "action": "ExportImage", "token": "t", "attempt": 1, "state": "Running", "startedAt": began.to_string(),
+            });
+            let status = serde_json::json!({ "operation": operation });
+            let status: ImageStatus = serde_json::from_value(status).unwrap();
+            may_be_unlisted(Some(&status), &service)
+        };
+        assert!(running(70) && !running(90));
     }
 }

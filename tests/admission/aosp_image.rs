@@ -43,13 +43,13 @@ async fn names_and_places() {
     let world = World::empty("aosp-names").await;
     let object = aosp_image("phone", json!({}));
     for (field, most) in [
-        ("imageName", 128),
-        ("imageAnnotation", 256),
+        ("imageName", 256),
+        ("imageAnnotation", 1024),
         ("productId", 64),
         ("imageTosInfo.region", 64),
-        ("imageTosInfo.endpoint", 256),
-        ("imageTosInfo.systemImg.filePath", 1024),
-        ("imageTosInfo.vendorImg.filePath", 1024),
+        ("imageTosInfo.endpoint", 512),
+        ("imageTosInfo.systemImg.filePath", 2048),
+        ("imageTosInfo.vendorImg.filePath", 2048),
     ] {
         try_lengths(&world, &object, field, most).await;
     }

@@ -83,6 +83,55 @@ async fn what_the_vendor_cannot_change_is_closed_while_it_has_it() {
 }
 
 #[tokio::test]
+async fn a_refusal_before_the_operator_has_seen_the_object_says_so() {
+    let world = World::empty("unseen").await;
+    let object = component("new", json!({}));
+    world.create(object.clone()).await;
+    for change in [
+        json!({ "forProvider": { "content": "RUN false" } }),
+        json!({ "accountRef": { "name": "other" } }),
+        json!({ "import": { "id": "ic-2" } }),
+    ] {
+        let change = json!({ "spec": change });
+        let says_so = |answer: Answer| {
+            format!("{:?}", answer.expect_err("closed")).contains("has not seen this object yet")
+        };
+        world.patch_status("ImageComponent", "new", json!({ "phase": null })).await;
+        assert!(says_so(patch(&world, &object, &change).await), "{change}");
+        world.patch_status("ImageComponent", "new", json!({ "phase": "Ready" })).await;
+        assert!(!says_so(patch(&world, &object, &change).await), "{change}");
+    }
+}
+
+#[tokio::test]
+async fn what_differs_can_be_set_to_what_the_vendor_has() {
+    let world = World::empty("differs").await;
+    let object = component("differs", json!({ "forProvider": { "regionId": "cn-hangzhou" } }));
+    world.create(object.clone()).await;
+    let operation =
+        json!({ "action": "CreateImageComponent", "token": "t", "attempt": 1, "state": "Succeeded" });
+    for (reason, is_open) in [("Available", false), ("SpecDiffers", true)] {
+        let condition = json!({
+            "type": "Stalled", "status": "True", "reason": reason, "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        });
+        let status = json!({
+            "phase": "Ready", "imageId": "ic-1", "operation": operation, "conditions": [condition],
+        });
+        world.patch_status("ImageComponent", "differs", status).await;
+        for (field, value) in fixed() {
+            let change = json!({ "spec": { "forProvider": { field: value } } });
+            let answer = patch(&world, &object, &change).await;
+            if is_open {
+                assert_accepted(answer, field);
+            } else {
+                assert_closed(answer, field, reason);
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_field_that_cannot_be_changed_cannot_be_taken_away() {
     let world = World::empty("removed").await;
     let import = json!({ "import": { "id": "ic-1" }, "forProvider": { "regionId": "cn-hangzhou", "description": "the first" } });

@@ -166,10 +166,10 @@ async fn version_types_and_places() {
         (["Build", "Test"].map(Value::from), ["test", ""].map(|purpose| (purpose.into(), purposes)));
     try_values(&world, &object, "spec.forProvider.componentType", good, bad).await;
 
-    let good = [json!("rg-bp67acfmxazb4p"), times("r", 128)];
+    let good = [json!("rg-bp67acfmxazb4p"), times("r", 256)];
     let bad: [(Value, &[&str]); 2] = [
         (json!(""), &["should be at least 1 chars long"]),
-        (times("r", 129), &["Too long: may not be more than 128 bytes"]),
+        (times("r", 257), &["Too long: may not be more than 256 bytes"]),
     ];
     try_values(&world, &object, "spec.forProvider.resourceGroupId", good, bad).await;
 }

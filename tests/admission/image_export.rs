@@ -13,7 +13,7 @@ async fn export_image() {
     let bucket =
         "tosBucket must be 3 to 63 lower-case letters, digits and hyphens, first and last a letter or digit";
     for (field, most, good, odd, rule) in [
-        ("imageId", 128, "image-44", ["image 44", "image-1&Action=x", "图"], id),
+        ("imageId", 256, "image-44", ["image 44", "image-1&Action=x", "图"], id),
         ("tosBucket", 63, "abc", ["ab", "Bucket", "abc-"], bucket),
     ] {
         let long = format!("Too long: may not be more than {most} bytes");

@@ -31,7 +31,6 @@ const OTHERS: &[&str] = &[
     "Write",
     "Call",
     "CredentialsAccepted",
-    "DriftCorrected",
     "Normal",
     "Warning",
     // Types

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
 use vendor_simulator::{
-    Fault, FaultRule, Outcome, When, Work,
+    ClockChange, Fault, FaultRule, Outcome, When, Work,
     volcengine::{ecs::EcsImage, exports::Task},
 };
 
@@ -240,27 +240,68 @@ async fn until_quiet(world: &World) {
     }
 }
 
+/// Sets the vendor's clock to the present and some more, and lets it run at this speed.
+fn set_clock(world: &World, ahead: Duration, speed: f64) {
+    let change =
+        ClockChange { at: Some(Timestamp::now() + ahead), speed: Some(speed), ..ClockChange::default() };
+    world.vendor.set_clock(&change).expect("a time and a speed that a clock can have");
+}
+
+/// By the clock, which has to be right: nothing else tells a task from somebody else's.
 #[tokio::test]
 async fn a_lost_answer_is_found_by_its_image_and_time() {
     let world = World::at_volcengine("export-lost").await;
-    // Exports of the same image from before, which others hold.
-    world.create(image_export("before", IMAGE, json!({}))).await;
-    until_running(&world, "before").await;
-    world.vendor.advance(2 * MINUTE);
-    world.until_ready(KIND, "before").await;
-    for (name, fault, tasks) in [
-        ("acted", Fault::AnswerLost, 2),
-        ("ignored", Fault::ConnectionClosed, 3),
-        ("errored", Fault::InternalError { effect: true }, 4),
-    ] {
-        world.vendor.set_faults(vec![FaultRule::new(fault).action(CREATE).when(When::first(1))]);
-        world.create(image_export(name, IMAGE, json!({}))).await;
-        until_running(&world, name).await;
-        assert_eq!(world.effects(CREATE), tasks, "{name}");
-        world.vendor.advance(2 * MINUTE);
+    set_clock(&world, Duration::ZERO, 1.0);
+    world.vendor.configure(|settings| {
+        settings.volcengine.export_queue_seconds = 0.5;
+        settings.volcengine.export_seconds = 1.5;
+    });
+    let cases = [
+        ("acted", Fault::AnswerLost),
+        ("ignored", Fault::ConnectionClosed),
+        ("errored", Fault::InternalError { effect: true }),
+    ];
+    let image = |name: &str| format!("image-{name}");
+    // Exports of the same images from before, which others hold.
+    for (name, _) in &cases {
+        world.create(image_export(&format!("before-{name}"), &image(name), json!({}))).await;
+    }
+    for (name, _) in &cases {
+        world.until_ready(KIND, &format!("before-{name}")).await;
+    }
+    let rules = cases.iter().map(|(name, fault)| {
+        FaultRule::new(fault.clone()).action(CREATE).parameter("ImageId", image(name)).when(When::first(1))
+    });
+    world.vendor.set_faults(rules.collect());
+    for (name, _) in &cases {
+        world.create(image_export(name, &image(name), json!({}))).await;
+    }
+    for (name, _) in &cases {
         world.until_ready(KIND, name).await;
     }
+    assert_eq!(world.effects(CREATE), 6);
     assert_eq!(world.vendor.volcengine().overlapping_exports(), []);
+}
+
+/// The console exports the same image while the lost answer is looked for: whose bucket it fills, no task says.
+#[tokio::test]
+async fn an_export_from_the_console_is_not_taken_for_the_lost_one() {
+    let world = World::at_volcengine("export-console").await;
+    world
+        .vendor
+        .set_faults(vec![FaultRule::new(Fault::ConnectionClosed).action(CREATE).when(When::first(1))]);
+    world.create(image_export("base", IMAGE, json!({}))).await;
+    world.until_condition(KIND, "base", "Reconciling", "True", "AnswerLost").await;
+    set_clock(&world, 3 * MINUTE, 0.0);
+    let work = Work { begun: world.vendor.clock().world, running_seconds: 60.0, ..Work::default() };
+    let console = Task { resource_id: IMAGE.into(), work, ..Task::default() };
+    let id = world.vendor.volcengine().seed_task(console);
+    let message = world.until_condition(KIND, "base", "Stalled", "True", "OutcomeUnknown").await;
+    assert!(message.contains(&id), "{message}");
+    assert_eq!(world.effects(CREATE), 0);
+    world.annotate(KIND, "base", "cloudimages.dev/outcome", &format!("adopt={id}")).await;
+    world.vendor.advance(2 * MINUTE);
+    assert_eq!(world.until_ready(KIND, "base").await["status"]["taskId"], id, "a person may know");
 }
 
 #[tokio::test]

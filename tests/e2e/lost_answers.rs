@@ -4,7 +4,7 @@ use crate::harness::{World, account, component, condition, secret};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use std::time::Duration;
-use vendor_simulator::{Fault, FaultRule, When};
+use vendor_simulator::{Fault, FaultRule, When, aliyun_ecs::Component};
 
 const KIND: &str = "ImageComponent";
 const CREATE: &str = "CreateImageComponent";
@@ -26,7 +26,11 @@ fn rule(name: &str, fault: Fault, when: When) -> FaultRule {
 /// Creates one object for each fault, waits until all are Ready, and counts what was made.
 async fn all_become_ready_and_each_is_made_once(world: &World, faults: Vec<(&str, Fault, When)>) {
     // With a name and version the vendor would refuse a second one; without, nothing but the operator prevents it.
-    let variants = [("named", json!({})), ("nameless", json!({ "name": null, "componentVersion": null }))];
+    let variants = [
+        ("named", json!({})),
+        ("unversioned", json!({ "componentVersion": null })),
+        ("nameless", json!({ "name": null, "componentVersion": null })),
+    ];
     let cases: Vec<_> = faults
         .into_iter()
         .flat_map(|(label, fault, when)| {
@@ -89,6 +93,93 @@ async fn an_answer_that_is_lost_or_unreadable_makes_nothing_twice() {
     all_become_ready_and_each_is_made_once(&world, faults).await;
 }
 
+/// For how long a token is honoured is not published: it is looked before a call is repeated.
+#[tokio::test]
+async fn a_token_that_the_vendor_has_forgotten_makes_nothing_twice() {
+    let world = World::new("forgotten-tokens").await;
+    world.vendor.configure(|settings| settings.aliyun_ecs.client_token_seconds = 0);
+    let faults = vec![
+        ("lost", Fault::AnswerLost, When::first(1)),
+        ("closed", Fault::ConnectionClosed, When::first(1)),
+        ("broken", Fault::InternalError { effect: true }, When::first(1)),
+    ];
+    all_become_ready_and_each_is_made_once(&world, faults).await;
+}
+
+/// Components like the one that was asked for, which no object holds: nobody can tell whether one is what the lost call made.
+#[tokio::test]
+async fn what_somebody_else_made_is_not_taken_for_what_a_lost_call_made() {
+    let world = World::new("strangers").await;
+    let minute = Duration::from_secs(60);
+    let seed = |name: &str, version: &str, age: Duration| {
+        world.vendor.aliyun_ecs().seed(Component {
+            name: name.into(),
+            version: version.into(),
+            content: "RUN echo hello".into(),
+            creation_time: jiff::Timestamp::now() - age,
+            ..Component::default()
+        })
+    };
+    let cases = [
+        // Made before it, unless the clocks differ.
+        ("older", vec![seed("older", "1.0.0", 5 * minute)]),
+        ("two", vec![seed("two", "1.0.0", Duration::ZERO), seed("two", "2.0.0", Duration::ZERO)]),
+    ];
+    let rules = cases.iter().map(|(name, _)| {
+        FaultRule::new(Fault::ConnectionClosed).action(CREATE).parameter("Name", *name).when(When::first(1))
+    });
+    world.vendor.set_faults(rules.collect());
+    for (name, _) in &cases {
+        world.create(component(name, json!({ "forProvider": { "componentVersion": null } }))).await;
+    }
+    for (name, mut ids) in cases {
+        world.until_condition(KIND, name, "Stalled", "True", "OutcomeUnknown").await;
+        let object = world.get(KIND, name).await.expect("it is there");
+        let mut candidates =
+            object["status"]["operation"]["candidates"].as_array().cloned().unwrap_or_default();
+        candidates.sort_by_key(ToString::to_string);
+        ids.sort();
+        assert_eq!(json!(candidates), json!(ids), "{name}");
+    }
+    assert_eq!(world.effects(CREATE), 0);
+}
+
+/// Nothing was asked before, so nothing that is there is ours, however much alike; and the vendor may take the number for used.
+#[tokio::test]
+async fn a_refusal_for_its_token_is_shown_and_the_next_attempt_has_another() {
+    let world = World::new("used-tokens").await;
+    let theirs = Component { content: "RUN echo hello".into(), ..Component::default() };
+    let theirs = world.vendor.aliyun_ecs().seed(theirs);
+    let refused = |code: &str, status| Fault::VendorError {
+        status,
+        code: code.into(),
+        message: "No.".into(),
+        effect: false,
+    };
+    world.vendor.set_faults(vec![
+        FaultRule::new(refused("IdempotentParameterMismatch", 400)).action(CREATE).when(When::first(1)),
+        FaultRule::new(refused("QuotaExceed.ImageComponent", 400))
+            .action(CREATE)
+            .when(When::first(1).after(1)),
+    ]);
+    world
+        .create(component("used", json!({ "forProvider": { "name": null, "componentVersion": null } })))
+        .await;
+    let message = world.until_condition(KIND, "used", "Stalled", "True", "TokenReused").await;
+    assert!(message.contains("IdempotentParameterMismatch") && message.contains("request id"), "{message}");
+    world.request(KIND, "used", "again").await;
+    let object = world.until_ready(KIND, "used").await;
+    assert_ne!(object["status"]["imageId"], theirs.as_str());
+    let sent: Vec<_> = world
+        .vendor
+        .ledger()
+        .calls_of(CREATE)
+        .map(|call| call.parameters["ClientToken"].rsplit('-').next().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(sent, ["1", "2", "3"]);
+    assert_eq!(object["status"]["operation"]["attempt"], 3);
+}
+
 /// Apart from the others: a request that is never answered holds its place among the account's requests for 20 s.
 #[tokio::test]
 async fn a_request_that_is_never_answered_makes_nothing_twice() {
@@ -110,7 +201,9 @@ async fn being_throttled_is_waited_out() {
     ];
     let names: Vec<_> = faults
         .iter()
-        .flat_map(|(label, ..)| [format!("{label}-named"), format!("{label}-nameless")])
+        .flat_map(|(label, ..)| {
+            ["named", "unversioned", "nameless"].map(|variant| format!("{label}-{variant}"))
+        })
         .collect();
     all_become_ready_and_each_is_made_once(&world, faults).await;
     for name in names {

@@ -93,6 +93,8 @@ impl Situation {
 
     fn status(&self, progress: &Progress, object: &Value) -> ImageStatus {
         let shown = Shown {
+            named: vec![],
+            next_token: None,
             last_seen: None,
             progress,
             detail: self.detail.as_ref(),

@@ -16,7 +16,7 @@ use cloud_image_operator::{
         record::Recorded,
         status::{self, Detail, Shown},
     },
-    image::{OperationState, Phase},
+    image::{IMPORT, OperationState, Phase},
     wire::{CallError, Class, Refusal},
 };
 use jiff::Timestamp;
@@ -101,7 +101,7 @@ impl<'a> Pass<'a> {
     }
 
     fn show(&mut self, to: &Progress, detail: Option<&Detail>, settled: bool) -> Result<(), Stop> {
-        match status_of(&self.object, to, detail, settled) {
+        match status_of(self.uid, &self.object, to, detail, settled) {
             Some(new) => self.write(Version { status: Some(new), ..self.object.clone() }),
             None => Ok(()),
         }
@@ -357,7 +357,7 @@ impl<'a> Pass<'a> {
             if !self.held() {
                 self.hold(attempt, since)?;
             }
-            let stored = status_of(&self.object, &Progress::Submitting(intent), None, true);
+            let stored = status_of(self.uid, &self.object, &Progress::Submitting(intent), None, true);
             let status = stored.or_else(|| self.object.status.clone());
             self.write(Version { status, ..self.object.clone() })?;
         }
@@ -623,7 +623,7 @@ pub fn call(world: &mut World, settings: &Settings, operator: usize, fate: Fate)
         }
         _ => None,
     };
-    let new = status_of(&version, &to, detail.as_ref(), detail.is_none());
+    let new = status_of(uid, &version, &to, detail.as_ref(), detail.is_none());
     world.operators[operator] = Doing::Answered { uid, known: version.status.clone(), new };
 }
 
@@ -708,7 +708,13 @@ fn lookalikes(world: &World, settings: &Settings, spec: Spec) -> Vec<Lookalike> 
 // ---- words --------------------------------------------------------------------------------------------------------
 
 /// The status to store, or none where the stored one says so already. As `reconcile::showing` makes it.
-fn status_of(object: &Version, to: &Progress, detail: Option<&Detail>, settled: bool) -> Option<Status> {
+fn status_of(
+    uid: Uid,
+    object: &Version,
+    to: &Progress,
+    detail: Option<&Detail>,
+    settled: bool,
+) -> Option<Status> {
     let old = object.status.as_ref().map(|status| &status.0);
     let was_unclear = old.and_then(|old| old.operation.as_ref()).is_some_and(|operation| {
         matches!(operation.state, OperationState::Unclear | OperationState::Restored)
@@ -719,12 +725,17 @@ fn status_of(object: &Version, to: &Progress, detail: Option<&Detail>, settled: 
     let shown = Shown {
         progress: to,
         detail,
-        action: if object.spec.import.is_some() { status::IMPORT } else { "Create" },
+        action: if object.spec.import.is_some() { IMPORT } else { "Create" },
         creates: "Create",
         deleting: object.deleting,
         generation: object.generation,
         settled,
         request_id: None,
+        next_token: match to {
+            Progress::New { attempt, .. } => Some(token(uid, *attempt)),
+            _ => None,
+        },
+        named: vec![],
         last_seen: None,
         handled_request: asked.as_deref().filter(|_| settled),
         handled_outcome: match (matches!(to, Progress::Unclear { .. }), was_unclear) {

@@ -73,10 +73,13 @@ impl<K: External> Pass<'_, K> {
         rate.report(&answer);
         drop((place, rate));
         let answer = match answer {
-            Ok(submitted) => self.own(submitted, replay),
+            Ok(submitted) => self.own(submitted),
             Err(CallError::Refused(refusal))
-                if matches!(refusal.class, Class::Conflict | Class::TokenReused)
-                    || replay && (refusal.class.is_final() || self.ends_with(&refusal)) =>
+                if refusal.class == Class::Conflict
+                    || replay
+                        && (refusal.class == Class::TokenReused
+                            || refusal.class.is_final()
+                            || self.ends_with(&refusal)) =>
             {
                 self.settle_refusal(client, refusal, replay.then(|| before(earlier))).await
             }
@@ -97,8 +100,9 @@ impl<K: External> Pass<'_, K> {
         let token = K::token(&self.uid(), attempt);
         let tried = Intent { token, attempt, since: None, reference: None, origin: Origin::Made };
         let to = Progress::submitted(tried, false, Err(&error));
-        if matches!(to, Progress::New { .. }) {
-            return self.trouble_about(&from, to, &error).await;
+        if let Progress::New { tried, .. } = to {
+            // No call was made, so that its number is not used up.
+            return self.trouble_about(&from, Progress::New { attempt, tried }, &error).await;
         }
         self.local.failures = 0;
         let next = self.after(&to);
@@ -126,12 +130,15 @@ impl<K: External> Pass<'_, K> {
         self.deleting() && matches!(refusal.class, Class::Quota | Class::NotFound)
     }
 
-    /// What a repeated call found again is only ours if no other object holds it.
-    fn own(&self, submitted: Submitted, replay: bool) -> Result<Submitted, CallError> {
+    /// What the call made, or a repeated one found again, is only ours if no other object holds it; and at once, so that nobody
+    /// who looks for what a lost call made takes it for that.
+    fn own(&self, submitted: Submitted) -> Result<Submitted, CallError> {
         let id = submitted.handle.id();
-        if replay && self.is_taken(id) {
+        if self.is_taken(id) {
             return Err(CallError::Undecidable(vec![id.to_owned()]));
         }
+        // Where it cannot be claimed yet, its status is what counts.
+        let _ = self.claim(id);
         Ok(submitted)
     }
 
@@ -195,6 +202,14 @@ impl<K: External> Pass<'_, K> {
         };
         let mut to =
             Progress::submitted(intent, replay, answer.as_ref().map(|submitted| submitted.handle.clone()));
+        if let (true, Progress::New { attempt, tried: Some(tried) }, Err(CallError::Refused(refusal))) =
+            (K::LAGS, &mut to, &answer)
+            && refusal.class == Class::Throttled
+        {
+            // A second attempt is reason to look for what the first made; there, no token could be used up, and a throttle comes
+            // before anything is made.
+            *attempt = tried.attempt;
+        }
         if let (true, Progress::Building { handle, .. }) = (K::IMMEDIATE, &to)
             && let Some(product) = self.look_at_once(client, handle).await
         {
@@ -283,6 +298,13 @@ impl<K: External> Pass<'_, K> {
                 return Ok(Next::In(wait.min(pace::backoff(self.local.early_looks + 1, true))));
             }
             Ok(Recovered::Candidates(handles)) => Recovered::Candidates(self.not_taken(handles)),
+            Ok(Recovered::Doubtful { likely, doubtful }) => {
+                Recovered::Doubtful { likely: self.not_taken(likely), doubtful: self.not_taken(doubtful) }
+            }
+            Ok(Recovered::Replay) => match self.made_since(client, intent.since.or(self.born())).await {
+                Ok(recovered) => recovered,
+                Err(error) => return self.trouble(&from, &error).await,
+            },
             Ok(Recovered::Undecidable(mut ids)) => {
                 let named = !ids.is_empty();
                 ids.retain(|id| !self.is_taken(id));
@@ -292,7 +314,6 @@ impl<K: External> Pass<'_, K> {
                     Recovered::Undecidable(ids)
                 }
             }
-            Ok(recovered) => recovered,
             Err(error) => return self.trouble(&from, &error).await,
         };
         tracing::info!(token = intent.token, ?recovered, "recovered");
@@ -325,6 +346,31 @@ impl<K: External> Pass<'_, K> {
         }
     }
 
+    /// Before a call is repeated with its token, it is looked whether its effect is there: for how long a vendor honours a token
+    /// is not published, and a forgotten one would make a second thing. What is there, as the spec asks for, since the call is
+    /// it; of several, and of what is there a while longer by the vendor's clock, nobody can tell.
+    async fn made_since(&self, client: &K::Client, call: Option<Timestamp>) -> Result<Recovered, CallError> {
+        let there = self.subject().lookalikes(client).await?;
+        let since = before(call);
+        let later = call.and_then(|call| call.checked_sub(pace::CLOCKS).ok()).unwrap_or(since);
+        let mut found: (Vec<_>, Vec<_>) = (vec![], vec![]);
+        for thing in there {
+            if matches!(thing.comparison, Comparison::Fixed(_)) || self.is_taken(&thing.id) {
+                continue;
+            }
+            match thing.created {
+                Some(created) if created < since => {}
+                Some(created) if created < later => found.1.push(K::handle(&thing.id)),
+                _ => found.0.push(K::handle(&thing.id)),
+            }
+        }
+        let (likely, doubtful) = found;
+        if likely.is_empty() && doubtful.is_empty() {
+            return Ok(Recovered::Replay);
+        }
+        Ok(Recovered::Doubtful { likely, doubtful })
+    }
+
     /// What was made in the name of the object that this one was restored from is for a person to decide about.
     async fn look_for_former(
         &mut self,
@@ -338,6 +384,9 @@ impl<K: External> Pass<'_, K> {
             Ok(Recovered::Found(handle)) => Ok(vec![handle.id().to_owned()]),
             Ok(Recovered::Candidates(handles)) => {
                 Ok(handles.iter().map(|handle| handle.id().to_owned()).collect())
+            }
+            Ok(Recovered::Doubtful { likely, doubtful }) => {
+                Ok(likely.iter().chain(&doubtful).map(|handle| handle.id().to_owned()).collect())
             }
             Ok(Recovered::Undecidable(ids)) => Ok(ids),
             // Asking with its token would make it, if it was not made.

@@ -9,13 +9,12 @@ use crate::{
             self, Comparison, Difference, Handle, Hindrance, Intent, Observation, Origin, Product, Progress,
             Wish,
         },
-        request_id,
         status::{Detail, UNUSABLE},
     },
     wire::{CallError, Refusal},
 };
 use jiff::Timestamp;
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 use tokio::time::Instant;
 
 impl<K: External> Pass<'_, K> {
@@ -23,6 +22,7 @@ impl<K: External> Pass<'_, K> {
         let Some(connection) = &self.connection else {
             return Err(CallError::NotSent("no connection".into()));
         };
+        self.looked.store(true, Ordering::Relaxed);
         let observers = connection.observers::<K>(client, &self.subject().region(client));
         tokio::select! {
             seen = observers.ask(handle.clone()) => Ok(match seen? {
@@ -106,7 +106,7 @@ impl<K: External> Pass<'_, K> {
         };
         let mut to = base.observed(seen);
         if let (Progress::New { attempt, .. }, Some(refusal)) = (&to, refusal) {
-            return self.refused(&from, attempt + 1, refusal).await;
+            return self.refused(&from, *attempt, refusal).await;
         }
         if to.percent() != from.percent() {
             self.local.percent_at = to.percent().map(|_| Instant::now());
@@ -269,17 +269,18 @@ impl<K: External> Pass<'_, K> {
         differences: &[Difference],
         is_drift: bool,
     ) -> Result<Result<Progress, Next>, Error> {
+        self.keep_named().await?;
         if let Err(error) = self.subject().amend(client, &product).await {
             return self.trouble_about(from, to.clone(), &error).await.map(Err);
         }
         let name = product.image_id.as_deref().unwrap_or("the image");
         let changes = progress::changes(differences);
-        // That a change of the spec arrives is no news; that somebody else changed the image is.
         if is_drift {
             let note = format!("{name} differed from the spec, and was set right: {changes}");
             self.world.telemetry.drift(&self.object, note).await;
         } else {
-            tracing::info!(changes, request_id = request_id::last(), "changed at the vendor");
+            let note = format!("{name} was changed as the spec asks: {changes}");
+            self.world.telemetry.updated(&self.object, note).await;
         }
         self.local.amended += 1;
         let Some(handle) = to.handle() else { return Ok(Err(Next::Change)) };

@@ -14,7 +14,7 @@ use crate::{
     wire::{CallError, Class, outcome::one_line},
 };
 use jiff::Timestamp;
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 /// What must not have changed for a write to go through.
 #[derive(Clone, Copy, Debug)]
@@ -126,6 +126,20 @@ impl<K: External> Pass<'_, K> {
         }
         self.tell(from, &to, detail).await;
         Ok(())
+    }
+
+    /// What is about to be set at the vendor is written down first: were the operator to end in between, and the spec to change,
+    /// nobody would know that it was its own.
+    pub(super) async fn keep_named(&mut self) -> Result<(), Error> {
+        let old = self.object.status().cloned().unwrap_or_default();
+        let mut keys: BTreeSet<_> = old.managed_tags.iter().cloned().collect();
+        keys.extend(self.object.named());
+        if keys.len() == old.managed_tags.len() {
+            return Ok(());
+        }
+        let mut new = ImageStatus { managed_tags: keys.into_iter().collect(), ..old };
+        new.fit();
+        self.store(&new, Guard::Version).await
     }
 
     /// Writes a status. One that the API server does not take, since its CRD is another or the status too big, is written
@@ -246,6 +260,11 @@ impl<K: External> Pass<'_, K> {
             generation: self.generation(),
             settled,
             request_id,
+            next_token: match progress {
+                Progress::New { attempt, .. } => Some(K::token(&self.uid(), *attempt)),
+                _ => None,
+            },
+            named: self.object.named(),
             last_seen: self.local.last_seen,
             handled_request: self.annotation(REQUESTED_AT).filter(|_| settled),
             handled_outcome: match (matches!(progress, Progress::Unclear { .. }), was_unclear) {

@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::Value;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeSet, HashMap},
     time::Duration,
 };
 
@@ -75,21 +75,22 @@ pub struct ImageComponentSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ComponentParameters {
-    /// The region that the component is made in, 1 to 64 characters. Default: the account's. Cannot be changed.
+    /// The region that the component is made in, 1 to 64 characters (a limit of this operator). Default: the account's. Cannot be changed.
     /// Example: `cn-hangzhou`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9-]+$')").message("regionId must be a region's id of lower-case letters, digits and -, for example cn-hangzhou"))]
     pub region_id: Option<String>,
 
-    /// The resource group that the component belongs to. Can be changed, not removed. Default: the account's default
+    /// The resource group that the component belongs to, 1 to 256 characters (a limit of this operator, not published by the
+    /// vendor). Can be changed, not removed. Default: the account's default
     /// group. Example: `rg-bp67acfmxazb4p`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 128))]
+    #[schemars(length(min = 1, max = 256))]
     pub resource_group_id: Option<String>,
 
-    /// Tags, at most 20, each key once. Can be changed; `[]` removes all. Without it, a new component has none and an
-    /// imported one keeps its own. Example: `[{key: team, value: base}]`.
+    /// Tags, at most 20, each key once. Can be changed: a key that is taken out here is removed at the vendor, too. Tags whose
+    /// keys were never here are somebody else's, and stay. Example: `[{key: team, value: base}]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["key"]))]
     #[x_kube(
@@ -330,7 +331,7 @@ impl External for ImageComponent {
         })
     }
 
-    /// Those of the same name and version.
+    /// Those of the same name and version; those that were given no name have their id for one.
     async fn lookalikes(&self, client: &Client) -> Result<Vec<Lookalike>, CallError> {
         let parameters = &self.spec.for_provider;
         let mut filter = vec![pair("Owner", OWN)];
@@ -342,10 +343,13 @@ impl External for ImageComponent {
         let rows = describe(client, &self.region(client), &filter).await?;
         let lookalike = |component: Component| Lookalike {
             created: component.creation_time.parse().ok(),
-            comparison: parameters.compare(&component, false),
+            comparison: parameters.compare(&component, false, &BTreeSet::new()),
             id: component.image_component_id,
         };
-        Ok(rows.iter().filter_map(read).map(lookalike).collect())
+        let is_nameless = |component: &Component| component.name == component.image_component_id;
+        let there = rows.iter().filter_map(read);
+        let there = there.filter(|component| parameters.name.is_some() || is_nameless(component));
+        Ok(there.map(lookalike).collect())
     }
 
     /// The same ClientToken yields the same component, so asking again is the way to find out.
@@ -367,6 +371,10 @@ impl External for ImageComponent {
         Ok(handles.iter().filter_map(|handle| Some((handle.clone(), seen(handle)?))).collect())
     }
 
+    fn named(&self) -> Vec<String> {
+        self.spec.for_provider.tag.iter().flatten().map(|tag| tag.key.clone()).collect()
+    }
+
     async fn find(&self, client: &Client, matching: &ComponentMatch) -> Result<Vec<Handle>, CallError> {
         let mut filter = vec![pair("Owner", OWN), pair("Name", &matching.name)];
         filter.extend(matching.component_version.as_ref().map(|version| pair("ComponentVersion", version)));
@@ -382,7 +390,7 @@ impl External for ImageComponent {
 
     fn compare(&self, _: &Client, product: &Product) -> Comparison {
         match read(&product.at_provider) {
-            Some(component) => self.spec.for_provider.compare(&component, self.spec.image.import.is_some()),
+            Some(component) => self.spec.for_provider.compare(&component, self.took_over(), &self.dropped()),
             None => Comparison::Same,
         }
     }
@@ -392,7 +400,7 @@ impl External for ImageComponent {
         let region = self.region(client);
         let of =
             [pair("ResourceType", "imagecomponent"), pair("ResourceId.1", &component.image_component_id)];
-        let changes = self.spec.for_provider.tag_changes(&component, self.spec.image.import.is_some());
+        let changes = self.spec.for_provider.tag_changes(&component, &self.dropped());
         if !changes.removed.is_empty() {
             let params: Vec<_> = of.iter().cloned().chain(numbered("TagKey", changes.removed)).collect();
             client.ecs::<IgnoredAny>("UntagResources", Effect::Change, &region, &params).await?;
@@ -458,7 +466,8 @@ impl ComponentParameters {
         params
     }
 
-    fn compare(&self, component: &Component, imported: bool) -> Comparison {
+    /// `dropped`: the keys that the spec had and has no more.
+    fn compare(&self, component: &Component, imported: bool, dropped: &BTreeSet<String>) -> Comparison {
         // An import is content with whatever is there where its spec is silent; what was made was asked for with these.
         let system_type = self.system_type.or((!imported).then(SystemType::default));
         let component_type = self.component_type.or((!imported).then(ComponentType::default));
@@ -480,15 +489,8 @@ impl ComponentParameters {
         if !fixed.is_empty() {
             return Comparison::Fixed(fixed);
         }
-        let changes = self.tag_changes(component, imported);
         let mut amendable = vec![];
-        if !changes.set.is_empty() || !changes.removed.is_empty() {
-            let shown = |tags: &[Tag]| {
-                tags.iter().map(|tag| format!("{}={}", tag.key, tag.value)).collect::<Vec<_>>().join(", ")
-            };
-            let wanted = shown(self.tag.as_deref().unwrap_or_default());
-            amendable.push(Difference::new("tag", shown(&component.tags), wanted));
-        }
+        amendable.extend(self.tag_changes(component, dropped).difference(component));
         if let Some(group) =
             self.resource_group_id.as_deref().filter(|group| *group != component.resource_group_id)
         {
@@ -497,24 +499,12 @@ impl ComponentParameters {
         if amendable.is_empty() { Comparison::Same } else { Comparison::Amendable(amendable) }
     }
 
-    /// Tags that the vendor's own services set are not ours to remove.
-    fn tag_changes(&self, component: &Component, imported: bool) -> TagChanges {
-        let wanted = match &self.tag {
-            None if imported => return TagChanges::default(),
-            None => &[][..],
-            Some(tags) => tags,
-        };
-        let present: BTreeMap<_, _> =
-            component.tags.iter().map(|tag| (tag.key.as_str(), tag.value.as_str())).collect();
-        let set = wanted
-            .iter()
-            .filter(|tag| present.get(tag.key.as_str()) != Some(&tag.value.as_str()))
-            .cloned()
-            .collect();
-        let theirs = |key: &str| key.starts_with("acs:") || key.starts_with("aliyun");
-        let unwanted = |key: &&str| !theirs(key) && !wanted.iter().any(|tag| tag.key == **key);
-        let removed = present.into_keys().filter(unwanted).map(Into::into).collect();
-        TagChanges { set, removed }
+    /// Tags that neither the spec nor `dropped` names are not looked at.
+    fn tag_changes(&self, component: &Component, dropped: &BTreeSet<String>) -> TagChanges {
+        let wanted = self.tag.as_deref().unwrap_or_default();
+        let set = wanted.iter().filter(|tag| !component.tags.contains(tag)).cloned().collect();
+        let is_there = |key: &&String| component.tags.iter().any(|tag| tag.key == **key);
+        TagChanges { set, removed: dropped.iter().filter(is_there).cloned().collect() }
     }
 }
 
@@ -522,6 +512,21 @@ impl ComponentParameters {
 struct TagChanges {
     set: Vec<Tag>,
     removed: Vec<String>,
+}
+
+impl TagChanges {
+    /// Only of the tags that change: the others are nobody's business. `None`: none does.
+    fn difference(&self, component: &Component) -> Option<Difference> {
+        let changes =
+            |tag: &&Tag| self.removed.contains(&tag.key) || self.set.iter().any(|other| other.key == tag.key);
+        let shown = |tags: &mut dyn Iterator<Item = &Tag>| {
+            let tags: Vec<_> = tags.map(|tag| format!("{}={}", tag.key, tag.value)).collect();
+            (!tags.is_empty()).then(|| tags.join(", "))
+        };
+        let is_any = !self.set.is_empty() || !self.removed.is_empty();
+        let theirs = shown(&mut component.tags.iter().filter(changes));
+        is_any.then(|| Difference::new("tag", theirs, shown(&mut self.set.iter())))
+    }
 }
 
 fn tag_params(tags: &[Tag]) -> impl Iterator<Item = (String, String)> {
@@ -608,10 +613,14 @@ mod tests {
             ),
         ];
         for (name, change, expected) in table {
-            assert_eq!(parameters().compare(&component(change), false), expected, "{name}");
+            assert_eq!(parameters().compare(&component(change), false, &none()), expected, "{name}");
         }
         let windows = component(|row| row["SystemType"] = "Windows".into());
-        assert_eq!(parameters().compare(&windows, true), Comparison::Same, "an import that does not say");
+        assert_eq!(
+            parameters().compare(&windows, true, &none()),
+            Comparison::Same,
+            "an import that does not say"
+        );
     }
 
     #[test]
@@ -620,14 +629,17 @@ mod tests {
             (row["Description"], row["CreationTime"]) = (Value::Null, 7.into());
             row["Tags"]["Tag"][1]["TagValue"] = Value::Null;
         });
-        assert_eq!(parameters().compare(&odd, false), Comparison::Same);
+        assert_eq!(parameters().compare(&odd, false, &none()), Comparison::Same);
         for tags in [Value::Null, "none".into(), serde_json::json!({ "Tag": null })] {
             let untagged = component(|row| {
                 row["Tags"] = tags;
                 row["Content"] = "RUN false".into();
             });
             assert!(untagged.tags.is_empty());
-            assert_eq!(parameters().compare(&untagged, false), Comparison::Fixed(vec!["content".into()]));
+            assert_eq!(
+                parameters().compare(&untagged, false, &none()),
+                Comparison::Fixed(vec!["content".into()])
+            );
         }
         assert!(read(&serde_json::json!({ "imageComponentId": null })).is_none());
     }
@@ -644,15 +656,35 @@ mod tests {
         }
     }
 
+    fn none() -> BTreeSet<String> {
+        BTreeSet::new()
+    }
+
     #[test]
-    fn only_our_tags_are_removed() {
+    fn tags_that_the_spec_never_named_are_not_looked_at() {
         let component = component(|row| row["Tags"]["Tag"][0]["TagKey"] = "old".into());
-        let changes = parameters().tag_changes(&component, false);
-        assert_eq!(changes.removed, ["old"]);
-        assert_eq!(changes.set, [Tag { key: "team".into(), value: "base".into() }]);
-        let untouched = ComponentParameters { tag: None, ..parameters() };
-        assert_eq!(untouched.tag_changes(&component, true), TagChanges::default());
-        assert_eq!(untouched.tag_changes(&component, false).removed, ["empty", "old"]);
+        let dropped: BTreeSet<_> = ["old", "gone"].map(Into::into).into();
+        let team = || vec![Tag { key: "team".into(), value: "base".into() }];
+        let old = || vec!["old".to_owned()];
+        let silent = ComponentParameters { tag: None, ..parameters() };
+        let emptied = ComponentParameters { tag: Some(vec![]), ..parameters() };
+        for (spec, dropped, set, removed) in [
+            (&parameters(), &none(), team(), vec![]),
+            (&parameters(), &dropped, team(), old()),
+            (&silent, &none(), vec![], vec![]),
+            (&emptied, &none(), vec![], vec![]),
+            (&silent, &dropped, vec![], old()),
+            (&emptied, &dropped, vec![], old()),
+        ] {
+            let changes = spec.tag_changes(&component, dropped);
+            assert_eq!(changes, TagChanges { set, removed }, "{spec:?} {dropped:?}");
+            let differs = changes != TagChanges::default();
+            assert_eq!(spec.compare(&component, false, dropped) == Comparison::Same, !differs);
+            assert_eq!(changes.difference(&component).is_some(), differs);
+        }
+        let changes = parameters().tag_changes(&component, &dropped);
+        let difference = changes.difference(&component).unwrap();
+        assert_eq!((&*difference.theirs, &*difference.ours), ("\"old=base\"", "\"team=base\""));
     }
 
     #[test]

@@ -63,16 +63,18 @@ pub struct AospImageSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AospParameters {
-    /// The image's name, 1 to 128 characters. Can be changed. Example: `example-image-name`.
+    /// The image's name, 1 to 256 characters (a limit of this operator, not published by the vendor). Can be changed.
+    /// Example: `example-image-name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 128))]
+    #[schemars(length(min = 1, max = 256))]
     pub image_name: Option<String>,
 
-    /// A remark, 1 to 256 characters. Can be changed. At the vendor, the operator's marker in brackets, of about 60
+    /// A remark, 1 to 1024 characters (a limit of this operator, not published by the vendor). Can be changed; taken out of the
+    /// spec, it is removed at the vendor, and one that was never in the spec is somebody else's and stays. At the vendor, the operator's marker in brackets, of about 60
     /// characters, stands before it: it is how a build whose answer was lost is found again. How long a remark may be is
     /// not documented: if the vendor cuts this one, the object says so, then shorten it. Example: `nightly build`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
+    #[schemars(length(min = 1, max = 1024))]
     #[x_kube(validation = Rule::new("!self.contains('[cloudimages.dev/')").message("imageAnnotation must not contain [cloudimages.dev/: that is the operator's marker"))]
     pub image_annotation: Option<String>,
 
@@ -89,7 +91,7 @@ pub struct AospParameters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_url_info: Option<UrlInfo>,
 
-    /// The cloud phone product whose images are listed to find this one, 1 to 64 characters. Default: the account's
+    /// The cloud phone product whose images are listed to find this one, 1 to 64 characters (a limit of this operator). Default: the account's
     /// `acep.productId`. Cannot be changed. Example: `"1749281594201"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
@@ -114,12 +116,12 @@ pub struct TosInfo {
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new(BUCKET).message("bucket must be 3 to 63 lower-case letters, digits and hyphens, first and last a letter or digit"))]
     pub bucket: String,
-    /// The bucket's region, 1 to 64 characters. Example: `cn-beijing`.
+    /// The bucket's region, 1 to 64 characters (a limit of this operator). Example: `cn-beijing`.
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9-]*$')").message("region must be the id of a region: letters, digits and hyphens, for example cn-beijing"))]
     pub region: String,
-    /// The bucket's endpoint, 1 to 256 characters. Example: `tos-cn-beijing.volces.com`.
-    #[schemars(length(min = 1, max = 256))]
+    /// The bucket's endpoint, 1 to 512 characters (a limit of this operator). Example: `tos-cn-beijing.volces.com`.
+    #[schemars(length(min = 1, max = 512))]
     #[x_kube(validation = Rule::new("self.matches('^[^\\\\s@&]*$')").message("endpoint must be an address without user, password and blanks, for example tos-cn-beijing.volces.com"))]
     pub endpoint: String,
     /// The image of the system partition.
@@ -132,8 +134,8 @@ pub struct TosInfo {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TosFile {
-    /// The file's path in the bucket, 1 to 1024 characters. Example: `images/system.img`.
-    #[schemars(length(min = 1, max = 1024))]
+    /// The file's path in the bucket, 1 to 2048 characters (a limit of this operator, not published by the vendor). Example: `images/system.img`.
+    #[schemars(length(min = 1, max = 2048))]
     pub file_path: String,
     /// The file's MD5, 32 hexadecimal digits; the vendor checks it. Default: not checked.
     /// Example: `0cc175b9c0f1b6a831c399e269772661`.
@@ -157,8 +159,8 @@ pub struct UrlInfo {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UrlFile {
-    /// The file's URL, without blanks, at a host under `volces.com` or `aliyuncs.com`. The vendor states no limit for its
-    /// length; here it may have 8192 characters, since presigned URLs are long.
+    /// The file's URL, without blanks, at a host under `volces.com` or `aliyuncs.com`. At most 8192
+    /// characters (a limit of this operator, not published by the vendor), since presigned URLs are long.
     /// Example: `https://bucket.tos-cn-beijing.volces.com/system.img`.
     #[schemars(length(min = 1, max = 8192))]
     #[x_kube(validation = Rule::new("self.matches('^https?://([a-zA-Z0-9_-]+[.])*(volces|aliyuncs)[.]com(:[0-9]+)?([/?][^\\\\s]*)?$')").message("url must be an http(s) URL without blanks at a host under volces.com or aliyuncs.com"))]
@@ -175,8 +177,8 @@ pub struct UrlFile {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AospMatch {
-    /// The image's name, exactly, 1 to 128 characters. Example: `example-image-name`.
-    #[schemars(length(min = 1, max = 128))]
+    /// The image's name, exactly, 1 to 256 characters. Example: `example-image-name`.
+    #[schemars(length(min = 1, max = 256))]
     pub image_name: String,
 }
 
@@ -338,7 +340,7 @@ impl External for AospImage {
     }
 
     fn settle(&self, client: &Client) -> Duration {
-        client.0.acep.list_delay
+        client.0.acep.unlisted()
     }
 
     /// Without a product id the image could be built, but never found again.
@@ -393,6 +395,10 @@ impl External for AospImage {
         Ok(handles.iter().filter_map(seen).collect())
     }
 
+    fn named(&self) -> Vec<String> {
+        self.spec.for_provider.image_annotation.iter().map(|_| REMARK.to_owned()).collect()
+    }
+
     /// Whether the vendor's filter takes the name exactly is not known, so it is compared here as well.
     async fn find(&self, client: &Client, matching: &AospMatch) -> Result<Vec<Handle>, CallError> {
         let rows = list(client, &self.region(client), json!({ "ImageName": matching.image_name })).await?;
@@ -403,7 +409,7 @@ impl External for AospImage {
 
     fn compare(&self, _: &Client, product: &Product) -> Comparison {
         let Some(row) = Row::read(&product.at_provider) else { return Comparison::Same };
-        let differs = self.spec.for_provider.differences(&row, self.spec.image.import.is_some());
+        let differs = self.spec.for_provider.differences(&row, self.whose());
         if differs.is_empty() { Comparison::Same } else { Comparison::Amendable(differs) }
     }
 
@@ -411,7 +417,7 @@ impl External for AospImage {
         let Some(row) = Row::read(&product.at_provider) else { return Ok(()) };
         let operation = self.status.as_ref().and_then(|status| status.operation.as_ref());
         let token = operation.map(|operation| operation.token.as_str());
-        let body = self.spec.for_provider.to_update(&row, self.spec.image.import.is_some(), token);
+        let body = self.spec.for_provider.to_update(&row, self.whose(), token);
         client.acep::<IgnoredAny>("UpdateAOSPImage", Effect::Change, &body).await.map(drop)
     }
 
@@ -434,7 +440,7 @@ impl External for AospImage {
             return Ok(Deletion::Underway);
         }
         let still_there = Self::observe(client, &self.region(client), std::slice::from_ref(handle)).await?;
-        let may_be_unlisted = super::may_be_unlisted(self.status.as_ref(), client.0.acep.list_delay);
+        let may_be_unlisted = super::may_be_unlisted(self.status.as_ref(), &client.0.acep);
         match deleted {
             _ if still_there.is_empty() && !may_be_unlisted => Ok(Deletion::Gone),
             None if still_there.is_empty() => {
@@ -461,7 +467,23 @@ impl External for AospImage {
     }
 }
 
+/// What the remark is called where it is noted that the operator set it.
+const REMARK: &str = "imageAnnotation";
+
+/// How an object came to its image and its remark.
+#[derive(Clone, Copy, Debug, Default)]
+struct Whose {
+    /// The image was there before the object.
+    imported: bool,
+    /// The spec had a remark, and has none any more.
+    dropped: bool,
+}
+
 impl AospImage {
+    fn whose(&self) -> Whose {
+        Whose { imported: self.took_over(), dropped: self.dropped().contains(REMARK) }
+    }
+
     /// What the call named the image, where that is known: a spec that has changed since may name it differently. The API
     /// server raises the generation once more when the object is to go.
     fn name_sent(&self) -> Option<&str> {
@@ -506,16 +528,16 @@ impl AospParameters {
     }
 
     /// Only what differs. The marker stays, and comes back where it was overwritten; `token` is the last attempt's.
-    fn to_update(&self, row: &Row, imported: bool, token: Option<&str>) -> Value {
+    fn to_update(&self, row: &Row, whose: Whose, token: Option<&str>) -> Value {
         let mut body = json!({ "ImageId": row.id });
-        let differs = self.differences(row, imported);
+        let differs = self.differences(row, whose);
         let differs = |field: &str| differs.iter().any(|other| other.field == field);
         if differs("imageName") {
             body["ImageName"] = json!(self.image_name);
         }
-        if differs("imageAnnotation") {
+        if differs(REMARK) {
             let (mut mark, _) = split(&row.remark);
-            if mark.is_empty() && !imported {
+            if mark.is_empty() && !whose.imported {
                 mark = token.map(marker).unwrap_or_default();
             }
             let annotation = self.image_annotation.as_deref().unwrap_or_default();
@@ -524,17 +546,18 @@ impl AospParameters {
         body
     }
 
-    fn differences(&self, row: &Row, imported: bool) -> Vec<Difference> {
+    fn differences(&self, row: &Row, whose: Whose) -> Vec<Difference> {
         let mut fields = vec![];
         if let Some(name) = self.image_name.as_deref().filter(|name| !normalise::same(name, &row.name)) {
             fields.push(Difference::new("imageName", &*row.name, name));
         }
         let (_, is) = split(&row.remark);
+        // One that the spec never named is somebody else's; one that did not come back says nothing.
         let wanted = self.image_annotation.as_deref();
-        // An annotation that did not come back says nothing; an import that asks for none keeps its own.
-        let comparable = if imported { wanted.is_some() } else { !row.remark.is_empty() };
+        let is_ours = wanted.is_some() || whose.dropped;
+        let comparable = is_ours && (whose.imported || !row.remark.is_empty());
         if comparable && !normalise::same(wanted.unwrap_or_default(), &is) {
-            fields.push(Difference::new("imageAnnotation", is, wanted));
+            fields.push(Difference::new(REMARK, is, wanted));
         }
         fields
     }
@@ -675,30 +698,41 @@ mod tests {
     #[test]
     fn drift_ignores_the_marker_and_an_annotation_that_does_not_come_back() {
         let parameters = named("n", Some("mine"));
-        let differences = |remark| parameters.differences(&row("i", "n", remark, 0), false);
+        let differences = |remark| parameters.differences(&row("i", "n", remark, 0), MADE);
         for same in ["[cloudimages.dev/u-1] mine", "mine [cloudimages.dev/u-1]", "mine\n", ""] {
             assert!(differences(same).is_empty(), "{same}");
         }
         assert_eq!(
-            parameters.differences(&row("i", "x", "[cloudimages.dev/u-1] other", 0), false),
+            parameters.differences(&row("i", "x", "[cloudimages.dev/u-1] other", 0), MADE),
             ["imageName", "imageAnnotation"].map(Difference::from)
         );
         let lines = named("n", Some("mine\n"));
         for kept in ["[cloudimages.dev/u-1] mine\n", "[cloudimages.dev/u-1] mine"] {
-            assert!(lines.differences(&row("i", "n", kept, 0), false).is_empty(), "{kept}");
+            assert!(lines.differences(&row("i", "n", kept, 0), MADE).is_empty(), "{kept}");
         }
         let silent = AospParameters::default();
-        assert_eq!(
-            silent.differences(&row("i", "n", "[cloudimages.dev/u-1] old", 0), false),
-            ["imageAnnotation"].map(Difference::from)
-        );
-        assert!(silent.differences(&row("i", "n", "theirs", 0), true).is_empty());
+        for (remark, whose, differs) in [
+            ("[cloudimages.dev/u-1] old", Whose { dropped: true, ..MADE }, true),
+            ("[cloudimages.dev/u-1]", Whose { dropped: true, ..MADE }, false),
+            ("[cloudimages.dev/u-1] theirs", MADE, false),
+            ("theirs", MADE, false),
+            ("theirs", IMPORTED, false),
+            ("old", Whose { dropped: true, ..IMPORTED }, true),
+            ("", Whose { dropped: true, ..IMPORTED }, false),
+        ] {
+            let differences = silent.differences(&row("i", "n", remark, 0), whose);
+            assert_eq!(!differences.is_empty(), differs, "{remark} {whose:?}");
+        }
     }
+
+    const MADE: Whose = Whose { imported: false, dropped: false };
+    const IMPORTED: Whose = Whose { imported: true, dropped: false };
 
     #[test]
     fn an_update_says_only_what_differs_and_keeps_the_marker() {
         let update = |parameters: AospParameters, remark: &str, imported: bool| {
-            parameters.to_update(&row("i", "old", remark, 0), imported, Some("u-3"))
+            let whose = if imported { IMPORTED } else { MADE };
+            parameters.to_update(&row("i", "old", remark, 0), whose, Some("u-3"))
         };
         assert_eq!(
             update(named("new", None), "theirs", true),

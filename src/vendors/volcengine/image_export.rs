@@ -68,10 +68,10 @@ pub struct ImageExportSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExportParameters {
-    /// The custom image to export, 1 to 128 characters, in the account's region. Cannot be
-    /// changed. Example: `image-4431h3l7hl31a0`.
+    /// The custom image to export, 1 to 256 characters (a limit of this operator, not published by the vendor), in the account's
+    /// region. Cannot be changed. Example: `image-4431h3l7hl31a0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 128))]
+    #[schemars(length(min = 1, max = 256))]
     #[x_kube(validation = Rule::new(IMAGE).message(NO_IMAGE))]
     pub image_id: Option<String>,
 
@@ -101,8 +101,8 @@ pub struct ExportParameters {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExportMatch {
-    /// The exported image, 1 to 128 characters. Example: `image-4431h3l7hl31a0`.
-    #[schemars(length(min = 1, max = 128))]
+    /// The exported image, 1 to 256 characters. Example: `image-4431h3l7hl31a0`.
+    #[schemars(length(min = 1, max = 256))]
     #[x_kube(validation = Rule::new(IMAGE).message(NO_IMAGE))]
     pub image_id: String,
 }
@@ -163,19 +163,27 @@ impl Task {
         created >= from && call.latest.is_none_or(|latest| created <= latest)
     }
 
-    /// Whether it ended well and may have been there before a call, with another bucket and prefix: it is the call's only
-    /// if the clocks differ, or it is not known when either of them was. One that runs was not, since it would have been in
-    /// the way.
-    fn may_be_older(&self, call: Call) -> bool {
-        self.status == "Succeeded" && (!call.known || self.created.is_none_or(|created| created < call.sent))
+    /// Whether it began when the call was made, so that it is not likely to be somebody else's: a task says neither to which
+    /// bucket nor for whom it exports, and the console can export the same image. Where it is not known when the call was
+    /// made, only one that has not ended is: there was none before the call.
+    fn is_likely_of(&self, call: Call) -> bool {
+        if !call.known {
+            return self.status != "Succeeded";
+        }
+        self.created.is_some_and(|created| created >= call.sent && created <= call.over)
     }
 }
 
 /// When a call was sent by our clock, and what the vendor's may have shown when it acted.
 #[derive(Clone, Copy, Debug)]
 struct Call {
+    /// By a vendor's clock that is far behind.
     earliest: Timestamp,
+    /// By one that is right.
     sent: Timestamp,
+    /// By one that is right, the vendor had acted, or did not act any more.
+    over: Timestamp,
+    /// By one that is far ahead, with a vendor that takes its time.
     latest: Option<Timestamp>,
     known: bool,
 }
@@ -184,12 +192,19 @@ impl Call {
     /// `known`: the time of the call is stored. Otherwise all that is known is that it was not sent earlier, and an export
     /// from the console may have ended before it.
     fn new(earliest: Timestamp, known: bool) -> Self {
-        let after = |time: SignedDuration| earliest.checked_add(time).ok();
+        let after = |time: SignedDuration| earliest.checked_add(time).unwrap_or(earliest);
+        let seconds = |time: Duration| SignedDuration::try_from(time).unwrap_or_default();
         // Clocks that are right are not equal.
-        let sent = after(pace::SKEW - SignedDuration::from_mins(1));
-        // Storing the intent, sending, and a vendor that takes its time have to fit in as well.
-        let latest = after(pace::SKEW * 3);
-        Self { earliest, sent: sent.unwrap_or(earliest), latest: latest.filter(|_| known), known }
+        let sent = pace::SKEW - pace::CLOCKS;
+        // Storing the intent and sending have to fit in.
+        let over = pace::SKEW + seconds(pace::PERMIT_AGE + pace::REQUEST_TIMEOUT) + pace::CLOCKS;
+        Self {
+            earliest,
+            sent: after(sent),
+            over: after(over),
+            latest: known.then(|| after(pace::SKEW * 3)),
+            known,
+        }
     }
 }
 
@@ -242,7 +257,7 @@ impl External for ImageExport {
     }
 
     fn settle(&self, client: &Client) -> Duration {
-        client.0.ecs.list_delay
+        client.0.ecs.unlisted()
     }
 
     fn reference(&self) -> Option<Reference> {
@@ -304,12 +319,10 @@ impl External for ImageExport {
         let operation = self.status.as_ref().and_then(|status| status.operation.as_ref());
         let call = Call::new(since, operation.is_some_and(|operation| operation.started_at.is_some()));
         let tasks = rows.iter().filter_map(Task::read);
-        let maybe: Vec<_> = tasks.filter(|task| task.may_be_export() && task.may_be_of(call)).collect();
-        let ids = maybe.iter().map(|task| task.id.clone());
-        if !maybe.is_empty() && maybe.iter().all(|task| task.may_be_older(call)) {
-            return Ok(Recovered::Undecidable(ids.collect()));
-        }
-        Ok(Recovered::Candidates(ids.map(Handle::task).collect()))
+        let maybe = tasks.filter(|task| task.may_be_export() && task.may_be_of(call));
+        let (likely, doubtful): (Vec<_>, Vec<_>) = maybe.partition(|task| task.is_likely_of(call));
+        let handles = |tasks: Vec<Task>| tasks.into_iter().map(|task| Handle::task(task.id)).collect();
+        Ok(Recovered::Doubtful { likely: handles(likely), doubtful: handles(doubtful) })
     }
 
     async fn observe(
@@ -373,12 +386,9 @@ impl External for ImageExport {
                     handle.id()
                 )))
             }
-            None if super::may_be_unlisted(self.status.as_ref(), client.0.ecs.list_delay) => {
-                Ok(Deletion::Waiting(format!(
-                    "the vendor does not list the export {} yet, which began a moment ago",
-                    handle.id()
-                )))
-            }
+            None if super::may_be_unlisted(self.status.as_ref(), &client.0.ecs) => Ok(Deletion::Waiting(
+                format!("the vendor does not list the export {} yet, which began a moment ago", handle.id()),
+            )),
             _ => Ok(self.remains(handle)),
         }
     }
@@ -485,19 +495,23 @@ mod tests {
             assert_eq!(is, expected, "{status} {minutes} {known}");
         }
         for (status, minutes, known, expected) in [
-            ("Succeeded", -2, true, true),
-            ("Succeeded", 0, true, false),
+            ("Succeeded", -2, true, false),
             ("Running", -2, true, false),
-            ("Succeeded", 0, false, true),
-            ("Succeeded", 31, false, true),
-            ("Running", 0, false, false),
-            ("Failed", 0, false, false),
+            ("Succeeded", 0, true, true),
+            ("Failed", 0, true, true),
+            // What was begun from the console while it was looked for.
+            ("Running", 2, true, false),
+            ("Succeeded", 5, true, false),
+            ("Succeeded", 0, false, false),
+            ("Succeeded", 31, false, false),
+            ("Running", 31, false, true),
+            ("Failed", 0, false, true),
         ] {
-            let is = task(status, minutes).may_be_older(Call::new(earliest, known));
-            assert_eq!(is, expected, "older: {status} {minutes} {known}");
+            let is = task(status, minutes).is_likely_of(Call::new(earliest, known));
+            assert_eq!(is, expected, "likely: {status} {minutes} {known}");
         }
         let undated = Task::read(&json!({"id": "t", "status": "Succeeded"})).unwrap();
-        assert!(undated.may_be_older(Call::new(earliest, true)));
+        assert!(!undated.is_likely_of(Call::new(earliest, true)));
         assert!(
             task("Running", 0).may_be_of(Call::new(Timestamp::UNIX_EPOCH, false)),
             "a call of unknown time"
