@@ -511,7 +511,8 @@ impl World {
         loop {
             let mut events = self.events(name).await;
             if events.len() >= count {
-                events.sort_by_key(|event| event["metadata"]["resourceVersion"].as_str().map(str::to_owned));
+                // A series that goes on is written again, so what was written last need not be what came last.
+                events.sort_by_key(|event| event["eventTime"].as_str().map(str::to_owned));
                 return events;
             }
             assert!(
