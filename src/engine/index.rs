@@ -8,6 +8,7 @@ use super::{
     news::News,
 };
 use futures::Stream;
+use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
@@ -21,6 +22,9 @@ pub trait KindIndex: Send + Sync {
     fn users(&self, account: &AccountKey, counts: &dyn Fn(&str) -> bool) -> (usize, Option<String>);
     /// How many of those just wait for one that is made anew.
     fn waiting(&self, account: &AccountKey) -> usize;
+    /// How many other objects than `uid` of the account have a call under way, or may have, that asks for the same as
+    /// `wanted`, which is a `spec.forProvider`.
+    fn asking_alike(&self, account: &AccountKey, wanted: &Value, uid: &str) -> usize;
     /// The namespaces whose objects name the account.
     fn namespaces(&self, account: &AccountKey) -> Vec<String>;
     /// The object of that name, if there is one.
@@ -204,6 +208,15 @@ impl Index {
     /// How many of those do not need it, since they just wait for one that is made anew.
     pub fn waiting(&self, account: &AccountKey) -> usize {
         self.each(|kind_index| kind_index.waiting(account)).into_iter().sum()
+    }
+
+    /// How many other objects of a kind and account may have a call under way that asks for the same as this object's.
+    pub fn asking_alike(&self, holder: &Holder, account: &AccountKey, wanted: &Value) -> usize {
+        let of_kind = |kind_index: &dyn KindIndex| kind_index.kind() == holder.kind;
+        let all = self.each(|kind_index| {
+            if of_kind(kind_index) { kind_index.asking_alike(account, wanted, &holder.uid) } else { 0 }
+        });
+        all.into_iter().sum()
     }
 
     /// The namespaces whose objects name the account.
@@ -450,6 +463,9 @@ mod tests {
             vec![]
         }
         fn waiting(&self, _: &AccountKey) -> usize {
+            0
+        }
+        fn asking_alike(&self, _: &AccountKey, _: &Value, _: &str) -> usize {
             0
         }
         fn image(&self, _: &str, _: &str) -> Option<Referent> {

@@ -46,6 +46,9 @@ pub const ADMISSION: Duration = Duration::from_secs(30);
 pub const SKEW: SignedDuration = SignedDuration::from_mins(15);
 /// How far clocks that are right may differ.
 pub const CLOCKS: SignedDuration = SignedDuration::from_secs(30);
+/// For how long after a call its token is sure to mean it. For how long vendors honour tokens is not published; it is meant for
+/// repetitions, and none is known to forget one sooner.
+pub const TOKEN: SignedDuration = SignedDuration::from_mins(10);
 /// How many looks in a row may find the vendor still at work before it is asked again to delete.
 pub const DELETION_LOOKS: u32 = 8;
 /// How long an object waits for a rate permit to create before it lets others have its worker.

@@ -28,6 +28,7 @@ use crate::image::{
 };
 use jiff::Timestamp;
 use kube::{ResourceExt, runtime::controller::Action};
+use serde_json::Value;
 use std::{
     borrow::Cow,
     sync::{
@@ -654,6 +655,13 @@ pub(super) fn may_be_under_way<K: External>(object: &K) -> bool {
     let uid = object.uid().unwrap_or_default();
     let progress = status::progress(object.status(), &recorded(object, None), &uid, K::token);
     progress.is_ok_and(|progress| progress.under_way())
+}
+
+/// What an object asks the vendor for, by its spec.
+pub(super) fn wanted<K: External>(object: &K) -> Value {
+    // A spec that was read can be written.
+    let mut object = serde_json::to_value(object).unwrap_or_default();
+    object["spec"]["forProvider"].take()
 }
 
 /// Whether the account has to stay for the object: unless that only waits for one that is made anew, and the vendor has nothing

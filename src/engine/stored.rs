@@ -19,6 +19,7 @@ use kube::{
     ResourceExt,
     runtime::reflector::{ObjectRef, Store},
 };
+use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// The objects of one kind that its watch has seen.
@@ -199,6 +200,17 @@ impl<K: External> KindIndex for StoredKind<K> {
         objects
             .filter(|object| object.0.as_ref().is_ok_and(|object| !reconcile::needs_account(object)))
             .count()
+    }
+
+    fn asking_alike(&self, account: &AccountKey, wanted: &Value, uid: &str) -> usize {
+        let users = self.named().users.objects(account);
+        let objects = users.iter().filter_map(|name| self.get(name));
+        let asks = |object: &K| {
+            object.uid().is_some_and(|of| of != uid)
+                && reconcile::may_be_under_way(object)
+                && reconcile::wanted(object) == *wanted
+        };
+        objects.filter(|object| object.0.as_ref().is_ok_and(asks)).count()
     }
 
     fn image(&self, namespace: &str, name: &str) -> Option<Referent> {

@@ -136,8 +136,6 @@ const ROWS: &[Row] = &[
 enum Way {
     /// It ends as `Failed`, and tries again when asked to.
     Ends,
-    /// It is `Unclear` what an earlier call made: a person decides.
-    Asks,
     /// It tries again calmly by itself. The condition that is true meanwhile: somebody has to act at the vendor, or nobody.
     Waits(&'static str),
     /// It tries again at once with a new Secret.
@@ -148,8 +146,7 @@ enum Way {
 
 fn way(class: Class) -> Way {
     match class {
-        Class::Invalid | Class::Conflict => Way::Ends,
-        Class::TokenReused => Way::Asks,
+        Class::Invalid | Class::Conflict | Class::TokenReused => Way::Ends,
         Class::NotFound | Class::Quota | Class::Busy | Class::Unlisted => Way::Waits("Reconciling"),
         Class::Permission | Class::ClockSkew => Way::Waits("Stalled"),
         Class::Credentials => Way::WaitsForSecret,
@@ -243,7 +240,6 @@ impl Case {
         let (class, kind, _, code, _) = self.row;
         let (phase, type_, reason) = match self.way {
             Way::Ends => ("Failed", "Stalled", class.reason()),
-            Way::Asks => ("Unclear", "Stalled", "OutcomeUnknown"),
             Way::Waits(type_) => ("Pending", type_, class.reason()),
             Way::WaitsForSecret => ("Pending", "Stalled", class.reason()),
             Way::Passes => {
@@ -266,8 +262,8 @@ impl Case {
         let message = condition(&object, "Ready")["message"].as_str().unwrap_or_default();
         // What no table has comes as it is, what one has with advice in two languages.
         let advises = class == Class::Unlisted || message.contains(" / ");
-        assert!(self.way == Way::Asks || message.contains(code) && advises, "{}: {message}", self.name);
-        if matches!(self.way, Way::Ends | Way::Asks) {
+        assert!(message.contains(code) && advises, "{}: {message}", self.name);
+        if self.way == Way::Ends {
             assert_eq!(self.calls(world).len(), 1, "{}: {:#?}", self.name, world.call_log());
         }
     }
@@ -277,9 +273,6 @@ impl Case {
         let kind = self.row.1;
         match self.way {
             Way::Ends => world.request(kind, &self.name, "again").await,
-            Way::Asks => {
-                world.annotate(kind, &self.name, "cloudimages.dev/outcome", "resubmit").await;
-            }
             Way::WaitsForSecret => {
                 world.patch("Secret", &self.name, json!({ "stringData": { "note": "new" } })).await;
             }
@@ -304,7 +297,7 @@ impl Case {
                 assert!(calls.len() >= 2, "{}", log());
             }
             Way::WaitsForSecret => assert!((2..=3).contains(&calls.len()), "{}", log()),
-            Way::Ends | Way::Asks | Way::Passes => assert_eq!(calls.len(), 2, "{}", log()),
+            Way::Ends | Way::Passes => assert_eq!(calls.len(), 2, "{}", log()),
         }
     }
 
