@@ -58,7 +58,13 @@ use kube::{
 use on_behalf::on_behalf_of;
 use progress::Origin;
 use serde::de::DeserializeOwned;
-use std::{collections::HashSet, fmt::Debug, hash::Hash, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    fmt::Debug,
+    hash::Hash,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 use stored::StoredKind;
 use telemetry::Telemetry;
 use tokio::sync::mpsc;
@@ -269,6 +275,11 @@ fn on_event<K: External>(
     for account in if gone { stored.gone(object) } else { stored.seen(object) } {
         accounts.usage_changed(account);
     }
+}
+
+/// What a thread that panicked left behind a lock is as good as before: every change to it is a single step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn account_of<K: External>(object: &K) -> AccountKey {

@@ -163,8 +163,8 @@ pub enum RecreatePolicy {
     "message": "import needs exactly one of id and match"
 }]))]
 pub struct Import<M> {
-    /// The vendor's id of the image, 1 to 256 characters (a limit of this operator, not published by vendors), as it would stand in `status.imageId`; for an ImageExport, that
-    /// of its task, as in `status.taskId`. Example: `ic-bp67acfmxazb4p`.
+    /// The vendor's id of the image, 1 to 256 characters (a limit of this operator, not published by vendors), as it would
+    /// stand in `status.imageId`; for an ImageExport, that of its task, as in `status.taskId`. Example: `ic-bp67acfmxazb4p`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub id: Option<String>,
@@ -243,8 +243,8 @@ pub struct ImageStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen_at: Option<Time>,
     /// What the operator has set because the spec named it: keys of tags, and names of remarks such as `imageAnnotation`. A
-    /// key that the spec had and has no more is removed at the vendor, and so leaves this list; whatever is not in it and not in
-    /// the spec is somebody else's, and stays. Example: `[team]`.
+    /// key that the spec had and has no more is removed at the vendor, and so leaves this list; whatever is not in it and not
+    /// in the spec is somebody else's, and stays. Example: `[team]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MANAGED), inner(length(max = 256)), extend("x-kubernetes-list-type" = "set"))]
     pub managed_tags: Vec<String>,
@@ -475,15 +475,25 @@ pub fn unseen_says_so(rule: &ValidationRule) -> Option<String> {
     Some(format!("{is_seen} ? '{message}' : '{unseen}; {message}'"))
 }
 
+/// A rule for a `spec.forProvider` field that says where the vendor's thing is: elsewhere its id means nothing, so that it
+/// would be given up for lost. Open only until an attempt is under way and again after one failed.
+pub fn placed(field: &str, instead: &str) -> Rule {
+    closed(field, instead, &format!("({OPEN})"))
+}
+
 /// A rule for a `spec.forProvider` field that the vendor cannot change: it is open until an attempt is under way and
-/// again after one failed, where nothing was made, and where it differs from what was, closed otherwise. `field` is the name in YAML, `instead` what to do about it.
+/// again after one failed, where nothing was made, and where it differs from what was, closed otherwise. `field` is the name
+/// in YAML, `instead` what to do about it.
 pub fn fixed(field: &str, instead: &str) -> Rule {
+    closed(field, instead, &format!("({OPEN}) || ({TAKEN_OVER}) || ({DIFFERS})"))
+}
+
+/// A rule for a `spec.forProvider` field that can be changed only while `open` holds, in CEL.
+fn closed(field: &str, instead: &str, open: &str) -> Rule {
     let (new, old) = (format!("self.spec.forProvider.{field}"), format!("oldSelf.spec.forProvider.{field}"));
-    Rule::new(format!(
-        "(has({new}) == has({old}) && (!has({new}) || {new} == {old})) || ({OPEN}) || ({TAKEN_OVER}) || ({DIFFERS})"
-    ))
-    .message(&*format!(
-        "forProvider.{field} cannot be changed once it is asked for: the vendor has no call for it; {instead}"
-    ))
-    .field_path(format!(".spec.forProvider.{field}"))
+    Rule::new(format!("(has({new}) == has({old}) && (!has({new}) || {new} == {old})) || {open}"))
+        .message(&*format!(
+            "forProvider.{field} cannot be changed once it is asked for: the vendor has no call for it; {instead}"
+        ))
+        .field_path(format!(".spec.forProvider.{field}"))
 }

@@ -39,8 +39,8 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// What `cloud-image-operator run` takes. Of what is given twice and can be one thing only, the last counts, so that the chart's
-/// `extraArgs` can say otherwise than the chart.
+/// What `cloud-image-operator run` takes. Of what is given twice and can be one thing only, the last counts, so that the
+/// chart's `extraArgs` can say otherwise than the chart.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// Watch only this namespace, and use only those ClusterCloudAccounts whose Secret is in it; may be given several

@@ -83,7 +83,7 @@ async fn every_kind_stands_every_fault() {
     first.start_operator_with(&[], &endpoints.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let mut groups = vec![];
     for (subjects, world) in quiet {
-        quicken(&world);
+        world.quicken();
         let calls = undisturbed(&world, &subjects).await;
         if subjects.iter().any(|subject| subject.kind == "TestImage") {
             a_bug_is_trouble_of_one_object(&world).await;
@@ -128,6 +128,8 @@ async fn a_bug_is_trouble_of_one_object(world: &World) {
         .await;
     let said = world.until_condition("TestImage", "bug", "Stalled", "True", "InternalError").await;
     assert!(said.contains("report it"), "{said}");
+    let bug = world.get("TestImage", "bug").await.expect("it is there");
+    assert_eq!(bug["status"]["observedGeneration"], -1, "its spec was not dealt with");
     world.patch("TestImage", "bug", json!({ "spec": { "forProvider": { "name": "mended" } } })).await;
     world.until_ready("TestImage", "bug").await;
     world.delete("TestImage", "bug").await;
@@ -142,7 +144,7 @@ async fn stand(
     subjects: &[Subject],
     calls: &Calls,
 ) -> Vec<String> {
-    quicken(world);
+    world.quicken();
     world.vendor.set_faults(hardship.rules(calls));
     let lives = subjects.iter().map(|subject| async {
         subject.apply(world, &hardship.name, number).await;
@@ -164,18 +166,6 @@ async fn stand(
 
 fn said(panic: &(dyn Any + Send)) -> String {
     panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "it panicked".into())
-}
-
-/// What takes the vendors a minute takes a second.
-fn quicken(world: &World) {
-    world.vendor.configure(|settings| {
-        settings.volcengine.queue_seconds = 0.5;
-        settings.volcengine.build_seconds = 1.5;
-        settings.volcengine.export_queue_seconds = 0.5;
-        settings.volcengine.export_seconds = 1.5;
-        settings.zstack.create_seconds = 2.0;
-        settings.zstack.operation_seconds = 0.2;
-    });
 }
 
 /// From applied to gone. `unknowable`: the reason with which it waits for a person instead of becoming Ready.

@@ -6,7 +6,7 @@ use super::{
     credentials::Credentials,
     external::{Connect, External, Material, Unusable},
     limits::Limits,
-    pace,
+    lock, pace,
     progress::{Handle, Observation},
     secrets::{SecretKey, SecretVersion},
     standing::Standing,
@@ -17,7 +17,7 @@ use std::{
     any::{Any, TypeId},
     collections::HashMap,
     fmt::{self, Debug},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 /// How many clients and batchers a connection has at most.
@@ -149,8 +149,4 @@ impl<K> Clone for KindBatcher<K> {
     fn clone(&self) -> Self {
         Self(self.0.clone(), std::marker::PhantomData)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,6 @@
 //! Whether the operator lives and works, and what keeps it from it: what `/healthz` and `/readyz` say.
 
+use super::lock;
 use futures::{Stream, StreamExt, stream};
 use kube::{
     Resource,
@@ -8,7 +9,7 @@ use kube::{
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 use tokio::time::{Instant, interval_at};
@@ -138,10 +139,6 @@ impl Reading {
             self.health.moved(&self.what);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

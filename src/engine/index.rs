@@ -3,6 +3,7 @@
 
 use super::{
     accounts::AccountKey,
+    lock,
     locks::{Held, Holder, Key, Locks},
     metrics::Facts,
     news::News,
@@ -175,6 +176,12 @@ impl Index {
         self.locks().unread().is_empty()
     }
 
+    /// What the objects of one kind answer, be they watched in one namespace after the other or in all.
+    fn of_kind<T>(&self, kind: &str, mut ask: impl FnMut(&dyn KindIndex) -> Option<T>) -> Option<T> {
+        let answers = self.each(|it| (it.kind() == kind).then(|| ask(it)).flatten());
+        answers.into_iter().flatten().next()
+    }
+
     fn each<T>(&self, ask: impl FnMut(&dyn KindIndex) -> T) -> Vec<T> {
         let kinds = self.kinds.read().unwrap_or_else(PoisonError::into_inner);
         kinds.iter().map(|kind_index| &**kind_index).map(ask).collect()
@@ -212,11 +219,8 @@ impl Index {
 
     /// How many other objects of a kind and account may have a call under way that asks for the same as this object's.
     pub fn asking_alike(&self, holder: &Holder, account: &AccountKey, wanted: &Value) -> usize {
-        let of_kind = |kind_index: &dyn KindIndex| kind_index.kind() == holder.kind;
-        let all = self.each(|kind_index| {
-            if of_kind(kind_index) { kind_index.asking_alike(account, wanted, &holder.uid) } else { 0 }
-        });
-        all.into_iter().sum()
+        let of_kind = self.of_kind(&holder.kind, |it| Some(it.asking_alike(account, wanted, &holder.uid)));
+        of_kind.unwrap_or_default()
     }
 
     /// The namespaces whose objects name the account.
@@ -295,10 +299,7 @@ impl Index {
     }
 
     fn stored_owner(&self, kind: &str, realm: &str, id: &str, uid: &str) -> Option<Holder> {
-        let of_kind = self.each(|kind_index| {
-            (kind_index.kind() == kind).then(|| kind_index.holder(realm, id, uid)).flatten()
-        });
-        of_kind.into_iter().flatten().next()
+        self.of_kind(kind, |kind_index| kind_index.holder(realm, id, uid))
     }
 
     /// Takes the lock on a thing for an object, or says who holds it. With `evident`, its status says that it is at work on
@@ -315,10 +316,7 @@ impl Index {
     }
 
     fn unreadable_worker(&self, kind: &str, thing: &str, uid: &str) -> Option<Holder> {
-        let of_kind = self.each(|kind_index| {
-            (kind_index.kind() == kind).then(|| kind_index.unreadable_worker(thing, uid)).flatten()
-        });
-        of_kind.into_iter().flatten().next()
+        self.of_kind(kind, |kind_index| kind_index.unreadable_worker(thing, uid))
     }
 
     /// Makes an object the owner of a thing of the vendor's, or says who is. With `evident`, its status says so already.
@@ -427,10 +425,6 @@ impl Index {
     fn locks(&self) -> MutexGuard<'_, Locks> {
         lock(&self.locks)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Keeps one account below its vendor's limits: for each region and action a quota, and a gate that closes on a throttle; and
 //! keeps everybody from waiting, one after the other, for a vendor that does not answer.
 
-use super::pace;
+use super::{lock, pace};
 use crate::{
     account::ActionLimit,
     wire::{CallError, Class, Effect},
@@ -281,10 +281,6 @@ impl Silence {
             }
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Bucket {

@@ -1,6 +1,9 @@
 //! One object that cannot be read or worked on is that object's condition, never a dead watch or a dead operator.
 
-use super::{pace, status};
+use super::{
+    pace,
+    status::{READY, RECONCILING, STALLED, condition},
+};
 use crate::image::{FIELD_MANAGER, FINALIZER};
 use jiff::Timestamp;
 use kube::{
@@ -9,7 +12,7 @@ use kube::{
     core::ApiResource,
     runtime::controller::Action,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Says on the object why it cannot be read.
 pub async fn report<K: Resource<DynamicType = ()>>(
@@ -27,7 +30,8 @@ pub async fn report<K: Resource<DynamicType = ()>>(
         error,
         "an object cannot be read"
     );
-    stall::<K>(client, metadata, "InvalidObject", &message).await?;
+    let status = json!({ "observedGeneration": metadata.generation });
+    stall::<K>(client, metadata, status, "InvalidObject", &message).await?;
     Ok(Action::await_change())
 }
 
@@ -37,16 +41,19 @@ pub async fn report_panic<K: Resource<DynamicType = ()>>(client: &Client, metada
     let message = format!(
         "the operator panicked at work on this object, which is a bug: please report it with the operator's log; no other object waits for it, and it is tried again every {minutes} minutes and whenever the object changes"
     );
-    if let Err(error) = stall::<K>(client, metadata, "InternalError", &message).await {
+    // The spec was not dealt with, so its generation is not one that was.
+    if let Err(error) = stall::<K>(client, metadata, json!({}), "InternalError", &message).await {
         tracing::warn!(%error, "the object cannot be told of the panic");
     }
     Action::requeue(pace::SLOW_LOOK)
 }
 
-/// Sets the conditions of an object, whatever else is in its status. Writes the same each time, so a repetition changes nothing.
+/// Sets the conditions of an object, and `status`, whatever else is there. Writes the same each time, so a repetition changes
+/// nothing.
 async fn stall<K: Resource<DynamicType = ()>>(
     client: &Client,
     metadata: &ObjectMeta,
+    mut status: Value,
     reason: &str,
     message: &str,
 ) -> Result<(), kube::Error> {
@@ -54,11 +61,12 @@ async fn stall<K: Resource<DynamicType = ()>>(
     let generation = metadata.generation.unwrap_or_default();
     // The creation time, not the time of this look: the same words each time.
     let since = metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
-    let conditions: Vec<_> = [(status::READY, false), (status::RECONCILING, false), (status::STALLED, true)]
+    let conditions: Vec<_> = [(READY, false), (RECONCILING, false), (STALLED, true)]
         .into_iter()
-        .map(|(type_, value)| status::condition(type_, value, reason, message, generation, &[], since))
+        .map(|(type_, value)| condition(type_, value, reason, message, generation, &[], since))
         .collect();
-    let patch = json!({ "status": { "observedGeneration": generation, "conditions": conditions } });
+    status["conditions"] = json!(conditions);
+    let patch = json!({ "status": status });
     let resource = ApiResource::erase::<K>(&());
     let api: Api<DynamicObject> = match &metadata.namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),

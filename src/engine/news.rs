@@ -1,11 +1,12 @@
 //! News for those who listen: each piece once, however often it is told before it is heard, so that none is lost and what
 //! waits to be heard is bounded by what there is to tell of.
 
+use super::lock;
 use futures::{Stream, stream};
 use std::{
     collections::{HashSet, VecDeque},
     hash::Hash,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, Weak},
 };
 use tokio::sync::Notify;
 
@@ -68,10 +69,6 @@ impl<T: Eq + Hash> Unheard<T> {
         self.known.remove(&news);
         Some(news)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -562,8 +562,9 @@ impl Progress {
         }
     }
 
-    /// What the vendor lost of an order that it took, and of which nobody saw anything, is asked for again as after a lost answer,
-    /// with the same token: for vendors that make no second thing of it. From `now` on, since nothing was there until then.
+    /// What the vendor lost of an order that it took, and of which nobody saw anything, is asked for again as after a lost
+    /// answer, with the same token: for vendors that make no second thing of it. From `now` on, since nothing was there until
+    /// then.
     #[must_use]
     pub fn asked_again(self, now: Timestamp) -> Self {
         match self {

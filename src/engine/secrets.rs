@@ -5,7 +5,7 @@
 //! watch serves a Secret is found on the way down a ladder: the widest that is allowed and for which there is room. What
 //! finds no room is read from time to time.
 
-use super::{credentials::Credentials, external::Unusable, pace};
+use super::{credentials::Credentials, external::Unusable, lock, pace};
 use futures::{StreamExt, stream::FuturesUnordered};
 use k8s_openapi::api::{
     authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
@@ -20,7 +20,7 @@ use kube::{
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, Weak},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -500,10 +500,6 @@ impl NamespaceLabels {
         known.labels.insert(name.into(), (Instant::now(), labels.clone()));
         Ok(labels)
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

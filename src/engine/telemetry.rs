@@ -21,6 +21,10 @@ use super::{
     status::{Detail, Telling, UNUSABLE},
 };
 
+/// Reasons whose Events each have news in their notes. They are written one by one: the recorder counts an Event with the
+/// reason of one of a moment ago, and forgets its note.
+const NOTEWORTHY: &[&str] = &["Updated", "DriftCorrected", "LateImage"];
+
 /// Which Events are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Events {
@@ -271,8 +275,7 @@ impl Telemetry {
             Event { type_, reason, note: Some(cut(&note)), action: action.to_owned(), secondary: None };
         let about = object.object_ref(&());
         let long = about.name.as_ref().is_some_and(|name| name.len() > LONGEST_NAME);
-        // The recorder counts an Event with the reason of one of a moment ago, and forgets its note.
-        let own = matches!(&*event.reason, "Updated" | "DriftCorrected");
+        let own = NOTEWORTHY.contains(&&*event.reason);
         let written = if long || own {
             self.write(event, about).await
         } else {

@@ -207,11 +207,11 @@ fn metadata(body: &[u8]) -> Option<Value> {
 
 /// Where the ids of one of its services mean what they do.
 fn realm(service: &str, endpoint: Option<&str>, region: &str) -> String {
-    format!("volcengine {service} {} {region}", Endpoints::normal(endpoint.unwrap_or(GATEWAY)))
+    format!("volcengine {service} {} {region}", Endpoints::place(endpoint, DOMAINS))
 }
 
-/// Whether a thing that the object's last attempt made may be missing in the service's lists. Something that was seen to end has
-/// been in a list.
+/// Whether a thing that the object's last attempt made may be missing in the service's lists. Something that was seen to end
+/// has been in a list.
 fn may_be_unlisted(status: Option<&ImageStatus>, service: &Service) -> bool {
     let operation = status.and_then(|status| status.operation.as_ref());
     let operation = operation.filter(|operation| operation.state == OperationState::Running);

@@ -38,6 +38,18 @@ impl Endpoints {
         }
     }
 
+    /// Where an address leads, to tell realms apart. All of a vendor's own hosts lead to the same APIs, over whichever
+    /// network, so their domain stands for them; any other address stands for itself. `domains` are the vendor's own, first
+    /// the one where an account goes that names no endpoint.
+    pub fn place(endpoint: Option<&str>, domains: &[&str]) -> String {
+        let usual = domains.first().copied();
+        let own = endpoint.map_or(usual, |endpoint| {
+            let url = parse(endpoint).ok().filter(|url| url.scheme() == "https")?;
+            domains.iter().find(|domain| is_within(&url, domain)).copied()
+        });
+        own.map_or_else(|| Self::normal(endpoint.unwrap_or_default()), str::to_owned)
+    }
+
     /// The address, if it may be called. `domains` are the vendor's own, such as `aliyuncs.com`.
     pub fn check(&self, endpoint: &str, domains: &[&str]) -> Result<Url, Denied> {
         let url = parse(endpoint)?;
@@ -139,6 +151,24 @@ mod tests {
         assert_eq!(Endpoints::normal("http://10.0.0.2:8080/zstack/"), "http://10.0.0.2:8080/zstack");
         assert_ne!(Endpoints::normal("http://example.com"), Endpoints::normal("https://example.com"));
         assert_eq!(Endpoints::normal("nowhere"), "nowhere");
+    }
+
+    #[test]
+    fn all_hosts_of_a_vendor_lead_to_one_place_and_every_other_address_to_its_own() {
+        let place = |endpoint| Endpoints::place(endpoint, &["vendor.com", "elsewhere.com"]);
+        for own in ["https://ecs.cn-x.vendor.com", "https://ecs-vpc.cn-x.Vendor.com/", "https://vendor.com"] {
+            assert_eq!(place(Some(own)), place(None), "{own}");
+        }
+        for other in [
+            "https://open.elsewhere.com",
+            "http://ecs.cn-x.vendor.com",
+            "https://ecs.cn-x.vendor.com:8443",
+            "https://notvendor.com",
+            "http://127.0.0.1:8802",
+        ] {
+            assert_ne!(place(Some(other)), place(None), "{other}");
+        }
+        assert_eq!(place(Some("http://127.0.0.1:8802/")), "http://127.0.0.1:8802");
     }
 
     #[test]

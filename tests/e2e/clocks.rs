@@ -13,13 +13,7 @@ const KINDS: [&str; 5] =
 async fn a_clock_that_was_an_hour_off_leaves_nothing_failed() {
     let mut world = World::empty("clocks").await;
     world.beat = Duration::from_secs(1);
-    world.vendor.configure(|settings| {
-        settings.volcengine.queue_seconds = 0.0;
-        settings.volcengine.build_seconds = 1.0;
-        settings.volcengine.export_queue_seconds = 0.0;
-        settings.volcengine.export_seconds = 1.0;
-        settings.zstack.create_seconds = 1.0;
-    });
+    world.quicken();
     for kind in KINDS {
         for object in account_of(kind, &kind.to_lowercase(), &world.vendor) {
             world.create(object).await;

@@ -183,13 +183,7 @@ fn every_class_has_a_row_and_every_kind_has_most() {
 async fn each_class_of_refusals_has_its_way() {
     let mut world = World::empty("error-classes").await;
     world.beat = Duration::from_secs(1);
-    world.vendor.configure(|settings| {
-        settings.volcengine.queue_seconds = 0.0;
-        settings.volcengine.build_seconds = 1.0;
-        settings.volcengine.export_queue_seconds = 0.0;
-        settings.volcengine.export_seconds = 1.0;
-        settings.zstack.create_seconds = 1.0;
-    });
+    world.quicken();
     let rows: Vec<_> = ROWS.iter().zip(0..).map(|(row, number)| Case::new(*row, number)).collect();
     world.vendor.set_faults(rows.iter().map(Case::fault).collect());
     world.start_operator().await;

@@ -91,7 +91,7 @@ impl Life {
     /// Of a namespace of this name with vendors of its own.
     pub async fn begin(subject: &Subject, name: &str, number: usize) -> Self {
         let world = World::empty(name).await;
-        quicken(&world);
+        world.quicken();
         let proxies = Proxies::start(world.vendor.addresses()).await;
         let operator = Operator::new(name, &proxies);
         Self { world, subject: subject.clone(), number, proxies, operator }
@@ -306,18 +306,6 @@ pub fn folder() -> PathBuf {
 
 fn said(panic: &(dyn Any + Send)) -> String {
     panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "it panicked".into())
-}
-
-/// What takes the vendors a minute takes a second.
-pub fn quicken(world: &World) {
-    world.vendor.configure(|settings| {
-        settings.volcengine.queue_seconds = 0.5;
-        settings.volcengine.build_seconds = 1.5;
-        settings.volcengine.export_queue_seconds = 0.5;
-        settings.volcengine.export_seconds = 1.5;
-        settings.zstack.create_seconds = 2.0;
-        settings.zstack.operation_seconds = 0.2;
-    });
 }
 
 /// What must be the same whatever happened on the way.

@@ -110,8 +110,8 @@ impl<K: External> Pass<'_, K> {
         Ok(next)
     }
 
-    /// The permit took so long that others may have acted meanwhile, or the program ends. No call was made with it, which is written down unless
-    /// somebody has written the object since.
+    /// The permit took so long that others may have acted meanwhile, or the program ends. No call was made with it, which is
+    /// written down unless somebody has written the object since.
     async fn give_up_permit(&mut self, intent: Intent, replay: bool) -> Result<Next, Error> {
         tracing::warn!(
             "what comes before the call took too long, or the operator ends; the call is not made"
@@ -206,8 +206,8 @@ impl<K: External> Pass<'_, K> {
             (K::LAGS, &mut to, &answer)
             && refusal.class == Class::Throttled
         {
-            // A second attempt is reason to look for what the first made; there, no token could be used up, and a throttle comes
-            // before anything is made.
+            // A second attempt is reason to look for what the first made; there, no token could be used up, and a throttle
+            // comes before anything is made.
             *attempt = tried.attempt;
         }
         if let (true, Progress::Building { handle, .. }) = (K::IMMEDIATE, &to)
@@ -346,9 +346,9 @@ impl<K: External> Pass<'_, K> {
         }
     }
 
-    /// Before a call is repeated with its token, it is looked whether its effect is there: for how long a vendor honours a token
-    /// is not published, and a forgotten one would make a second thing. What is there, as the spec asks for, since the call is
-    /// it; of several, and of what is there a while longer by the vendor's clock, nobody can tell.
+    /// Before a call is repeated with its token, it is looked whether its effect is there: for how long a vendor honours a
+    /// token is not published, and a forgotten one would make a second thing. What is there, as the spec asks for, since the
+    /// call is it; of several, and of what is there a while longer by the vendor's clock, nobody can tell.
     async fn made_since(&self, client: &K::Client, call: Option<Timestamp>) -> Result<Recovered, CallError> {
         let there = self.subject().lookalikes(client).await?;
         let since = before(call);
@@ -368,8 +368,8 @@ impl<K: External> Pass<'_, K> {
         if likely.is_empty() && doubtful.is_empty() {
             return Ok(Recovered::Replay);
         }
-        // It may be that of others who asked for the same at the same time. Whose it is the vendor knows by the token that it was
-        // given a moment ago.
+        // It may be that of others who asked for the same at the same time. Whose it is the vendor knows by the token that it
+        // was given a moment ago.
         let is_young = call.is_some_and(|call| Timestamp::now().duration_since(call) < pace::TOKEN);
         let account = super::super::account_of(&self.object);
         let wanted = super::wanted(&self.object);

@@ -128,8 +128,8 @@ impl<K: External> Pass<'_, K> {
         Ok(())
     }
 
-    /// What is about to be set at the vendor is written down first: were the operator to end in between, and the spec to change,
-    /// nobody would know that it was its own.
+    /// What is about to be set at the vendor is written down first: were the operator to end in between, and the spec to
+    /// change, nobody would know that it was its own.
     pub(super) async fn keep_named(&mut self) -> Result<(), Error> {
         let old = self.object.status().cloned().unwrap_or_default();
         let mut keys: BTreeSet<_> = old.managed_tags.iter().cloned().collect();

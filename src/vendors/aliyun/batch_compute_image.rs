@@ -231,8 +231,7 @@ impl External for BatchComputeImage {
         let account = account.aliyun.as_ref();
         let region = account.map(|account| account.region_id.as_str()).unwrap_or_default();
         let endpoint = account.and_then(|account| account.batch_compute.as_ref()?.endpoint.as_deref());
-        let usual = format!("https://batchcompute.{region}.aliyuncs.com");
-        format!("aliyun batchcompute {} {region}", Endpoints::normal(endpoint.unwrap_or(&usual)))
+        format!("aliyun batchcompute {} {region}", Endpoints::place(endpoint, super::DOMAINS))
     }
 
     /// Only so long that a request that was on its way has arrived: the token does the rest.

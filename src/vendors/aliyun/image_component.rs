@@ -8,7 +8,7 @@ use crate::{
         journal::Permit,
         progress::{Comparison, Deletion, Difference, Handle, Lookalike, Observation, Product, Recovered},
     },
-    image::{ImageSpec, ImageStatus, fixed},
+    image::{ImageSpec, ImageStatus, fixed, placed},
     vendors::normalise,
     wire::{CallError, Class, Effect, endpoint::Endpoints, pages},
 };
@@ -51,7 +51,7 @@ const RESTART: &str = r"(?i)(^|(^|[^\\\\\\r])\\r?\\n)[ \\t]*RESTART[ \\t]+[^ \\t
     status = "ImageStatus",
     doc = "A component of Alibaba Cloud's image builder: commands that image templates run, by name and version. It stands for the vendor's CreateImageComponent.",
     printcolumn(name = "Image ID", type_ = "string", json_path = ".status.imageId", description = "The vendor's id of the component"),
-    validation = fixed("regionId", AGAIN),
+    validation = placed("regionId", AGAIN),
     validation = fixed("name", AGAIN),
     validation = fixed("description", AGAIN),
     validation = fixed("systemType", AGAIN),
@@ -75,16 +75,15 @@ pub struct ImageComponentSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ComponentParameters {
-    /// The region that the component is made in, 1 to 64 characters (a limit of this operator). Default: the account's. Cannot be changed.
-    /// Example: `cn-hangzhou`.
+    /// The region that the component is made in, 1 to 64 characters (a limit of this operator). Default: the account's. Cannot
+    /// be changed. Example: `cn-hangzhou`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9-]+$')").message("regionId must be a region's id of lower-case letters, digits and -, for example cn-hangzhou"))]
     pub region_id: Option<String>,
 
     /// The resource group that the component belongs to, 1 to 256 characters (a limit of this operator, not published by the
-    /// vendor). Can be changed, not removed. Default: the account's default
-    /// group. Example: `rg-bp67acfmxazb4p`.
+    /// vendor). Can be changed, not removed. Default: the account's default group. Example: `rg-bp67acfmxazb4p`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub resource_group_id: Option<String>,
@@ -306,8 +305,7 @@ impl External for ImageComponent {
         let own = account.map(|account| account.region_id.as_str()).unwrap_or_default();
         let region = self.spec.for_provider.region_id.as_deref().unwrap_or(own);
         let endpoint = account.and_then(|account| account.ecs.as_ref()?.endpoint.as_deref());
-        let usual = format!("https://ecs.{region}.aliyuncs.com");
-        format!("aliyun ecs {} {region}", Endpoints::normal(endpoint.unwrap_or(&usual)))
+        format!("aliyun ecs {} {region}", Endpoints::place(endpoint, super::DOMAINS))
     }
 
     /// Only so long that a request that was on its way has arrived: the token does the rest.

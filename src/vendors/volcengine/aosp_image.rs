@@ -70,9 +70,10 @@ pub struct AospParameters {
     pub image_name: Option<String>,
 
     /// A remark, 1 to 1024 characters (a limit of this operator, not published by the vendor). Can be changed; taken out of the
-    /// spec, it is removed at the vendor, and one that was never in the spec is somebody else's and stays. At the vendor, the operator's marker in brackets, of about 60
-    /// characters, stands before it: it is how a build whose answer was lost is found again. How long a remark may be is
-    /// not documented: if the vendor cuts this one, the object says so, then shorten it. Example: `nightly build`.
+    /// spec, it is removed at the vendor, and one that was never in the spec is somebody else's and stays. At the vendor, the
+    /// operator's marker in brackets, of about 60 characters, stands before it: it is how a build whose answer was lost is
+    /// found again. How long a remark may be is not documented: if the vendor cuts this one, the object says so, then shorten
+    /// it. Example: `nightly build`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     #[x_kube(validation = Rule::new("!self.contains('[cloudimages.dev/')").message("imageAnnotation must not contain [cloudimages.dev/: that is the operator's marker"))]
@@ -91,7 +92,8 @@ pub struct AospParameters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_url_info: Option<UrlInfo>,
 
-    /// The cloud phone product whose images are listed to find this one, 1 to 64 characters (a limit of this operator). Default: the account's
+    /// The cloud phone product whose images are listed to find this one, 1 to 64 characters (a limit of this operator).
+    /// Default: the account's
     /// `acep.productId`. Cannot be changed. Example: `"1749281594201"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
@@ -134,7 +136,8 @@ pub struct TosInfo {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TosFile {
-    /// The file's path in the bucket, 1 to 2048 characters (a limit of this operator, not published by the vendor). Example: `images/system.img`.
+    /// The file's path in the bucket, 1 to 2048 characters (a limit of this operator, not published by the vendor). Example:
+    /// `images/system.img`.
     #[schemars(length(min = 1, max = 2048))]
     pub file_path: String,
     /// The file's MD5, 32 hexadecimal digits; the vendor checks it. Default: not checked.

@@ -68,8 +68,8 @@ pub struct ImageExportSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExportParameters {
-    /// The custom image to export, 1 to 256 characters (a limit of this operator, not published by the vendor), in the account's
-    /// region. Cannot be changed. Example: `image-4431h3l7hl31a0`.
+    /// The custom image to export, 1 to 256 characters (a limit of this operator, not published by the vendor), in the
+    /// account's region. Cannot be changed. Example: `image-4431h3l7hl31a0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     #[x_kube(validation = Rule::new(IMAGE).message(NO_IMAGE))]
@@ -79,8 +79,8 @@ pub struct ExportParameters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image_ref: Option<ImageRef>,
 
-    /// The TOS bucket to export to: 3 to 63 lower-case letters, digits and hyphens, first and last a letter or digit. ECS needs the permission tos:PutObject on it. Cannot be
-    /// changed. Example: `bucket-1`.
+    /// The TOS bucket to export to: 3 to 63 lower-case letters, digits and hyphens, first and last a letter or digit. ECS
+    /// needs the permission tos:PutObject on it. Cannot be changed. Example: `bucket-1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = Rule::new(BUCKET).message("tosBucket must be 3 to 63 lower-case letters, digits and hyphens, first and last a letter or digit"))]

@@ -51,8 +51,8 @@ impl Client {
         }
     }
 
-    /// How far a job is, in percent; `None` where that cannot be found out, which is never a failure: not every version tells it,
-    /// nor every step of a job.
+    /// How far a job is, in percent; `None` where that cannot be found out, which is never a failure: not every version tells
+    /// it, nor every step of a job.
     pub(super) async fn percent(&self, job: &str) -> Option<u8> {
         if self.0.tells_no_progress.load(Ordering::Relaxed) {
             return None;

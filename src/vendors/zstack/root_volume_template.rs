@@ -531,8 +531,8 @@ impl External for RootVolumeTemplate {
             Standing::Refused(_) | Standing::Gone => return Ok(Deletion::Gone),
         };
         let image = read(&row);
-        // What is being made is let be, unless it takes so long that its management node must be dead: then the vendor would only
-        // give it up after days. The job fails, should it go on after all.
+        // What is being made is let be, unless it takes so long that its management node must be dead: then the vendor would
+        // only give it up after days. The job fails, should it go on after all.
         if let (true, Some(task)) = (image.status == "Creating" && !self.is_overdue(), &handle.task)
             && client.job(Self::ACTION, task).await? == Job::Running
         {
