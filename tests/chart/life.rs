@@ -141,11 +141,12 @@ fn a_release_lives_with_helm_3_and_helm_4() {
     }
 }
 
-/// Waits until something has come about.
+/// Waits until something has come about; what did not is named by the caller's line.
+#[track_caller]
 pub fn until(mut met: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(120);
     while !met() {
-        assert!(Instant::now() < end, "in vain waited");
+        assert!(Instant::now() < end, "waited 120 s in vain");
         std::thread::sleep(Duration::from_millis(200));
     }
 }
