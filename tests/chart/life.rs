@@ -136,6 +136,10 @@ fn a_release_lives_with_helm_3_and_helm_4() {
         kubectl_says(&["get", "imagecomponent", "new"]);
         // And who wants to be rid of it, is, when nothing holds the objects.
         helm(&["upgrade", release, CHART, "--set", "crds.keep=false"]);
+        // A CRD that is deleted while the API server still takes over its last change is left until the
+        // API server looks again, minutes later: "could not list instances: storage is (re)initializing".
+        let kinds = kubectl_says(&["get", "crds", "-o=jsonpath={.items[*].metadata.name}"]).replace(' ', ",");
+        until(|| kubectl.run(["get", &kinds, "-A"]).is_ok());
         helm(&["uninstall", release]);
         until(|| kubectl.run(["get", "crds", "-o=name"]).is_ok_and(|crds| crds.is_empty()));
     }
