@@ -165,7 +165,8 @@ pub struct AccountVendor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zstack: Option<ZstackAccount>,
     /// How many calls the operator may make, by the vendor's action; for each region. Default: what the vendors
-    /// publish. Each account object counts for itself: two with one access key need half each.
+    /// publish; where they publish nothing, the operator learns from their throttled answers. Accounts with the same
+    /// key share one limit, and the strictest counts.
     /// Example: `[{action: CreateImageComponent, requests: 500, period: 60s}]`. At most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["action"]))]

@@ -24,6 +24,7 @@ mod object_state;
 pub mod on_behalf;
 pub mod pace;
 pub mod progress;
+pub mod queue;
 mod reconcile;
 pub mod record;
 pub mod request_id;
@@ -32,6 +33,7 @@ pub mod standing;
 pub mod status;
 mod stored;
 pub mod telemetry;
+pub mod urgency;
 mod users;
 mod workers;
 
@@ -69,6 +71,7 @@ use stored::StoredKind;
 use telemetry::Telemetry;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use urgency::{Errand, Urgency};
 use workers::Workers;
 
 #[cfg(test)]
@@ -172,15 +175,19 @@ async fn work_on<K: External>(
 ) -> Result<Action, reconcile::Error> {
     let (world, workers) = &*context;
     let account = object.0.as_ref().ok().map(account_of);
+    let errand = Errand::new(
+        object.0.as_ref().map_or(Urgency::Running, reconcile::urgency_of),
+        &object.namespace().unwrap_or_default(),
+    );
     let _worker = match &account {
-        Some(account) => match workers.enter(account, &ObjectRef::from_obj(&*object)) {
+        Some(account) => match workers.enter(account, &errand, &ObjectRef::from_obj(&*object)) {
             Some(worker) => Some(worker),
             None => return Ok(Action::await_change()),
         },
         None => None,
     };
     let metadata = object.clone();
-    let pass = panics::caught(reconcile::reconcile::<K>(object, world.clone()));
+    let pass = panics::caught(urgency::within(errand, reconcile::reconcile::<K>(object, world.clone())));
     let done = match &account {
         Some(account) => on_behalf_of(account, pass).await,
         None => pass.await,

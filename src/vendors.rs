@@ -7,19 +7,21 @@ pub mod volcengine;
 pub mod zstack;
 
 use crate::{
-    account::AccountVendor,
+    account::{AccountVendor, Endpoint},
     engine::{
         accounts::Vendors,
         external::{Connect, Material, Unusable},
+        limits::Published,
     },
+    wire::endpoint::Endpoints,
 };
-use std::time::Duration;
 
 /// What the engine must know of the vendors without naming one.
 pub const VENDORS: Vendors = Vendors {
     check,
     secret_keys: &["accessKeyId", "accessKeySecret", "securityToken", "accountName", "password"],
     published_limits,
+    place,
 };
 
 fn check(account: &AccountVendor, material: Material) -> Result<(), Unusable> {
@@ -35,16 +37,34 @@ fn check(account: &AccountVendor, material: Material) -> Result<(), Unusable> {
     Err(Unusable::new("InvalidAccount", "the account names no vendor; correct its spec"))
 }
 
-fn published_limits(account: &AccountVendor) -> &'static [(&'static str, u32, Duration)] {
+fn published_limits(account: &AccountVendor) -> &'static [Published] {
     if account.aliyun.is_some() {
         aliyun::PUBLISHED_LIMITS
     } else if account.volcengine.is_some() {
         volcengine::PUBLISHED_LIMITS
-    } else if account.zstack.is_some() {
-        zstack::PUBLISHED_LIMITS
     } else {
+        // ZStack publishes no limits, and its server has none.
         &[]
     }
+}
+
+fn place(account: &AccountVendor) -> String {
+    let addressed = |endpoint: &Option<Endpoint>, domains| {
+        let own = endpoint.as_ref().and_then(|endpoint| endpoint.endpoint.as_deref());
+        Endpoints::place(own, domains)
+    };
+    if let Some(account) = &account.aliyun {
+        let ecs = addressed(&account.ecs, aliyun::DOMAINS);
+        return format!("aliyun {ecs} {}", addressed(&account.batch_compute, aliyun::DOMAINS));
+    }
+    if let Some(account) = &account.volcengine {
+        let acep = account.acep.as_ref().and_then(|acep| acep.endpoint.as_deref());
+        let ecs = account.ecs.as_ref().and_then(|ecs| ecs.endpoint.as_deref());
+        let [acep, ecs] = [acep, ecs].map(|own| Endpoints::place(own, volcengine::DOMAINS));
+        return format!("volcengine {acep} {ecs}");
+    }
+    let endpoint = account.zstack.as_ref().map(|account| account.endpoint.as_str());
+    format!("zstack {}", Endpoints::normal(endpoint.unwrap_or_default()))
 }
 
 /// What a kind says when its account is of another vendor.

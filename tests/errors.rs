@@ -372,7 +372,7 @@ fn verdict(submitted: Result<Submitted, CallError>) -> (Verdict, String) {
         Err(error) => {
             let told = error.to_string();
             match error {
-                CallError::NotSent(_) | CallError::RateLimited(_) => (NotSent, told),
+                CallError::NotSent(_) | CallError::RateLimited { .. } => (NotSent, told),
                 CallError::Refused(refusal) => (Refused(refusal.class), told),
                 CallError::Unknown(_) => (Unknown, told),
                 CallError::Undecidable(_) => panic!("{told}"),

@@ -4,6 +4,7 @@
 mod holding;
 mod needs;
 mod opening;
+mod sharing;
 
 pub use holding::Usage;
 
@@ -11,7 +12,7 @@ use super::{
     connection::Connection,
     external::{Material, Unusable},
     index::Index,
-    limits::Limits,
+    limits::Published,
     lock,
     metrics::AccountFacts,
     news::News,
@@ -38,11 +39,11 @@ use kube::{
 };
 use needs::Needs;
 use serde::de::DeserializeOwned;
+use sharing::SharedLimits;
 use std::{
     collections::{HashMap, HashSet},
     fmt::{self, Debug},
     sync::{Arc, Mutex, Weak, atomic::AtomicU64},
-    time::Duration,
 };
 use tokio::{sync::SetOnce, time::timeout};
 
@@ -90,8 +91,10 @@ pub struct Vendors {
     pub check: fn(&AccountVendor, Material) -> Result<(), Unusable>,
     /// The keys of a Secret that vendors read.
     pub secret_keys: &'static [&'static str],
-    /// The limits that the account's vendor publishes: action, requests, period.
-    pub published_limits: fn(&AccountVendor) -> &'static [(&'static str, u32, Duration)],
+    /// The limits that the account's vendor publishes.
+    pub published_limits: fn(&AccountVendor) -> &'static [Published],
+    /// Where the account's calls go: who calls the same place with the same key shares its limits.
+    pub place: fn(&AccountVendor) -> String,
 }
 
 /// The two account kinds, seen alike.
@@ -205,7 +208,7 @@ pub struct Accounts {
     needs: Mutex<Needs>,
     labels: NamespaceLabels,
     connections: Mutex<HashMap<AccountKey, Arc<Connection>>>,
-    limits: Mutex<HashMap<AccountKey, (AccountVendor, Arc<Limits>)>>,
+    limits: Mutex<SharedLimits>,
     /// Which namespaces may use which account, as was seen last.
     admitted: Mutex<HashMap<AccountKey, HashSet<String>>>,
     /// The accounts that have our finalizer, though the watch may not have told so yet.
@@ -365,10 +368,7 @@ impl Accounts {
 
     /// What is counted of all accounts that can be read.
     pub fn facts(&self) -> Vec<AccountFacts> {
-        fn facts<A: Account>(
-            account: &DeserializeGuard<A>,
-            limits: &HashMap<AccountKey, (AccountVendor, Arc<Limits>)>,
-        ) -> Option<AccountFacts> {
+        fn facts<A: Account>(account: &DeserializeGuard<A>, limits: &SharedLimits) -> Option<AccountFacts> {
             let account = account.0.as_ref().ok()?;
             let key = account.key();
             let credentials = account.status().and_then(|status| status.credentials.as_ref());
@@ -379,7 +379,7 @@ impl Accounts {
                 created: account.meta().creation_timestamp.as_ref().map(|time| time.0),
                 credentials_since: credentials.and_then(|it| it.since.as_ref()).map(|time| time.0),
                 vendor: account.vendor().name(),
-                quotas: limits.get(&key).map(|(_, limits)| limits.used()).unwrap_or_default(),
+                budgets: limits.get(&key).map(|limits| limits.budgets()).unwrap_or_default(),
                 key,
             })
         }

@@ -1,6 +1,9 @@
 //! Many callers ask about one thing each; one call to the vendor answers them all.
 
-use super::request_id;
+use super::{
+    request_id,
+    urgency::{self, Errand},
+};
 use crate::{
     panics,
     wire::{CallError, Class},
@@ -17,8 +20,11 @@ const CALLS: usize = 16;
 /// How many windows a batch waits at most while requests keep coming.
 const WINDOWS: u32 = 5;
 
-/// What is asked about, by whose work, and where the answer goes: with the id of the request that got it.
-type Request<T, A> = (T, Span, oneshot::Sender<(Result<Option<A>, CallError>, Option<String>)>);
+/// Where an answer goes: with the id of the request that got it.
+type Reply<A> = oneshot::Sender<(Result<Option<A>, CallError>, Option<String>)>;
+
+/// What is asked about, by whose work and on what errand, and where the answer goes.
+type Request<T, A> = (T, (Span, Errand), Reply<A>);
 
 /// Where to ask about a `T` and get an `A`. Cheap to clone; ends when the last clone is dropped.
 #[derive(Debug)]
@@ -67,10 +73,15 @@ where
                         calls += 1;
                         let asked = call(requests.iter().map(|(thing, ..)| thing.clone()).collect());
                         // In a trace, the call is part of the work that asked first; the others' point to it.
-                        let first = requests.first().map_or_else(Span::none, |(_, span, _)| span.clone());
-                        for (_, span, _) in requests.iter().skip(1) {
+                        let first =
+                            requests.first().map_or_else(Span::none, |(_, (span, _), _)| span.clone());
+                        for (_, (span, _), _) in requests.iter().skip(1) {
                             span.follows_from(&first);
                         }
+                        // Who can wait is asked about along with who cannot.
+                        let errands = requests.iter().map(|(_, (_, errand), _)| errand);
+                        let errand = errands.min_by_key(|errand| errand.urgency).cloned().unwrap_or_default();
+                        let asked = urgency::within(errand, asked);
                         let (answers, request_id) = request_id::within(asked).instrument(first).await;
                         let goes_on = requests.len() > 1 && calls < CALLS;
                         if goes_on && answers.as_ref().is_err_and(may_be_about_one) {
@@ -94,7 +105,8 @@ where
     pub async fn ask(&self, thing: T) -> Result<Option<A>, CallError> {
         let (reply, answer) = oneshot::channel();
         let stopped = || CallError::NotSent("the connection was replaced meanwhile".into());
-        self.sender.send((thing, Span::current(), reply)).map_err(|_| stopped())?;
+        let by = (Span::current(), urgency::current());
+        self.sender.send((thing, by, reply)).map_err(|_| stopped())?;
         let (answer, request_id) = answer.await.map_err(|_| stopped())?;
         request_id::note(request_id.as_deref());
         answer

@@ -80,7 +80,7 @@ impl Material {
             if effect == Effect::Create {
                 return self.send(protocol, region, action, effect, request).await;
             }
-            let permit = self.acquire(region, action, effect).await?;
+            let mut permit = self.acquire(region, action, effect).await?;
             let started = Instant::now();
             let answer = self.send(protocol, region, action, effect, request).await;
             self.called(action, started.elapsed(), &answer);
@@ -117,6 +117,7 @@ impl Material {
 
     /// Waits for a permit of the account's rate limiter.
     pub async fn acquire(&self, region: &str, action: &str, effect: Effect) -> Result<RatePermit, CallError> {
+        self.credit.pass()?;
         let _waiting = self.telemetry.metrics().wait(self.vendor, action);
         self.limits.acquire(region, action, effect).await
     }

@@ -1,7 +1,10 @@
 //! What people on call are told in numbers. Everything here is counted where it happens or read at a scrape from what is
 //! in memory anyway; labels take values that the code, or the number of kinds and accounts, bounds.
 
-use super::accounts::{AccountKey, Accounts};
+use super::{
+    accounts::{AccountKey, Accounts},
+    limits::Budget,
+};
 use crate::wire::CallError;
 use jiff::Timestamp;
 use kube::Resource;
@@ -112,8 +115,8 @@ pub struct AccountFacts {
     pub unusable: Option<String>,
     /// Its vendor.
     pub vendor: &'static str,
-    /// How much of each action's limit is used up, where 1 is all.
-    pub quotas: Vec<(String, f64)>,
+    /// How much each action may be used, and is.
+    pub budgets: Vec<Budget>,
 }
 
 /// A family of metrics, for the table in the documentation.
@@ -144,6 +147,7 @@ pub struct Metrics {
     credentials: Family<Account, Real>,
     accounts: Family<Reason, Gauge>,
     quotas: Family<Quotas, Real>,
+    rates: Family<Quotas, Real>,
     transitions: Family<Transitions, Counter>,
     creations: Histograms<Kind>,
     calls: Family<Calls, Counter>,
@@ -286,6 +290,13 @@ impl Metrics {
                 "How much of the account's limit for the action is used up, where 1 is all of it",
                 Family::default(),
             ),
+            rates: to.add(
+                "rate_limit_calls_per_second",
+                "account, vendor, action",
+                "How many calls of the action the account may make in a second: the limit that the vendor publishes or the account \
+                 sets, or less where throttled answers have taught so; none where nothing is known",
+                Family::default(),
+            ),
             batches: to.add(
                 "batch_fill_ratio",
                 "kind",
@@ -382,6 +393,7 @@ impl Metrics {
         self.credentials.clear();
         self.accounts.clear();
         self.quotas.clear();
+        self.rates.clear();
         let age = |since: Timestamp| now.duration_since(since).as_secs_f64().max(0.0);
         let mut oldest = BTreeMap::<String, f64>::new();
         for (kind, objects) in kinds {
@@ -413,9 +425,14 @@ impl Metrics {
             if let Some(since) = account.credentials_since {
                 highest(&self.credentials.get_or_create(&Account { account: name.clone() }), age(since));
             }
-            for (action, used) in &account.quotas {
+            for Budget { action, used, rate } in &account.budgets {
                 let labels = Quotas { account: name.clone(), vendor: account.vendor, action: action.clone() };
-                highest(&self.quotas.get_or_create(&labels), *used);
+                if let Some(used) = used {
+                    highest(&self.quotas.get_or_create(&labels), *used);
+                }
+                if let Some(rate) = rate {
+                    highest(&self.rates.get_or_create(&labels), *rate);
+                }
             }
         }
     }
@@ -597,7 +614,11 @@ mod tests {
             credentials_since: created,
             unusable: None,
             vendor: "vendor",
-            quotas: vec![("Create".into(), f64::from(u32::try_from(second).unwrap()) / 10_000.0)],
+            budgets: vec![Budget {
+                action: "Create".into(),
+                used: Some(f64::from(u32::try_from(second).unwrap()) / 10_000.0),
+                rate: None,
+            }],
         }
     }
 

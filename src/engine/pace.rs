@@ -53,6 +53,10 @@ pub const TOKEN: SignedDuration = SignedDuration::from_mins(10);
 pub const DELETION_LOOKS: u32 = 8;
 /// How long an object waits for a rate permit to create before it lets others have its worker.
 pub const CREATE_PERMIT_WAIT: Duration = Duration::from_secs(3);
+/// How soon an object that got no rate permit gets in line for a worker again.
+pub const AGAIN: Duration = Duration::from_millis(200);
+/// How long credentials that were refused again and again are not tried, at first and at most.
+pub const REFUSED: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 /// The longest pause that a vendor can ask for.
 pub const PAUSE: Duration = Duration::from_secs(300);
 /// How many times a difference may be set right without effect before the object is Stalled.

@@ -482,10 +482,10 @@ impl Progress {
                 Self::Failed { intent, handle: None, failure }
             }
             Err(CallError::Unknown(_)) => Self::Submitting(intent),
-            Err(CallError::NotSent(_) | CallError::RateLimited(_) | CallError::Refused(_)) if replay => {
+            Err(CallError::NotSent(_) | CallError::RateLimited { .. } | CallError::Refused(_)) if replay => {
                 Self::Submitting(intent)
             }
-            Err(CallError::NotSent(_) | CallError::RateLimited(_)) => {
+            Err(CallError::NotSent(_) | CallError::RateLimited { .. }) => {
                 Self::New { attempt: intent.attempt, tried: Some(intent) }
             }
             Err(CallError::Refused(_)) => Self::New { attempt: intent.attempt + 1, tried: Some(intent) },
@@ -720,7 +720,9 @@ mod tests {
             let to = after(CallError::Refused(refusal(class)));
             assert_eq!(to.next(&Wish::default()), Step::Submit { attempt: 4 }, "{class:?}");
         }
-        for not_sent in [CallError::NotSent("no".into()), CallError::RateLimited("no".into())] {
+        for not_sent in
+            [CallError::NotSent("no".into()), CallError::RateLimited { why: "no".into(), refused: false }]
+        {
             assert_eq!(after(not_sent).next(&Wish::default()), Step::Submit { attempt: 3 });
         }
         let reused = after(CallError::Refused(refusal(Class::TokenReused)));

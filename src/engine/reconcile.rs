@@ -21,6 +21,7 @@ use super::{
     request_id,
     status::{self, Detail, Garbled},
     telemetry::{self, Telemetry},
+    urgency::Urgency,
 };
 use crate::image::{
     DeletionPolicy, FINALIZER, IMPORT, ImageSpec, ImageStatus, ManagementPolicy, OUTCOME, Phase, RECORD,
@@ -640,6 +641,23 @@ impl<K: External> Pass<'_, K> {
         let (generation, asked) = self.asked;
         let epoch = self.connection.as_ref().map_or(0, |connection| connection.epoch);
         Context { generation, epoch, asked }
+    }
+}
+
+/// How long the next step of an object can wait, as far as that can be told before it is taken.
+pub(super) fn urgency_of<K: External>(object: &K) -> Urgency {
+    let status = object.status();
+    let observed = status.and_then(|status| status.observed_generation);
+    let asked = object.annotations().get(REQUESTED_AT).map(String::as_str);
+    let handled = status.and_then(|status| status.last_handled_reconcile_at.as_deref());
+    if object.meta().deletion_timestamp.is_some() {
+        Urgency::Deletion
+    } else if observed != object.meta().generation || asked.is_some() && asked != handled {
+        Urgency::Changed
+    } else if status.and_then(|status| status.phase) == Some(Phase::Ready) {
+        Urgency::Resync
+    } else {
+        Urgency::Running
     }
 }
 

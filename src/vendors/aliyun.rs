@@ -10,7 +10,10 @@ pub mod sign;
 
 use crate::{
     account::{AccountVendor, Endpoint},
-    engine::external::{Connect, Material, Unusable},
+    engine::{
+        external::{Connect, Material, Unusable},
+        limits::Published,
+    },
     wire::{Answer, CallError, Effect, Protocol, Refusal, table::lookup},
 };
 use http::{
@@ -22,12 +25,16 @@ use serde::{Deserialize, de::DeserializeOwned};
 use std::{fmt, sync::Arc, time::Duration};
 use url::Url;
 
-/// Published on the CreateImageComponent page: 1000 requests in 60 s. Nothing is published for the others.
-pub const PUBLISHED_LIMITS: &[(&str, u32, Duration)] =
-    &[("CreateImageComponent", 1000, Duration::from_secs(60))];
+/// Published on the pages of these calls: 1000 requests in 60 s, for each account and region. Nothing is published for the
+/// others.
+pub const PUBLISHED_LIMITS: &[Published] = &[
+    ("CreateImageComponent", 1000, Duration::from_secs(60)),
+    ("CreateImagePipeline", 1000, Duration::from_secs(60)),
+    ("StartImagePipelineExecution", 1000, Duration::from_secs(60)),
+];
 
 /// The hosts that are Alibaba Cloud's own.
-const DOMAINS: &[&str] = &["aliyuncs.com"];
+pub(super) const DOMAINS: &[&str] = &["aliyuncs.com"];
 
 /// A connection to Alibaba Cloud with one account's keys.
 #[derive(Clone)]

@@ -10,6 +10,7 @@ use crate::{
     engine::{
         batcher::Batcher,
         external::{Connect, Material, Unusable},
+        limits::Published,
         pace,
     },
     image::{ImageStatus, OperationState},
@@ -31,7 +32,7 @@ use std::{
 use url::Url;
 
 /// Published on the cloud phone's pages; nothing is published for BuildAOSPImage and ECS.
-pub const PUBLISHED_LIMITS: &[(&str, u32, Duration)] = &[
+pub const PUBLISHED_LIMITS: &[Published] = &[
     ("ListAOSPImage", 200, Duration::from_secs(1)),
     ("UpdateAOSPImage", 50, Duration::from_secs(1)),
     ("DeleteAOSPImage", 50, Duration::from_secs(1)),
@@ -39,7 +40,7 @@ pub const PUBLISHED_LIMITS: &[(&str, u32, Duration)] = &[
 
 /// The hosts that are Volcengine's own, and those of BytePlus, which serves the same APIs outside China: an account there
 /// gives `https://open.byteplusapi.com` as its endpoint.
-const DOMAINS: &[&str] = &["volcengineapi.com", "byteplusapi.com"];
+pub(super) const DOMAINS: &[&str] = &["volcengineapi.com", "byteplusapi.com"];
 /// What a name of a TOS bucket must be, as a rule of the API server.
 const BUCKET: &str = "self.matches('^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$')";
 const GATEWAY: &str = "https://open.volcengineapi.com";

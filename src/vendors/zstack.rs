@@ -26,19 +26,7 @@ use session::Session;
 use std::{
     fmt,
     sync::{Arc, atomic::AtomicBool},
-    time::Duration,
 };
-
-/// ZStack publishes no limits, and its server has none. These only keep a management node from being flooded.
-pub const PUBLISHED_LIMITS: &[(&str, u32, Duration)] = &[
-    ("GetApiJob", 100, Duration::from_secs(1)),
-    ("GetTaskProgress", 50, Duration::from_secs(1)),
-    ("QueryImage", 50, Duration::from_secs(1)),
-    ("CreateRootVolumeTemplateFromRootVolume", 20, Duration::from_secs(1)),
-    ("UpdateImage", 20, Duration::from_secs(1)),
-    ("DeleteImage", 20, Duration::from_secs(1)),
-    ("ExpungeImage", 20, Duration::from_secs(1)),
-];
 
 /// A connection to a management node with one account's credentials.
 #[derive(Clone)]

@@ -9,8 +9,13 @@ pub enum CallError {
     #[error("the request was not sent: {0}")]
     NotSent(String),
     /// Not sent either, to keep below the vendor's limit: there was no permit in time.
-    #[error("{0}")]
-    RateLimited(String),
+    #[error("{why}")]
+    RateLimited {
+        /// A sentence.
+        why: String,
+        /// Whether that is for the vendor's refusing one call after the other.
+        refused: bool,
+    },
     /// The vendor answered, and did not act.
     #[error("{0}")]
     Refused(Refusal),
@@ -132,7 +137,7 @@ impl CallError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::NotSent(_) => "VendorUnreachable",
-            Self::RateLimited(_) => Class::Throttled.reason(),
+            Self::RateLimited { .. } => Class::Throttled.reason(),
             Self::Refused(refusal) => refusal.class.reason(),
             Self::Unknown(_) => "AnswerLost",
             Self::Undecidable(_) => "OutcomeUnknown",
@@ -152,7 +157,7 @@ impl CallError {
     pub fn with_text(self, change: impl Fn(&str) -> String) -> Self {
         match self {
             Self::NotSent(text) => Self::NotSent(change(&text)),
-            Self::RateLimited(text) => Self::RateLimited(change(&text)),
+            Self::RateLimited { why, refused } => Self::RateLimited { why: change(&why), refused },
             Self::Unknown(text) => Self::Unknown(change(&text)),
             Self::Refused(refusal) => {
                 let (code, message) = (change(&refusal.code), change(&refusal.message));
@@ -165,7 +170,7 @@ impl CallError {
     /// The class of a "no", be it the vendor's or our own.
     pub fn class(&self) -> Option<Class> {
         match self {
-            Self::RateLimited(_) => Some(Class::Throttled),
+            Self::RateLimited { .. } => Some(Class::Throttled),
             Self::Refused(refusal) => Some(refusal.class),
             Self::NotSent(_) | Self::Unknown(_) | Self::Undecidable(_) => None,
         }

@@ -42,7 +42,7 @@ pub fn material(endpoint: &str, keys: &[(&str, &str)], http: Http) -> Material {
         vendor: "aliyun",
         secret: Arc::new(Credentials::new("test/keys".into(), keys)),
         http: Arc::new(http),
-        limits: Arc::new(Limits::new(&[], vec![])),
+        limits: Arc::new(Limits::new(&[])),
         credit: Arc::default(),
         telemetry: Telemetry::new(kubernetes(nobody), Events::None, Arc::default()),
         endpoints: Arc::new(Endpoints::new(&[endpoint.into()]).expect("an address")),

@@ -180,7 +180,7 @@ impl Accounts {
             vendor: vendor.name(),
             secret: secret.credentials.clone(),
             http,
-            limits: self.limits(&key, vendor),
+            limits: self.limits(&key, vendor, secret.credentials.identity()),
             credit: self.credit(&key),
             telemetry: self.telemetry.clone(),
             endpoints: self.endpoints.clone(),
@@ -214,18 +214,11 @@ impl Accounts {
         }))
     }
 
-    /// The limits stay over a new Secret, so that a rotation does not reset what the vendor counts.
-    fn limits(&self, key: &AccountKey, vendor: &AccountVendor) -> Arc<Limits> {
-        let mut all = lock(&self.limits);
-        match all.get(key) {
-            Some((of, limits)) if of.limits == vendor.limits => limits.clone(),
-            _ => {
-                let limits =
-                    Arc::new(Limits::new((self.vendors.published_limits)(vendor), vendor.limits.clone()));
-                all.insert(key.clone(), (vendor.clone(), limits.clone()));
-                limits
-            }
-        }
+    fn limits(&self, key: &AccountKey, vendor: &AccountVendor, identity: u64) -> Arc<Limits> {
+        let place = (self.vendors.place)(vendor);
+        let limits = lock(&self.limits).of(key, place, identity, (self.vendors.published_limits)(vendor));
+        limits.set_own(key, &vendor.limits);
+        limits
     }
 
     /// Nobody needs the account's credentials any more.

@@ -37,13 +37,11 @@ impl<K: External> Pass<'_, K> {
             rate = rate => rate,
             () = self.world.stopping.cancelled() => return Ok(Next::Change),
         };
-        let rate = match rate {
+        let mut rate = match rate {
             Ok(rate) => rate,
-            // No permit of the rate limiter soon: nothing is stored yet, so there is nothing to show either.
-            Err(CallError::RateLimited(_)) => {
-                self.local.failures += 1;
-                return Ok(Next::In(pace::backoff(self.local.failures.clamp(3, 6), false)));
-            }
+            // No permit of the rate limiter soon: nothing is stored yet, so there is nothing to show either. It waits on in the
+            // account's queue for a worker, where others have their turns.
+            Err(CallError::RateLimited { refused: false, .. }) => return Ok(Next::In(pace::AGAIN)),
             Err(error) => return self.trouble(&from, &error).await,
         };
         if !replay && let Err(error) = self.subject().clear(client).await {

@@ -58,14 +58,11 @@ impl<K: External> Pass<'_, K> {
             (false, Origin::Observed) => Origin::Imported,
             (false, origin) => origin,
         });
-        if let (Progress::Ready { .. }, false, Some(connection)) =
-            (&from, wish.changed || wish.asked, &self.connection)
-            && let Err(wait) = connection.limits().resync(K::BATCH)
-        {
-            return Ok(Next::In(wait));
-        }
+        let at_rest = matches!(from, Progress::Ready { .. }) && !wish.changed && !wish.asked;
         match self.look(client, &handle).await {
             Ok(seen) => self.seen(client, from, base, seen, wish).await,
+            // Others come first: that is no trouble of an object that nothing has happened to.
+            Err(CallError::RateLimited { .. }) if at_rest => Ok(Next::In(self.to_beat())),
             Err(error) => self.trouble(&from, &error).await,
         }
     }
