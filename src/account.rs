@@ -135,7 +135,7 @@ fn address() -> Rule {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AllowedNamespaces {
-    /// Namespaces by name, at most 256. Example: `[images, base]`.
+    /// Namespaces by name, at most 256 (a limit of this operator). Example: `[images, base]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(validation = Rule::new(format!("self.all(name, name.matches('{NAMESPACE}'))")).message("allowedNamespaces.names must be names of namespaces: lower-case letters, digits and hyphens; selector takes labels"))]
     #[schemars(length(max = 256), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
@@ -167,7 +167,7 @@ pub struct AccountVendor {
     /// How many calls the operator may make, by the vendor's action; for each region. Default: what the vendors
     /// publish; where they publish nothing, the operator learns from their throttled answers. Accounts with the same
     /// key share one limit, and the strictest counts.
-    /// Example: `[{action: CreateImageComponent, requests: 500, period: 60s}]`. At most 64.
+    /// Example: `[{action: CreateImageComponent, requests: 500, period: 60s}]`. At most 64 (a limit of this operator).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["action"]))]
     pub limits: Vec<ActionLimit>,
@@ -177,7 +177,7 @@ pub struct AccountVendor {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ActionLimit {
-    /// The vendor's name of the call, 1 to 64 characters. Example: `CreateImageComponent`.
+    /// The vendor's name of the call, 1 to 64 characters (a limit of this operator). Example: `CreateImageComponent`.
     #[schemars(length(min = 1, max = 64))]
     pub action: String,
     /// How many calls, 1 to 1000000. Example: `1000`.
@@ -207,8 +207,8 @@ pub struct SecretRef {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Endpoint {
-    /// Base address instead of the vendor's own, at most 512 characters. `http`, and hosts outside the vendor's
-    /// domain, work only if the operator was started with a matching `--allow-endpoint`.
+    /// Base address instead of the vendor's own, at most 512 characters (a limit of this operator). `http`, and hosts
+    /// outside the vendor's domain, work only if the operator was started with a matching `--allow-endpoint`.
     /// Example: `https://ecs.cn-hangzhou.aliyuncs.com`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
@@ -220,7 +220,7 @@ pub struct Endpoint {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AliyunAccount {
-    /// The region of images that name none, 1 to 64 characters; cannot be changed. Example: `cn-hangzhou`.
+    /// The region of images that name none, 1 to 64 characters (a limit of this operator); cannot be changed. Example: `cn-hangzhou`.
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9-]+$"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("regionId cannot be changed: images were made there; make a new account"))]
     pub region_id: String,
@@ -239,7 +239,7 @@ pub struct AliyunAccount {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(oldSelf.acep) || !has(oldSelf.acep.productId) || (has(self.acep) && has(self.acep.productId) && self.acep.productId == oldSelf.acep.productId)").message("acep.productId cannot be changed or removed: images are listed by it; make a new account"))]
 pub struct VolcengineAccount {
-    /// The region, 1 to 64 characters; cannot be changed. Example: `cn-beijing`.
+    /// The region, 1 to 64 characters (a limit of this operator); cannot be changed. Example: `cn-beijing`.
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9-]+$"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("region cannot be changed: images were made there; make a new account"))]
     pub region: String,
@@ -257,8 +257,8 @@ pub struct VolcengineAccount {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VolcengineEcsApi {
-    /// Base address instead of `https://open.volcengineapi.com`, at most 512 characters; `http` and other hosts need a
-    /// matching `--allow-endpoint`. For an account at BytePlus: `https://open.byteplusapi.com`.
+    /// Base address instead of `https://open.volcengineapi.com`, at most 512 characters (a limit of this operator); `http`
+    /// and other hosts need a matching `--allow-endpoint`. For an account at BytePlus: `https://open.byteplusapi.com`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     #[x_kube(validation = address())]
@@ -274,17 +274,17 @@ pub struct VolcengineEcsApi {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AcepApi {
-    /// The cloud phone product whose images are listed, 1 to 64 characters; an AospImage may name its own. Cannot be
-    /// changed or removed once it is set. Example: `"1749281594201"`.
+    /// The cloud phone product whose images are listed, 1 to 64 characters (a limit of this operator); an AospImage may
+    /// name its own. Cannot be changed or removed once it is set. Example: `"1749281594201"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub product_id: Option<String>,
-    /// The region in the signature, 1 to 64 characters. Default: `cn-north-1`.
+    /// The region in the signature, 1 to 64 characters (a limit of this operator). Default: `cn-north-1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[a-z0-9-]+$"))]
     pub region: Option<String>,
-    /// Base address instead of `https://open.volcengineapi.com`, at most 512 characters; see `ecs.endpoint`. For an account at
-    /// BytePlus: `https://open.byteplusapi.com`.
+    /// Base address instead of `https://open.volcengineapi.com`, at most 512 characters (a limit of this operator); see
+    /// `ecs.endpoint`. For an account at BytePlus: `https://open.byteplusapi.com`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     #[x_kube(validation = address())]
@@ -314,7 +314,8 @@ pub enum AcepServiceName {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ZstackAccount {
-    /// Base address of the management node, at most 512 characters. The path `/zstack` is added unless there is a path.
+    /// Base address of the management node, at most 512 characters (a limit of this operator). The path `/zstack` is
+    /// added unless there is a path.
     /// ZStack is on premises, so the operator must be started with a matching `--allow-endpoint`.
     /// Example: `http://10.0.0.2:8080`.
     #[schemars(length(max = 512))]
@@ -327,7 +328,7 @@ pub struct ZstackAccount {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub time_zone: Option<String>,
-    /// PEM certificates to trust besides the system's, at least one, at most 64 KiB, for `https` with a private CA:
+    /// PEM certificates to trust besides the system's, at least one, at most 64 KiB (a limit of this operator), for `https` with a private CA:
     /// the CA's, or the server's own as `openssl req -x509` makes it, if that has the name in its subjectAltName.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65536))]

@@ -38,6 +38,13 @@ pub enum Effect {
     Create,
 }
 
+impl Effect {
+    /// What a request that was sent and had no answer that can be used comes to: a read to nothing.
+    pub fn unanswered(self, why: String) -> CallError {
+        if self == Self::Read { CallError::NoAnswer(why) } else { CallError::Unknown(why) }
+    }
+}
+
 /// How a vendor signs requests and says no.
 pub trait Protocol: Send + Sync {
     /// Adds date, nonce and signature to a request. Called right before each sending. A value that no header can hold is an
@@ -166,33 +173,43 @@ pub async fn send<T: DeserializeOwned>(
     let client = if effect == Effect::Create { &http.single } else { &http.pooled };
     let answer = client.execute(request).await.map_err(|error| {
         *silent = true;
-        unanswered(&error, &http.circumstances(&target))
+        let why = chain(&error) + &http.circumstances(&target);
+        // Without a connection nothing was sent; everything later may have arrived.
+        if error.is_connect() || error.is_builder() {
+            CallError::NotSent(why)
+        } else {
+            effect.unanswered(why)
+        }
     })?;
     let (status, headers) = (answer.status(), answer.headers().clone());
-    let body = whole(answer).await.map_err(|why| CallError::Unknown(format!("HTTP {status}, then {why}")))?;
+    let body = whole(answer).await.map_err(|why| effect.unanswered(format!("HTTP {status}, then {why}")))?;
     let request_id = protocol.request_id(&headers, &body);
     let mut refusal = protocol.refusal(action, status, &headers, &body);
     if status == StatusCode::TOO_MANY_REQUESTS {
         refusal = Some(throttle::throttled(refusal, action, &headers, &body, request_id.as_deref()));
     }
     if let Some(refusal) = refusal {
-        let lost = effect == Effect::Create && !protocol.is_certain(&refusal);
-        return Err(if lost { CallError::Unknown(refusal.to_string()) } else { CallError::Refused(refusal) });
+        let doubtful = effect == Effect::Create && !protocol.is_certain(&refusal);
+        return Err(if doubtful {
+            CallError::Unknown(refusal.to_string())
+        } else {
+            CallError::Refused(refusal)
+        });
     }
-    let lost = |what: &str| {
-        CallError::Unknown(format!(
+    let unreadable = |what: &str| {
+        effect.unanswered(format!(
             "HTTP {status} with {what}: {}{}",
             excerpt(&body),
             id_note(request_id.as_deref())
         ))
     };
     if !status.is_success() {
-        return Err(lost("an answer that is not the vendor's"));
+        return Err(unreadable("an answer that is not the vendor's"));
     }
     let text = if status == StatusCode::NO_CONTENT { b"null" } else { &*body };
     match serde_json::from_slice(text) {
         Ok(value) => Ok(Answer { value, status, request_id }),
-        Err(error) => Err(lost(&format!("an answer that cannot be read ({error})"))),
+        Err(error) => Err(unreadable(&format!("an answer that cannot be read ({error})"))),
     }
 }
 
@@ -206,12 +223,6 @@ async fn whole(mut answer: reqwest::Response) -> Result<Vec<u8>, String> {
         body.extend_from_slice(&chunk);
     }
     Ok(body)
-}
-
-/// Without a connection nothing was sent; everything later may have arrived.
-fn unanswered(error: &reqwest::Error, circumstances: &str) -> CallError {
-    let why = chain(error) + circumstances;
-    if error.is_connect() || error.is_builder() { CallError::NotSent(why) } else { CallError::Unknown(why) }
 }
 
 /// An error with its causes, without the URL, whose query may be signed.

@@ -33,6 +33,7 @@ static ONE_MORE: &[&dyn Kind] = &[&Of::<TestImage>::new("Alibaba Cloud", "BatchC
 const NOBODY_KNOWS: &[(&str, &str, &str)] = &[
     // The task's id is all that the vendor gave, and it knows it no more.
     ("ImageExport", "forgotten-task-creating", "Missing"),
+    ("ImageExport", "habits-forgotten-task-creating", "Missing"),
 ];
 
 /// Kinds whose results stay: the exported file is the user's, and a task cannot be deleted.

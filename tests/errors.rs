@@ -294,7 +294,7 @@ async fn a_list_of_zstack_s_that_never_goes_on_is_not_read_for_ever() {
     assert!(look("not a uuid").await.expect("nothing was asked").is_empty());
     assert_eq!(server.requests(), 0);
     let seen = look("0123456789abcdef0123456789abcdef").await;
-    assert!(matches!(seen, Err(CallError::Unknown(_))), "{seen:?}");
+    assert!(matches!(seen, Err(CallError::NoAnswer(_))), "{seen:?}");
     assert_eq!(server.requests(), 4, "two pages, twice");
 }
 
@@ -375,7 +375,7 @@ fn verdict(submitted: Result<Submitted, CallError>) -> (Verdict, String) {
                 CallError::NotSent(_) | CallError::RateLimited { .. } => (NotSent, told),
                 CallError::Refused(refusal) => (Refused(refusal.class), told),
                 CallError::Unknown(_) => (Unknown, told),
-                CallError::Undecidable(_) => panic!("{told}"),
+                CallError::NoAnswer(_) | CallError::Undecidable(_) => panic!("{told}"),
             }
         }
     }

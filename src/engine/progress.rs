@@ -481,7 +481,7 @@ impl Progress {
                 let failure = Failure { reason: refusal.class.reason().into(), message: refusal.to_string() };
                 Self::Failed { intent, handle: None, failure }
             }
-            Err(CallError::Unknown(_)) => Self::Submitting(intent),
+            Err(CallError::Unknown(_) | CallError::NoAnswer(_)) => Self::Submitting(intent),
             Err(CallError::NotSent(_) | CallError::RateLimited { .. } | CallError::Refused(_)) if replay => {
                 Self::Submitting(intent)
             }

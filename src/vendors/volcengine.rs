@@ -186,9 +186,8 @@ impl Client {
         let answer = call.await?;
         match serde_json::from_value(answer.value.result) {
             Ok(value) => Ok(Answer { value, status: answer.status, request_id: answer.request_id }),
-            Err(error) => Err(CallError::Unknown(format!(
-                "{action} was answered with a Result that cannot be read ({error})"
-            ))),
+            Err(error) => Err(effect
+                .unanswered(format!("{action} was answered with a Result that cannot be read ({error})"))),
         }
     }
 }

@@ -22,6 +22,9 @@ pub enum CallError {
     /// Sent, and no answer that can be trusted: it may have acted or not.
     #[error("the answer was lost: {0}")]
     Unknown(String),
+    /// A call that only reads had no answer that can be used. Nothing can have come of it.
+    #[error("the vendor gave no usable answer: {0}")]
+    NoAnswer(String),
     /// It acted, now or at an earlier try, but which of these came of it cannot be told.
     #[error("which of {} came of the call cannot be told", .0.join(", "))]
     Undecidable(Vec<String>),
@@ -136,7 +139,7 @@ impl CallError {
     /// One CamelCase word for conditions and metrics.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::NotSent(_) => "VendorUnreachable",
+            Self::NotSent(_) | Self::NoAnswer(_) => "VendorUnreachable",
             Self::RateLimited { .. } => Class::Throttled.reason(),
             Self::Refused(refusal) => refusal.class.reason(),
             Self::Unknown(_) => "AnswerLost",
@@ -159,6 +162,7 @@ impl CallError {
             Self::NotSent(text) => Self::NotSent(change(&text)),
             Self::RateLimited { why, refused } => Self::RateLimited { why: change(&why), refused },
             Self::Unknown(text) => Self::Unknown(change(&text)),
+            Self::NoAnswer(text) => Self::NoAnswer(change(&text)),
             Self::Refused(refusal) => {
                 let (code, message) = (change(&refusal.code), change(&refusal.message));
                 Self::Refused(Refusal { code, message, ..refusal })
@@ -172,7 +176,7 @@ impl CallError {
         match self {
             Self::RateLimited { .. } => Some(Class::Throttled),
             Self::Refused(refusal) => Some(refusal.class),
-            Self::NotSent(_) | Self::Unknown(_) | Self::Undecidable(_) => None,
+            Self::NotSent(_) | Self::Unknown(_) | Self::NoAnswer(_) | Self::Undecidable(_) => None,
         }
     }
 }

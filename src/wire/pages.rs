@@ -20,7 +20,7 @@ pub struct Page {
 /// rows' id, in lowerCamelCase; `read` gets one page, the first one for `None`.
 ///
 /// A list may start over, since a token was not valid any more: it is read once more from its beginning then. When that
-/// fails as well, and when rows have no id, the answer is [`CallError::Unknown`] and not what there is.
+/// fails as well, and when rows have no id, the answer is [`CallError::NoAnswer`] and not what there is.
 pub async fn all<R: Future<Output = Result<Page, CallError>>>(
     key: &str,
     mut read: impl FnMut(Option<String>) -> R,
@@ -31,7 +31,7 @@ pub async fn all<R: Future<Output = Result<Page, CallError>>>(
             return Ok(rows);
         }
     }
-    Err(CallError::Unknown(
+    Err(CallError::NoAnswer(
         "the vendor's list starts over and over, so it could not be read to its end".into(),
     ))
 }
@@ -49,7 +49,7 @@ async fn once<R: Future<Output = Result<Page, CallError>>>(
         let (before, empty) = (rows.len(), page.rows.is_empty());
         for row in page.rows.into_iter().map(lower_camel) {
             let Some(id) = row.get(key).and_then(Value::as_str) else {
-                return Err(CallError::Unknown(format!("the vendor's list has a row without {key}")));
+                return Err(CallError::NoAnswer(format!("the vendor's list has a row without {key}")));
             };
             if ids.insert(id.to_owned()) {
                 rows.push(row);
@@ -65,7 +65,7 @@ async fn once<R: Future<Output = Result<Page, CallError>>>(
             return Ok(None);
         }
     }
-    Err(CallError::Unknown(format!(
+    Err(CallError::NoAnswer(format!(
         "the vendor's list has more than {PAGES} pages, so it was not read to its end"
     )))
 }
@@ -134,7 +134,7 @@ mod tests {
         ];
         for (how, page) in spoilt {
             let (rows, calls) = list(page, usize::MAX);
-            assert!(matches!(rows, Err(CallError::Unknown(_))), "{how}");
+            assert!(matches!(rows, Err(CallError::NoAnswer(_))), "{how}");
             assert!(calls <= 6, "{how}: {calls}");
         }
     }
@@ -147,9 +147,9 @@ mod tests {
             let id = calls.get().to_string();
             ready(Ok(Page { rows: vec![json!({ "Id": id })], next: Some(id) }))
         };
-        assert!(matches!(now(all("id", read, |_| false)), Err(CallError::Unknown(_))));
+        assert!(matches!(now(all("id", read, |_| false)), Err(CallError::NoAnswer(_))));
         assert_eq!(calls.get(), PAGES);
         let nameless = |_| ready(Ok(Page { rows: vec![json!({ "Id": null })], next: None }));
-        assert!(matches!(now(all("id", nameless, |_| false)), Err(CallError::Unknown(_))));
+        assert!(matches!(now(all("id", nameless, |_| false)), Err(CallError::NoAnswer(_))));
     }
 }

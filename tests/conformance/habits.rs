@@ -8,8 +8,9 @@ use vendor_simulator::{
     volcengine::acep::AospImage, zstack::images::Image,
 };
 
-/// The faults that are met with these habits too: those after which it must be found out what became of a call.
-pub const MEETS: &[&str] = &["answer-lost", "not-sent"];
+/// The faults that are met with these habits too: those after which it must be found out what became of a call, and those that
+/// make that harder.
+pub const MEETS: &[&str] = &["answer-lost", "not-sent", "500-acted", "list-lag", "forgotten-task"];
 
 /// Lets all vendors of a world have them, with things of strangers that a loose look takes for the subjects'. `expired`: tokens
 /// are forgotten at once.

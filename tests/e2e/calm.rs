@@ -8,8 +8,10 @@ use vendor_simulator::{Fault, FaultRule};
 const KIND: &str = "ImageComponent";
 const CREATE: &str = "CreateImageComponent";
 
-/// Every class of refusal after which the creating call is made again without anybody's doing, by one of its codes.
-const WAITING: [(&str, u16, &str); 6] = [
+/// Every class of refusal of one object's call after which it is made again without anybody's doing, by one of its codes. Being
+/// throttled is the account's, and whether a vendor that was unavailable acted is a question.
+const WAITING: [(&str, u16, &str); 7] = [
+    ("VendorBusy", 400, "InvalidImageComponent.InUse"),
     ("NotFound", 404, "InvalidResourceGroup.NotFound"),
     ("QuotaExceeded", 400, "QuotaExceed.ImageComponent"),
     ("PermissionDenied", 403, "NoPermission"),

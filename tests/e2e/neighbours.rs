@@ -145,12 +145,10 @@ async fn beside(name: &str, crowds: &Crowds) {
     let start = Instant::now();
     let is_said = AtomicBool::new(false);
     let said = async {
-        // The one whose call finds out whether the cloud still keeps silent says that of its own.
-        let reasons = ["VendorUnreachable", "AnswerLost"];
         let says = |object: &Value| {
             let ready = condition(object, "Ready");
             ready["status"] == "False"
-                && ready["reason"].as_str().is_some_and(|reason| reasons.contains(&reason))
+                && ready["reason"] == "VendorUnreachable"
                 && ready["message"].as_str().is_some_and(|message| !message.is_empty())
         };
         let is_new = |object: &Value| {

@@ -1,7 +1,8 @@
 //! An API server that does not take everything: what can be shown is shown, and the vendor is not asked again and again.
 
-use crate::harness::{World, component, condition, image_export, rights};
+use crate::harness::{World, aosp_image, component, condition, image_export, rights};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const KIND: &str = "ImageComponent";
 const CREATE: &str = "CreateImageComponent";
@@ -172,4 +173,28 @@ async fn to_wait_is_no_warning_and_what_remains_of_an_export_is_said() {
     };
     let events = world.until_events(name, 2).await;
     assert!(events.iter().any(remains), "{events:#?}");
+}
+
+#[tokio::test]
+async fn looks_whose_outcome_is_not_taken_wait_for_the_beat() {
+    const LOOK: &str = "ListAOSPImage";
+    let mut world = World::at_volcengine("unstored").await;
+    world.stop_operator().await;
+    world.beat = Duration::from_secs(15);
+    world.start_operator().await;
+    world.create(aosp_image("phone", json!({}))).await;
+    let builds = |object: &Value| object["status"]["phase"] == "Building";
+    world.until("AospImage", "phone", "it is built", builds).await;
+    world.refuse_statuses("aospimages", "object.status.phase == 'Building'").await;
+    world.until_takes_status("AospImage", "phone", json!({ "phase": "Ready" }), false).await;
+    world.vendor.advance(Duration::from_secs(7200));
+    let looks = world.calls(LOOK);
+    world.until_true("it is seen that the image is built", || world.calls(LOOK) > looks).await;
+    let looks = world.calls(LOOK);
+    // Trouble with the API server alone is tried again after 1, 2, 4 and 8 seconds.
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert!(world.calls(LOOK) - looks <= 2, "{:#?}", world.call_log());
+    world.accept_statuses().await;
+    world.until_ready("AospImage", "phone").await;
+    assert_eq!(world.effects("BuildAOSPImage"), 1);
 }

@@ -85,7 +85,12 @@ impl Gate {
                 self.longest = if refusal.class.is_final() { SPECS } else { COMMON };
                 self.unstrike(now, began);
             }
-            Err(CallError::NotSent(_) | CallError::RateLimited { .. } | CallError::Unknown(_)) => {}
+            Err(
+                CallError::NotSent(_)
+                | CallError::RateLimited { .. }
+                | CallError::Unknown(_)
+                | CallError::NoAnswer(_),
+            ) => {}
         }
     }
 

@@ -217,7 +217,7 @@ impl<K: External> Pass<'_, K> {
         let (detail, wait) = match &answer {
             Err(error) if matches!(to, Progress::New { .. } | Progress::Submitting(_)) => {
                 self.local.failures += 1;
-                if matches!(error, CallError::Unknown(_)) {
+                if matches!(error, CallError::Unknown(_) | CallError::NoAnswer(_)) {
                     self.local.lost_at = Some(Instant::now());
                 }
                 let mut wait = wait_after(self.local.failures, error);

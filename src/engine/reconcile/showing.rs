@@ -279,7 +279,7 @@ impl<K: External> Pass<'_, K> {
 
 /// How long to wait after the `failures`-th failure in a row: as long as the vendor asks, within reason.
 pub(super) fn wait_after(failures: u32, error: &CallError) -> Duration {
-    let quick = matches!(error, CallError::NotSent(_) | CallError::Unknown(_))
+    let quick = matches!(error, CallError::NotSent(_) | CallError::Unknown(_) | CallError::NoAnswer(_))
         || matches!(error.class(), Some(Class::Throttled | Class::Unavailable));
     let asked = match error {
         CallError::Refused(refusal) => refusal.retry_after.unwrap_or_default(),

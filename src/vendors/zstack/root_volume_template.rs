@@ -91,14 +91,14 @@ pub struct TemplateParameters {
     #[x_kube(validation = Rule::new("self.size() <= 2048").message("description must be at most 2048 characters long"))]
     pub description: Option<String>,
 
-    /// What the guest's operating system is called, at most 255 characters. Can be changed; without it, what the vendor
-    /// has stays. Example: `CentOS 7.9`.
+    /// What the guest's operating system is called, at most 255 characters (a limit of this operator). Can be changed;
+    /// without it, what the vendor has stays. Example: `CentOS 7.9`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     pub guest_os_type: Option<String>,
 
-    /// The backup storages to keep the image on, by their uuids of 32 hex digits; 1 to 32, each once. ZStack leaves out those
-    /// that it cannot reach, and succeeds if one of them works: `status.atProvider.backupStorageRefs` shows where the image
+    /// The backup storages to keep the image on, by their uuids of 32 hex digits; 1 to 32 (a limit of this operator), each once. ZStack
+    /// leaves out those that it cannot reach, and succeeds if one of them works: `status.atProvider.backupStorageRefs` shows where the image
     /// is. Default: the vendor chooses one. Cannot be changed. Example: `[b94ff32725d133fea53e8ada5ea7f0fc]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 32), inner(length(max = 64)), extend("x-kubernetes-list-type" = "set"))]
@@ -141,13 +141,14 @@ pub struct TemplateParameters {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub virtio: Option<bool>,
 
-    /// Tags that mean something to ZStack, as `name::value`; at most 32 of at most 256 characters. The vendor does not
-    /// tell them again. Cannot be changed. Example: `["bootMode::UEFI"]`.
+    /// Tags that mean something to ZStack, as `name::value`; at most 32 of at most 256 characters (limits of this operator). The
+    /// vendor does not tell them again. Cannot be changed. Example: `["bootMode::UEFI"]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), inner(length(min = 1, max = 256)), extend("x-kubernetes-list-type" = "set"))]
     pub system_tags: Option<Vec<String>>,
 
-    /// Tags of your own; at most 32 of at most 256 characters. The vendor does not tell them again. Cannot be changed.
+    /// Tags of your own; at most 32 of at most 256 characters (limits of this operator). The vendor does not tell them
+    /// again. Cannot be changed.
     /// Example: `["team-base"]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), inner(length(min = 1, max = 256)), extend("x-kubernetes-list-type" = "set"))]
