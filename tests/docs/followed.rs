@@ -5,6 +5,7 @@ use super::{
     page::{Block, page},
 };
 use crate::harness::{Program, World, kubeconfig, operator_kubeconfig};
+use serde_json::json;
 use std::{env, fs, path::Path, process::Command, time::Duration};
 use xtask::kubectl::kubectl;
 
@@ -34,6 +35,37 @@ async fn the_readme_and_the_quickstart_work_as_they_stand() {
         assert!(world.calls("CreateImageComponent") > calls, "{file}: the vendor was called");
         assert_eq!(world.vendor.aliyun_ecs().count(), 0, "{file}: the image is deleted at the vendor");
         calls = world.calls("CreateImageComponent");
+    }
+    // Nothing looks after the object of these pages: what is typed is about an operator that is stuck or gone.
+    let object = json!({
+        "apiVersion": "cloudimages.dev/v1alpha1",
+        "kind": "ImageComponent",
+        "metadata": { "name": "hello", "namespace": "images", "finalizers": ["cloudimages.dev/external"] },
+        "spec": {
+            "accountRef": { "name": "aliyun" },
+            "forProvider": { "name": "testComponent", "content": "RUN echo hello world" },
+        },
+    });
+    world.create(object).await;
+    for (file, sections) in [
+        (
+            "docs/troubleshooting.md",
+            &["Where to look", "Ask again", "Answer an unclear outcome", "An object does not go away"][..],
+        ),
+        ("docs/backup.md", &["What to back up"]),
+        ("docs/uninstalling.md", &["If the operator is gone already"]),
+    ] {
+        let blocks = page(file).blocks.into_iter().filter(|block| sections.contains(&block.under.as_str()));
+        let lines: Vec<_> =
+            blocks.flat_map(|block| script(&block).lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+        assert!(lines.len() >= sections.len(), "{file}: {lines:?}");
+        let typed = move || {
+            let folder = tempfile::tempdir().expect("a folder");
+            for line in lines {
+                shell(folder.path(), &line).unwrap_or_else(|why| panic!("{file}: {line}: {why}"));
+            }
+        };
+        tokio::task::spawn_blocking(typed).await.expect("no panic");
     }
 }
 
