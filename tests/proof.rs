@@ -14,5 +14,6 @@ mod proof {
     mod life;
     mod proxies;
     mod report;
+    mod soak;
     mod wrong_answers;
 }

@@ -353,10 +353,10 @@ pub const REASONS: &[Reason] = &[
     ),
     reason(
         "AccountsNotRead",
-        Images,
+        Both,
         Nobody,
-        "The accounts have not been read from the API server yet / 尚未从 API server 读完账户",
-        "Nothing; if it stays, check the operator's right to list accounts / 无需处理；若持续存在，检查 Operator 对账户的 list 权限",
+        "The accounts, or the Secret of this one, could not be read from the API server yet / 尚未从 API server 读到账户或其 Secret",
+        "Nothing; if it stays, check the API server, and the operator's rights to list accounts and to get the Secret / 无需处理；若持续存在，检查 API server，以及 Operator 对账户的 list 权限和对 Secret 的 get 权限",
     ),
     reason(
         "NamespaceNotAllowed",

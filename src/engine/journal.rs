@@ -15,6 +15,9 @@ pub enum Unwritten {
     /// The object shows something newer than what the answer is about: somebody else went on in the meantime.
     #[error("somebody else has gone on with the attempt that this answers")]
     Outdated,
+    /// There is no such object any more.
+    #[error("the object is gone")]
+    Gone,
     /// The API server did not take it.
     #[error(transparent)]
     Kube(#[from] kube::Error),
@@ -114,13 +117,16 @@ impl Journal {
         let mut known = object.clone();
         loop {
             match self.write(object, same_operation(known.status()), status).await {
+                Err(kube::Error::Api(refusal)) if refusal.code == 404 => return Err(Unwritten::Gone),
                 Err(kube::Error::Api(refusal)) if refusal.code == 422 => {
-                    let newest = self.api(object).get(&object.name_any()).await?;
-                    if newest.uid() == object.uid() && status::is_at(newest.status(), known.status()) {
+                    let newest = self.api(object).get_opt(&object.name_any()).await?;
+                    let newest = newest.filter(|newest| newest.uid() == object.uid());
+                    let newest = newest.ok_or(Unwritten::Gone)?;
+                    if status::is_at(newest.status(), known.status()) {
                         // It was not about the operation.
                         return Err(kube::Error::Api(refusal).into());
                     }
-                    if newest.uid() != object.uid() || !status::answers(status, newest.status()) {
+                    if !status::answers(status, newest.status()) {
                         return Err(Unwritten::Outdated);
                     }
                     known = newest;

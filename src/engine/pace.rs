@@ -40,6 +40,8 @@ pub const UNUSABLE_LOOK: u32 = 4;
 /// How long after an attempt that was not the first what an earlier one made may turn up late: until then it is looked for
 /// every [`SLOW_LOOK`].
 pub const LATE: Duration = Duration::from_secs(3600);
+/// For how long it is tried to delete what was made for an object that was deleted in the same moment: longer than any build.
+pub const OUTLIVED: Duration = Duration::from_secs(24 * 3600);
 /// How long to wait for a permit of the rate limiter before giving the worker back.
 pub const ADMISSION: Duration = Duration::from_secs(30);
 /// How far a vendor's clock may be behind ours: most refuse requests beyond that.

@@ -4,6 +4,7 @@ mod creating;
 mod deleting;
 mod importing;
 mod looking;
+mod outliving;
 mod showing;
 
 use super::{
@@ -71,6 +72,9 @@ pub enum Error {
     /// Somebody else went on with the object meanwhile.
     #[error("{}", Unwritten::Outdated)]
     Outdated,
+    /// There is no such object any more.
+    #[error("{}", Unwritten::Gone)]
+    Gone,
 }
 
 impl From<Unwritten> for Error {
@@ -78,6 +82,7 @@ impl From<Unwritten> for Error {
         match unwritten {
             Unwritten::Kube(error) => Self::Kube(error),
             Unwritten::Outdated => Self::Outdated,
+            Unwritten::Gone => Self::Gone,
         }
     }
 }
@@ -89,7 +94,15 @@ impl Error {
             Self::Kube(kube::Error::Api(status)) => {
                 (400..500).contains(&status.code) && !matches!(status.code, 404 | 408..=410 | 429)
             }
-            Self::Kube(_) | Self::Outdated => false,
+            Self::Kube(_) | Self::Outdated | Self::Gone => false,
+        }
+    }
+
+    /// Whether there is no such object any more.
+    fn is_gone(&self) -> bool {
+        match self {
+            Self::Kube(kube::Error::Api(status)) => status.code == 404,
+            error => matches!(error, Self::Gone),
         }
     }
 
@@ -139,6 +152,7 @@ async fn pass<K: External>(guarded: Arc<Guarded<K>>, world: Arc<World>) -> Resul
         asked,
         began: Instant::now(),
         looked: AtomicBool::new(false),
+        just_held: false,
     };
     let done = pass.run().await;
     let wake = match &done {
@@ -152,7 +166,7 @@ async fn pass<K: External>(guarded: Arc<Guarded<K>>, world: Arc<World>) -> Resul
         // Somebody wrote the object meanwhile: its news is on the way.
         Err(Error::Outdated) => Some(Duration::from_secs(1)),
         Err(Error::Kube(kube::Error::Api(status))) if status.code == 409 => Some(Duration::from_secs(1)),
-        Err(Error::Kube(kube::Error::Api(status))) if status.code == 404 => {
+        Err(error) if error.is_gone() => {
             world.accounts.index().release(&uid);
             world.states.forget(&uid);
             return Ok(Action::await_change());
@@ -224,6 +238,8 @@ struct Pass<'a, K: External> {
     began: Instant,
     /// The vendor was looked at.
     looked: AtomicBool,
+    /// Our finalizer was put on for the creating call, a moment ago.
+    just_held: bool,
 }
 
 impl<K: External> Pass<'_, K> {

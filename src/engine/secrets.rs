@@ -6,6 +6,7 @@
 //! finds no room is read from time to time.
 
 use super::{credentials::Credentials, external::Unusable, lock, pace};
+use crate::wire::outcome::one_line;
 use futures::{StreamExt, stream::FuturesUnordered};
 use k8s_openapi::api::{
     authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
@@ -49,7 +50,11 @@ pub struct SecretVersion {
 enum Seen {
     Loading,
     Missing,
-    Unreadable(String),
+    /// `passes`: it is the API server's trouble, and nobody's to mend who looks after the account.
+    Unreadable {
+        why: String,
+        passes: bool,
+    },
     Found(SecretVersion),
 }
 
@@ -137,12 +142,12 @@ impl Secrets {
                 "SecretNotFound",
                 format!("Secret {namespace}/{name} does not exist; create it with the account's credentials"),
             )),
-            Some(Seen::Unreadable(why)) => Err(Unusable::new(
-                "SecretUnreadable",
+            Some(Seen::Unreadable { why, passes }) => Err(Unusable::new(
+                if *passes { "AccountsNotRead" } else { "SecretUnreadable" },
                 format!("Secret {namespace}/{name} cannot be read: {why}"),
             )),
             Some(Seen::Loading) | None => Err(Unusable::new(
-                "SecretUnreadable",
+                "AccountsNotRead",
                 format!("Secret {namespace}/{name} could not be read in time"),
             )),
         }
@@ -252,8 +257,16 @@ impl Shared {
         let (now, version) = match answer {
             Ok(Ok(Some(secret))) => (Ok(self.found(key, &secret)), secret.resource_version()),
             Ok(Ok(None)) => (Ok(Seen::Missing), None),
-            Ok(Err(error)) => (Err(error.to_string()), None),
-            Err(_) => (Err("the API server does not answer".to_owned()), None),
+            Ok(Err(error)) => {
+                let passes = match &error {
+                    kube::Error::Api(status) => status.code == 429 || status.code >= 500,
+                    _ => true,
+                };
+                (Err(Seen::Unreadable { why: one_line(&error.to_string(), 300), passes }), None)
+            }
+            Err(_) => {
+                (Err(Seen::Unreadable { why: "the API server does not answer".into(), passes: true }), None)
+            }
         };
         let mut state = self.state();
         let Some(entry) = state.secrets.get_mut(key) else { return };
@@ -272,7 +285,7 @@ impl Shared {
         let is_news = entry.seen.send_if_modified(|seen| {
             let now = match now {
                 Ok(now) => now,
-                Err(why) if matches!(seen, Seen::Loading | Seen::Unreadable(_)) => Seen::Unreadable(why),
+                Err(now) if matches!(seen, Seen::Loading | Seen::Unreadable { .. }) => now,
                 // That it cannot be read now says nothing against what it was.
                 Err(_) => return false,
             };

@@ -1,8 +1,10 @@
 //! What changes while a creating call is on its way: the object, its account, the API server's mind.
 
-use crate::harness::{World, account, aosp_image, component, rights};
+use crate::harness::{World, account, account_of, aosp_image, component, image_of, rights};
+use futures::future::join_all;
 use serde_json::{Value, json};
-use vendor_simulator::{Fault, FaultRule, When};
+use std::time::Duration;
+use vendor_simulator::{Change, Fault, FaultRule, When};
 
 const KIND: &str = "ImageComponent";
 const CREATE: &str = "CreateImageComponent";
@@ -129,4 +131,74 @@ async fn an_answer_that_the_api_server_does_not_take_is_kept() {
     assert_eq!(object["status"]["operation"]["attempt"], 1);
     assert!(object["status"]["imageId"].is_string(), "{object:#}");
     assert_eq!((world.calls(BUILD), world.effects(BUILD)), (1, 1));
+}
+
+/// An API server that has begun to delete an object that had no finalizer deletes it, although the operator has just put one on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_outlives_its_object_is_deleted() {
+    let mut world = World::empty("outlived").await;
+    world.beat = Duration::from_secs(1);
+    world.quicken();
+    let kinds = ["ImageComponent", "BatchComputeImage", "AospImage", "RootVolumeTemplate"];
+    for kind in kinds {
+        for object in account_of(kind, &kind.to_lowercase(), &world.vendor) {
+            world.create(object).await;
+        }
+    }
+    // The answer to the creating call comes late enough for the object to go.
+    let actions = [CREATE, BUILD, "CreateImage", "CreateRootVolumeTemplateFromRootVolume"];
+    let slow = actions.map(|action| FaultRule::new(Fault::SlowAnswer { millis: 4_000 }).action(action));
+    // Nobody is ever told what this one made.
+    let lost = kinds.map(|kind| format!("{}-lost", kind.to_lowercase()));
+    let lost = lost.iter().flat_map(|name| {
+        ["Name", "ImageName", "name"].map(|field| {
+            FaultRule::new(Fault::Hang { effect: true }).parameter(field, name).when(When::first(1))
+        })
+    });
+    world.vendor.set_faults(lost.chain(slow).collect());
+    world.start_operator().await;
+    let objects = kinds.iter().flat_map(|kind| {
+        ["gone", "replaced", "stays", "lost"].map(|name| (*kind, format!("{}-{name}", kind.to_lowercase())))
+    });
+    let made = |name: &str| {
+        let ledger = world.vendor.ledger();
+        let named = |call: &&vendor_simulator::Call| call.parameters.values().any(|value| value == name);
+        let calls: Vec<_> = ledger.calls.iter().filter(named).map(|call| call.sequence).collect();
+        let effects = ledger.effects.iter().filter(|effect| calls.contains(&effect.call));
+        effects
+            .filter(|effect| effect.change == Change::Created)
+            .map(|effect| effect.id.clone())
+            .collect::<Vec<_>>()
+    };
+    let is_left = |id: &str| {
+        let ledger = world.vendor.ledger();
+        !ledger.effects.iter().any(|effect| effect.change == Change::Deleted && effect.id == id)
+    };
+    join_all(objects.map(async |(kind, name)| {
+        let mut object = image_of(kind, &name);
+        object["spec"]["accountRef"] = json!({ "name": kind.to_lowercase() });
+        if name.ends_with("stays") {
+            object["spec"]["deletionPolicy"] = json!("Retain");
+        }
+        world.create(object.clone()).await;
+        world.until_true("it is made", || !made(&name).is_empty()).await;
+        world.delete(kind, &name).await;
+        world.patch(kind, &name, json!({ "metadata": { "finalizers": null } })).await;
+        world.until_gone(kind, &name).await;
+        let id = made(&name).remove(0);
+        if name.ends_with("replaced") {
+            object["spec"]["suspend"] = json!(true);
+            world.create(object).await;
+        }
+        let events = world.until_events(&name, 1).await;
+        let released = events.iter().find(|event| event["reason"] == "Released");
+        let note = released.and_then(|event| event["note"].as_str()).unwrap_or_default();
+        assert!(note.contains(&id), "{events:#?}");
+        if name.ends_with("stays") {
+            assert!(is_left(&id) && note.contains("stays"), "{note}");
+        } else {
+            world.until_true("it is deleted", || !is_left(&id)).await;
+        }
+    }))
+    .await;
 }

@@ -142,7 +142,11 @@ pub fn image_of(kind: &str, name: &str) -> Value {
 /// A CloudAccount at the simulated vendor of a kind, and the Secret of the same name that it uses. ZStack's is used by
 /// access key, whose signatures have a time.
 pub fn account_of(kind: &str, name: &str, vendor: &vendor_simulator::Simulator) -> [Value; 2] {
-    let at = vendor.addresses();
+    account_at(kind, name, vendor.addresses())
+}
+
+/// The same at a vendor that is reached under these addresses.
+pub fn account_at(kind: &str, name: &str, at: vendor_simulator::Addresses) -> [Value; 2] {
     let mut account = match kind {
         "AospImage" | "ImageExport" => volcengine_account(name, format!("http://{}", at.volcengine)),
         _ => account(name, format!("http://{}", at.aliyun_ecs)),

@@ -177,6 +177,11 @@ impl Program {
         self.signal("-CONT");
     }
 
+    /// Asks it to end, as a kubelet does.
+    pub fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
     fn signal(&self, signal: &str) {
         let all = Command::new("ps").args(["-A", "-o", "pid=,ppid=,args="]).output().expect("ps runs");
         let all = String::from_utf8_lossy(&all.stdout).into_owned();

@@ -9,7 +9,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// One request of an operator, told from the others by what it is about and how many of those came before it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -49,6 +49,8 @@ pub enum Deed {
     TooMany,
     /// It is not forwarded, and something in between answers: 400, as some vendors say that they are throttling.
     Throttled,
+    /// It is not forwarded, and the answer is 409: somebody else is said to have written the object.
+    Conflict,
     /// Something in between answers: 500. Whether it was forwarded, the operator cannot know.
     Error(bool),
     /// Something in between answers: 502 with a page of HTML. Whether it was forwarded, the operator cannot know.
@@ -99,9 +101,21 @@ pub enum Verdict {
     Hit(Deed),
 }
 
+/// How a watch ends that an API server has enough of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// The connection ends.
+    Gone,
+    /// It says that the version that it goes on from is too old (410), and ends.
+    Expired,
+}
+
 /// A gate.
 #[derive(Debug)]
-pub struct Gate(Mutex<State>);
+pub struct Gate {
+    state: Mutex<State>,
+    cuts: watch::Sender<Option<Cut>>,
+}
 
 #[derive(Debug)]
 struct State {
@@ -117,7 +131,7 @@ struct State {
 
 impl Default for Gate {
     fn default() -> Self {
-        Self(Mutex::new(State {
+        let state = Mutex::new(State {
             counts: HashMap::new(),
             seen: vec![],
             plan: None,
@@ -126,7 +140,8 @@ impl Default for Gate {
             hits: vec![],
             held: false,
             busy: Instant::now(),
-        }))
+        });
+        Self { state, cuts: watch::channel(None).0 }
     }
 }
 
@@ -147,6 +162,16 @@ impl Gate {
         let mut state = self.state();
         state.counts.clear();
         state.chance = chance;
+    }
+
+    /// Ends all watches that there are.
+    pub fn cut_watches(&self, how: Cut) {
+        self.cuts.send_replace(Some(how));
+    }
+
+    /// Told of each cut from now on.
+    pub fn cuts(&self) -> watch::Receiver<Option<Cut>> {
+        self.cuts.subscribe()
     }
 
     /// What was done to which requests.
@@ -220,7 +245,7 @@ impl Gate {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -266,6 +266,36 @@ impl Operator {
         self.logs += &format!("{log}\n---- ended ({code:?})\n");
     }
 
+    /// SIGTERM, and SIGKILL if it takes too long.
+    pub async fn end(&mut self, gate: &Gate) {
+        if let Some(program) = &self.program {
+            program.terminate();
+        }
+        let ended = async {
+            while self.program.as_mut().is_some_and(|program| !program.has_ended()) {
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(15), ended).await.is_err() {
+            gate.hold();
+        }
+        self.kill().await;
+    }
+
+    /// Stops it where it is.
+    pub fn pause(&self) {
+        if let Some(program) = &self.program {
+            program.pause();
+        }
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&self) {
+        if let Some(program) = &self.program {
+            program.go_on();
+        }
+    }
+
     /// Starts it again whenever it ends by itself, as a kubelet does.
     pub async fn keep(&mut self, gate: &Gate) {
         loop {

@@ -1,9 +1,10 @@
 //! The proxies between one operator and the API server, and between it and the vendors. They read each request and each
 //! answer whole (of a watch only its beginning), and pass both on as they are unless the gate says otherwise.
 
-use super::gate::{Deed, Gate, To, Verdict};
+use super::gate::{Cut, Deed, Gate, To, Verdict};
 use crate::harness;
-use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use futures::{StreamExt, future::ready, stream};
+use http_body_util::{BodyExt, BodyStream, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
     Request, Response,
     body::{Bytes, Frame, Incoming},
@@ -114,7 +115,8 @@ async fn handle(
     };
     let streams = label.starts_with("WATCH ");
     let deed = match gate.arrive(to, &label) {
-        Verdict::Pass => return upstream.send(request, streams).await,
+        Verdict::Pass if streams => return Ok(cuttable(upstream.send(request, true).await?, &gate)),
+        Verdict::Pass => return upstream.send(request, false).await,
         Verdict::Held => return pending().await,
         Verdict::Hit(deed) => deed,
     };
@@ -123,6 +125,11 @@ async fn handle(
         Deed::NotSent => return Err(io::Error::other("not sent")),
         Deed::TooMany => {
             return Ok(said(429, to, "TooManyRequests", "Too many requests, please try again later."));
+        }
+        Deed::Conflict => {
+            let message =
+                "the object has been modified; please apply your changes to the latest version and try again";
+            return Ok(said(409, to, "Conflict", message));
         }
         Deed::Throttled => {
             return Ok(said(400, to, "Throttling", "Request was denied due to request throttling."));
@@ -148,7 +155,7 @@ async fn handle(
             let whole = body.collect().await?.to_bytes();
             head.headers.insert(header::CONTENT_LENGTH, whole.len().into());
             let half = Frame::data(whole.slice(..whole.len() / 2));
-            let cut = futures::stream::iter([Ok(half), Err(io::Error::other("cut"))]);
+            let cut = stream::iter([Ok(half), Err(io::Error::other("cut"))]);
             Ok(Response::from_parts(head, StreamBody::new(cut).boxed_unsync()))
         }
         _ => Ok(answer),
@@ -207,8 +214,40 @@ fn said(status: u16, to: To, code: &str, message: &str) -> Response<Body> {
             "ResponseMetadata": { "RequestId": "proxy", "Error": { "Code": code, "Message": message } },
         }),
     };
-    let answer = Response::builder().status(status).header(header::CONTENT_TYPE, "application/json");
+    let mut answer = Response::builder().status(status).header(header::CONTENT_TYPE, "application/json");
+    if status == 429 {
+        // As priority and fairness of an API server, and some gateways of vendors, do.
+        answer = answer.header(header::RETRY_AFTER, 1);
+    }
     answer.body(full(body.to_string())).expect("an answer")
+}
+
+/// A watch that ends when the gate says so.
+fn cuttable(answer: Response<Body>, gate: &Gate) -> Response<Body> {
+    let mut cuts = gate.cuts();
+    let cut = async move {
+        let cut = cuts.changed().await.ok().and_then(|()| *cuts.borrow());
+        match cut {
+            Some(Cut::Expired) => {
+                let status = json!({
+                    "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 410,
+                    "reason": "Expired", "message": "The resourceVersion for the provided watch is too old.",
+                });
+                let line = json!({ "type": "ERROR", "object": status });
+                Ok(Frame::data(Bytes::from(format!("{line}\n"))))
+            }
+            Some(Cut::Gone) => Err(io::Error::other("cut")),
+            // The gate is gone.
+            None => pending().await,
+        }
+    };
+    answer.map(|body| {
+        // Without an end of its own: what was cut ends the connection.
+        let frames = BodyStream::new(body).map(Some).chain(stream::iter([None]));
+        let cut = stream::once(cut).map(Some).chain(stream::iter([None]));
+        let whole = stream::select(frames, cut).take_while(|frame| ready(frame.is_some())).filter_map(ready);
+        StreamBody::new(whole).boxed_unsync()
+    })
 }
 
 fn page() -> Response<Body> {

@@ -3,9 +3,10 @@
 use super::{
     gate::{Point, To},
     life::{Step, folder},
+    soak,
 };
 use serde::{Deserialize, Serialize};
-use std::{fmt, fs};
+use std::{fmt, fs, path::PathBuf};
 use xtask::workspace;
 
 /// What came of one kill.
@@ -140,7 +141,75 @@ pub fn write() {
     for results in &all {
         page += &format!("\n{results}");
     }
-    let file = workspace::root().join("docs/reliability.md");
-    fs::write(&file, page).expect("the page is written");
-    eprintln!("wrote {}", file.display());
+    let (_, others) = parts();
+    write_page(&page, &others);
+}
+
+/// Where the soak's part of the page begins.
+const SOAK: &str = "<!-- soak -->";
+
+const SOAK_HEAD: &str = "\
+## The soak
+
+Written by `cargo xtask soak --minutes N --page`. Users of all five kinds create, change, suspend, overwrite, take over and
+delete objects at random, in any state, while both proxies lose, delay, repeat, cut and replace answers, the vendors' lists lag,
+builds fail and tasks are forgotten, watches end or expire, and the operator is killed, stopped for up to nine seconds, ended and
+started again. Every second, what the ledger says lives at the vendors is held against the objects:
+
+- no object has two things;
+- what lives is known by its object, or its object said that it is to stay;
+- what is Ready lives;
+- no object needs a person, unless the vendor's build failed or the object names what another has.
+
+At the end nothing goes wrong any more, every object settles and is deleted, and nothing may be left. The same seed
+(`--seed`) makes the same users, faults and kills; what meets what depends on the machine.
+";
+
+/// The kill points' part of the page as it is, and the rest.
+fn parts() -> (String, String) {
+    let page = fs::read_to_string(file()).unwrap_or_default();
+    let (kills, rest) = page.split_once(SOAK).unwrap_or((&page, ""));
+    (kills.to_owned(), rest.to_owned())
+}
+
+/// Writes what came of a soak to the page.
+pub fn write_soak(report: &soak::Report) {
+    let mut part = format!("\n\n{SOAK_HEAD}\n");
+    let violations = match report.violations.len() {
+        0 => "nothing made twice, nothing lost, nobody needed".to_owned(),
+        number => format!("{number} violations"),
+    };
+    let (minutes, users, seed) = (report.seconds / 60, report.users, report.seed);
+    part += &format!(
+        "**{minutes} minutes, {users} users, seed {seed}: {violations}.**\n\n| | what | how often |\n|---|---|---|\n"
+    );
+    for (group, rows) in &report.tally {
+        for (what, count) in rows {
+            part += &format!("| {group} | {what} | {count} |\n");
+        }
+    }
+    for violation in &report.violations {
+        part += &format!("\n- ✗ {}\n", violation.replace('|', "\\|"));
+    }
+    part += BROKEN;
+    let (kills, _) = parts();
+    write_page(&kills, &part);
+}
+
+const BROKEN: &str = "
+## Broken on purpose
+
+A proof that cannot fail proves nothing. In `src/engine/journal.rs`, let `first_permit` give the permit without the write
+before it (`Ok((object.clone(), Permit(intent)))`), and `permit` too, and run both: kill points and soak fail.
+";
+
+fn write_page(kills: &str, rest: &str) {
+    let kills = kills.trim_end();
+    let rest = if rest.is_empty() { "\n" } else { rest };
+    fs::write(file(), format!("{kills}\n\n{SOAK}{rest}")).expect("the page is written");
+    eprintln!("wrote {}", file().display());
+}
+
+fn file() -> PathBuf {
+    workspace::root().join("docs/reliability.md")
 }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{Error, bench, controlplane, demo, docs, generate, image, interrupt, picture, sdk, test, tools};
+use xtask::{
+    Error, bench, controlplane, demo, docs, generate, image, interrupt, picture, proof, sdk, test, tools,
+};
 
 /// The project's own commands.
 #[derive(Debug, Parser)]
@@ -47,6 +49,9 @@ enum Verb {
     },
     /// Drive the simulated vendors with the vendors' own SDKs (Python), which are installed into the cache once.
     Sdk(sdk::Options),
+    /// Let users of all kinds do what they may at random while everything goes wrong at random, and hold the vendors' ledger
+    /// against the objects all the while: nothing may be made twice, lost, or left.
+    Soak(proof::Soak),
     /// Run every check and test of the project; what CI runs.
     Test(test::Options),
     /// Build the tools that tests use (Helm, linters, Flux), and print their paths.
@@ -66,6 +71,7 @@ fn main() -> ExitCode {
         Verb::Image(options) => image::run(&options),
         Verb::Picture { path } => picture::run(&path),
         Verb::Sdk(options) => sdk::run(&options),
+        Verb::Soak(options) => proof::soak(&options),
         Verb::Test(options) => test::run(&options),
         Verb::Tools => tools::run(),
     });

@@ -164,7 +164,8 @@ impl<K: External> Pass<'_, K> {
 
     pub(super) async fn permit(&mut self, from: &Progress, intent: &Intent) -> Result<Permit, Error> {
         // A phase that is shown already would leave the spec open to changes, and a reference must be stored too.
-        let untouched = !self.held()
+        self.just_held = !self.held();
+        let untouched = self.just_held
             && self.object.status().is_none_or(|status| status.operation.is_none() && status.phase.is_none());
         if untouched && intent.attempt == 1 && intent.reference.is_none() {
             let (object, permit) = self.world.journal.first_permit(&self.object, intent.clone()).await?;
@@ -235,7 +236,12 @@ impl<K: External> Pass<'_, K> {
         let next = wait.map_or_else(|| self.after(&to), Next::In);
         self.local.unwritten = Some((to.clone(), self.asked));
         let settled = detail.is_none();
-        self.conclude(&from, to, detail, settled, request_id.as_deref()).await?;
+        let made = to.clone();
+        let concluded = self.conclude(&from, to, detail, settled, request_id.as_deref()).await;
+        if concluded.as_ref().is_err_and(Error::is_gone) && self.just_held {
+            self.outlived(client, &made);
+        }
+        concluded?;
         self.local.unwritten = None;
         Ok(next)
     }
@@ -434,6 +440,6 @@ impl<K: External> Pass<'_, K> {
 }
 
 /// Earlier than anything that came of a call at this moment, by whatever clock.
-fn before(call: Option<Timestamp>) -> Timestamp {
+pub(super) fn before(call: Option<Timestamp>) -> Timestamp {
     call.and_then(|call| call.checked_sub(pace::SKEW).ok()).unwrap_or(Timestamp::UNIX_EPOCH)
 }

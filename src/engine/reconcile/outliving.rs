@@ -1,0 +1,149 @@
+//! What a call made whose object was gone before the answer could be stored.
+
+use super::{Pass, creating::before};
+use crate::{
+    engine::{
+        accounts::Accounts,
+        external::External,
+        pace,
+        progress::{Comparison, Deletion, Handle, Intent, Progress, Recovered},
+        telemetry::Telemetry,
+    },
+    image::DeletionPolicy,
+    wire::CallError,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+impl<K: External> Pass<'_, K> {
+    /// The object went while its creating call was under way, although our finalizer had been put on before: an API server
+    /// that has begun to delete an object that had none yet deletes it all the same. Nobody else knows what the call made, so
+    /// it is deleted, unless it was to stay. What of it a process that ends has not done stays undone.
+    pub(super) fn outlived(&self, client: &K::Client, made: &Progress) {
+        let Some(intent) = made.intent().filter(|_| made.handle().is_some() || made.under_way()) else {
+            return;
+        };
+        let left = Outlived {
+            object: self.subject().into_owned(),
+            client: client.clone(),
+            intent: intent.clone(),
+            uid: self.uid(),
+            realm: self.realm(),
+            accounts: self.world.accounts.clone(),
+            telemetry: self.world.telemetry.clone(),
+            beat: self.world.beat.max(Duration::from_secs(1)),
+            stopping: self.world.stopping.clone(),
+        };
+        let handle = made.handle().cloned();
+        tokio::spawn(async move {
+            let stopping = left.stopping.clone();
+            tokio::select! {
+                () = left.clear(handle) => {}
+                () = stopping.cancelled() => {}
+            }
+        });
+    }
+}
+
+/// Everything that it takes to clear it away.
+struct Outlived<K: External> {
+    object: K,
+    client: K::Client,
+    intent: Intent,
+    uid: String,
+    realm: Option<String>,
+    accounts: Arc<Accounts>,
+    telemetry: Telemetry,
+    beat: Duration,
+    stopping: CancellationToken,
+}
+
+impl<K: External> Outlived<K> {
+    async fn clear(self, made: Option<Handle>) {
+        let made = match made {
+            Some(handle) => Some(handle),
+            None => self.look().await,
+        };
+        let Some(handle) = made else { return };
+        let id = handle.id();
+        let why = format!("{id} was made for this object, which was deleted in the same moment");
+        if self.object.spec().deletion_policy == Some(DeletionPolicy::Retain) {
+            let note = format!("{why}; it stays at the vendor, as deletionPolicy Retain asks");
+            return self.telemetry.released(&self.object, "Release", note).await;
+        }
+        self.telemetry.released(&self.object, "Delete", format!("{why}; it is deleted at the vendor")).await;
+        let (end, mut failures) = (Instant::now() + pace::OUTLIVED, 0);
+        while Instant::now() < end {
+            let wait = match self.object.delete(&self.client, &handle).await {
+                Ok(Deletion::Gone | Deletion::Remains(_)) => return,
+                Ok(Deletion::Underway | Deletion::Waiting(_)) => self.beat,
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(id, %error, "what outlived its object cannot be deleted yet");
+                    pace::backoff(failures, false)
+                }
+            };
+            sleep(wait).await;
+        }
+        tracing::warn!(id, "what outlived its object is left at the vendor: delete it there");
+    }
+
+    /// The answer was lost as well: what it may have made is looked for as if the object were there.
+    async fn look(&self) -> Option<Handle> {
+        sleep(self.object.settle(&self.client)).await;
+        let mut failures = 0;
+        let recovered = loop {
+            match self.recover().await {
+                Ok(recovered) => break recovered,
+                Err(error) if failures < 10 => {
+                    failures += 1;
+                    tracing::warn!(%error, "what may have outlived its object cannot be looked for yet");
+                    sleep(pace::backoff(failures, false)).await;
+                }
+                Err(_) => break Recovered::Undecidable(vec![]),
+            }
+        };
+        match Progress::recovered(self.intent.clone(), recovered) {
+            Progress::Unclear { candidates, .. } => {
+                let note = format!(
+                    "the object was deleted in the moment in which {} was called for it, and the answer was lost: it may have \
+                     made one of {candidates:?}; look at the vendor",
+                    K::ACTION
+                );
+                self.telemetry.released(&self.object, "Delete", note).await;
+                None
+            }
+            progress => progress.handle().cloned(),
+        }
+    }
+
+    async fn recover(&self) -> Result<Recovered, CallError> {
+        let since = before(self.intent.since);
+        let is_free = |id: &str| !self.is_taken(id);
+        let free = |handles: Vec<Handle>| handles.into_iter().filter(|handle| is_free(handle.id())).collect();
+        Ok(match self.object.recover(&self.client, &self.intent.token, since).await? {
+            Recovered::Found(handle) if !is_free(handle.id()) => Recovered::Candidates(vec![]),
+            Recovered::Candidates(handles) => Recovered::Candidates(free(handles)),
+            Recovered::Doubtful { likely, doubtful } => {
+                Recovered::Doubtful { likely: free(likely), doubtful: free(doubtful) }
+            }
+            // Asking with its token would make it, if it was not made.
+            Recovered::Replay => {
+                let there = self.object.lookalikes(&self.client).await?.into_iter().filter(|thing| {
+                    !matches!(thing.comparison, Comparison::Fixed(_))
+                        && thing.created.is_none_or(|created| created >= since)
+                        && is_free(&thing.id)
+                });
+                Recovered::Candidates(there.map(|thing| K::handle(&thing.id)).collect())
+            }
+            other => other,
+        })
+    }
+
+    fn is_taken(&self, id: &str) -> bool {
+        let index = self.accounts.index();
+        let owner = |realm: &String| index.owner(&K::kind(&()), realm, id, &self.uid);
+        self.realm.as_ref().is_some_and(|realm| owner(realm).is_some())
+    }
+}

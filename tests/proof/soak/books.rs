@@ -1,0 +1,277 @@
+//! The vendors' ledger, held against the objects: what there is at the vendors, whose it is, and what must never be.
+
+use super::KINDS;
+use crate::harness::{World, condition, is_ready};
+use regex::Regex;
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+use vendor_simulator::{Change, Ledger, Stage};
+
+/// Which calls make things, and of which kind.
+const MAKING: [(&str, &str); 5] = [
+    ("CreateImageComponent", "ImageComponent"),
+    ("CreateImage", "BatchComputeImage"),
+    ("BuildAOSPImage", "AospImage"),
+    ("ExportImage", "ImageExport"),
+    ("CreateRootVolumeTemplateFromRootVolume", "RootVolumeTemplate"),
+];
+
+/// Why an object may need a person here: the vendor's build failed, as it was told to; the vendor says that somebody's clock is
+/// wrong, as it was told to; the object names what another one holds, or what that one has just deleted.
+const NAMED: [&str; 6] =
+    ["BuildFailed", "ExportFailed", "Failed", "ClockSkew", "HeldByOther", "ImportNotFound"];
+
+/// What happened, and how often, in groups.
+pub type Tally = BTreeMap<String, BTreeMap<String, u64>>;
+
+/// Each object's name is in what its thing is called at the vendor.
+static OWNER: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"soak-\d+-\d+").expect("an expression"));
+
+/// A thing at a vendor that was not deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Thing {
+    pub kind: &'static str,
+    pub id: String,
+    /// The name of the object that it was made for.
+    pub owner: String,
+    /// Its build failed: nothing that anybody could use.
+    pub failed: bool,
+}
+
+/// Objects and things at one moment.
+pub struct Seen {
+    /// After that.
+    begun: Instant,
+    /// By kind and name.
+    pub objects: HashMap<(String, String), Value>,
+    pub things: HashSet<Thing>,
+}
+
+pub struct Books {
+    seen: watch::Sender<Arc<Seen>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Kind and name of all objects that users asked for and whose things must go with them.
+    kept: HashSet<(&'static str, String)>,
+    violations: BTreeSet<String>,
+    tally: Tally,
+}
+
+impl Default for Books {
+    fn default() -> Self {
+        let nothing = Seen { begun: Instant::now(), objects: HashMap::new(), things: HashSet::new() };
+        Self { seen: watch::channel(Arc::new(nothing)).0, state: Mutex::default() }
+    }
+}
+
+impl Books {
+    /// Compares, again and again, and never ends.
+    pub async fn keep(&self, world: &World) {
+        loop {
+            let begun = Instant::now();
+            let before = things(world);
+            let mut objects = HashMap::new();
+            for kind in KINDS {
+                for object in world.list(kind).await {
+                    let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+                    objects.insert((kind.to_owned(), name), object);
+                }
+            }
+            let after = things(world);
+            self.compare(&before, &objects, &after);
+            self.seen.send_replace(Arc::new(Seen { begun, objects, things: after }));
+            sleep(Duration::from_secs(1).saturating_sub(begun.elapsed())).await;
+        }
+    }
+
+    /// What there was at the vendors before and after the objects were read.
+    fn compare(
+        &self,
+        before: &HashSet<Thing>,
+        objects: &HashMap<(String, String), Value>,
+        after: &HashSet<Thing>,
+    ) {
+        let mut owners: HashMap<(&str, &str), Vec<&str>> = HashMap::new();
+        for thing in after.iter().filter(|thing| !thing.failed) {
+            owners.entry((thing.kind, &thing.owner)).or_default().push(&thing.id);
+        }
+        for ((kind, owner), ids) in owners.iter().filter(|(_, ids)| ids.len() > 1) {
+            self.violation(format!("made twice: {kind} {owner} has {ids:?}"));
+        }
+        for thing in before.intersection(after).filter(|thing| !thing.failed) {
+            let Thing { kind, id, owner, .. } = thing;
+            match objects.get(&((*kind).to_owned(), owner.clone())) {
+                // The exported file is the user's.
+                None if *kind == "ImageExport" || !self.must_go(kind, owner) => {}
+                None => self.violation(format!("leaked: {kind} {owner} is gone, and {id} lives")),
+                Some(object) => {
+                    let settled = object["metadata"]["deletionTimestamp"].is_null()
+                        && matches!(object["status"]["phase"].as_str(), Some("Ready" | "Failed"));
+                    if settled && !object["status"].to_string().contains(id.as_str()) {
+                        self.violation(format!("unknown: {kind} {owner} does not know its {id}: {object}"));
+                    }
+                }
+            }
+        }
+        let live: HashSet<&str> = before.union(after).map(|thing| thing.id.as_str()).collect();
+        for ((kind, name), object) in objects {
+            let status = &object["status"];
+            let id = if kind == "ImageExport" { &status["taskId"] } else { &status["imageId"] };
+            let id = id.as_str().unwrap_or_default();
+            if is_ready(object) && object["metadata"]["deletionTimestamp"].is_null() && !live.contains(id) {
+                self.violation(format!("Ready for nothing: {kind} {name} has {id:?}"));
+            }
+            let stalled = condition(object, "Stalled");
+            let reason = stalled["reason"].as_str().unwrap_or_default();
+            if stalled["status"] == "True" {
+                self.count("objects that needed a person", &format!("{kind} {reason}"), name);
+                if !NAMED.contains(&reason) {
+                    self.violation(format!("{kind} {name} needs a person: {stalled}"));
+                }
+            }
+        }
+    }
+
+    /// What is in the ledger at the end.
+    pub fn close(&self, ledger: &Ledger) {
+        for (action, kind) in MAKING {
+            let made = ledger.effects_of(action).filter(|effect| effect.change == Change::Created).count();
+            self.add("things made", kind, made as u64);
+        }
+        self.add("calls to vendors", "answered or not", ledger.calls.len() as u64);
+        for fault in ledger.calls.iter().filter_map(|call| call.fault.as_ref()) {
+            self.did("faults of vendors", fault);
+        }
+    }
+
+    /// The thing of an object of this kind and name must go with it.
+    pub fn expect_end_of(&self, kind: &'static str, name: &str) {
+        self.state().kept.insert((kind, name.to_owned()));
+    }
+
+    fn must_go(&self, kind: &'static str, name: &str) -> bool {
+        self.state().kept.contains(&(kind, name.to_owned()))
+    }
+
+    /// Waits until the objects and things are as they should be, as seen after now.
+    pub async fn until(
+        &self,
+        what: &str,
+        limit: Duration,
+        met: impl Fn(&Seen) -> bool,
+    ) -> Result<Arc<Seen>, String> {
+        let (called, mut seen) = (Instant::now(), self.seen.subscribe());
+        loop {
+            let now = seen.borrow_and_update().clone();
+            if now.begun >= called && met(&now) {
+                return Ok(now);
+            }
+            if called.elapsed() > limit {
+                return Err(format!("in vain waited {} s until {what}", limit.as_secs()));
+            }
+            // The sender is here.
+            let _ = seen.changed().await;
+        }
+    }
+
+    /// The last look.
+    pub fn last(&self) -> Arc<Seen> {
+        self.seen.borrow().clone()
+    }
+
+    /// Something that must never be.
+    pub fn violation(&self, what: String) {
+        if self.state().violations.insert(what.clone()) {
+            eprintln!("{}: {what}", jiff::Timestamp::now());
+        }
+    }
+
+    /// Something was done.
+    pub fn did(&self, group: &str, what: &str) {
+        self.add(group, what, 1);
+    }
+
+    fn add(&self, group: &str, what: &str, count: u64) {
+        *self.state().tally.entry(group.into()).or_default().entry(what.into()).or_default() += count;
+    }
+
+    /// Counts each of `whose` once.
+    fn count(&self, group: &str, what: &str, whose: &str) {
+        static COUNTED: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
+        let key = format!("{group}/{what}/{whose}");
+        if COUNTED.lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
+            self.did(group, what);
+        }
+    }
+
+    pub fn tally(&self) -> Tally {
+        self.state().tally.clone()
+    }
+
+    pub fn violations(&self) -> Vec<String> {
+        self.state().violations.iter().cloned().collect()
+    }
+
+    /// For people who wait.
+    pub fn line(&self) -> String {
+        let state = self.state();
+        let sum = |group: &str| -> u64 { state.tally.get(group).map_or(0, |rows| rows.values().sum()) };
+        format!(
+            "{} objects, {} acts, {} blows to the operator, {} violations",
+            sum("objects created"),
+            sum("acts of users"),
+            sum("blows to the operator"),
+            state.violations.len()
+        )
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What there is at the vendors.
+fn things(world: &World) -> HashSet<Thing> {
+    let ledger = world.vendor.ledger();
+    let parameters: HashMap<u64, _> =
+        ledger.calls.iter().map(|call| (call.sequence, &call.parameters)).collect();
+    let gone: HashSet<&str> = ledger
+        .effects
+        .iter()
+        .filter(|effect| effect.change == Change::Deleted)
+        .map(|effect| effect.id.as_str())
+        .collect();
+    let now = world.vendor.clock().world;
+    let (volcengine, zstack) = (world.vendor.volcengine(), world.vendor.zstack());
+    let tasks: HashMap<_, _> = volcengine.tasks().into_iter().map(|task| (task.id, task.work)).collect();
+    // Whether it failed; `None`: the vendor cleared it away by itself when it did. A task that is forgotten made its file.
+    let failed = |kind: &str, id: &str| {
+        let work = match kind {
+            "AospImage" => volcengine.aosp_image(id).map(|image| image.build),
+            "ImageExport" => tasks.get(id).cloned(),
+            "RootVolumeTemplate" => zstack.get(id).map(|image| image.creation),
+            _ => return Some(false),
+        };
+        work.map(|work| work.stage(now) == Stage::Failed)
+    };
+    let made = ledger.effects.iter().filter(|effect| effect.change == Change::Created);
+    made.filter(|effect| !gone.contains(effect.id.as_str()))
+        .filter_map(|effect| {
+            let (_, kind) = MAKING.iter().find(|(action, _)| *action == effect.action)?;
+            let parameters = parameters.get(&effect.call)?;
+            let owner = parameters.values().find_map(|value| OWNER.find(value))?.as_str().to_owned();
+            Some(Thing { kind, id: effect.id.clone(), owner, failed: failed(kind, &effect.id)? })
+        })
+        .collect()
+}

@@ -1,0 +1,159 @@
+//! What goes wrong by itself: the network, the vendors, and the operator's machine.
+
+use super::{KINDS, Soak};
+use crate::proof::{
+    gate::{Chance, Cut, Deed, Point},
+    life::Operator,
+    wrong_answers::UNREPEATABLE,
+};
+use rand::{RngExt, rngs::StdRng, seq::IndexedRandom};
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+use vendor_simulator::{Fault, FaultRule, When};
+
+/// Of so many requests, one meets the network.
+const ONE_IN: u64 = 14;
+
+/// What the network does often.
+const OFTEN: [Deed; 9] = [
+    Deed::NotSent,
+    Deed::Lost,
+    Deed::Truncated,
+    Deed::Delay,
+    Deed::Twice,
+    Deed::Error(false),
+    Deed::Error(true),
+    Deed::BadGateway(false),
+    Deed::BadGateway(true),
+];
+
+/// Changes everything at random until all is over; then the operator runs.
+pub async fn change(soak: &Soak, operator: &mut Operator, random: &mut StdRng) {
+    soak.world.vendor.set_faults(vendors(soak.options.seed));
+    let gate = &soak.proxies.gate;
+    while !soak.is_over() {
+        gate.tempt(Some(chance(random.random())));
+        drop(gate.arm(None));
+        let calm = Duration::from_millis(random.random_range(1000..7000));
+        tokio::select! {
+            () = sleep(calm) => {}
+            () = operator.keep(gate) => {}
+        }
+        let blow = match random.random_range(0..10) {
+            0..=2 => {
+                operator.kill().await;
+                sleep(Duration::from_millis(random.random_range(0..1500))).await;
+                operator.start(gate);
+                "killed"
+            }
+            3..=5 => kill_at_a_request(soak, operator, random).await,
+            6 | 7 => {
+                operator.pause();
+                sleep(Duration::from_millis(random.random_range(500..9000))).await;
+                operator.go_on();
+                "stopped where it was, and woken"
+            }
+            8 => {
+                operator.end(gate).await;
+                operator.start(gate);
+                "asked to end, and started again"
+            }
+            _ => {
+                gate.cut_watches(if random.random_bool(0.5) { Cut::Gone } else { Cut::Expired });
+                "all watches cut or expired"
+            }
+        };
+        soak.books.did("blows to the operator", blow);
+    }
+}
+
+/// Nothing goes wrong any more.
+pub fn clear(soak: &Soak) {
+    for (point, deed) in soak.proxies.gate.hits().into_iter().filter(|(_, deed)| !deed.kills()) {
+        let of_cluster = point.label.split_once(' ').is_some_and(|(_, rest)| !rest.starts_with('/'));
+        let to = if of_cluster { "API server" } else { "vendor" };
+        soak.books.did("faults of the network", &format!("{to}: {deed:?}"));
+    }
+    soak.proxies.gate.tempt(None);
+    soak.world.vendor.set_faults(vec![]);
+}
+
+/// The next request of some sort: before it is forwarded, or after it took its effect.
+async fn kill_at_a_request(soak: &Soak, operator: &mut Operator, random: &mut StdRng) -> &'static str {
+    let gate = &soak.proxies.gate;
+    let kind = *KINDS.choose(random).expect("a kind");
+    let calls: &[&str] = match kind {
+        "ImageComponent" => &["CreateImageComponent", "DeleteImageComponent", "DescribeImageComponents"],
+        "BatchComputeImage" => &["POST /images", "DELETE /images/{id}"],
+        "AospImage" => &["BuildAOSPImage", "DeleteAOSPImage", "ListAOSPImage"],
+        "ImageExport" => &["ExportImage", "DescribeTasks"],
+        _ => &[
+            "POST /zstack/v1/images/root-volume-templates/from/volumes/{id}",
+            "DELETE /zstack/v1/images/{id}",
+        ],
+    };
+    let plural = format!("{}s", kind.to_lowercase());
+    let label = match random.random_range(0..3) {
+        0 => format!("PATCH {plural}"),
+        1 => format!("PATCH {plural}/status"),
+        _ => (*calls.choose(random).expect("a call")).to_owned(),
+    };
+    let deed = *[Deed::KillBefore, Deed::KillAfter].choose(random).expect("a deed");
+    let hit = gate.arm(Some((Point { label, nth: random.random_range(1..3) }, deed)));
+    let hit = timeout(Duration::from_secs(8), hit).await.is_ok_and(|hit| hit.is_ok());
+    gate.hold();
+    operator.kill().await;
+    operator.start(gate);
+    match (hit, deed) {
+        (true, Deed::KillBefore) => "killed before a request was forwarded",
+        (true, _) => "killed after a request took its effect",
+        _ => "killed",
+    }
+}
+
+fn chance(seed: u64) -> Chance {
+    let with = |rare: &[Deed]| {
+        // A vendor that throttles is left alone for a while, and silence lasts.
+        let often = OFTEN.iter().copied().cycle().take(OFTEN.len() * 4);
+        often.chain(rare.iter().copied()).collect()
+    };
+    Chance {
+        seed,
+        one_in: ONE_IN,
+        most: u32::MAX,
+        vendor: with(&[Deed::TooMany, Deed::Throttled, Deed::Silence]),
+        api_server: with(&[Deed::TooMany, Deed::TooMany, Deed::Conflict, Deed::Conflict, Deed::Silence]),
+        unrepeatable: UNREPEATABLE.to_vec(),
+    }
+}
+
+/// What the vendors do themselves.
+fn vendors(seed: u64) -> Vec<FaultRule> {
+    let sometimes =
+        |fault, chance, stream: u64| FaultRule::new(fault).when(When::chance(chance, seed ^ (stream << 40)));
+    let unavailable = Fault::VendorError {
+        status: 503,
+        code: "ServiceUnavailable".into(),
+        message: "The request has failed due to a temporary failure of the server.".into(),
+        effect: false,
+    };
+    let failing = |action, stream| sometimes(Fault::FailBuild, 0.08, stream).action(action);
+    vec![
+        sometimes(Fault::ListLag { seconds: 2 }, 0.2, 1),
+        sometimes(Fault::ForgetTask { after_seconds: 0 }, 0.2, 2).service("zstack"),
+        sometimes(Fault::ForgetTask { after_seconds: 240 }, 0.2, 3).action("ExportImage"),
+        failing("BuildAOSPImage", 4),
+        failing("ExportImage", 5),
+        failing("CreateRootVolumeTemplateFromRootVolume", 6),
+        sometimes(Fault::AnswerLost, 0.01, 7),
+        sometimes(Fault::CutBody, 0.01, 8),
+        sometimes(Fault::TruncatedBody, 0.01, 9),
+        sometimes(Fault::CloseAfterAnswer, 0.02, 10),
+        sometimes(Fault::InternalError { effect: true }, 0.005, 11),
+        sometimes(Fault::InternalError { effect: false }, 0.005, 12),
+        sometimes(unavailable, 0.005, 13),
+        sometimes(Fault::ClockSkew { seconds: 3600 }, 0.002, 14),
+        sometimes(Fault::SlowAnswer { millis: 4000 }, 0.01, 15),
+        sometimes(Fault::Redirect { location: None }, 0.005, 16),
+    ]
+}
