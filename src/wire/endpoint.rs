@@ -1,6 +1,7 @@
 //! Which addresses the operator may call: the vendors' own, and what its administrator allowed. A tenant who writes an
 //! account must not be able to aim the operator at internal addresses.
 
+use http::Uri;
 use url::{Host, Url};
 
 /// The addresses that the administrator allowed besides the vendors' own, as URL prefixes.
@@ -77,6 +78,10 @@ fn parse(text: &str) -> Result<Url, Denied> {
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(malformed("it must not have a query or a fragment"));
+    }
+    // Readers of URLs differ in what a host may be made of.
+    if let Err(error) = url.as_str().parse::<Uri>() {
+        return Err(malformed(&error.to_string()));
     }
     Ok(url)
 }

@@ -157,7 +157,7 @@ builds fail and tasks are forgotten, watches end or expire, and the operator is 
 started again. Every second, what the ledger says lives at the vendors is held against the objects:
 
 - no object has two things;
-- what lives is known by its object, or its object said that it is to stay;
+- what lives is known by its object, or its object said that it is to stay, or an Event says what becomes of it;
 - what is Ready lives;
 - no object needs a person, unless the vendor's build failed or the object names what another has.
 

@@ -3,7 +3,7 @@
 //! [`controlplane`] starts a real Kubernetes control plane (etcd, kube-apiserver, kube-controller-manager) on loopback;
 //! [`process`] keeps its programs from outliving whoever started them; [`identity`] is who the operator is in it.
 //! [`bench`], [`demo`], [`docs`], [`generate`], [`image`], [`picture`], [`sdk`] and [`test`] are the commands of the same
-//! names, [`proof`] has `soak`; [`tools`] has the programs that tests hold our files and objects against.
+//! names, [`proof`] has `soak` and `fuzz`; [`tools`] has the programs that tests hold our files and objects against.
 //! Nothing here knows the operator's code: it is driven as the program that a user runs.
 
 pub mod bench;

@@ -34,6 +34,9 @@ enum Verb {
         #[arg(long)]
         serve: bool,
     },
+    /// Send arbitrary text, answers, Secrets and URLs through every parser, and arbitrary requests through every signer and the
+    /// simulated vendor's own check of it; what fails is shrunk and kept as a case.
+    Fuzz(proof::Fuzz),
     /// Rewrite everything that is generated.
     Generate {
         /// Write nothing; show what would change and fail if something would.
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Verb::Controlplane => controlplane::run(),
         Verb::Demo(options) => demo::run(&options),
         Verb::Docs { serve } => docs::run(serve),
+        Verb::Fuzz(options) => proof::fuzz(&options),
         Verb::Generate { check } => generate::run(check),
         Verb::Image(options) => image::run(&options),
         Verb::Picture { path } => picture::run(&path),

@@ -1,5 +1,5 @@
-//! `cargo xtask soak`: what random tests find in more time than anybody would wait for each time. It starts a test of the
-//! project, a part of which runs in `cargo xtask test`.
+//! `cargo xtask soak` and `cargo xtask fuzz`: what random tests find in more time than anybody would wait for each time. Both
+//! start tests of the project; parts of them run in `cargo xtask test`.
 
 use crate::controlplane;
 use crate::error::Result;
@@ -23,6 +23,22 @@ pub struct Soak {
     /// Write the result to docs/reliability.md; it goes to target/soak as JSON in any case.
     #[arg(long)]
     page: bool,
+}
+
+/// What `cargo xtask fuzz` takes.
+#[derive(Debug, clap::Args)]
+pub struct Fuzz {
+    /// For so long, divided among the targets.
+    #[arg(long, value_name = "NUMBER", default_value_t = 5)]
+    minutes: u64,
+
+    /// Only targets whose names contain this, such as `sign` or `period`.
+    #[arg(long, value_name = "TARGET", default_value = "")]
+    target: String,
+
+    /// The same inputs as a run that printed this seed.
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
 }
 
 /// Runs the soak.
@@ -49,6 +65,18 @@ pub fn soak(options: &Soak) -> Result<()> {
     }
     if std::env::var_os("RUST_LOG").is_none() {
         command.env("RUST_LOG", "error");
+    }
+    workspace::run(command)
+}
+
+/// Runs the fuzzing.
+pub fn fuzz(options: &Fuzz) -> Result<()> {
+    let mut command = workspace::cargo();
+    command.args(["test", "--test", "fuzz", "--", "--ignored", "--exact", "--nocapture", "fuzz_for_long"]);
+    command.env("FUZZ_SECONDS", (options.minutes * 60).to_string());
+    command.env("FUZZ_TARGET", &options.target);
+    if let Some(seed) = options.seed {
+        command.env("FUZZ_SEED", seed.to_string());
     }
     workspace::run(command)
 }

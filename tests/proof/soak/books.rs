@@ -29,6 +29,10 @@ const MAKING: [(&str, &str); 5] = [
 const NAMED: [&str; 6] =
     ["BuildFailed", "ExportFailed", "Failed", "ClockSkew", "HeldByOther", "ImportNotFound"];
 
+/// So long after an object is gone, what it left must be deleted, or named by an Event: Kubernetes deletes an object that the
+/// operator has just put its finalizer on if it had begun to before.
+const TELLING: Duration = Duration::from_secs(25);
+
 /// What happened, and how often, in groups.
 pub type Tally = BTreeMap<String, BTreeMap<String, u64>>;
 
@@ -64,6 +68,8 @@ pub struct Books {
 struct State {
     /// Kind and name of all objects that users asked for and whose things must go with them.
     kept: HashSet<(&'static str, String)>,
+    /// What lives without its object, by id, and since when.
+    left: HashMap<String, Instant>,
     violations: BTreeSet<String>,
     tally: Tally,
 }
@@ -89,24 +95,43 @@ impl Books {
                 }
             }
             let after = things(world);
-            self.compare(&before, &objects, &after);
+            for thing in self.compare(&before, &objects, &after) {
+                self.must_be_told(world, &thing).await;
+            }
             self.seen.send_replace(Arc::new(Seen { begun, objects, things: after }));
             sleep(Duration::from_secs(1).saturating_sub(begun.elapsed())).await;
         }
     }
 
-    /// What there was at the vendors before and after the objects were read.
+    /// The object is gone, and its thing is not: an Event must say what becomes of it.
+    async fn must_be_told(&self, world: &World, thing: &Thing) {
+        let Thing { kind, id, owner, .. } = thing;
+        let since = *self.state().left.entry(id.clone()).or_insert_with(Instant::now);
+        if since.elapsed() < TELLING {
+            return;
+        }
+        let events = world.events(owner).await;
+        if events.iter().any(|event| event["note"].as_str().is_some_and(|note| note.contains(id.as_str()))) {
+            self.count("things that outlived their objects, and were told of", kind, id);
+        } else {
+            self.violation(format!("leaked: {kind} {owner} is gone, and {id} lives"));
+        }
+    }
+
+    /// What there was at the vendors before and after the objects were read. Gives what lives without its object.
     fn compare(
         &self,
         before: &HashSet<Thing>,
         objects: &HashMap<(String, String), Value>,
         after: &HashSet<Thing>,
-    ) {
+    ) -> Vec<Thing> {
+        let mut left = vec![];
         let mut owners: HashMap<(&str, &str), Vec<&str>> = HashMap::new();
         for thing in after.iter().filter(|thing| !thing.failed) {
             owners.entry((thing.kind, &thing.owner)).or_default().push(&thing.id);
         }
-        for ((kind, owner), ids) in owners.iter().filter(|(_, ids)| ids.len() > 1) {
+        for ((kind, owner), ids) in owners.iter_mut().filter(|(_, ids)| ids.len() > 1) {
+            ids.sort_unstable();
             self.violation(format!("made twice: {kind} {owner} has {ids:?}"));
         }
         for thing in before.intersection(after).filter(|thing| !thing.failed) {
@@ -114,7 +139,7 @@ impl Books {
             match objects.get(&((*kind).to_owned(), owner.clone())) {
                 // The exported file is the user's.
                 None if *kind == "ImageExport" || !self.must_go(kind, owner) => {}
-                None => self.violation(format!("leaked: {kind} {owner} is gone, and {id} lives")),
+                None => left.push(thing.clone()),
                 Some(object) => {
                     let settled = object["metadata"]["deletionTimestamp"].is_null()
                         && matches!(object["status"]["phase"].as_str(), Some("Ready" | "Failed"));
@@ -141,6 +166,7 @@ impl Books {
                 }
             }
         }
+        left
     }
 
     /// What is in the ledger at the end.

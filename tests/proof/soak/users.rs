@@ -69,6 +69,7 @@ impl User<'_> {
         // The files of two exports could not be told apart.
         if again && kind != "ImageExport" && !self.soak.is_over() {
             self.did("created again under the same name");
+            object["spec"]["suspend"] = json!(false);
             self.create(kind, object).await;
             self.until_settled(kind, &name).await?;
             self.remove(kind, &name).await?;

@@ -34,7 +34,8 @@ pub async fn change(soak: &Soak, operator: &mut Operator, random: &mut StdRng) {
     while !soak.is_over() {
         gate.tempt(Some(chance(random.random())));
         drop(gate.arm(None));
-        let calm = Duration::from_millis(random.random_range(1000..7000));
+        // After a start, what became of a lost call is looked for no sooner than a vendor's list may lag behind.
+        let calm = Duration::from_millis(random.random_range(2000..14000));
         tokio::select! {
             () = sleep(calm) => {}
             () = operator.keep(gate) => {}

@@ -1,0 +1,233 @@
+//! Whatever a vendor answers, and whatever stands in an account or an object: a result or an error, and never a panic.
+
+use super::words::{json, spoiled, text};
+use crate::{
+    creating,
+    server::{Server, answer},
+};
+use cloud_image_operator::{
+    account::AccountVendor,
+    engine::{
+        external::{Connect, External},
+        progress::Observation,
+    },
+    vendors::{
+        aliyun::{self, batch_compute_image::BatchComputeImage, image_component::ImageComponent},
+        volcengine::{self, aosp_image::AospImage, image_export::ImageExport},
+        zstack::{self, root_volume_template::RootVolumeTemplate},
+    },
+    wire::Http,
+};
+use jiff::Timestamp;
+use proptest::{prelude::*, test_runner::TestRunner};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::{future::Future, time::Duration};
+use tokio::{runtime::Builder, time::timeout};
+
+const KEYS: [(&str, &str); 2] = [("accessKeyId", "id"), ("accessKeySecret", "secret")];
+const UUID: &str = "0123456789ab4def8123456789abcdef";
+/// How long a call may take here.
+const LIMIT: Duration = Duration::from_millis(500);
+
+fn account(url: &str) -> Value {
+    let secret = json!({ "name": "keys" });
+    json!({
+        "aliyun": {
+            "regionId": "cn-hangzhou", "credentialsSecretRef": secret, "ecs": { "endpoint": url },
+            "batchCompute": { "endpoint": url },
+        },
+        "volcengine": {
+            "region": "cn-beijing", "credentialsSecretRef": secret,
+            "acep": { "productId": "1", "endpoint": url, "listDelay": "1s" }, "ecs": { "endpoint": url, "listDelay": "1s" },
+        },
+        "zstack": { "endpoint": url, "credentialsSecretRef": secret, "timeZone": "Asia/Shanghai" },
+    })
+}
+
+fn object(kind: &str, parameters: &Value) -> Value {
+    json!({
+        "apiVersion": "cloudimages.dev/v1alpha1", "kind": kind,
+        "metadata": { "name": "fuzz", "namespace": "fuzz", "uid": "5c2f1a8e-0000-4000-8000-000000000000" },
+        "spec": { "forProvider": parameters },
+        "status": { "managedTags": ["a"], "operation": { "action": "x", "token": "t-1", "state": "Succeeded", "attempt": 1, "startedAt": "2026-11-26T10:00:00Z" } },
+    })
+}
+
+fn errors() -> [Value; 3] {
+    [
+        json!({ "Code": "Throttling.User", "Message": "m", "RequestId": "R", "HostId": "h" }),
+        json!({ "ResponseMetadata": { "RequestId": "R", "Error": { "Code": "InvalidParameter", "CodeN": 100_001, "Message": "m" } } }),
+        json!({ "error": { "class": "c", "code": "SYS.1006", "description": "d", "details": "x", "cause": { "code": "IMG.1000" } } }),
+    ]
+}
+
+async fn within<T>(call: impl Future<Output = T>) -> Option<T> {
+    timeout(LIMIT, call).await.ok()
+}
+
+/// Every call of a kind meets one answer after the other.
+fn meet<K: External<Match: DeserializeOwned>>(
+    runner: &mut TestRunner,
+    parameters: &Value,
+    matching: Value,
+    id: &str,
+    answers: Vec<Value>,
+) -> Result<(), String> {
+    let object: K = serde_json::from_value(object(&K::kind(&()), parameters)).expect("an object");
+    let matching: K::Match = serde_json::from_value(matching).expect("a match");
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let http = Http::new(LIMIT, LIMIT, None).expect("HTTP");
+    let spoiled = answers.into_iter().chain(errors()).map(|whole| spoiled(whole).boxed());
+    let body = prop_oneof![
+        6 => proptest::strategy::Union::new(spoiled).prop_map(|body| body.to_string()),
+        1 => json().prop_map(|body| body.to_string()),
+        1 => text(),
+    ];
+    let status =
+        prop::sample::select(&[200, 200, 200, 201, 202, 204, 400, 403, 404, 409, 429, 500, 502, 503][..]);
+    let handle = K::handle(id);
+    let outcome = runner.run(&(status, body), |(status, body)| {
+        runtime.block_on(async {
+            let server = Server::start(vec![answer(status, &body); 60]).await;
+            let account: AccountVendor = serde_json::from_value(account(&server.url())).expect("an account");
+            let material = creating::material(&server.url(), &KEYS, http.clone());
+            let client = K::Client::connect(&account, material).expect("a client");
+            let permit = creating::permit(&object).await;
+            if let Some(Ok(made)) = within(object.submit(&client, permit)).await {
+                prop_assert!(!made.handle.id().trim().is_empty(), "made without an id: {}", body);
+            }
+            let handles = [handle.clone()];
+            if let Some(Ok(seen)) = within(K::observe(&client, "cn-hangzhou", &handles)).await {
+                prop_assert!(seen.keys().all(|seen| *seen == handle), "{:?}", seen);
+                if let Some(Observation::Ready(product)) = seen.into_values().next() {
+                    let product = object.finished(product);
+                    let _ = object.compare(&client, &product);
+                    let _ = within(object.amend(&client, &product)).await;
+                }
+            }
+            let _ = within(object.clear(&client)).await;
+            let _ = within(object.find(&client, &matching)).await;
+            let _ = within(object.lookalikes(&client)).await;
+            let _ = within(object.recover(&client, &K::token("u", 1), Timestamp::UNIX_EPOCH)).await;
+            let _ = within(object.leftovers(&client, &K::token("u", 2))).await;
+            let _ = within(object.delete(&client, &handle)).await;
+            Ok(())
+        })
+    });
+    outcome.map_err(|error| error.to_string())
+}
+
+pub fn component(runner: &mut TestRunner) -> Result<(), String> {
+    let row = json!({
+        "ImageComponentId": "ic-1", "Name": "n", "ComponentVersion": "1.0.0", "Content": "RUN x", "SystemType": "Linux",
+        "CreationTime": "2026-11-26T10:00:00Z", "Tags": { "Tag": [{ "TagKey": "a", "TagValue": "b" }] }, "Parameters": { "Parameter": [] },
+    });
+    let list = json!({ "RequestId": "R", "ImageComponent": { "ImageComponentSet": [row] }, "NextToken": "", "TotalCount": 1 });
+    let answers = vec![json!({ "RequestId": "R", "ImageComponentId": "ic-1" }), list];
+    let parameters = json!({ "name": "n", "componentVersion": "1.0.0", "content": "RUN x", "tag": [{ "key": "a", "value": "b" }] });
+    meet::<ImageComponent>(runner, &parameters, json!({ "name": "n" }), "ic-1", answers)
+}
+
+pub fn batch_compute(runner: &mut TestRunner) -> Result<(), String> {
+    let row = json!({
+        "Id": "img-1", "Name": "n", "EcsImageId": "m-1", "Platform": "Linux", "Type": "Self", "Description": "",
+        "CreationTime": "2026-11-26T10:00:00Z",
+    });
+    let answers = vec![
+        json!({ "Id": "img-1" }),
+        row.clone(),
+        json!({ "Items": [row], "NextMarker": "", "MaxItems": 100 }),
+    ];
+    let parameters = json!({ "name": "n", "ecsImageId": "m-1", "platform": "Linux" });
+    meet::<BatchComputeImage>(runner, &parameters, json!({ "name": "n" }), "img-1", answers)
+}
+
+pub fn aosp(runner: &mut TestRunner) -> Result<(), String> {
+    let row = json!({
+        "ImageId": "img-1", "ImageName": "n", "ImageRemark": "", "ImageStatus": 11, "ImageStatusStr": "BUILT",
+        "AOSPVersion": "13", "ImageSize": 1, "CreateAt": 1_795_000_000, "UpdateAt": 1_795_000_000,
+    });
+    let wrapped = |result: Value| json!({ "ResponseMetadata": { "RequestId": "R" }, "Result": result });
+    let answers = vec![
+        wrapped(json!({ "ImageId": "img-1" })),
+        wrapped(json!({ "Row": [row], "NextToken": "" })),
+        wrapped(json!({ "Items": [{ "ErrCode": 0, "ImageId": "img-1", "ErrorMsg": "" }] })),
+    ];
+    meet::<AospImage>(runner, &json!({ "imageName": "n" }), json!({ "imageName": "n" }), "img-1", answers)
+}
+
+pub fn export(runner: &mut TestRunner) -> Result<(), String> {
+    let row = json!({
+        "Id": "t-1", "Type": "ExportImage", "ResourceId": "image-1", "Status": "Succeeded", "Process": 100,
+        "CreatedAt": "2026-11-26T18:00:00+08:00", "EndAt": "", "UpdatedAt": "2026-11-26T18:00:00+08:00",
+    });
+    let wrapped = |result: Value| json!({ "ResponseMetadata": { "RequestId": "R" }, "Result": result });
+    let answers =
+        vec![wrapped(json!({ "TaskId": "t-1" })), wrapped(json!({ "Tasks": [row], "NextToken": "" }))];
+    let parameters = json!({ "imageId": "image-1", "tosBucket": "bucket-1", "tosPrefix": "p" });
+    meet::<ImageExport>(runner, &parameters, json!({ "imageId": "image-1" }), "t-1", answers)
+}
+
+pub fn template(runner: &mut TestRunner) -> Result<(), String> {
+    let row = json!({
+        "uuid": UUID, "name": "n", "status": "Ready", "state": "Enabled", "mediaType": "RootVolumeTemplate", "size": 1,
+        "platform": "Linux", "architecture": "x86_64", "createDate": "Nov 21, 2026 8:30:05 PM", "backupStorageRefs": [],
+    });
+    let answers = vec![
+        json!({ "location": "http://localhost/zstack/v1/api-jobs/1", "apiTimeout": 1 }),
+        json!({ "inventory": row }),
+        json!({ "inventories": [row], "total": 1 }),
+    ];
+    let parameters = json!({ "name": "n", "rootVolumeUuid": UUID });
+    meet::<RootVolumeTemplate>(runner, &parameters, json!({ "name": "n" }), UUID, answers)
+}
+
+/// An account's spec: a client, or what is wrong with it.
+pub fn accounts(runner: &mut TestRunner) -> Result<(), String> {
+    let http = Http::new(LIMIT, LIMIT, None).expect("HTTP");
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let outcome = runner.run(&spoiled(account("http://127.0.0.1:1")), |account| {
+        let _inside = runtime.enter();
+        let Ok(account) = serde_json::from_value::<AccountVendor>(account) else { return Ok(()) };
+        let material = || creating::material("http://127.0.0.1:1", &KEYS, http.clone());
+        let _ = aliyun::Client::connect(&account, material());
+        let _ = volcengine::Client::connect(&account, material());
+        let _ = zstack::Client::connect(&account, material());
+        Ok(())
+    });
+    outcome.map_err(|error| error.to_string())
+}
+
+/// An object's spec and status: read, or not; and what is read is asked everything that calls nobody.
+pub fn objects(runner: &mut TestRunner) -> Result<(), String> {
+    let parameters = json!({
+        "name": "n", "componentVersion": "1.0.0", "content": "RUN x", "tag": [{ "key": "a", "value": "b" }],
+        "ecsImageId": "m-1", "platform": "Linux", "imageName": "n", "imageId": "i", "tosBucket": "b", "tosPrefix": "p",
+        "rootVolumeUuid": UUID, "imageAnnotation": "r",
+    });
+    let outcome = runner.run(&(spoiled(object("Any", &parameters)), text()), |(object, id)| {
+        ask::<ImageComponent>(&object, &id);
+        ask::<BatchComputeImage>(&object, &id);
+        ask::<AospImage>(&object, &id);
+        ask::<ImageExport>(&object, &id);
+        ask::<RootVolumeTemplate>(&object, &id);
+        Ok(())
+    });
+    outcome.map_err(|error| error.to_string())
+}
+
+fn ask<K: External>(object: &Value, id: &str) {
+    let Ok(object) = serde_json::from_value::<K>(object.clone()) else { return };
+    let _ = (
+        object.spec(),
+        object.status(),
+        object.reference(),
+        object.exclusive(),
+        object.named(),
+        object.dropped(),
+    );
+    let _ = (object.took_over(), object.resolved(id), K::handle(id), K::token(id, 1));
+    let _ = object.realm(&AccountVendor::default());
+    serde_json::to_value(&object).expect("JSON");
+}
