@@ -159,7 +159,8 @@ started again. Every second, what the ledger says lives at the vendors is held a
 - no object has two things;
 - what lives is known by its object, or its object said that it is to stay, or an Event says what becomes of it;
 - what is Ready lives;
-- no object needs a person, unless the vendor's build failed or the object names what another has.
+- no object needs a person, unless the vendor's build failed, the vendor calls a clock wrong, or the object names what another
+  has.
 
 At the end nothing goes wrong any more, every object settles and is deleted, and nothing may be left. The same seed
 (`--seed`) makes the same users, faults and kills; what meets what depends on the machine.
@@ -199,8 +200,8 @@ pub fn write_soak(report: &soak::Report) {
 const BROKEN: &str = "
 ## Broken on purpose
 
-A proof that cannot fail proves nothing. In `src/engine/journal.rs`, let `first_permit` give the permit without the write
-before it (`Ok((object.clone(), Permit(intent)))`), and `permit` too, and run both: kill points and soak fail.
+A proof that cannot fail proves nothing. To try this one, let `first_permit` and `permit` in `src/engine/journal.rs` give the
+permit without the write before it (`Ok((object.clone(), Permit(intent)))`), and run both.
 ";
 
 fn write_page(kills: &str, rest: &str) {
