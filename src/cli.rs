@@ -3,11 +3,18 @@
 //!
 //! Exit codes: 0 done, 1 it could not be done, 2 it was done and the answer is no ([`Answer::No`]), 3 no answer in time.
 
+mod account;
 pub mod explain;
+pub mod import;
+mod manifests;
 pub mod objects;
+pub mod orphans;
 pub mod output;
+pub mod plan;
+mod rules;
 pub mod status;
 pub mod tree;
+mod unmanaged;
 pub mod wait;
 
 use clap::{CommandFactory, Subcommand};
@@ -19,8 +26,21 @@ pub const PLUGIN: &str = "kubectl-cloudimages";
 /// What people can ask.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Print manifests for what an account has and nobody manages: applied, they change nothing at the vendor.
+    ///
+    /// Each names its image by id, with managementPolicy Observe and deletionPolicy Retain, and with parameters as the vendor
+    /// tells them.
+    Import(import::Options),
     /// Show where image objects stand: phase, progress, what they wait for, the last Event and the next look.
     Status(status::Options),
+    /// Show what the operator made, by its marks at the vendor, and no object stands for; say how to import or delete each.
+    ///
+    /// Exit codes: 0 there is nothing; 2 there is something.
+    Orphans(orphans::Options),
+    /// Show what applying manifests would do, reading only: create, adopt, change in place, replace, refused, or nothing.
+    ///
+    /// Exit codes: 0 nothing to do; 2 something would change, be refused, or wait for a person; 1 it could not be found out.
+    Plan(plan::Options),
     /// Wait until image objects are Ready, and say why when one fails.
     ///
     /// Exit codes: 0 all are Ready; 2 one failed, is suspended, or waits for a person; 3 --timeout is over.
@@ -80,6 +100,15 @@ pub enum Error {
     /// Something that was named is not there.
     #[error("{0} does not exist in {1}")]
     NotFound(String, String),
+    /// An account that cannot be used, or a vendor that does not answer.
+    #[error("{0}: {1}")]
+    Account(String, String),
+    /// A file that holds no objects.
+    #[error("{0}")]
+    Manifest(String),
+    /// An argument that means nothing.
+    #[error("{0}")]
+    Usage(String),
     /// A code that no table has.
     #[error("{0:?} is no code or reason that is known here{1}")]
     UnknownCode(String, String),
@@ -97,6 +126,9 @@ pub enum Error {
 /// Carries a command out. `Arguments` is the whole command line, for completions; `name` what it was called as.
 pub async fn run<Arguments: CommandFactory>(command: Command, name: &str) -> Result<Answer, Error> {
     let done = match command {
+        Command::Import(options) => import::run(options).await,
+        Command::Orphans(options) => orphans::run(options).await,
+        Command::Plan(options) => plan::run(options).await,
         Command::Status(options) => status::run(options).await,
         Command::Wait(options) => wait::run(options).await,
         Command::Tree(options) => tree::run(options).await,

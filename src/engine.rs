@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod batcher;
 pub mod connection;
 pub mod credentials;
+pub mod existing;
 pub mod external;
 pub mod guarded;
 pub mod health;

@@ -1,6 +1,8 @@
 //! The registry: one line for each image kind. CRDs, controllers, samples, the README's table and the conformance suite
 //! follow from it.
 
+pub mod survey;
+
 use crate::{
     account::{CloudAccount, ClusterCloudAccount},
     engine::{self, Shared, external::External},
@@ -15,6 +17,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 use serde_json::Value;
 use std::{fmt::Debug, marker::PhantomData};
+use survey::Survey;
 
 /// Every image kind.
 pub static KINDS: &[&dyn Kind] = &[
@@ -30,7 +33,7 @@ pub static KINDS: &[&dyn Kind] = &[
 pub static FITTING: &[(&str, &str)] = &[];
 
 /// One image kind, as the rest of the program sees it.
-pub trait Kind: Debug + Sync {
+pub trait Kind: Survey + Debug + Send + Sync {
     /// Its definition.
     fn crd(&self) -> CustomResourceDefinition;
     /// Its controller, for one namespace or all.

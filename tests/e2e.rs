@@ -19,6 +19,7 @@ mod e2e {
     mod error_classes;
     mod habits;
     mod image_export;
+    mod import;
     mod intent;
     mod life;
     mod locks;

@@ -23,9 +23,9 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
     runtime::{WatchStreamExt, watcher},
 };
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::{collections::HashMap, path::PathBuf};
+use std::{collections::HashMap, fmt::Debug, path::PathBuf};
 
 /// How many objects one page of a list has.
 const PAGE: u32 = 500;
@@ -45,6 +45,27 @@ pub struct Target {
     /// The kubeconfig; that of $KUBECONFIG, or ~/.kube/config, if it is left out.
     #[arg(long, value_name = "PATH")]
     pub kubeconfig: Option<PathBuf>,
+}
+
+/// Which cluster, and one namespace of it.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Place {
+    /// The namespace; the context's, if it is left out.
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// The kubeconfig's context; the current one, if it is left out.
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+    /// The kubeconfig; that of $KUBECONFIG, or ~/.kube/config, if it is left out.
+    #[arg(long, value_name = "PATH")]
+    pub kubeconfig: Option<PathBuf>,
+}
+
+impl From<&Place> for Target {
+    fn from(place: &Place) -> Self {
+        let Place { namespace, context, kubeconfig } = place.clone();
+        Self { namespace, all_namespaces: false, context, kubeconfig }
+    }
 }
 
 /// A cluster's objects, in one namespace or all.
@@ -72,6 +93,36 @@ impl Cluster {
         Ok(Self { client: api_server::client(config).map_err(Error::Client)?, namespace })
     }
 
+    /// The way to the API server.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The namespace; `None`: all.
+    pub fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    /// The same cluster, and all its namespaces.
+    #[must_use]
+    pub fn wide(&self) -> Self {
+        Self { client: self.client.clone(), namespace: None }
+    }
+
+    /// One object; `what` it is for people.
+    pub async fn get<K: Clone + DeserializeOwned + Debug>(
+        &self,
+        api: &Api<K>,
+        name: &str,
+        what: &str,
+    ) -> Result<K, Error> {
+        match api.get_opt(name).await {
+            Ok(Some(object)) => Ok(object),
+            Ok(None) => Err(Error::NotFound(what.into(), "the cluster".into())),
+            Err(error) => Err(Error::Read { what: what.into(), error: error.into() }),
+        }
+    }
+
     /// Where it looks, for people.
     pub fn place(&self) -> String {
         self.namespace.as_ref().map_or_else(|| "any namespace".into(), |it| format!("namespace {it}"))
@@ -82,7 +133,37 @@ impl Cluster {
         self.namespace.is_none()
     }
 
-    fn api(&self, crd: &CustomResourceDefinition) -> (Api<DynamicObject>, ApiResource) {
+    /// Reads everything of a resource, page by page, so that not all of it is held at once.
+    pub async fn each(
+        &self,
+        crd: &CustomResourceDefinition,
+        mut seen: impl FnMut(DynamicObject),
+    ) -> Result<(), Error> {
+        let (api, resource) = self.api(crd);
+        let mut params = ListParams::default().limit(PAGE);
+        loop {
+            let page = api.list(&params).await;
+            let page =
+                page.map_err(|error| Error::Read { what: resource.plural.clone(), error: error.into() })?;
+            page.items.into_iter().for_each(&mut seen);
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params.continue_token = Some(token),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// The interface to a resource, in this namespace if it has any.
+    pub fn in_namespace(
+        &self,
+        crd: &CustomResourceDefinition,
+        namespace: Option<&str>,
+    ) -> Api<DynamicObject> {
+        Self { client: self.client.clone(), namespace: namespace.map(Into::into) }.api(crd).0
+    }
+
+    /// The interface to a resource, in one namespace or all.
+    pub fn api(&self, crd: &CustomResourceDefinition) -> (Api<DynamicObject>, ApiResource) {
         let names = &crd.spec.names;
         let version = crd.spec.versions.first().map(|version| version.name.clone()).unwrap_or_default();
         let resource = ApiResource {
@@ -103,19 +184,9 @@ impl Cluster {
 
     /// Everything of a resource.
     pub async fn list(&self, crd: &CustomResourceDefinition) -> Result<Vec<DynamicObject>, Error> {
-        let (api, resource) = self.api(crd);
         let mut all = vec![];
-        let mut params = ListParams::default().limit(PAGE);
-        loop {
-            let page = api.list(&params).await;
-            let page =
-                page.map_err(|error| Error::Read { what: resource.plural.clone(), error: error.into() })?;
-            all.extend(page.items);
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params.continue_token = Some(token),
-                None => return Ok(all),
-            }
-        }
+        self.each(crd, |object| all.push(object)).await?;
+        Ok(all)
     }
 
     /// The objects that are selected, by kind, namespace and name.

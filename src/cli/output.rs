@@ -36,6 +36,12 @@ pub fn print(text: &str) -> Result<(), Error> {
     Ok(out.flush()?)
 }
 
+/// Tells a person something beside the result, on standard error.
+pub fn note(text: &str) {
+    // Without anybody to read it there is nobody to tell.
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
 /// Well.
 pub const GOOD: Style = AnsiColor::Green.on_default();
 /// On its way.

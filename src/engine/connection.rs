@@ -66,6 +66,13 @@ impl Connection {
         Self { epoch, seed, secret, fingerprint, account, material, made, farewells }
     }
 
+    /// For somebody who keeps no account of accounts: one that nothing will take the place of.
+    pub fn alone(account: AccountVendor, secret: SecretKey, material: Material) -> Self {
+        let credentials = material.secret.clone();
+        let version = SecretVersion { resource_version: String::new(), credentials: credentials.clone() };
+        Self::new(0, 0, version, (None, None, secret, credentials), account, material)
+    }
+
     /// The vendor client, made at first use.
     pub fn client<C: Connect>(&self) -> Result<C, Unusable> {
         self.once(String::new(), || {

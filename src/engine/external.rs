@@ -2,6 +2,7 @@
 
 use super::{
     credentials::Credentials,
+    existing::Existing,
     index::Reference,
     journal::Permit,
     limits::{Limits, RatePermit},
@@ -13,11 +14,12 @@ use super::{
 use crate::{
     account::AccountVendor,
     image::{ImageSpec, ImageStatus},
-    wire::{self, Answer, CallError, Effect, Http, Protocol, endpoint::Endpoints},
+    wire::{self, Answer, CallError, Effect, Http, Protocol, endpoint::Endpoints, pages::Page},
 };
 use jiff::Timestamp;
 use kube::{CustomResourceExt, Resource, core::NamespaceResourceScope};
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use std::{
     collections::{BTreeSet, HashMap},
     fmt::Debug,
@@ -184,6 +186,21 @@ pub trait External:
     /// Whether what a lost call made may show only after it was given up; then [`External::leftovers`] finds it.
     const LAGS: bool = false;
 
+    /// What tells the rows of [`External::page`] apart, in lowerCamelCase.
+    const ROW_ID: &'static str;
+
+    /// The parameter that says where a thing is, where the account alone does not: the region of [`External::region`].
+    const PLACE: Option<&'static str> = None;
+
+    /// Parameters of which the vendor says nothing afterwards, so that nobody can fill them in from what is there.
+    const UNTOLD: &'static [&'static str] = &[];
+
+    /// Whether things of the kind bear a mark of the operator's that a list shows: see [`Existing::mark`].
+    const MARKED: bool = false;
+
+    /// Which call of [`External::amend`] changes which parameter.
+    const AMENDS: &'static [(&'static str, &'static str)] = &[];
+
     /// The shared half of `spec`.
     fn spec(&self) -> &ImageSpec<Self::Match>;
     /// The status as stored.
@@ -315,6 +332,28 @@ pub trait External:
         client: &Self::Client,
         matching: &Self::Match,
     ) -> impl Future<Output = Result<Vec<Handle>, CallError>> + Send;
+
+    /// One page of everything in a region that is the account's own and that an object could stand for, and maybe of more.
+    fn page(
+        client: &Self::Client,
+        region: &str,
+        next: Option<String>,
+    ) -> impl Future<Output = Result<Page, CallError>> + Send;
+
+    /// What a row of [`External::page`] is, keys in lowerCamelCase; `None`: nothing that an object could stand for. An object with
+    /// these parameters must find nothing to change in it. Pure.
+    fn existing(row: &Value) -> Option<Existing>;
+
+    /// The ids of what the object has, or may come to have: nobody else is to take that over.
+    fn claims(&self) -> Vec<String> {
+        let import = self.spec().import.as_ref().and_then(|import| import.id.clone());
+        let status = self.status();
+        let image = status.and_then(|status| status.image_id.clone());
+        let task = status.and_then(|status| status.task_id.clone());
+        let operation = status.and_then(|status| status.operation.as_ref());
+        let candidates = operation.map(|operation| operation.candidates.clone()).unwrap_or_default();
+        [import, image, task].into_iter().flatten().chain(candidates).collect()
+    }
 
     /// Compares what the vendor has with what the spec asks for. Pure.
     fn compare(&self, client: &Self::Client, product: &Product) -> Comparison;

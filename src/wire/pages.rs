@@ -42,32 +42,88 @@ async fn once<R: Future<Output = Result<Page, CallError>>>(
     read: &mut impl FnMut(Option<String>) -> R,
     enough: &mut impl FnMut(&[Value]) -> bool,
 ) -> Result<Option<Vec<Value>>, CallError> {
-    let (mut rows, mut ids, mut tokens) = (vec![], HashSet::new(), HashSet::new());
-    let mut token = None;
-    for _ in 0..PAGES {
-        let page = read(token).await?;
-        let (before, empty) = (rows.len(), page.rows.is_empty());
+    let (mut walk, mut rows) = (Walk::default(), vec![]);
+    loop {
+        match walk.step(key, read).await? {
+            Step::Rows(more) => rows.extend(more),
+            Step::Over => return Ok(None),
+            Step::End => return Ok(Some(rows)),
+        }
+        if !walk.ended && enough(&rows) {
+            return Ok(Some(rows));
+        }
+    }
+}
+
+/// A list that is read page by page, for whom it may be too long to hold. It remembers the ids of what it has given, and no more.
+#[derive(Debug, Default)]
+pub struct Walk {
+    ids: HashSet<String>,
+    tokens: HashSet<String>,
+    token: Option<String>,
+    pages: usize,
+    ended: bool,
+}
+
+enum Step {
+    Rows(Vec<Value>),
+    /// The list has started over.
+    Over,
+    End,
+}
+
+impl Walk {
+    /// The rows of the next page that were not on one before, keys in lowerCamelCase; `None`: that was all. A list that starts
+    /// over is an error here, since what came of it cannot be taken back.
+    pub async fn next<R: Future<Output = Result<Page, CallError>>>(
+        &mut self,
+        key: &str,
+        read: &mut impl FnMut(Option<String>) -> R,
+    ) -> Result<Option<Vec<Value>>, CallError> {
+        match self.step(key, read).await? {
+            Step::Rows(rows) => Ok(Some(rows)),
+            Step::Over => {
+                Err(CallError::NoAnswer("the vendor's list started over before its end; try again".into()))
+            }
+            Step::End => Ok(None),
+        }
+    }
+
+    async fn step<R: Future<Output = Result<Page, CallError>>>(
+        &mut self,
+        key: &str,
+        read: &mut impl FnMut(Option<String>) -> R,
+    ) -> Result<Step, CallError> {
+        if self.ended {
+            return Ok(Step::End);
+        }
+        if self.pages >= PAGES {
+            return Err(CallError::NoAnswer(format!(
+                "the vendor's list has more than {PAGES} pages, so it was not read to its end"
+            )));
+        }
+        self.pages += 1;
+        let page = read(self.token.take()).await?;
+        let (mut rows, empty) = (vec![], page.rows.is_empty());
         for row in page.rows.into_iter().map(lower_camel) {
             let Some(id) = row.get(key).and_then(Value::as_str) else {
                 return Err(CallError::NoAnswer(format!("the vendor's list has a row without {key}")));
             };
-            if ids.insert(id.to_owned()) {
+            if self.ids.insert(id.to_owned()) {
                 rows.push(row);
             }
         }
-        token = page.next.filter(|next| !next.is_empty());
-        let Some(next) = &token else { return Ok(Some(rows)) };
-        if enough(&rows) {
-            return Ok(Some(rows));
+        self.token = page.next.filter(|next| !next.is_empty());
+        match &self.token {
+            None => self.ended = true,
+            // A filter of the vendor's may leave a page empty, but a token that came before leads round in a circle.
+            Some(next) if !self.tokens.insert(next.clone()) || rows.is_empty() && !empty => {
+                return Ok(Step::Over);
+            }
+            Some(_) => {}
         }
-        // A filter of the vendor's may leave a page empty, but a token that came before leads round in a circle.
-        if !tokens.insert(next.clone()) || rows.len() == before && !empty {
-            return Ok(None);
-        }
+        Ok(Step::Rows(rows))
     }
-    Err(CallError::NoAnswer(format!(
-        "the vendor's list has more than {PAGES} pages, so it was not read to its end"
-    )))
 }
 
 #[cfg(test)]

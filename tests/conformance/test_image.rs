@@ -6,13 +6,14 @@
 use cloud_image_operator::{
     account::AccountVendor,
     engine::{
+        existing::Existing,
         external::{External, Submitted, Unusable},
         journal::Permit,
         progress::{Comparison, Deletion, Handle, Observation, Product, Recovered},
     },
     image::{ImageSpec, ImageStatus},
     vendors::aliyun::{Client, batch_compute_image::BatchComputeMatch},
-    wire::{CallError, Effect, encode::lower_camel},
+    wire::{CallError, Effect, encode::lower_camel, pages::Page},
 };
 use http::Method;
 use jiff::Timestamp;
@@ -67,6 +68,7 @@ impl External for TestImage {
     const ACTION: &'static str = "CreateImage";
     const BATCH: usize = 1;
     const IMMEDIATE: bool = true;
+    const ROW_ID: &'static str = "id";
 
     fn spec(&self) -> &ImageSpec<BatchComputeMatch> {
         &self.spec.image
@@ -137,6 +139,14 @@ impl External for TestImage {
 
     async fn find(&self, _: &Client, _: &BatchComputeMatch) -> Result<Vec<Handle>, CallError> {
         Ok(vec![])
+    }
+
+    async fn page(_: &Client, _: &str, _: Option<String>) -> Result<Page, CallError> {
+        Ok(Page::default())
+    }
+
+    fn existing(_: &Value) -> Option<Existing> {
+        None
     }
 
     fn compare(&self, _: &Client, product: &Product) -> Comparison {

@@ -9,6 +9,7 @@ const PAIRS: &[(&str, &str)] = &[
     ("docs/installing.md", "docs/zh/installing.md"),
     ("docs/troubleshooting.md", "docs/zh/troubleshooting.md"),
     ("docs/errors.md", "docs/zh/errors.md"),
+    ("docs/command-line.md", "docs/zh/command-line.md"),
 ];
 
 #[test]

@@ -6,7 +6,7 @@ use std::{os::unix::fs::symlink, path::Path, process::Output};
 use tokio::process::Command;
 
 /// Runs the program under the plugin's name, as kubectl does.
-async fn cloudimages(world: &World, arguments: &[&str]) -> (i32, String, String) {
+pub(super) async fn cloudimages(world: &World, arguments: &[&str]) -> (i32, String, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let plugin = folder.path().join("kubectl-cloudimages");
     symlink(env!("CARGO_BIN_EXE_cloud-image-operator"), &plugin).expect("a link");

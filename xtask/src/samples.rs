@@ -11,7 +11,10 @@ pub fn folder() -> PathBuf {
     workspace::root().join("deploy/samples")
 }
 
-/// Every manifest below it, those that others need first.
+/// Those of things that must be there already, which are not applied with the others.
+const ADOPTION: &str = "adoption";
+
+/// Every manifest below it that can be applied as it stands, those that others need first.
 pub fn manifests() -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     collect(&folder(), &mut found)?;
@@ -23,6 +26,9 @@ pub fn manifests() -> Result<Vec<PathBuf>> {
 fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(folder).doing(|| format!("list {}", folder.display()))? {
         let path = entry.doing(|| format!("list {}", folder.display()))?.path();
+        if path.file_name().is_some_and(|name| name == ADOPTION) {
+            continue;
+        }
         if path.is_dir() {
             collect(&path, found)?;
         } else if path.extension().is_some_and(|end| end == "yaml")

@@ -4,6 +4,7 @@ use super::Client;
 use crate::{
     account::AccountVendor,
     engine::{
+        existing::Existing,
         external::{External, Submitted},
         index::Reference,
         journal::Permit,
@@ -192,17 +193,17 @@ async fn get(client: &Client, id: &str) -> Result<Option<Value>, CallError> {
 
 /// ListImages: the account's own images, all or the first pages that are `enough`.
 async fn list(client: &Client, enough: impl FnMut(&[Value]) -> bool) -> Result<Vec<Value>, CallError> {
-    let read = |marker: Option<String>| {
-        let mut query = vec![("MaxItemCount", "100")];
-        query.extend(marker.as_deref().map(|marker| ("Marker", marker)));
-        let target = format!("/images?{}", encode::sorted(query));
-        async move {
-            let page: Page =
-                client.batch_compute("ListImages", Effect::Read, Method::GET, &target, vec![]).await?.value;
-            Ok(pages::Page { rows: page.items, next: page.next_marker })
-        }
-    };
-    pages::all("id", read, enough).await
+    pages::all(BatchComputeImage::ROW_ID, |marker| page(client, marker), enough).await
+}
+
+/// One page of ListImages.
+async fn page(client: &Client, marker: Option<String>) -> Result<pages::Page, CallError> {
+    let mut query = vec![("MaxItemCount", "100")];
+    query.extend(marker.as_deref().map(|marker| ("Marker", marker)));
+    let target = format!("/images?{}", encode::sorted(query));
+    let page: Page =
+        client.batch_compute("ListImages", Effect::Read, Method::GET, &target, vec![]).await?.value;
+    Ok(pages::Page { rows: page.items, next: page.next_marker })
 }
 
 // ---- How one becomes the other -------------------------------------------------------------------------------------
@@ -214,6 +215,7 @@ impl External for BatchComputeImage {
     const ACTION: &'static str = "CreateImage";
     const BATCH: usize = 100;
     const IMMEDIATE: bool = true;
+    const ROW_ID: &'static str = "id";
 
     fn spec(&self) -> &ImageSpec<BatchComputeMatch> {
         &self.spec.image
@@ -311,11 +313,7 @@ impl External for BatchComputeImage {
                 Some(row) => Some(row),
                 None => get(client, handle.id()).await?,
             };
-            let ready = |row| {
-                let image_id = Some(handle.id().to_owned());
-                Observation::Ready(Product { image_id, at_provider: row, ..Product::default() })
-            };
-            seen.extend(row.map(|row| (handle.clone(), ready(row))));
+            seen.extend(row.map(|row| (handle.clone(), ready(handle.id(), row))));
         }
         Ok(seen)
     }
@@ -329,6 +327,22 @@ impl External for BatchComputeImage {
             .filter(|row| fits(&matching.name, &row.name) && fits(&matching.ecs_image_id, &row.ecs_image_id))
             .map(|row| Handle::image(row.id))
             .collect())
+    }
+
+    async fn page(client: &Client, _: &str, next: Option<String>) -> Result<pages::Page, CallError> {
+        page(client, next).await
+    }
+
+    fn existing(row: &Value) -> Option<Existing> {
+        let Row { id, name, description, ecs_image_id, platform, creation_time: _ } = read(row)?;
+        Some(
+            Existing::new(&id, ready(&id, row.clone()))
+                .named(&name)
+                .with("name", name)
+                .with("description", description)
+                .with("ecsImageId", ecs_image_id)
+                .with("platform", platform),
+        )
     }
 
     fn compare(&self, _: &Client, product: &Product) -> Comparison {
@@ -388,6 +402,11 @@ impl BatchComputeParameters {
             different.map(|(field, ours, theirs)| Difference::new(field, theirs.as_str(), ours)).collect();
         if different.is_empty() { Comparison::Same } else { Comparison::Fixed(different) }
     }
+}
+
+/// The vendor has no states: what is there can be used.
+fn ready(id: &str, row: Value) -> Observation {
+    Observation::Ready(Product { image_id: Some(id.to_owned()), at_provider: row, ..Product::default() })
 }
 
 /// Keys are in lowerCamelCase, as in `status.atProvider`. What is absent, null or of another type than documented must not

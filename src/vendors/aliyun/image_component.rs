@@ -4,6 +4,7 @@ use super::Client;
 use crate::{
     account::AccountVendor,
     engine::{
+        existing::Existing,
         external::{External, Submitted},
         journal::Permit,
         progress::{Comparison, Deletion, Difference, Handle, Lookalike, Observation, Product, Recovered},
@@ -253,18 +254,22 @@ async fn describe(
     region: &str,
     filter: &[(String, String)],
 ) -> Result<Vec<Value>, CallError> {
-    let read = |token: Option<String>| {
-        let mut params = vec![pair("MaxResults", "100")];
-        params.extend_from_slice(filter);
-        params.extend(token.map(|token| pair("NextToken", token)));
-        async move {
-            let mut page: Page =
-                client.ecs("DescribeImageComponents", Effect::Read, region, &params).await?.value;
-            let next = page.next_token.take();
-            Ok(pages::Page { rows: page.rows(), next })
-        }
-    };
-    pages::all("imageComponentId", read, |_| false).await
+    pages::all(ImageComponent::ROW_ID, |token| page(client, region, filter, token), |_| false).await
+}
+
+/// One page of DescribeImageComponents.
+async fn page(
+    client: &Client,
+    region: &str,
+    filter: &[(String, String)],
+    token: Option<String>,
+) -> Result<pages::Page, CallError> {
+    let mut params = vec![pair("MaxResults", "100")];
+    params.extend_from_slice(filter);
+    params.extend(token.map(|token| pair("NextToken", token)));
+    let mut page: Page = client.ecs("DescribeImageComponents", Effect::Read, region, &params).await?.value;
+    let next = page.next_token.take();
+    Ok(pages::Page { rows: page.rows(), next })
 }
 
 fn pair(key: impl Into<String>, value: impl Into<String>) -> (String, String) {
@@ -287,6 +292,10 @@ impl External for ImageComponent {
     const ACTION: &'static str = "CreateImageComponent";
     const BATCH: usize = 20;
     const IMMEDIATE: bool = true;
+    const ROW_ID: &'static str = "imageComponentId";
+    const PLACE: Option<&'static str> = Some("regionId");
+    const AMENDS: &'static [(&'static str, &'static str)] =
+        &[("tag", "TagResources"), ("resourceGroupId", "JoinResourceGroup")];
 
     fn spec(&self) -> &ImageSpec<ComponentMatch> {
         &self.spec.image
@@ -384,6 +393,32 @@ impl External for ImageComponent {
         };
         let found = rows.iter().filter_map(read).filter(matches);
         Ok(found.map(|component| Handle::image(component.image_component_id)).collect())
+    }
+
+    async fn page(client: &Client, region: &str, next: Option<String>) -> Result<pages::Page, CallError> {
+        page(client, region, &[pair("Owner", OWN)], next).await
+    }
+
+    fn existing(row: &Value) -> Option<Existing> {
+        let component = read(row)?;
+        let id = &component.image_component_id;
+        // What was given no name has its id for one; to give that as a name would be to ask for it.
+        let name = if component.name == *id { "" } else { &component.name };
+        // Those of the vendor's own cannot be set.
+        let is_own = |tag: &&Tag| !tag.key.starts_with("aliyun") && !tag.key.starts_with("acs:");
+        let tags: Vec<_> = component.tags.iter().filter(is_own).map(|tag| serde_json::json!(tag)).collect();
+        Some(
+            Existing::new(id, Observation::Ready(product(id, row)))
+                .named(&format!("{name} {}", component.component_version))
+                .with("name", name)
+                .with("componentVersion", component.component_version)
+                .with("description", component.description)
+                .with("systemType", component.system_type)
+                .with("componentType", component.component_type)
+                .with("content", component.content)
+                .with("resourceGroupId", component.resource_group_id)
+                .with("tag", tags),
+        )
     }
 
     fn compare(&self, _: &Client, product: &Product) -> Comparison {

@@ -5,6 +5,7 @@ use crate::{
     account::AccountVendor,
     engine::{
         batcher::Batcher,
+        existing::{Existing, Mark},
         external::{External, Submitted, Unusable},
         journal::Permit,
         pace,
@@ -263,17 +264,17 @@ async fn list_of(
     body["ProductId"] = json!(product);
     body["IsPublic"] = json!(public);
     body["MaxResults"] = json!(100);
-    let read = |token: Option<String>| {
-        let mut body = body.clone();
-        if let Some(token) = token {
-            body["NextToken"] = json!(token);
-        }
-        async move {
-            let page: Page = client.acep("ListAOSPImage", Effect::Read, &body).await?.value;
-            Ok(pages::Page { rows: page.row.unwrap_or_default(), next: page.next_token })
-        }
-    };
-    pages::all("imageId", read, |_| false).await
+    let read = |token| page(client, body.clone(), token);
+    pages::all(AospImage::ROW_ID, read, |_| false).await
+}
+
+/// One page of ListAOSPImage.
+async fn page(client: &Client, mut body: Value, token: Option<String>) -> Result<pages::Page, CallError> {
+    if let Some(token) = token {
+        body["NextToken"] = json!(token);
+    }
+    let page: Page = client.acep("ListAOSPImage", Effect::Read, &body).await?.value;
+    Ok(pages::Page { rows: page.row.unwrap_or_default(), next: page.next_token })
 }
 
 impl Client {
@@ -322,6 +323,12 @@ impl External for AospImage {
     const BATCH: usize = 100;
     const IMMEDIATE: bool = false;
     const LAGS: bool = true;
+    const ROW_ID: &'static str = "imageId";
+    const PLACE: Option<&'static str> = Some("productId");
+    const MARKED: bool = true;
+    const UNTOLD: &'static [&'static str] = &["imageFileFormat", "imageTosInfo", "imageUrlInfo"];
+    const AMENDS: &'static [(&'static str, &'static str)] =
+        &[("imageName", "UpdateAOSPImage"), (REMARK, "UpdateAOSPImage")];
 
     fn spec(&self) -> &ImageSpec<AospMatch> {
         &self.spec.image
@@ -408,6 +415,20 @@ impl External for AospImage {
         let named =
             rows.iter().filter_map(Row::read).filter(|row| normalise::same(&matching.image_name, &row.name));
         Ok(named.map(|row| Handle::image(row.id)).collect())
+    }
+
+    async fn page(client: &Client, product: &str, next: Option<String>) -> Result<pages::Page, CallError> {
+        page(client, json!({ "ProductId": product, "IsPublic": false, "MaxResults": 100 }), next).await
+    }
+
+    fn existing(value: &Value) -> Option<Existing> {
+        let row = Row::read(value)?;
+        let (mark, remark) = split(&row.remark);
+        let seen = Existing::new(&row.id, observation(value)?).named(&row.name);
+        Some(Existing {
+            mark: owner(&mark).map(Mark::Of),
+            ..seen.with("imageName", row.name).with(REMARK, remark)
+        })
     }
 
     fn compare(&self, _: &Client, product: &Product) -> Comparison {
@@ -603,6 +624,13 @@ fn with_md5(mut file: Value, md5: Option<&String>) -> Value {
 
 fn marker(token: &str) -> String {
     format!("{MARKER}{token}]")
+}
+
+/// The uid of the object whose marker this is.
+fn owner(marker: &str) -> Option<String> {
+    let token = marker.strip_prefix(MARKER)?.strip_suffix(']')?;
+    let (uid, attempt) = token.rsplit_once('-')?;
+    (!uid.is_empty() && attempt.parse::<u32>().is_ok()).then(|| uid.to_owned())
 }
 
 /// The marker and, after it, the user's text: should the vendor cut off what is too long, it is not the marker.

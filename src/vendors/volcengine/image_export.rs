@@ -4,6 +4,7 @@ use super::{Client, text};
 use crate::{
     account::AccountVendor,
     engine::{
+        existing::Existing,
         external::{External, Submitted},
         index::Reference,
         journal::Permit,
@@ -210,16 +211,20 @@ impl Call {
 
 /// DescribeTasks with all its pages: without `MaxResults` it answers 20 rows, however many ids were asked for.
 async fn describe(client: &Client, filter: &[(String, String)]) -> Result<Vec<Value>, CallError> {
-    let read = |token: Option<String>| {
-        let mut params = vec![("MaxResults".to_owned(), "100".to_owned())];
-        params.extend_from_slice(filter);
-        params.extend(token.map(|token| ("NextToken".to_owned(), token)));
-        async move {
-            let page: Page = client.ecs("DescribeTasks", Effect::Read, &params).await?.value;
-            Ok(pages::Page { rows: page.tasks.unwrap_or_default(), next: page.next_token })
-        }
-    };
-    pages::all("id", read, |_| false).await
+    pages::all(ImageExport::ROW_ID, |token| page(client, filter, token), |_| false).await
+}
+
+/// One page of DescribeTasks.
+async fn page(
+    client: &Client,
+    filter: &[(String, String)],
+    token: Option<String>,
+) -> Result<pages::Page, CallError> {
+    let mut params = vec![("MaxResults".to_owned(), "100".to_owned())];
+    params.extend_from_slice(filter);
+    params.extend(token.map(|token| ("NextToken".to_owned(), token)));
+    let page: Page = client.ecs("DescribeTasks", Effect::Read, &params).await?.value;
+    Ok(pages::Page { rows: page.tasks.unwrap_or_default(), next: page.next_token })
 }
 
 fn exports_of(image: &str) -> [(String, String); 1] {
@@ -236,6 +241,8 @@ impl External for ImageExport {
     const BATCH: usize = 100;
     const IMMEDIATE: bool = false;
     const FORGETS: bool = true;
+    const ROW_ID: &'static str = "id";
+    const UNTOLD: &'static [&'static str] = &["tosBucket", "tosPrefix"];
 
     fn spec(&self) -> &ImageSpec<ExportMatch> {
         &self.spec.image
@@ -358,6 +365,17 @@ impl External for ImageExport {
         let rows = describe(client, &exports_of(&matching.image_id)).await?;
         let tasks = rows.iter().filter_map(Task::read).filter(|task| task.kind == "ExportImage");
         Ok(tasks.map(|task| Handle::task(task.id)).collect())
+    }
+
+    /// Tasks of every sort: what they are is not asked for, since the filter's words are not published.
+    async fn page(client: &Client, _: &str, next: Option<String>) -> Result<pages::Page, CallError> {
+        page(client, &[], next).await
+    }
+
+    fn existing(row: &Value) -> Option<Existing> {
+        let task = Task::read(row).filter(|task| task.kind == "ExportImage")?;
+        let image = text(&row["resourceId"]);
+        Some(Existing::new(task.id, observation(row)?).named(&image).with("imageId", image))
     }
 
     /// Nothing of an export can differ: its task names only the image, which was asked for by id.

@@ -4,6 +4,7 @@ use super::{Call, Client, dates, errors, job::Job};
 use crate::{
     account::AccountVendor,
     engine::{
+        existing::{Existing, Mark},
         external::{External, Submitted},
         journal::Permit,
         pace,
@@ -215,6 +216,10 @@ pub struct TemplateMatch {
 
 /// How many rows a query answers unless it asks for another number.
 const PAGE: usize = 1000;
+/// How many are asked for where they are not all held at once.
+const LISTED: usize = 100;
+/// What all images of the kind have in common.
+const TEMPLATES: &str = "mediaType=RootVolumeTemplate";
 
 #[derive(Deserialize)]
 struct Page {
@@ -273,24 +278,28 @@ fn read(row: &Value) -> Inventory {
 
 /// QueryImage, all pages; dates with their zone.
 async fn query(client: &Client, conditions: &[String]) -> Result<Vec<Value>, CallError> {
-    let limit = PAGE.to_string();
-    let read = |start: Option<String>| {
-        let start = start.unwrap_or_else(|| "0".into());
-        let mut pairs = vec![("limit", limit.as_str()), ("start", start.as_str())];
-        pairs.extend(conditions.iter().map(|condition| ("q", condition.as_str())));
-        let target = format!("/v1/images?{}", encode::sorted(pairs));
-        let call = Call::new("QueryImage", Effect::Read, Method::GET, target);
-        async move {
-            let rows = client.ask::<Page>(&call).await?.0.value.inventories;
-            let next = start.parse::<usize>().unwrap_or_default() + PAGE;
-            Ok(pages::Page { next: (rows.len() >= PAGE).then(|| next.to_string()), rows })
-        }
-    };
-    let mut rows = pages::all("uuid", read, |_| false).await?;
+    let read = |start| page(client, conditions, PAGE, start);
+    pages::all(RootVolumeTemplate::ROW_ID, read, |_| false).await
+}
+
+/// One page of QueryImage.
+async fn page(
+    client: &Client,
+    conditions: &[String],
+    size: usize,
+    start: Option<String>,
+) -> Result<pages::Page, CallError> {
+    let (limit, start) = (size.to_string(), start.unwrap_or_else(|| "0".into()));
+    let mut pairs = vec![("limit", limit.as_str()), ("start", start.as_str())];
+    pairs.extend(conditions.iter().map(|condition| ("q", condition.as_str())));
+    let target = format!("/v1/images?{}", encode::sorted(pairs));
+    let call = Call::new("QueryImage", Effect::Read, Method::GET, target);
+    let mut rows = client.ask::<Page>(&call).await?.0.value.inventories;
+    let next = start.parse::<usize>().unwrap_or_default() + size;
     for row in &mut rows {
         dates::with_zone(row, &client.0.zone);
     }
-    Ok(rows)
+    Ok(pages::Page { next: (rows.len() >= size).then(|| next.to_string()), rows })
 }
 
 /// One image; a missing one is an empty list to the vendor.
@@ -365,6 +374,18 @@ impl External for RootVolumeTemplate {
     const BATCH: usize = 100;
     const IMMEDIATE: bool = false;
     const REPEATABLE: bool = true;
+    const ROW_ID: &'static str = "uuid";
+    const MARKED: bool = true;
+    const UNTOLD: &'static [&'static str] = &["rootVolumeUuid", "systemTags", "userTags"];
+    const AMENDS: &'static [(&'static str, &'static str)] = &[
+        ("name", UPDATE),
+        ("description", UPDATE),
+        ("guestOsType", UPDATE),
+        ("platform", UPDATE),
+        ("system", UPDATE),
+        ("architecture", UPDATE),
+        ("virtio", UPDATE),
+    ];
 
     fn spec(&self) -> &ImageSpec<TemplateMatch> {
         &self.spec.image
@@ -495,7 +516,7 @@ impl External for RootVolumeTemplate {
     }
 
     async fn find(&self, client: &Client, matching: &TemplateMatch) -> Result<Vec<Handle>, CallError> {
-        let mut conditions = vec!["mediaType=RootVolumeTemplate".to_owned()];
+        let mut conditions = vec![TEMPLATES.to_owned()];
         // The server splits a condition at the first operator that it knows, wherever it stands: a name with one in it
         // would be misread, so all templates are read for it.
         if !matching.name.contains(['=', '!', '?', '~', '<', '>']) {
@@ -509,6 +530,46 @@ impl External for RootVolumeTemplate {
         Ok(there.map(|image| Handle::image(image.uuid)).collect())
     }
 
+    async fn page(client: &Client, _: &str, next: Option<String>) -> Result<pages::Page, CallError> {
+        page(client, &[TEMPLATES.to_owned()], LISTED, next).await
+    }
+
+    fn existing(row: &Value) -> Option<Existing> {
+        let image = read(row);
+        let uuid = image.uuid.clone();
+        let seen = Existing::new(&*uuid, observed(Standing::Image(row.clone()))?).named(&image.name);
+        Some(Existing {
+            mark: (uuid.as_bytes().get(12) == Some(&b'5')).then_some(Mark::Like(
+                "its uuid is of version 5, as the operator's are and ZStack's own are not",
+            )),
+            ..seen
+                .with("name", image.name)
+                .with("description", image.description)
+                .with("guestOsType", image.guest_os_type)
+                .with("platform", image.platform)
+                .with("system", image.system)
+                .with("architecture", image.architecture)
+                .with("virtio", image.virtio)
+                .with("backupStorageUuids", image.backup_storage_uuids)
+        })
+    }
+
+    /// An image that is being made has its uuid before the object has it in its status.
+    fn claims(&self) -> Vec<String> {
+        let status = self.status.as_ref();
+        let image = status.and_then(|status| status.image_id.clone());
+        let import = self.spec.image.import.as_ref().and_then(|import| import.id.clone());
+        let operation = status.and_then(|status| status.operation.as_ref());
+        let (attempt, uid) =
+            (operation.map_or(1, |operation| operation.attempt), self.metadata.uid.as_deref());
+        // Those of all attempts cannot be told from a status that says that there were a billion.
+        let attempts = attempt.saturating_sub(9).max(1)..=attempt;
+        let made =
+            uid.into_iter().flat_map(|uid| attempts.clone().map(|it| image_uuid(&Self::token(uid, it))));
+        let chosen = self.spec.for_provider.resource_uuid.clone();
+        [image, import, chosen].into_iter().flatten().chain(made).collect()
+    }
+
     fn compare(&self, _: &Client, product: &Product) -> Comparison {
         self.spec.for_provider.compare(&read(&product.at_provider))
     }
@@ -518,7 +579,7 @@ impl External for RootVolumeTemplate {
         let changes = self.spec.for_provider.changes(&image);
         let target = format!("/v1/images/{}/actions", encode::component(&image.uuid));
         let body = json!({ "updateImage": changes });
-        client.change("UpdateImage", Method::PUT, &target, body).await.map(drop)
+        client.change(UPDATE, Method::PUT, &target, body).await.map(drop)
     }
 
     async fn delete(&self, client: &Client, handle: &Handle) -> Result<Deletion, CallError> {
@@ -542,6 +603,9 @@ impl External for RootVolumeTemplate {
         self.remove(client, &image).await
     }
 }
+
+/// What changes an image in place.
+const UPDATE: &str = "UpdateImage";
 
 const MAKING: &str = "ZStack is still making the image, and cannot be told to stop; it is deleted as soon as it is there, or when spec.timeout is over even if it is not, or stays there with deletionPolicy: Retain / ZStack 仍在制作镜像，无法中止；镜像完成后立即删除，超过 spec.timeout 也会删除，或设置 deletionPolicy: Retain 保留";
 const DOUBTFUL: &str = "an image has the uuid of forProvider.resourceUuid, and ZStack has no record any more of whether this object made it; delete it there, or set deletionPolicy: Retain to leave it";

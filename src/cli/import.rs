@@ -1,0 +1,403 @@
+//! `import`: manifests for what an account has and nobody manages. Applied, they change nothing there.
+
+use super::{
+    Answer, Error,
+    account::Calling,
+    objects::Place,
+    output::{self, columns},
+    rules::Rules,
+    unmanaged::{Asked, Managed, Named, Whose},
+};
+use crate::{
+    engine::{existing::Existing, progress::Observation},
+    image::AccountKind,
+    kinds::Kind,
+};
+use futures::StreamExt;
+use indicatif::ProgressBar;
+use regex::Regex;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use std::time::Duration;
+
+/// What `import` takes.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    #[command(flatten)]
+    named: Named,
+    /// Only this kind, by any name that kubectl takes; may be given several times. Example: `imagecomponents`
+    #[arg(long = "kind", value_name = "KIND")]
+    kinds: Vec<String>,
+    /// Only what has this: `id`, `name` or a parameter, and its value, in which `*` stands for anything. May be given several
+    /// times, then all of them must hold. Example: `name=base-*`
+    #[arg(long = "filter", value_name = "FIELD=VALUE", value_parser = filter)]
+    filters: Vec<Filter>,
+    /// Where to look, if not where the account is: a region for an ImageComponent, a product id for an AospImage; other kinds
+    /// have no other place.
+    #[arg(long, value_name = "PLACE")]
+    place: Option<String>,
+    /// What cannot be used now as well: failed, disabled, or in a state that nobody knows.
+    #[arg(long)]
+    all: bool,
+    /// What bears the operator's mark as well, of an object that is not in this cluster: another cluster may manage it. See
+    /// `orphans`.
+    #[arg(long)]
+    include_marked: bool,
+    /// How the answer looks.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+    #[command(flatten)]
+    calling: Calling,
+    #[command(flatten)]
+    target: Place,
+}
+
+/// How the manifests look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// Manifests to keep, with notes.
+    #[default]
+    Yaml,
+    /// Manifests for programs, one after the other.
+    Json,
+    /// What would be imported, for people.
+    Table,
+}
+
+/// A condition on what is imported.
+#[derive(Clone, Debug)]
+struct Filter {
+    field: String,
+    value: Regex,
+}
+
+fn filter(text: &str) -> Result<Filter, String> {
+    let (field, value) = text.split_once('=').ok_or("write it like name=base-*")?;
+    let pattern = format!("(?s)^{}$", regex::escape(value).replace(r"\*", ".*"));
+    Ok(Filter { field: field.into(), value: Regex::new(&pattern).map_err(|error| error.to_string())? })
+}
+
+impl Filter {
+    fn fits(&self, existing: &Existing) -> bool {
+        let is = |text: &str| self.value.is_match(text);
+        match (&*self.field, existing.parameters.get(&self.field)) {
+            ("id", _) => is(&existing.id),
+            (_, Some(Value::String(text))) => is(text),
+            (_, Some(other)) => is(&other.to_string()),
+            ("name", None) => is(&existing.name),
+            (_, None) => is(""),
+        }
+    }
+}
+
+/// How much was seen of a kind, and why some of it was left out.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Count {
+    seen: usize,
+    printed: usize,
+    managed: usize,
+    marked: usize,
+    unusable: usize,
+}
+
+/// Prints the manifests.
+pub async fn run(options: Options) -> Result<Answer, Error> {
+    let asked = Asked::new(&options.named, &options.target, &options.calling).await?;
+    let done = import(&options, &asked).await;
+    asked.close().await;
+    done.map(|()| Answer::Yes)
+}
+
+async fn import(options: &Options, asked: &Asked) -> Result<(), Error> {
+    let place = options.place.as_deref();
+    let mut troubles = vec![];
+    for kind in asked.kinds(&options.kinds, place)? {
+        let name = kind.crd().spec.names.kind;
+        match import_kind(options, asked, kind).await {
+            Ok(count) => output::note(&told(&name, &count, options)),
+            // One API that does not answer keeps nobody from the others.
+            Err(Error::Account(account, why)) => {
+                troubles.push(Error::Account(account, format!("{name}: {why}")));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let mut troubles = troubles.into_iter();
+    let Some(first) = troubles.next() else { return Ok(()) };
+    for other in troubles {
+        output::note(&format!("error: {other}"));
+    }
+    Err(first)
+}
+
+async fn import_kind(options: &Options, asked: &Asked, kind: &dyn Kind) -> Result<Count, Error> {
+    let place = options.place.as_deref();
+    let trouble = |trouble: crate::kinds::survey::Trouble| {
+        Error::Account(asked.account.key.to_string(), trouble.to_string())
+    };
+    let realm = kind.realm(&asked.account.vendor, place).map_err(trouble)?;
+    let managed = Managed::read(asked.cluster.as_ref(), kind).await?;
+    let writer = Writer::new(kind, options, asked);
+    let mut count = Count::default();
+    let progress = ProgressBar::new_spinner();
+    progress.enable_steady_tick(Duration::from_millis(100));
+    let mut pages = kind.existing(&asked.account.connection, place);
+    while let Some(page) = pages.next().await {
+        let mut chosen = vec![];
+        for existing in page.map_err(trouble)? {
+            count.seen += 1;
+            match managed.whose(&existing, &realm) {
+                Whose::Managed => count.managed += 1,
+                _ if !options.filters.iter().all(|filter| filter.fits(&existing)) => {}
+                Whose::Left(_) if !options.include_marked => count.marked += 1,
+                _ if !options.all && !can_be_used(&existing.observation) => count.unusable += 1,
+                _ => chosen.push(existing),
+            }
+        }
+        let first = count.printed == 0;
+        count.printed += chosen.len();
+        progress.suspend(|| writer.print(&chosen, first))?;
+        progress.set_message(format!("{}: {} seen, {} to import", writer.kind, count.seen, count.printed));
+    }
+    progress.finish_and_clear();
+    Ok(count)
+}
+
+/// What is being made will be.
+fn can_be_used(observation: &Observation) -> bool {
+    matches!(observation, Observation::Ready(_) | Observation::Building { .. })
+}
+
+fn told(kind: &str, count: &Count, options: &Options) -> String {
+    let mut text =
+        format!("{kind}: {} to import, {} seen, {} managed", count.printed, count.seen, count.managed);
+    if count.unusable > 0 {
+        text += &format!(", {} left out that cannot be used now (--all)", count.unusable);
+    }
+    if count.marked > 0 && !options.include_marked {
+        text += &format!(
+            ", {} left out that bear the operator's mark (--include-marked, and see orphans)",
+            count.marked
+        );
+    }
+    text
+}
+
+/// Makes manifests of one kind.
+struct Writer<'a> {
+    kind: String,
+    api_version: String,
+    account: Value,
+    namespace: Option<&'a str>,
+    place: Option<(&'static str, &'a str)>,
+    untold: &'static [&'static str],
+    rules: Rules,
+    format: Format,
+}
+
+/// A line of the table.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Manifest {
+    api_version: String,
+    kind: String,
+    metadata: Value,
+    spec: Value,
+}
+
+impl<'a> Writer<'a> {
+    fn new(kind: &dyn Kind, options: &'a Options, asked: &'a Asked) -> Self {
+        let crd = kind.crd();
+        let reference = options.named.reference();
+        let account = match reference.kind {
+            AccountKind::CloudAccount => json!({ "name": reference.name }),
+            AccountKind::ClusterCloudAccount => json!({ "kind": reference.kind, "name": reference.name }),
+        };
+        let version = crd.spec.versions.first().map(|version| version.name.as_str()).unwrap_or_default();
+        Self {
+            kind: crd.spec.names.kind.clone(),
+            api_version: format!("{}/{version}", crd.spec.group),
+            account,
+            namespace: asked.namespace.as_deref(),
+            place: kind.place().zip(options.place.as_deref()),
+            untold: kind.untold(),
+            rules: Rules::of(&crd),
+            format: options.output,
+        }
+    }
+
+    fn print(&self, chosen: &[Existing], first: bool) -> Result<(), Error> {
+        let mut text = String::new();
+        if self.format == Format::Table {
+            let head = ["KIND", "NAME AT THE VENDOR", "ID", "OBJECT"];
+            let lines = chosen.iter().map(|it| {
+                vec![self.kind.clone(), it.name.clone(), it.id.clone(), object_name(&it.name, &it.id)]
+            });
+            let lines = columns(&head, lines);
+            for line in lines.into_iter().skip(usize::from(!first || chosen.is_empty())) {
+                text += &(line + "\n");
+            }
+            return output::print(&text);
+        }
+        for existing in chosen {
+            let (manifest, dropped) = self.manifest(existing);
+            if self.format == Format::Json {
+                text += &(serde_json::to_string_pretty(&manifest)? + "\n");
+                continue;
+            }
+            text += "---\n";
+            if !self.untold.is_empty() {
+                text += &format!("# The vendor does not tell: {}.\n", self.untold.join(", "));
+            }
+            for (field, why) in dropped {
+                text +=
+                    &format!("# Left out, since it could not be asked for: {field} ({}).\n", one_line(&why));
+            }
+            text += &serde_saphyr::to_string(&manifest)?;
+        }
+        output::print(&text)
+    }
+
+    /// The manifest, and the parameters that it cannot have as the vendor has them: which, and why.
+    fn manifest(&self, existing: &Existing) -> (Manifest, Vec<(String, String)>) {
+        let mut parameters = existing.parameters.clone();
+        if let Some((parameter, place)) = self.place {
+            parameters.insert(parameter.into(), place.into());
+        }
+        let mut dropped = vec![];
+        // Each turn takes at least one away.
+        while let Some((field, why)) = self.refused(existing, &parameters) {
+            parameters.remove(&field);
+            dropped.push((field, why));
+        }
+        let manifest = self.with(existing, &parameters);
+        (manifest, dropped)
+    }
+
+    fn refused(&self, existing: &Existing, parameters: &Map<String, Value>) -> Option<(String, String)> {
+        let manifest = self.with(existing, parameters);
+        let object = serde_json::to_value(&manifest).ok()?;
+        let refusals = self.rules.check(&self.rules.defaulted(&object), None);
+        refusals.into_iter().find_map(|refusal| {
+            let below = refusal.field.strip_prefix("spec.forProvider.")?;
+            let field = below.split(['.', '[']).next().unwrap_or_default();
+            parameters.contains_key(field).then(|| (field.to_owned(), refusal.sentence))
+        })
+    }
+
+    fn with(&self, existing: &Existing, parameters: &Map<String, Value>) -> Manifest {
+        let mut metadata = json!({ "name": object_name(&existing.name, &existing.id) });
+        if let Some(namespace) = self.namespace {
+            metadata["namespace"] = namespace.into();
+        }
+        Manifest {
+            api_version: self.api_version.clone(),
+            kind: self.kind.clone(),
+            metadata,
+            spec: json!({
+                "accountRef": self.account,
+                "managementPolicy": "Observe",
+                "deletionPolicy": "Retain",
+                "import": { "id": existing.id },
+                "forProvider": parameters,
+            }),
+        }
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A valid name for an object, which depends on nothing but the thing, so that it is the same each time, and which no other
+/// thing has.
+fn object_name(name: &str, id: &str) -> String {
+    let plain =
+        name.chars().map(|char| if char.is_ascii_alphanumeric() { char.to_ascii_lowercase() } else { '-' });
+    let plain: String = plain.collect();
+    let parts: Vec<_> = plain.split('-').filter(|part| !part.is_empty()).collect();
+    let digest = Sha256::digest(id.as_bytes());
+    let suffix: String = digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+    let readable: String = parts.join("-").chars().take(52).collect();
+    match readable.trim_end_matches('-') {
+        "" => format!("image-{suffix}"),
+        readable => format!("{readable}-{suffix}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{engine::existing::Mark, kinds::KINDS};
+
+    fn writer(kind: &str) -> Writer<'static> {
+        let kind = KINDS.iter().find(|it| it.crd().spec.names.kind == kind).unwrap();
+        Writer {
+            kind: kind.crd().spec.names.kind,
+            api_version: "cloudimages.dev/v1alpha1".into(),
+            account: json!({ "name": "a" }),
+            namespace: Some("team"),
+            place: None,
+            untold: kind.untold(),
+            rules: Rules::of(&kind.crd()),
+            format: Format::Yaml,
+        }
+    }
+
+    #[test]
+    fn names_are_valid_and_each_thing_s_own() {
+        let long = "x".repeat(300);
+        let valid = Regex::new("^[a-z0-9]([a-z0-9-]*[a-z0-9])?$").unwrap();
+        for (name, id) in [
+            ("testComponent 1.0.0", "ic-1"),
+            ("夜间构建", "img-1"),
+            ("", ""),
+            ("--a..b__", "i"),
+            (&*long, "i"),
+            ("ENDS-AT-THE-CUT-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-b", "i"),
+        ] {
+            let object = object_name(name, id);
+            assert!(valid.is_match(&object) && object.len() <= 63, "{object}");
+            assert_eq!(object, object_name(name, id));
+            assert_ne!(object, object_name(name, &format!("{id}x")));
+        }
+        assert!(object_name("testComponent 1.0.0", "ic-1").starts_with("testcomponent-1-0-0-"));
+    }
+
+    #[test]
+    fn what_could_not_be_asked_for_is_left_out_and_told() {
+        let existing = Existing::new("ic-1", Observation::Missing)
+            .named("a")
+            .with("name", "a")
+            .with("description", "d")
+            .with("systemType", "Plan9")
+            .with("content", "RUN true")
+            .with("tag", json!([{ "key": "team", "value": "base" }, { "key": "x", "value": "http://x" }]))
+            .with("componentVersion", "1.0.0");
+        let (manifest, dropped) = writer("ImageComponent").manifest(&existing);
+        let mut fields: Vec<_> = dropped.iter().map(|(field, _)| field.as_str()).collect();
+        fields.sort_unstable();
+        assert_eq!(fields, ["description", "name", "systemType", "tag"], "{dropped:?}");
+        assert_eq!(
+            manifest.spec["forProvider"],
+            json!({ "content": "RUN true", "componentVersion": "1.0.0" })
+        );
+    }
+
+    #[test]
+    fn a_filter_holds_for_all_of_a_text() {
+        let fits = |text: &str, existing: &Existing| filter(text).unwrap().fits(existing);
+        let existing =
+            Existing::new("i-1", Observation::Missing).named("Base 1.0").with("description", "a\nb");
+        for yes in ["id=i-1", "name=Base*", "description=a*b", "name=*", "tag="] {
+            assert!(fits(yes, &existing), "{yes}");
+        }
+        for no in ["id=i", "name=base*", "description=b", "name=Base.1.0", "tag=x"] {
+            assert!(!fits(no, &existing), "{no}");
+        }
+        assert!(filter("name").is_err());
+        let marked = Existing { mark: Some(Mark::Of("u".into())), ..existing };
+        assert!(fits("id=*", &marked));
+    }
+}

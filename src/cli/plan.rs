@@ -1,0 +1,405 @@
+//! `plan`: what applying manifests would do to the cluster's objects and at the vendors, found out by reading only.
+
+mod verdict;
+
+use super::{
+    Answer, Error,
+    account::{Account, Accounts, Calling},
+    manifests,
+    objects::{Cluster, Place},
+    output::{self, BAD, Format, GOOD, HEADING, QUIET, UNDER_WAY, styled},
+    rules::{Refusal, Rules},
+    unmanaged::kind_of,
+};
+use crate::{
+    account::{CloudAccount, ClusterCloudAccount},
+    engine::accounts::AccountKey,
+    kinds::{Kind, survey::Look},
+};
+use anstyle::Style;
+use futures::{StreamExt, future::join_all, stream};
+use indicatif::ProgressBar;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api, CustomResourceExt,
+    api::{DynamicObject, PostParams},
+};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    time::Duration,
+};
+use verdict::{Action, Change, Verdict};
+
+/// What `plan` takes.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    #[command(flatten)]
+    source: Source,
+    /// How the answer looks.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+    #[command(flatten)]
+    calling: Calling,
+    #[command(flatten)]
+    target: Place,
+}
+
+/// Where the manifests are.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Source {
+    /// A file, a folder with files, or `-` for standard input; may be given several times.
+    #[arg(short, long = "filename", value_name = "PATH")]
+    files: Vec<PathBuf>,
+    /// A folder with a kustomization.yaml.
+    #[arg(short, long, value_name = "FOLDER")]
+    kustomize: Option<PathBuf>,
+}
+
+/// How many objects the API server is asked about at once.
+const ASKED: usize = 16;
+/// How many objects are looked at at once: they share the vendor's calls.
+const LOOKED_AT: usize = 500;
+
+/// What a manifest would do.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
+    name: String,
+    #[serde(flatten)]
+    verdict: Verdict,
+}
+
+/// The whole answer.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Plan {
+    /// In the manifests' order.
+    objects: Vec<Entry>,
+    /// How many objects each thing would be done to.
+    summary: BTreeMap<Action, usize>,
+    /// How often each call that creates or changes something would be made.
+    calls: BTreeMap<String, usize>,
+    /// Who looked at the rules of admission.
+    rules: &'static str,
+}
+
+/// Prints the plan.
+pub async fn run(options: Options) -> Result<Answer, Error> {
+    let manifests = if let Some(folder) = &options.source.kustomize {
+        manifests::kustomize(folder)?
+    } else {
+        let files = options.source.files.iter().map(|file| manifests::read(file));
+        files.collect::<Result<Vec<_>, _>>()?.concat()
+    };
+    let cluster = match options.calling.account_file {
+        Some(_) => None,
+        None => Some(Cluster::connect(&(&options.target).into()).await?),
+    };
+    let default_namespace = match &cluster {
+        Some(cluster) => cluster.namespace().map(Into::into),
+        None => options.target.namespace.clone(),
+    };
+    let accounts = Accounts::new(&options.calling, cluster.as_ref())?;
+    let planner = Planner { cluster, accounts, default_namespace, opened: HashMap::new() };
+    let plan = planner.plan(manifests).await;
+    options.output.print(&plan, || table(&plan))?;
+    let has = |action: Action| plan.summary.contains_key(&action);
+    Ok(match plan.summary.keys().any(|action| *action != Action::Nothing) {
+        _ if has(Action::Unknown) => {
+            return Err(Error::Usage("what some of the objects would do could not be found out".into()));
+        }
+        true => Answer::No,
+        false => Answer::Yes,
+    })
+}
+
+struct Planner {
+    cluster: Option<Cluster>,
+    accounts: Accounts,
+    default_namespace: Option<String>,
+    opened: HashMap<AccountKey, Result<Account, Error>>,
+}
+
+/// A manifest, and what the API server, or its rules, make of it.
+struct Wanted {
+    kind: Option<&'static dyn Kind>,
+    title: (String, Option<String>, String),
+    /// The object as it is in the cluster.
+    current: Option<Value>,
+    /// As it would be.
+    stored: Result<Value, Vec<Refusal>>,
+    trouble: Option<String>,
+}
+
+impl Planner {
+    async fn plan(mut self, manifests: Vec<Value>) -> Plan {
+        let (mut known, mut others) = (vec![], BTreeMap::new());
+        for manifest in manifests {
+            match definition(&manifest) {
+                Some(crd) => known.push((crd, manifest)),
+                None => {
+                    *others.entry(manifest["kind"].as_str().unwrap_or_default().to_owned()).or_insert(0) += 1;
+                }
+            }
+        }
+        for (kind, count) in others {
+            output::note(&format!("{count} of kind {kind} left out: nothing of this operator's"));
+        }
+        let mut rules = HashMap::new();
+        for (crd, _) in &known {
+            rules.entry(crd.spec.names.kind.clone()).or_insert_with(|| Rules::of(crd));
+        }
+        let progress = ProgressBar::new(known.len() as u64);
+        progress.enable_steady_tick(Duration::from_millis(100));
+        let mut wanted = vec![];
+        {
+            let mut asked = stream::iter(&known)
+                .map(|(crd, manifest)| self.wanted(crd, &rules[&crd.spec.names.kind], manifest))
+                .buffered(ASKED);
+            while let Some(one) = asked.next().await {
+                progress.inc(1);
+                wanted.push(one);
+            }
+        }
+        for one in &wanted {
+            self.open(one).await;
+        }
+        let looks = wanted.iter().map(|one| self.entry(one));
+        let objects: Vec<_> = stream::iter(looks).buffered(LOOKED_AT).collect().await;
+        progress.finish_and_clear();
+        join_all(self.opened.values().flatten().map(|account| account.connection.close())).await;
+        let (mut summary, mut calls) = (BTreeMap::new(), BTreeMap::new());
+        for entry in &objects {
+            *summary.entry(entry.verdict.action).or_insert(0) += 1;
+            for call in &entry.verdict.calls {
+                *calls.entry(call.clone()).or_insert(0) += 1;
+            }
+        }
+        let rules = if self.cluster.is_some() {
+            "the API server's (server-side dry run)"
+        } else {
+            "evaluated here (no cluster)"
+        };
+        Plan { objects, summary, calls, rules }
+    }
+
+    /// What the API server makes of a manifest.
+    async fn wanted(&self, crd: &CustomResourceDefinition, rules: &Rules, manifest: &Value) -> Wanted {
+        let is_namespaced = crd.spec.scope == "Namespaced";
+        let own = manifest["metadata"]["namespace"].as_str().map(Into::into);
+        let namespace = own.or_else(|| self.default_namespace.clone()).filter(|_| is_namespaced);
+        let name = manifest["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let mut wanted = Wanted {
+            kind: kind_of(manifest),
+            title: (crd.spec.names.kind.clone(), namespace.clone(), name.clone()),
+            current: None,
+            stored: Ok(Value::Null),
+            trouble: None,
+        };
+        let mut object = manifest.clone();
+        if let Some(namespace) = &namespace {
+            object["metadata"]["namespace"] = namespace.as_str().into();
+        }
+        let Some(cluster) = &self.cluster else {
+            let object = rules.defaulted(&object);
+            let refusals = rules.check(&object, None);
+            wanted.stored = if refusals.is_empty() { Ok(object) } else { Err(refusals) };
+            return wanted;
+        };
+        let api = cluster.in_namespace(crd, namespace.as_deref());
+        match api.get_opt(&name).await {
+            Ok(current) => wanted.current = current.and_then(|it| serde_json::to_value(it).ok()),
+            Err(error) => {
+                wanted.trouble = Some(error.to_string());
+                return wanted;
+            }
+        }
+        match dry_run(&api, &name, &object, wanted.current.as_ref(), rules).await {
+            Ok(answer) => wanted.stored = answer,
+            Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {
+                // Whoever may only read has the rules looked at here.
+                let object = merged(&rules.defaulted(&object), wanted.current.as_ref());
+                let refusals = rules.check(&object, wanted.current.as_ref());
+                wanted.stored = if refusals.is_empty() { Ok(object) } else { Err(refusals) };
+                let (kind, _, name) = &wanted.title;
+                output::note(&format!("{kind}/{name}: rules evaluated here, since {}", status.message));
+            }
+            Err(error) => wanted.trouble = Some(error.to_string()),
+        }
+        wanted
+    }
+
+    async fn open(&mut self, wanted: &Wanted) {
+        let Some(key) = wanted.account() else { return };
+        if !self.opened.contains_key(&key) {
+            let opened = self.accounts.open(self.cluster.as_ref(), key.clone()).await;
+            self.opened.insert(key, opened);
+        }
+    }
+
+    async fn entry(&self, wanted: &Wanted) -> Entry {
+        let (kind, namespace, name) = wanted.title.clone();
+        Entry { kind, namespace, name, verdict: self.verdict(wanted).await }
+    }
+
+    async fn verdict(&self, wanted: &Wanted) -> Verdict {
+        if let Some(trouble) = &wanted.trouble {
+            return Verdict::unknown(trouble.clone());
+        }
+        let current = wanted.current.as_ref();
+        let stored = match &wanted.stored {
+            Ok(stored) => stored,
+            Err(refusals) => return Verdict::refused(refusals),
+        };
+        let changes = verdict::object_changes(current, stored);
+        let Some(kind) = wanted.kind else { return Verdict::of_object(current.is_none(), changes) };
+        if stored["spec"]["suspend"] == true {
+            return Verdict::of_object(current.is_none(), changes).because("suspended: no call is made");
+        }
+        let account = wanted.account().and_then(|key| self.opened.get(&key));
+        let look = match account {
+            Some(Ok(account)) => kind.look(&account.connection, stored).await,
+            Some(Err(error @ Error::NotFound(..))) if current.is_none() => {
+                let verdict = if stored["spec"]["import"].is_object() {
+                    Verdict::adopted()
+                } else {
+                    verdict::of(kind, current, stored, changes, Look::Free(vec![]))
+                };
+                return verdict.because(&format!("nobody looked at the vendor: {error}"));
+            }
+            Some(Err(error)) => return Verdict::unknown(error.to_string()),
+            None => return Verdict::unknown("it names no account".into()),
+        };
+        match look {
+            Ok(look) => verdict::of(kind, current, stored, changes, look),
+            Err(trouble) => Verdict::unknown(trouble.to_string()),
+        }
+    }
+}
+
+impl Wanted {
+    fn account(&self) -> Option<AccountKey> {
+        let spec = &self.stored.as_ref().ok()?["spec"];
+        self.kind?;
+        let reference = serde_json::from_value(spec["accountRef"].clone()).unwrap_or_default();
+        Some(AccountKey::of(&reference, self.title.1.as_deref().unwrap_or_default()))
+    }
+}
+
+/// The CRD of an object of ours.
+fn definition(manifest: &Value) -> Option<CustomResourceDefinition> {
+    let is_ours = |crd: &CustomResourceDefinition| {
+        let group = manifest["apiVersion"].as_str().and_then(|version| version.split_once('/'));
+        group.is_some_and(|(group, _)| group == crd.spec.group) && manifest["kind"] == crd.spec.names.kind
+    };
+    let kind = kind_of(manifest).map(Kind::crd);
+    kind.into_iter().chain([CloudAccount::crd(), ClusterCloudAccount::crd()]).find(is_ours).map(|crd| {
+        // Those of accounts are completed as the manifests have them.
+        crate::kinds::crds(crate::kinds::KINDS)
+            .into_iter()
+            .find(|it| it.spec.names.kind == crd.spec.names.kind)
+            .unwrap_or(crd)
+    })
+}
+
+/// The manifest's spec, and its labels and annotations among those that are there.
+fn merged(manifest: &Value, current: Option<&Value>) -> Value {
+    let Some(current) = current else { return manifest.clone() };
+    let mut object = current.clone();
+    object["spec"] = manifest["spec"].clone();
+    for part in ["labels", "annotations"] {
+        if let Some(given) = manifest["metadata"][part].as_object() {
+            let there = object["metadata"][part].as_object().cloned().unwrap_or_default();
+            let all: Map<_, _> = there.into_iter().chain(given.clone()).collect();
+            object["metadata"][part] = all.into();
+        }
+    }
+    object
+}
+
+/// The object as the API server would store it, or what it has against it.
+async fn dry_run(
+    api: &Api<DynamicObject>,
+    name: &str,
+    manifest: &Value,
+    current: Option<&Value>,
+    rules: &Rules,
+) -> Result<Result<Value, Vec<Refusal>>, kube::Error> {
+    let object = merged(manifest, current);
+    // What is there already was admitted.
+    if let Some(current) = current.filter(|current| rules.defaulted(&object) == **current) {
+        return Ok(Ok(current.clone()));
+    }
+    let typed: DynamicObject = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
+    let params = PostParams { dry_run: true, ..PostParams::default() };
+    let answer = match current {
+        Some(_) => api.replace(name, &params, &typed).await,
+        None => api.create(&params, &typed).await,
+    };
+    match answer {
+        Ok(stored) => Ok(Ok(serde_json::to_value(stored).map_err(kube::Error::SerdeError)?)),
+        Err(kube::Error::Api(status)) if status.code == 422 || status.code == 400 => {
+            let causes = status.details.map(|details| details.causes).unwrap_or_default();
+            let mut refusals: Vec<_> =
+                causes.into_iter().map(|it| Refusal { field: it.field, sentence: it.message }).collect();
+            if refusals.is_empty() {
+                refusals.push(Refusal { field: String::new(), sentence: status.message });
+            }
+            Ok(Err(refusals))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn table(plan: &Plan) -> String {
+    let mut text = String::new();
+    for Entry { kind, namespace, name, verdict } in &plan.objects {
+        let Verdict { action, reason, changes, calls, .. } = verdict;
+        if *action == Action::Nothing && reason.is_none() {
+            continue;
+        }
+        let (sign, style) = sign(*action);
+        let place = namespace.as_deref().map(|namespace| format!("  -n {namespace}")).unwrap_or_default();
+        let calls = if calls.is_empty() { String::new() } else { format!("  [{}]", calls.join(", ")) };
+        text += &styled(style, &format!("{sign} {kind}/{name}: {}", action.word()));
+        text += &(styled(QUIET, &format!("{place}{calls}")) + "\n");
+        for Change { field, old, new } in changes {
+            text += &format!("    {field}: {old} → {new}\n");
+        }
+        if let Some(reason) = reason {
+            text += &format!("    {reason}\n");
+        }
+    }
+    let counts: Vec<_> =
+        plan.summary.iter().map(|(action, count)| format!("{count} {}", action.word())).collect();
+    let is_quiet = plan.summary.keys().all(|action| *action == Action::Nothing);
+    let head = if is_quiet { "Nothing to do".to_owned() } else { format!("Plan: {}", counts.join(", ")) };
+    text += &styled(HEADING, &head);
+    if is_quiet {
+        text += &format!(": {} as the manifests say", plan.objects.len());
+    }
+    let calls: Vec<_> = plan.calls.iter().map(|(call, count)| format!("{call} {count}")).collect();
+    let calls = if calls.is_empty() { "none".to_owned() } else { calls.join(", ") };
+    text + &format!(
+        ".\nCalls that create or change something: {calls}. Rules of admission: {}.\n",
+        plan.rules
+    )
+}
+
+fn sign(action: Action) -> (char, Style) {
+    match action {
+        Action::Create => ('+', GOOD),
+        Action::Adopt => ('<', GOOD),
+        Action::Change => ('~', UNDER_WAY),
+        Action::Replace | Action::Refused | Action::Blocked => ('!', BAD),
+        Action::Unknown => ('?', BAD),
+        Action::Nothing => ('=', QUIET),
+    }
+}

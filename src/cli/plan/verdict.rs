@@ -1,0 +1,373 @@
+//! What becomes of one object, from what there is and what there is to be. Pure.
+
+use crate::{
+    cli::rules::Refusal,
+    engine::progress::{Comparison, Difference, Lookalike, Observation, fields},
+    kinds::{Kind, survey::Look},
+};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+
+/// What would be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Action {
+    /// The object is new, or is to have what it does not have.
+    Create,
+    /// The object takes over what the vendor has.
+    Adopt,
+    /// In place: at the vendor, where calls stand beside it, or only in the cluster.
+    Change,
+    /// The vendor cannot change it: it takes a new object.
+    Replace,
+    /// The API server refuses it.
+    Refused,
+    /// The object would wait for a person.
+    Blocked,
+    /// It could not be found out.
+    Unknown,
+    /// All is as the manifest says.
+    Nothing,
+}
+
+impl Action {
+    /// For people, after a number too.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Create => "to create",
+            Self::Adopt => "to adopt",
+            Self::Change => "to change",
+            Self::Replace => "to replace by a new object",
+            Self::Refused => "refused",
+            Self::Blocked => "waiting for a person",
+            Self::Unknown => "unknown",
+            Self::Nothing => "unchanged",
+        }
+    }
+}
+
+/// A field, and what it changes from and to, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// Below `spec`, or with `metadata.` before it.
+    pub field: String,
+    /// What is there.
+    pub old: String,
+    /// What is to be.
+    pub new: String,
+}
+
+impl Change {
+    fn new(field: String, old: &Value, new: &Value) -> Self {
+        Self::from((field.as_str(), &Difference::new(&field, old.clone(), new.clone())))
+    }
+}
+
+impl From<(&str, &Difference)> for Change {
+    fn from((field, difference): (&str, &Difference)) -> Self {
+        Self { field: field.into(), old: difference.theirs.clone(), new: difference.ours.clone() }
+    }
+}
+
+/// What becomes of an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Verdict {
+    /// What would be done.
+    pub action: Action,
+    /// What else there is to know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What would change.
+    pub changes: Vec<Change>,
+    /// The calls that create or change something at the vendor.
+    pub calls: Vec<String>,
+    /// What the vendor calls it, where there is something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_id: Option<String>,
+}
+
+impl Verdict {
+    fn new(action: Action) -> Self {
+        Self { action, reason: None, changes: vec![], calls: vec![], image_id: None }
+    }
+
+    /// Something else to know.
+    #[must_use]
+    pub fn because(mut self, reason: &str) -> Self {
+        self.reason = Some(match self.reason {
+            Some(before) => format!("{reason}; {before}"),
+            None => reason.to_owned(),
+        });
+        self
+    }
+
+    fn with(mut self, changes: Vec<Change>) -> Self {
+        self.changes = changes;
+        self
+    }
+
+    /// It could not be found out.
+    pub fn unknown(why: String) -> Self {
+        Self::new(Action::Unknown).because(&why)
+    }
+
+    /// What it takes over was not looked at.
+    pub fn adopted() -> Self {
+        Self::new(Action::Adopt)
+    }
+
+    /// Only the object is looked at.
+    pub fn of_object(is_new: bool, changes: Vec<Change>) -> Self {
+        match (is_new, changes.is_empty()) {
+            (true, _) => Self::new(Action::Create),
+            (false, true) => Self::new(Action::Nothing),
+            (false, false) => Self::new(Action::Change).with(changes),
+        }
+    }
+
+    /// By the API server, or by its rules.
+    pub fn refused(refusals: &[Refusal]) -> Self {
+        let is_fixed =
+            |refusal: &Refusal| refusal.sentence.contains("cannot be changed once it is asked for");
+        let action = if refusals.iter().all(is_fixed) { Action::Replace } else { Action::Refused };
+        let sentences: Vec<_> = refusals
+            .iter()
+            .map(
+                |Refusal { field, sentence }| {
+                    if field.is_empty() { sentence.clone() } else { format!("{field}: {sentence}") }
+                },
+            )
+            .collect();
+        Self::new(action).because(&sentences.join("; "))
+    }
+}
+
+/// What of an object itself changes; nothing for a new one.
+pub fn object_changes(current: Option<&Value>, stored: &Value) -> Vec<Change> {
+    let Some(current) = current else { return vec![] };
+    let mut changes = vec![];
+    different(&current["spec"], &stored["spec"], |field, old, new| {
+        if field == "forProvider" {
+            different(old, new, |field, old, new| {
+                changes.push(Change::new(format!("forProvider.{field}"), old, new));
+            });
+        } else {
+            changes.push(Change::new(field.into(), old, new));
+        }
+    });
+    for part in ["labels", "annotations"] {
+        different(&current["metadata"][part], &stored["metadata"][part], |field, old, new| {
+            changes.push(Change::new(format!("metadata.{part}.{field}"), old, new));
+        });
+    }
+    changes
+}
+
+fn different(old: &Value, new: &Value, mut tell: impl FnMut(&str, &Value, &Value)) {
+    let none = Map::new();
+    let (old, new) = (old.as_object().unwrap_or(&none), new.as_object().unwrap_or(&none));
+    for key in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
+        let (old, new) = (old.get(key).unwrap_or(&Value::Null), new.get(key).unwrap_or(&Value::Null));
+        if old != new {
+            tell(key, old, new);
+        }
+    }
+}
+
+/// What becomes of an image object, after a look at the vendor.
+pub fn of(
+    kind: &dyn Kind,
+    current: Option<&Value>,
+    stored: &Value,
+    changes: Vec<Change>,
+    look: Look,
+) -> Verdict {
+    let text = |object: &Value, field: &str| object["status"][field].as_str().map(str::to_owned);
+    let is_new = current.is_none();
+    let has_none = current.is_none_or(|it| text(it, "imageId").is_none() && text(it, "taskId").is_none());
+    let is_asked_for = is_new || !changes.is_empty();
+    let creation = || {
+        let mut verdict = Verdict::new(Action::Create).with(changes.clone());
+        verdict.calls.push(kind.action().into());
+        verdict
+    };
+    match look {
+        Look::Waits(reference) => {
+            let verdict = if is_asked_for { creation() } else { Verdict::new(Action::Nothing) };
+            verdict.because(&format!("waits for the image of {reference}"))
+        }
+        Look::Free(in_the_way) if is_asked_for => match in_the_way.first() {
+            Some(Lookalike { id, .. }) => creation().because(&format!(
+                "the vendor has {id} already, which it may refuse this for; to take that over, give import.id"
+            )),
+            None => creation(),
+        },
+        Look::Free(_) => Verdict::new(Action::Nothing).because(&standing(stored)),
+        Look::Matches(ids) => {
+            let what = match &*ids {
+                [] => "nothing at the vendor fits import".to_owned(),
+                ids => format!("import.match fits several: {}", ids.join(", ")),
+            };
+            Verdict::new(Action::Blocked).with(changes).because(&what)
+        }
+        Look::Missing(id) => {
+            let again =
+                stored["spec"]["recreatePolicy"] == "WhenMissing" && !stored["spec"]["import"].is_object();
+            let gone = format!("the vendor does not have {id}");
+            if again && !has_none { creation() } else { Verdict::new(Action::Blocked).with(changes) }
+                .because(&gone)
+        }
+        Look::There(id, observation, comparison) => {
+            let verdict = there(kind, stored, has_none, changes, &observation, comparison);
+            Verdict { image_id: Some(id), ..verdict }
+        }
+    }
+}
+
+fn there(
+    kind: &dyn Kind,
+    stored: &Value,
+    is_adopted: bool,
+    changes: Vec<Change>,
+    observation: &Observation,
+    comparison: Option<Comparison>,
+) -> Verdict {
+    let plain = |changes: Vec<Change>| match (is_adopted, changes.is_empty()) {
+        (true, _) => Verdict::new(Action::Adopt).with(changes),
+        (false, true) => Verdict::new(Action::Nothing),
+        (false, false) => Verdict::new(Action::Change).with(changes),
+    };
+    let observes = stored["spec"]["managementPolicy"] == "Observe";
+    let verdict = match comparison {
+        None | Some(Comparison::Same) => plain(changes),
+        Some(Comparison::Amendable(differences) | Comparison::Fixed(differences)) if observes => {
+            let what =
+                format!("only observed: the vendor has others in {}, and keeps them", fields(&differences));
+            plain(changes).because(&what)
+        }
+        Some(Comparison::Amendable(differences)) => {
+            let calls: BTreeSet<_> = differences.iter().filter_map(|it| kind.amends(&it.field)).collect();
+            let mut verdict = plain(over(changes, &differences));
+            verdict.calls = calls.into_iter().map(Into::into).collect();
+            verdict
+        }
+        Some(Comparison::Fixed(differences)) => Verdict::new(Action::Replace)
+            .with(over(changes, &differences))
+            .because("the vendor has no call that changes this: the object would be Stalled, make a new one"),
+    };
+    match observation {
+        Observation::Unusable { why, .. } => verdict.because(why),
+        Observation::Failed(failure) => verdict.because(&failure.message),
+        Observation::Refused(refusal) => verdict.because(&refusal.to_string()),
+        Observation::Building { .. } => verdict.because("the vendor is making it"),
+        Observation::Ready(_) | Observation::Missing => verdict,
+    }
+}
+
+/// What differs at the vendor says more of a field than what changes in the object.
+fn over(mut changes: Vec<Change>, differences: &[Difference]) -> Vec<Change> {
+    for difference in differences {
+        let field = format!("forProvider.{}", difference.field);
+        changes.retain(|change| change.field != field);
+        changes.push(Change::from((field.as_str(), difference)));
+    }
+    changes
+}
+
+/// How an object stands that has nothing at the vendor.
+fn standing(object: &Value) -> String {
+    let phase = object["status"]["phase"].as_str().unwrap_or("Pending");
+    let conditions = object["status"]["conditions"].as_array();
+    let ready = conditions.into_iter().flatten().find(|condition| condition["type"] == "Ready");
+    let message =
+        ready.and_then(|ready| ready["message"].as_str()).unwrap_or("the operator has not seen it yet");
+    format!("{phase}: {message}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{engine::progress::Product, kinds::KINDS};
+    use serde_json::json;
+
+    fn component() -> &'static dyn Kind {
+        *KINDS.iter().find(|kind| kind.action() == "CreateImageComponent").unwrap()
+    }
+
+    fn seen(comparison: Comparison) -> Look {
+        Look::There("ic-1".into(), Observation::Ready(Product::default()), Some(comparison))
+    }
+
+    fn tag() -> Vec<Difference> {
+        vec![Difference::new("tag", "a=1", "a=2")]
+    }
+
+    #[test]
+    fn what_is_there_decides() {
+        let has = json!({ "spec": {}, "status": { "imageId": "ic-1", "phase": "Ready" } });
+        let managed = json!({ "spec": {} });
+        let observed = json!({ "spec": { "managementPolicy": "Observe" } });
+        let again = json!({ "spec": { "recreatePolicy": "WhenMissing" } });
+        let failed = json!({ "spec": {}, "status": { "phase": "Failed" } });
+        let missing = || Look::Missing("ic-1".into());
+        let lookalike = || {
+            let comparison = Comparison::Same;
+            Look::Free(vec![Lookalike { id: "ic-2".into(), created: None, comparison }])
+        };
+        let several = || Look::Matches(vec!["a".into(), "b".into()]);
+        let (create, tags) = (&["CreateImageComponent"][..], &["TagResources"][..]);
+        for (current, stored, look, action, calls) in [
+            (None, &managed, Look::Free(vec![]), Action::Create, create),
+            (None, &managed, lookalike(), Action::Create, create),
+            (Some(&failed), &failed, Look::Free(vec![]), Action::Nothing, &[]),
+            (None, &managed, several(), Action::Blocked, &[]),
+            (None, &managed, missing(), Action::Blocked, &[]),
+            (Some(&has), &managed, missing(), Action::Blocked, &[]),
+            (Some(&has), &again, missing(), Action::Create, create),
+            (None, &observed, seen(Comparison::Same), Action::Adopt, &[]),
+            (Some(&has), &managed, seen(Comparison::Same), Action::Nothing, &[]),
+            (Some(&has), &managed, seen(Comparison::Amendable(tag())), Action::Change, tags),
+            (None, &managed, seen(Comparison::Amendable(tag())), Action::Adopt, tags),
+            (Some(&has), &observed, seen(Comparison::Amendable(tag())), Action::Nothing, &[]),
+            (Some(&has), &managed, seen(Comparison::Fixed(tag())), Action::Replace, &[]),
+            (Some(&has), &observed, seen(Comparison::Fixed(tag())), Action::Nothing, &[]),
+        ] {
+            let verdict = of(component(), current, stored, vec![], look.clone());
+            assert_eq!(
+                (verdict.action, &*verdict.calls),
+                (action, &*calls.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>()),
+                "{look:?} {stored}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_differs_at_the_vendor_is_told_once() {
+        let current = json!({ "spec": { "suspend": false, "forProvider": { "tag": [], "name": "n" } } });
+        let stored = json!({ "spec": { "suspend": true, "forProvider": { "tag": [1], "name": "n" } } });
+        let changes = object_changes(Some(&current), &stored);
+        let fields: Vec<_> = changes.iter().map(|change| change.field.as_str()).collect();
+        assert_eq!(fields, ["forProvider.tag", "suspend"]);
+        let changes = over(changes, &tag());
+        let shown: Vec<_> = changes.iter().map(|it| format!("{} {} {}", it.field, it.old, it.new)).collect();
+        assert_eq!(shown, ["suspend false true", "forProvider.tag \"a=1\" \"a=2\""]);
+        assert_eq!(object_changes(None, &stored), []);
+    }
+
+    #[test]
+    fn what_only_a_new_object_can_change_is_told_from_what_is_wrong() {
+        let fixed = Refusal {
+            field: "spec.forProvider.content".into(),
+            sentence:
+                "forProvider.content cannot be changed once it is asked for: the vendor has no call for it"
+                    .into(),
+        };
+        let wrong = Refusal { field: "spec".into(), sentence: "must be".into() };
+        assert_eq!(Verdict::refused(std::slice::from_ref(&fixed)).action, Action::Replace);
+        let refused = Verdict::refused(&[fixed, wrong]);
+        assert_eq!(refused.action, Action::Refused);
+        assert!(refused.reason.is_some_and(|reason| reason.ends_with("spec: must be")));
+    }
+}

@@ -1,0 +1,226 @@
+//! What the API server would say of an object, without one: the CRD's schema, and its rules in CEL.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube_cel::{CompiledSchema, ErrorKind, Validator, compile_schema};
+use regex::Regex;
+use serde_json::Value;
+use std::cell::OnceCell;
+
+/// The schema and the rules of one kind.
+#[derive(Debug)]
+pub struct Rules {
+    schema: Value,
+    /// Made when the first object is looked at: most are looked at by the API server.
+    compiled: OnceCell<(CompiledSchema, Validator)>,
+}
+
+/// Why an object would be refused: the field, and the sentence of the rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Dotted, without a list's places.
+    pub field: String,
+    /// What is wrong.
+    pub sentence: String,
+}
+
+impl Rules {
+    /// Those of the CRD's first version.
+    pub fn of(crd: &CustomResourceDefinition) -> Self {
+        let version = crd.spec.versions.first();
+        let schema = version.and_then(|version| version.schema.as_ref()?.open_api_v3_schema.as_ref());
+        let mut schema = schema.and_then(|schema| serde_json::to_value(schema).ok()).unwrap_or_default();
+        escape(&mut schema);
+        Self { compiled: OnceCell::new(), schema }
+    }
+
+    fn compiled(&self) -> &(CompiledSchema, Validator) {
+        self.compiled.get_or_init(|| (compile_schema(&self.schema), Validator::new()))
+    }
+
+    /// The object as the API server would store it, with defaults.
+    pub fn defaulted(&self, object: &Value) -> Value {
+        kube_cel::apply_defaults(&self.schema, object)
+    }
+
+    /// What is wrong with an object; with `old`, with changing that into it. Rules are looked at only where the schema holds, as
+    /// the API server does it.
+    pub fn check(&self, object: &Value, old: Option<&Value>) -> Vec<Refusal> {
+        let mut refusals = vec![];
+        structure(&self.schema, object, "", &mut refusals);
+        if !refusals.is_empty() {
+            return refusals;
+        }
+        let (compiled, validator) = self.compiled();
+        let Err(errors) = validator.validate_compiled(compiled, object, old) else {
+            return vec![];
+        };
+        let refusal = |error: kube_cel::ValidationError| Refusal {
+            sentence: match error.kind {
+                ErrorKind::ValidationFailure => error.message,
+                _ => format!("the rule cannot be evaluated here ({}): {}", error.message, error.rule),
+            },
+            field: error.field_path,
+        };
+        errors.into_iter().map(refusal).collect()
+    }
+}
+
+/// The API server knows a field whose name is a word of CEL by that name too; the library knows it escaped.
+fn escape(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                match value {
+                    Value::String(rule) if key == "rule" => {
+                        *rule = rule.replace("elf.import", "elf.__import__");
+                    }
+                    value => escape(value),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(escape),
+        _ => {}
+    }
+}
+
+/// The part of OpenAPI that CRDs of this project use.
+fn structure(schema: &Value, value: &Value, path: &str, refusals: &mut Vec<Refusal>) {
+    let mut refuse = |sentence: String| refusals.push(Refusal { field: path.to_owned(), sentence });
+    let number = |key: &str| schema[key].as_f64();
+    let fits = match schema["type"].as_str() {
+        Some("object") => value.is_object(),
+        Some("array") => value.is_array(),
+        Some("string") => value.is_string(),
+        Some("boolean") => value.is_boolean(),
+        Some("integer") => value.is_i64() || value.is_u64(),
+        Some("number") => value.is_number(),
+        _ => true,
+    };
+    if !fits {
+        return refuse(format!("must be of type {}", schema["type"].as_str().unwrap_or_default()));
+    }
+    if let Some(allowed) = schema["enum"].as_array().filter(|allowed| !allowed.contains(value)) {
+        let allowed: Vec<_> = allowed.iter().map(Value::to_string).collect();
+        refuse(format!("unsupported value {value}: supported values are {}", allowed.join(", ")));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "no text or list is so long")]
+    let length = match value {
+        Value::String(text) => Some((text.chars().count() as f64, "minLength", "maxLength", "characters")),
+        Value::Array(items) => Some((items.len() as f64, "minItems", "maxItems", "items")),
+        _ => None,
+    };
+    if let Some((length, least, most, what)) = length {
+        if let Some(least) = number(least).filter(|least| length < *least) {
+            refuse(format!("must have at least {least} {what}"));
+        }
+        if let Some(most) = number(most).filter(|most| length > *most) {
+            refuse(format!("must have at most {most} {what}"));
+        }
+    }
+    if let (Some(text), Some(pattern)) = (value.as_str(), schema["pattern"].as_str())
+        && Regex::new(pattern).is_ok_and(|pattern| !pattern.is_match(text))
+    {
+        refuse(format!("must match {pattern}"));
+    }
+    if let Some(is) = value.as_f64() {
+        if let Some(least) = number("minimum").filter(|least| is < *least) {
+            refuse(format!("must be at least {least}"));
+        }
+        if let Some(most) = number("maximum").filter(|most| is > *most) {
+            refuse(format!("must be at most {most}"));
+        }
+    }
+    if let Value::Array(items) = value {
+        for (index, item) in items.iter().enumerate() {
+            structure(&schema["items"], item, &format!("{path}[{index}]"), refusals);
+        }
+        let keys = schema["x-kubernetes-list-map-keys"].as_array();
+        let key = |item: &Value| match keys {
+            Some(keys) => keys.iter().filter_map(Value::as_str).map(|key| item[key].clone()).collect(),
+            None => vec![item.clone()],
+        };
+        let unique = matches!(schema["x-kubernetes-list-type"].as_str(), Some("set" | "map"));
+        let twice =
+            |(index, item): (usize, &Value)| items[..index].iter().any(|before| key(before) == key(item));
+        if unique && items.iter().enumerate().any(twice) {
+            refusals.push(Refusal { field: path.to_owned(), sentence: "has an entry twice".into() });
+        }
+    }
+    let Value::Object(fields) = value else { return };
+    let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        if !fields.contains_key(name) {
+            refusals.push(Refusal { field: below(name), sentence: "is required".into() });
+        }
+    }
+    let Some(properties) = schema["properties"].as_object() else { return };
+    for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
+        match properties.get(name) {
+            Some(schema) => structure(schema, value, &below(name), refusals),
+            // The API server knows these without a schema.
+            None if path.is_empty() => {}
+            None if schema["x-kubernetes-preserve-unknown-fields"] == true => {}
+            None => {
+                refusals.push(Refusal { field: below(name), sentence: "is no field that is known".into() });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::KINDS;
+    use serde_json::json;
+
+    #[test]
+    fn every_rule_of_every_kind_can_be_evaluated_here() {
+        fn broken(schema: &CompiledSchema) -> Vec<String> {
+            let own = schema.compilation_errors().into_iter().map(|error| format!("{error:?}"));
+            let below = schema.properties.values().chain(schema.items.as_deref());
+            own.chain(below.flat_map(broken)).collect()
+        }
+        for crd in crate::kinds::crds(KINDS) {
+            let rules = Rules::of(&crd);
+            assert_eq!(broken(&rules.compiled().0), Vec::<String>::new(), "{}", crd.spec.names.kind);
+        }
+    }
+
+    #[test]
+    fn the_schema_is_looked_at_before_the_rules() {
+        let crd = KINDS.iter().map(|kind| kind.crd()).find(|crd| crd.spec.names.kind == "ImageComponent");
+        let rules = Rules::of(&crd.unwrap());
+        let check = |parameters: Value| {
+            let spec = json!({ "forProvider": parameters });
+            let object = json!({ "apiVersion": "v", "kind": "k", "metadata": { "name": "n" }, "spec": spec });
+            let refusals = rules.check(&rules.defaulted(&object), None);
+            refusals.into_iter().map(|it| format!("{}: {}", it.field, it.sentence)).collect::<Vec<_>>()
+        };
+        assert_eq!(check(json!({ "content": "RUN true", "tag": [{ "key": "a" }] })), [""; 0]);
+        for (parameters, refusal) in [
+            (json!({ "content": 7 }), "spec.forProvider.content: must be of type string"),
+            (
+                json!({ "content": "RUN true", "colour": "red" }),
+                "spec.forProvider.colour: is no field that is known",
+            ),
+            (json!({ "content": "RUN true", "tag": [{}] }), "spec.forProvider.tag[0].key: is required"),
+            (
+                json!({ "content": "RUN true", "tag": [{ "key": "a" }, { "key": "a" }] }),
+                "spec.forProvider.tag: has an entry twice",
+            ),
+            (
+                json!({ "content": "FROM x" }),
+                "spec.forProvider.content: content must not contain the command FROM: a component has no base image",
+            ),
+            (
+                json!({}),
+                "spec: forProvider.content is required: what the component runs (or name an existing component in import)",
+            ),
+        ] {
+            assert_eq!(check(parameters.clone()), [refusal], "{parameters}");
+        }
+        let import = json!({ "import": { "id": "ic-1" }, "managementPolicy": "Observe", "forProvider": {} });
+        let object = json!({ "apiVersion": "v", "kind": "k", "metadata": { "name": "n" }, "spec": import });
+        assert_eq!(rules.check(&rules.defaulted(&object), None), [], "what is imported needs no content");
+    }
+}

@@ -1,0 +1,305 @@
+//! An account is brought under Git from the command line: what is there becomes manifests, what those would do is known before,
+//! and done exactly so. The vendors' ledger is the witness.
+
+use super::cli::cloudimages;
+use crate::harness::{
+    World, account_of, aosp_image, component, is_ready, kubeconfig, secret, volcengine_account,
+};
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, path::Path};
+use vendor_simulator::{
+    aliyun_ecs::Component, batchcompute, volcengine::acep::AospImage, zstack::images::Image,
+};
+use xtask::kubectl::Kubectl;
+
+/// Calls that create, change or delete something.
+fn effects(world: &World) -> BTreeMap<String, usize> {
+    world.vendor.ledger().effect_counts()
+}
+
+async fn kubectl(world: &World, arguments: &[&str]) {
+    let arguments: Vec<String> =
+        arguments.iter().chain(&["-n", &world.namespace]).map(|&argument| argument.to_owned()).collect();
+    let run = move || Kubectl::new(kubeconfig()).and_then(|kubectl| kubectl.run(&arguments));
+    tokio::task::spawn_blocking(run).await.expect("no panic").unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// With the endpoints that the simulated vendors have.
+async fn ask(world: &World, arguments: &[&str]) -> (i32, String, String) {
+    let endpoints: Vec<_> = world.endpoints().iter().map(|it| format!("--allow-endpoint={it}")).collect();
+    let arguments: Vec<_> = arguments.iter().copied().chain(endpoints.iter().map(String::as_str)).collect();
+    cloudimages(world, &arguments).await
+}
+
+async fn plan(world: &World, path: &Path) -> (i32, Value) {
+    let (code, out, err) = ask(world, &["plan", "-f", path.to_str().expect("text"), "-o", "json"]).await;
+    (code, serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{err}")))
+}
+
+/// An account with so many things of each of three kinds, under Git.
+async fn watch_it_be_true(name: &str, of_each: usize) {
+    let mut world = World::empty(name).await;
+    for object in account_of("BatchComputeImage", "aliyun", &world.vendor) {
+        world.create(object).await;
+    }
+    for object in account_of("RootVolumeTemplate", "zstack", &world.vendor) {
+        world.create(object).await;
+    }
+    for index in 0..of_each {
+        world.vendor.aliyun_ecs().seed(Component {
+            name: if index % 7 == 0 { String::new() } else { format!("组件 {index}:x") },
+            version: format!("1.0.{index}"),
+            description: (index % 2 == 0).then(|| format!("number {index}")),
+            content: format!("RUN echo {index}\r\n"),
+            tags: [("acs:rm".to_owned(), "x".to_owned()), ("team".to_owned(), "base".to_owned())].into(),
+            ..Component::default()
+        });
+        world.vendor.batchcompute().seed(batchcompute::images::Image {
+            name: format!("image_{index}"),
+            ecs_image_id: format!("m-{index}"),
+            ..Default::default()
+        });
+        world.vendor.zstack().seed(Image {
+            name: format!("Template {index} "),
+            description: Some(format!("number {index}")),
+            ..Image::default()
+        });
+    }
+    world.start_operator().await;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    for account in ["aliyun", "zstack"] {
+        let (code, out, err) = ask(&world, &["import", "--account", account]).await;
+        assert_eq!(code, 0, "{err}");
+        assert!(!err.contains("left out"), "{err}");
+        std::fs::write(folder.path().join(format!("{account}.yaml")), out).expect("a file");
+    }
+    let (code, planned) = plan(&world, folder.path()).await;
+    assert_eq!((code, &planned["summary"]), (2, &json!({ "adopt": 3 * of_each })), "{planned:#}");
+    assert_eq!(planned["calls"], json!({}));
+
+    kubectl(&world, &["apply", "-f", folder.path().to_str().expect("text")]).await;
+    for kind in ["ImageComponent", "BatchComputeImage", "RootVolumeTemplate"] {
+        let objects = world.list(kind).await;
+        assert_eq!(objects.len(), of_each, "{kind}");
+        for object in objects {
+            let name = object["metadata"]["name"].as_str().expect("a name").to_owned();
+            let ready = world.until(kind, &name, "it is Ready", is_ready).await;
+            let message = &crate::harness::condition(&ready, "Ready")["message"];
+            assert!(!message.as_str().is_some_and(|it| it.contains("differ")), "{name}: {message}");
+        }
+    }
+    let (code, planned) = plan(&world, folder.path()).await;
+    assert_eq!((code, &planned["summary"]), (0, &json!({ "nothing": 3 * of_each })), "{planned:#}");
+    let (_, out, err) = ask(&world, &["import", "--account", "zstack"]).await;
+    assert!(out.is_empty() && err.contains("0 to import"), "it is all managed: {out}{err}");
+
+    // One is taken into hand, which changes nothing at the vendor.
+    let path = folder.path().join("zstack.yaml");
+    let text = std::fs::read_to_string(&path).expect("a file");
+    let managed = text.replacen("managementPolicy: Observe", "managementPolicy: Managed", 1);
+    std::fs::write(&path, &managed).expect("a file");
+    let (code, planned) = plan(&world, folder.path()).await;
+    assert_eq!((code, &planned["calls"]), (2, &json!({})), "{planned:#}");
+    assert_eq!(planned["summary"], json!({ "change": 1, "nothing": 3 * of_each - 1 }));
+    kubectl(&world, &["apply", "-f", path.to_str().expect("text")]).await;
+    let (code, planned) = plan(&world, folder.path()).await;
+    assert_eq!(code, 0, "{planned:#}");
+    assert_eq!(effects(&world), BTreeMap::new(), "nothing has changed at the vendors");
+
+    // One description is edited.
+    let at = managed.find("managementPolicy: Managed").expect("the edited one");
+    let start = managed[..at].rfind("---\n").unwrap_or_default();
+    let document = managed[start..].replacen("description: number", "description: edited", 1);
+    std::fs::write(&path, format!("{}{document}", &managed[..start])).expect("a file");
+    let (code, planned) = plan(&world, folder.path()).await;
+    assert_eq!((code, &planned["calls"]), (2, &json!({ "UpdateImage": 1 })), "{planned:#}");
+    let changed: Vec<_> = planned["objects"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|it| it["action"] != "nothing")
+        .collect();
+    assert_eq!(changed.len(), 1, "{changed:#?}");
+    let change = &changed[0]["changes"];
+    assert_eq!(change.as_array().map(Vec::len), Some(1), "{change}");
+    assert_eq!(change[0]["field"], "forProvider.description");
+    let (old, new) = (change[0]["old"].as_str().expect("text"), change[0]["new"].as_str().expect("text"));
+    assert_eq!(old.replace("number", "edited"), new);
+
+    kubectl(&world, &["apply", "-f", path.to_str().expect("text")]).await;
+    let name = changed[0]["name"].as_str().expect("a name");
+    world.until_ready("RootVolumeTemplate", name).await;
+    world.until_true("the vendor has it", || world.effects("UpdateImage") == 1).await;
+    assert_eq!(effects(&world), [("zstack/UpdateImage".to_owned(), 1)].into(), "exactly that");
+    let edited =
+        world.vendor.zstack().get(changed[0]["imageId"].as_str().expect("an id")).expect("it is there");
+    assert_eq!(edited.description.map(|it| format!("{it:?}")).as_deref(), Some(new));
+    let (code, planned) = plan(&world, folder.path()).await;
+    assert_eq!(code, 0, "{planned:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_is_brought_under_git() {
+    watch_it_be_true("import", 12).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes a minute: five hundred things"]
+async fn an_account_with_five_hundred_things_is_brought_under_git() {
+    watch_it_be_true("import-many", 167).await;
+}
+
+#[tokio::test]
+async fn what_the_operator_s_marks_tell_of_and_no_object_stands_for_is_found() {
+    let mut world = World::empty("orphans").await;
+    world.quicken();
+    world.create(secret("volcengine")).await;
+    world.create(volcengine_account("default", world.volcengine_endpoint())).await;
+    let seed = |name: &str, annotation: &str| {
+        world.vendor.volcengine().seed_aosp_image(AospImage {
+            name: name.into(),
+            annotation: annotation.into(),
+            ..AospImage::default()
+        })
+    };
+    let left = seed("left", "[cloudimages.dev/123e4567-e89b-12d3-a456-426655440000-2] nightly");
+    let theirs = seed("theirs", "somebody's [cloudimages.dev/");
+    world.start_operator().await;
+    world.create(aosp_image("made", json!({}))).await;
+    world.until_ready("AospImage", "made").await;
+
+    let (code, out, err) = ask(&world, &["orphans", "--account", "default", "-o", "json"]).await;
+    let orphans: Value = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{err}"));
+    assert_eq!(code, 2, "{out}");
+    let ids: Vec<_> = orphans.as_array().expect("a list").iter().map(|it| it["id"].as_str()).collect();
+    assert_eq!(ids, [Some(&*left)]);
+    assert_eq!(orphans[0]["madeFor"], "123e4567-e89b-12d3-a456-426655440000");
+    assert!(err.contains("ImageExport: nothing at the vendor says who made it"), "{err}");
+
+    // Taking over leaves it out, but for who insists.
+    let (code, out, err) = ask(&world, &["import", "--account", "default", "--kind", "aosp"]).await;
+    assert!(code == 0 && out.contains(&theirs) && !out.contains(&left), "{out}");
+    assert!(
+        err.contains("1 to import, 3 seen, 1 managed, 1 left out that bear the operator's mark"),
+        "{err}"
+    );
+    let command = orphans[0]["import"].as_str().expect("a command");
+    let words: Vec<_> = command.split(' ').skip(2).collect();
+    let (code, out, _) = ask(&world, &words).await;
+    assert!(code == 0 && out.contains(&left) && !out.contains(&theirs), "{out}");
+    assert!(out.contains("imageAnnotation: nightly"), "the mark is not the user's text: {out}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("left.yaml");
+    std::fs::write(&path, out).expect("a file");
+    kubectl(&world, &["apply", "-f", path.to_str().expect("text")]).await;
+    let (code, out, err) = ask(&world, &["orphans", "--account", "default"]).await;
+    assert_eq!(code, 0, "an object stands for it now: {out}{err}");
+    assert_eq!(world.effects("UpdateAOSPImage"), 0);
+}
+
+#[tokio::test]
+async fn a_plan_says_what_would_be_done_and_does_nothing() {
+    let world = World::new("plan").await;
+    let theirs = world.vendor.aliyun_ecs().seed(Component {
+        name: "theirs".into(),
+        version: "1.0.0".into(),
+        content: "RUN true".into(),
+        ..Component::default()
+    });
+    let tagged = json!({ "forProvider": { "tag": [{ "key": "team", "value": "base" }] } });
+    world.create(component("made", tagged)).await;
+    world.until_ready("ImageComponent", "made").await;
+    let before = effects(&world);
+
+    let adopted = json!({ "import": { "id": theirs }, "forProvider": {
+        "name": null, "content": null, "componentVersion": null, "tag": [{ "key": "a", "value": "b" }],
+    } });
+    let retagged = json!({ "forProvider": { "tag": [{ "key": "team", "value": "other" }] } });
+    let rewritten =
+        json!({ "forProvider": { "content": "RUN false", "tag": [{ "key": "team", "value": "base" }] } });
+    let cases = [
+        (component("new", json!({})), "create", json!(["CreateImageComponent"]), ""),
+        (component("theirs", json!({})), "create", json!(["CreateImageComponent"]), "give import.id"),
+        (component("adopted", adopted), "adopt", json!(["TagResources"]), ""),
+        (component("made", retagged), "change", json!(["TagResources"]), ""),
+        (component("made", rewritten), "replace", json!([]), "cannot be changed once it is asked for"),
+        (
+            component("bad", json!({ "forProvider": { "content": "FROM x" } })),
+            "refused",
+            json!([]),
+            "the command FROM",
+        ),
+        (
+            component("gone", json!({ "import": { "id": "ic-gone" } })),
+            "blocked",
+            json!([]),
+            "does not have ic-gone",
+        ),
+        (component("held", json!({ "suspend": true })), "create", json!([]), "suspended"),
+        (
+            component("early", json!({ "accountRef": { "name": "later" } })),
+            "create",
+            json!(["CreateImageComponent"]),
+            "nobody looked",
+        ),
+        (world.get("ImageComponent", "made").await.expect("it is there"), "nothing", json!([]), ""),
+    ];
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("all.json");
+    let mut other =
+        json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "c" } }).to_string();
+    for (object, ..) in &cases {
+        other += &object.to_string();
+    }
+    std::fs::write(&path, other).expect("a file");
+    let (code, planned) = plan(&world, &path).await;
+    assert_eq!(code, 2);
+    for (index, (object, action, calls, reason)) in cases.iter().enumerate() {
+        let entry = &planned["objects"][index];
+        assert_eq!(
+            (&entry["action"], &entry["calls"]),
+            (&json!(action), calls),
+            "{} {entry:#}",
+            object["metadata"]["name"]
+        );
+        assert!(entry["reason"].as_str().unwrap_or_default().contains(reason), "{entry:#}");
+    }
+    assert_eq!(effects(&world), before, "nothing was done");
+    let (code, out, err) = ask(&world, &["plan", "-f", path.to_str().expect("text")]).await;
+    assert!(code == 2 && out.contains("+ ImageComponent/new: to create"), "{out}{err}");
+    assert!(err.contains("1 of kind ConfigMap left out"), "{err}");
+
+    // The samples, whose namespace is not there, so that the API server cannot be asked.
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/samples/adoption");
+    let (code, out, err) = ask(&world, &["plan", "-k", samples.to_str().expect("text"), "-o", "json"]).await;
+    let planned: Value = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{err}"));
+    assert_eq!((code, &planned["summary"]), (2, &json!({ "adopt": 3 })), "{planned:#}");
+
+    // Without the cluster, the same rules are evaluated here.
+    let accounts = folder.path().join("accounts");
+    std::fs::create_dir(&accounts).expect("a folder");
+    let files = [secret("aliyun"), crate::harness::account("default", world.endpoint())];
+    std::fs::write(accounts.join("a.json"), files.map(|it| it.to_string()).concat()).expect("a file");
+    let alone = [
+        "plan",
+        "-o",
+        "json",
+        "--account-file",
+        accounts.to_str().expect("text"),
+        "-f",
+        path.to_str().expect("text"),
+    ];
+    let (code, out, err) = ask(&world, &alone).await;
+    assert_eq!(code, 2, "{err}");
+    let planned: Value = serde_json::from_str(&out).expect("JSON");
+    let action = |index: usize| planned["objects"][index]["action"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(
+        [0, 2, 5, 6].map(action),
+        ["create", "adopt", "refused", "blocked"].map(str::to_owned),
+        "{planned:#}"
+    );
+    let (code, out, err) =
+        ask(&world, &["plan", "-f", folder.path().join("none.yaml").to_str().expect("text")]).await;
+    assert!(code == 1 && err.contains("none.yaml"), "{out}{err}");
+}
