@@ -24,6 +24,7 @@ pub mod news;
 mod object_state;
 pub mod on_behalf;
 pub mod pace;
+pub mod packed;
 pub mod progress;
 pub mod queue;
 mod reconcile;
@@ -51,14 +52,14 @@ use index::Signal;
 use kube::{
     Api, Client, Resource, ResourceExt,
     runtime::{
-        Controller, Predicate, WatchStreamExt,
+        Controller, WatchStreamExt,
         controller::{Action, Config},
-        predicates,
         reflector::{self, ObjectRef, store::Writer},
         watcher::{self, watcher},
     },
 };
 use on_behalf::on_behalf_of;
+use packed::{Packed, Packer};
 use progress::Origin;
 use serde::de::DeserializeOwned;
 use std::{
@@ -72,7 +73,7 @@ use stored::StoredKind;
 use telemetry::Telemetry;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use urgency::{Errand, Urgency};
+use urgency::Errand;
 use workers::Workers;
 
 #[cfg(test)]
@@ -109,7 +110,7 @@ pub fn run<K: External>(
         Some(namespace) => Api::<Guarded<K>>::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
-    let (store, writer) = reflector::store();
+    let (store, writer) = reflector::store::<Packed<K>>();
     let index = accounts.index().clone();
     let stored = StoredKind::new(store.clone(), Arc::downgrade(&accounts));
     let kind_id = index.add(stored.clone());
@@ -124,7 +125,9 @@ pub fn run<K: External>(
         beat,
         stopping: stopping.clone(),
     });
-    let objects = watched(api, writer, reading.clone(), {
+    let packer = Packer::default();
+    let pack = move |object: &Guarded<K>| packer.pack(object);
+    let objects = watched(api, writer, reading.clone(), pack, {
         let (accounts, world, store, stored) =
             (accounts.clone(), world.clone(), store.clone(), stored.clone());
         move |event| {
@@ -141,12 +144,13 @@ pub fn run<K: External>(
     });
     // Status is ours: only what others write is a reason to look.
     let objects = objects.predicate_filter(
-        predicates::generation.combine(predicates::annotations).combine(predicates::finalizers),
+        |object: &Packed<K>| Some(object.summary().wishes),
         kube::runtime::PredicateConfig::default(),
     );
     let of_account = stored.clone();
     let affected = accounts.changes().flat_map(move |account| stream::iter(of_account.users_of(&account)));
-    let released = index.signals().flat_map(move |signal| stream::iter(stored.waiting_for(&signal)));
+    let waits = stored.clone();
+    let released = index.signals().flat_map(move |signal| stream::iter(waits.waiting_for(&signal)));
     Controller::for_stream(objects, store)
         .with_config(Config::default().concurrency(UNBOUNDED))
         .reconcile_on(affected)
@@ -154,7 +158,7 @@ pub fn run<K: External>(
         .reconcile_on(their_turn(&workers, woken))
         .reconcile_on(Reading::heartbeat())
         .graceful_shutdown_on(stopping.cancelled_owned())
-        .run(work_on::<K>, |_, _, _| Action::await_change(), Arc::new((world, workers)))
+        .run(work_on::<K>, |_, _, _| Action::await_change(), Arc::new(Context { world, workers, stored }))
         .for_each(move |done| {
             reading.came_through(&done);
             ready(())
@@ -167,19 +171,21 @@ pub fn name_of<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> String
     namespace.map_or_else(|| plural.to_string(), |namespace| format!("{plural} in namespace {namespace}"))
 }
 
-type WorkersOf<K> = Arc<Workers<ObjectRef<Guarded<K>>>>;
+/// What passes over one kind's objects need before they begin.
+struct Context<K: External> {
+    world: Arc<reconcile::World>,
+    workers: Arc<Workers<ObjectRef<Packed<K>>>>,
+    stored: Arc<StoredKind<K>>,
+}
 
 /// A pass over an object, once there is a worker for it. Until then nothing of it is held but its name.
 async fn work_on<K: External>(
-    object: Arc<Guarded<K>>,
-    context: Arc<(Arc<reconcile::World>, WorkersOf<K>)>,
+    object: Arc<Packed<K>>,
+    context: Arc<Context<K>>,
 ) -> Result<Action, reconcile::Error> {
-    let (world, workers) = &*context;
-    let account = object.0.as_ref().ok().map(account_of);
-    let errand = Errand::new(
-        object.0.as_ref().map_or(Urgency::Running, reconcile::urgency_of),
-        &object.namespace().unwrap_or_default(),
-    );
+    let Context { world, workers, stored } = &*context;
+    let account = stored.account_of(&object);
+    let errand = Errand::new(object.summary().urgency, &object.namespace().unwrap_or_default());
     let _worker = match &account {
         Some(account) => match workers.enter(account, &errand, &ObjectRef::from_obj(&*object)) {
             Some(worker) => Some(worker),
@@ -187,8 +193,8 @@ async fn work_on<K: External>(
         },
         None => None,
     };
-    let metadata = object.clone();
-    let pass = panics::caught(urgency::within(errand, reconcile::reconcile::<K>(object, world.clone())));
+    let pass = reconcile::reconcile::<K>(object.clone(), account.clone(), world.clone());
+    let pass = panics::caught(urgency::within(errand, pass));
     let done = match &account {
         Some(account) => on_behalf_of(account, pass).await,
         None => pass.await,
@@ -196,7 +202,7 @@ async fn work_on<K: External>(
     match done {
         Ok(done) => done,
         // The next pass finds what this one began, as one after a crash does.
-        Err(Panicked) => Ok(malformed::report_panic::<K>(&world.client, metadata.meta()).await),
+        Err(Panicked) => Ok(malformed::report_panic::<K>(&world.client, object.meta()).await),
     }
 }
 
@@ -216,35 +222,48 @@ fn their_turn<R: Clone + Eq + Hash + Send + 'static>(
     })
 }
 
-/// Watches `api` into a store without what nobody here reads, and lets `on_event` see each event once it is in there.
-pub fn watched<K>(
+/// Watches `api` into a store, of each object what `keep` makes of it, and lets `on_event` see each event once it is in there.
+/// What is kept of the objects is passed on.
+pub fn watched<K, S>(
     api: Api<K>,
-    writer: Writer<K>,
+    mut writer: Writer<S>,
     reading: Reading,
+    keep: impl Fn(&K) -> S + Send + 'static,
     on_event: impl Fn(&watcher::Event<K>) + Send + 'static,
-) -> impl Stream<Item = Result<K, watcher::Error>> + Send
+) -> impl Stream<Item = Result<S, watcher::Error>> + Send
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    S: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
     watcher(api, watcher::Config::default().timeout(pace::WATCH))
         .default_backoff()
-        .modify(|object| object.managed_fields_mut().clear())
-        .reflect(writer)
-        .inspect({
-            move |event| match event {
-                Ok(event) => {
-                    on_event(event);
-                    if matches!(event, watcher::Event::InitDone) {
-                        reading.done();
-                    }
+        .map(move |event| match event {
+            Ok(event) => {
+                let kept = kept(&event, &keep);
+                writer.apply_watcher_event(&kept);
+                on_event(&event);
+                if matches!(event, watcher::Event::InitDone) {
+                    reading.done();
                 }
-                Err(error) => {
-                    reading.failed(error);
-                    tracing::warn!(kind = %K::kind(&()), %error, "the watch failed, and is started again");
-                }
+                Ok(kept)
+            }
+            Err(error) => {
+                reading.failed(&error);
+                tracing::warn!(kind = %K::kind(&()), %error, "the watch failed, and is started again");
+                Err(error)
             }
         })
         .applied_objects()
+}
+
+fn kept<K, S>(event: &watcher::Event<K>, keep: impl Fn(&K) -> S) -> watcher::Event<S> {
+    match event {
+        watcher::Event::Apply(object) => watcher::Event::Apply(keep(object)),
+        watcher::Event::Delete(object) => watcher::Event::Delete(keep(object)),
+        watcher::Event::Init => watcher::Event::Init,
+        watcher::Event::InitApply(object) => watcher::Event::InitApply(keep(object)),
+        watcher::Event::InitDone => watcher::Event::InitDone,
+    }
 }
 
 fn on_event<K: External>(

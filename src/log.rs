@@ -13,6 +13,12 @@ pub fn start(format: LogFormat, traces: Option<&Traces>) {
         LogFormat::Text => log.boxed(),
         LogFormat::Json => log.json().boxed(),
     };
-    tracing_subscriber::registry().with(log.with_filter(filter)).with(traces.map(Traces::layer)).init();
+    // Not an optional layer: one that is not there has every span kept, those of libraries too, which are entered thousands
+    // of times a second.
+    let log = log.with_filter(filter);
+    match traces {
+        Some(traces) => tracing_subscriber::registry().with(log).with(traces.layer()).init(),
+        None => tracing_subscriber::registry().with(log).init(),
+    }
     panics::end_the_process();
 }

@@ -37,7 +37,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 /// What `cloud-image-operator run` takes. Of what is given twice and can be one thing only, the last counts, so that the
 /// chart's `extraArgs` can say otherwise than the chart.
@@ -323,7 +323,14 @@ fn controllers(
     let api = Api::all(client.clone());
     let reading = health.reading(engine::name_of::<ClusterCloudAccount>(None));
     running.push(steward(client, &accounts, api, (cluster, reading), (store, writer), &stopping).boxed());
-    (accounts, join_all(running).map(drop))
+    // Each in a task of its own, since one that wakes looks at all that it has under way.
+    let running = running.into_iter().map(|controller| AbortOnDropHandle::new(tokio::spawn(controller)));
+    let ended = join_all(running).map(|ended| {
+        if let Some(panic) = ended.into_iter().find_map(|ended| ended.err()?.try_into_panic().ok()) {
+            std::panic::resume_unwind(panic);
+        }
+    });
+    (accounts, ended)
 }
 
 fn steward<A: Account>(
@@ -337,7 +344,12 @@ fn steward<A: Account>(
     let changed = accounts.clone();
     let known = Mutex::new(HashMap::new());
     let state = store.clone();
-    let seen = engine::watched(api, writer, reading.clone(), move |event| match event {
+    let keep = |account: &DeserializeGuard<A>| {
+        let mut kept = account.clone();
+        kept.managed_fields_mut().clear();
+        kept
+    };
+    let seen = engine::watched(api, writer, reading.clone(), keep, move |event| match event {
         // Our own status of it is no news.
         watcher::Event::Apply(account) | watcher::Event::InitApply(account) => {
             let news = (account.uid(), account.meta().generation, account.meta().deletion_timestamp.clone());

@@ -35,7 +35,11 @@ fn texts(value: &Value, into: &mut Vec<String>) {
 
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let object = Value::deserialize(deserializer)?;
+        let mut object = Value::deserialize(deserializer)?;
+        // Who wrote which field is half of what comes, and nobody here reads it.
+        if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
+            metadata.remove("managedFields");
+        }
         let error = match K::deserialize(&object) {
             Ok(read) => return Ok(Self(Ok(read))),
             Err(error) => error.to_string(),

@@ -2,18 +2,55 @@
 //! of them.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     hash::Hash,
+    sync::Arc,
 };
 
-/// Namespace and name of an object.
-pub type ObjectName = (String, String);
+/// Namespace and name of an object, which many places hold.
+pub type ObjectName = Arc<(String, String)>;
 
 /// Objects by what they name; each may name several things.
 #[derive(Debug)]
 pub struct Lookup<T> {
-    objects: HashMap<T, BTreeSet<ObjectName>>,
-    named: HashMap<ObjectName, Vec<T>>,
+    objects: HashMap<T, Names>,
+    named: HashMap<ObjectName, Box<[T]>>,
+}
+
+/// Nearly always there is one, for which a set is large.
+#[derive(Debug)]
+enum Names {
+    One(ObjectName),
+    Many(BTreeSet<ObjectName>),
+}
+
+impl Names {
+    fn insert(&mut self, name: &ObjectName) {
+        match self {
+            Self::One(one) if one == name => {}
+            Self::One(one) => *self = Self::Many([one.clone(), name.clone()].into()),
+            Self::Many(many) => drop(many.insert(name.clone())),
+        }
+    }
+
+    /// Says whether none is left.
+    fn remove(&mut self, name: &ObjectName) -> bool {
+        match self {
+            Self::One(one) => one == name,
+            Self::Many(many) => {
+                many.remove(name);
+                many.is_empty()
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &ObjectName> {
+        let (one, many) = match self {
+            Self::One(one) => (Some(one), None),
+            Self::Many(many) => (None, Some(many)),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
 }
 
 impl<T> Default for Lookup<T> {
@@ -30,21 +67,21 @@ impl<T: Clone + Eq + Hash> Lookup<T> {
         }
         self.remove(object);
         for thing in &named {
-            self.objects.entry(thing.clone()).or_default().insert(object.clone());
+            match self.objects.entry(thing.clone()) {
+                Entry::Occupied(mut names) => names.get_mut().insert(object),
+                Entry::Vacant(none) => drop(none.insert(Names::One(object.clone()))),
+            }
         }
         if !named.is_empty() {
-            self.named.insert(object.clone(), named);
+            self.named.insert(object.clone(), named.into());
         }
     }
 
     /// The object is gone.
     pub fn remove(&mut self, object: &ObjectName) {
-        for thing in self.named.remove(object).into_iter().flatten() {
-            if let Some(objects) = self.objects.get_mut(&thing) {
-                objects.remove(object);
-                if objects.is_empty() {
-                    self.objects.remove(&thing);
-                }
+        for thing in self.named.remove(object).into_iter().flat_map(Vec::from) {
+            if self.objects.get_mut(&thing).is_some_and(|names| names.remove(object)) {
+                self.objects.remove(&thing);
             }
         }
     }
@@ -57,9 +94,14 @@ impl<T: Clone + Eq + Hash> Lookup<T> {
         }
     }
 
+    /// The name as it is held here, if the object names anything, so that it need not be held twice.
+    pub fn held(&self, object: &(String, String)) -> Option<ObjectName> {
+        self.named.get_key_value(object).map(|(name, _)| name.clone())
+    }
+
     /// Those that name it.
     pub fn get(&self, thing: &T) -> impl Iterator<Item = &ObjectName> {
-        self.objects.get(thing).into_iter().flatten()
+        self.objects.get(thing).into_iter().flat_map(Names::iter)
     }
 }
 
@@ -69,7 +111,7 @@ mod tests {
 
     #[test]
     fn objects_are_found_by_what_they_name_now_and_nothing_is_left_of_what_is_gone() {
-        let object = |name: &str| ("ns".to_owned(), name.to_owned());
+        let object = |name: &str| Arc::new(("ns".to_owned(), name.to_owned()));
         let found = |lookup: &Lookup<u8>, thing| lookup.get(&thing).cloned().collect::<Vec<_>>();
         let mut lookup = Lookup::default();
         lookup.set(&object("a"), vec![1, 2]);

@@ -27,7 +27,7 @@ pub struct ObjectState {
     /// How often the effect of that call was looked for before it is sure to show.
     pub early_looks: u32,
     /// Where the vendor's answer led, as long as the API server did not take it, and what the call was made for.
-    pub unwritten: Option<(Progress, Asked)>,
+    pub unwritten: Option<Box<(Progress, Asked)>>,
     /// When the build's progress was written last.
     pub percent_at: Option<Instant>,
     /// Differences set right in a row without effect.

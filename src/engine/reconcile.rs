@@ -11,12 +11,12 @@ use super::{
     accounts::{AccountKey, Accounts},
     connection::Connection,
     external::{External, Unusable},
-    guarded::Guarded,
     index::{Index, KindId, Unresolved},
     journal::{Journal, Unwritten},
     locks::{Held, Holder, Key},
     object_state::{Asked, Context, ObjectState, ObjectStates},
     pace,
+    packed::Packed,
     progress::{Answer, Comparison, Origin, Product, Progress, Step, Wish},
     record::Recorded,
     request_id,
@@ -113,19 +113,21 @@ impl Error {
 }
 
 /// One pass over one object, counted and traced.
-pub async fn reconcile<K: External>(guarded: Arc<Guarded<K>>, world: Arc<World>) -> Result<Action, Error> {
+pub async fn reconcile<K: External>(
+    object: Arc<Packed<K>>,
+    account: Option<Arc<AccountKey>>,
+    world: Arc<World>,
+) -> Result<Action, Error> {
     let _pass = world.telemetry.metrics().pass::<K>();
-    let (namespace, name) = (guarded.namespace().unwrap_or_default(), guarded.name_any());
-    let account =
-        guarded.0.as_ref().map(|object| AccountKey::of(&object.spec().account_ref, &namespace).label());
-    let object = format!("{namespace}/{name}");
-    let span = telemetry::pass_span(&K::kind(&()), &object, account.as_deref().unwrap_or_default());
+    let name = format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
+    let account = account.map(|account| account.label());
+    let span = telemetry::pass_span(&K::kind(&()), &name, account.as_deref().unwrap_or_default());
     // What wraps a future holds it as many times as there are wrappings, and a thousand passes may wait at once.
-    request_id::within(Box::pin(pass(guarded, world))).instrument(span).await.0
+    request_id::within(Box::pin(pass(object, world))).instrument(span).await.0
 }
 
-async fn pass<K: External>(guarded: Arc<Guarded<K>>, world: Arc<World>) -> Result<Action, Error> {
-    let object = match &guarded.0 {
+async fn pass<K: External>(packed: Arc<Packed<K>>, world: Arc<World>) -> Result<Action, Error> {
+    let object = match packed.unpack().0 {
         Ok(object) => object,
         Err(invalid) => {
             return super::malformed::report::<K>(&world.client, &invalid.metadata, &invalid.error)
@@ -133,6 +135,7 @@ async fn pass<K: External>(guarded: Arc<Guarded<K>>, world: Arc<World>) -> Resul
                 .map_err(Error::Kube);
         }
     };
+    drop(packed);
     let uid = object.uid().unwrap_or_default();
     let mut local = world.states.get(&uid);
     if world.states.is_new(&uid) {
@@ -142,9 +145,10 @@ async fn pass<K: External>(guarded: Arc<Guarded<K>>, world: Arc<World>) -> Resul
     if local.is_ahead_of(object.meta().resource_version.as_deref()) {
         return Ok(Action::requeue(pace::NEWS_LOOK));
     }
-    let asked = asked_of(object);
+    let asked = asked_of(&object);
+    let may_hold_lock = object.exclusive().is_some() || object.reference().is_some();
     let mut pass = Pass {
-        object: object.clone(),
+        object,
         world: &world,
         local,
         connection: None,
@@ -188,7 +192,7 @@ async fn pass<K: External>(guarded: Arc<Guarded<K>>, world: Arc<World>) -> Resul
         }
         (wake, _) => wake,
     };
-    if (object.exclusive().is_some() || object.reference().is_some()) && !may_be_under_way(&pass.object) {
+    if may_hold_lock && !may_be_under_way(&pass.object) {
         world.accounts.index().unlock(&uid);
     }
     if done.is_ok() {
@@ -260,10 +264,11 @@ impl<K: External> Pass<'_, K> {
             }
         };
         self.declare(&progress).await;
-        if let (Some((to, asked)), Progress::Submitting(intent)) = (self.local.unwritten.take(), &progress)
+        if let (Some((to, asked)), Progress::Submitting(intent)) =
+            (self.local.unwritten.take().map(|unwritten| *unwritten), &progress)
             && to.intent().is_some_and(|answered| answered.token == intent.token)
         {
-            self.local.unwritten = Some((to.clone(), asked));
+            self.local.unwritten = Some(Box::new((to.clone(), asked)));
             return self.catch_up(&progress, to, asked).await;
         }
         if !matches!(&progress, Progress::Submitting(_) | Progress::Unclear { .. }) {
@@ -748,8 +753,11 @@ fn since_epoch() -> Duration {
 /// How many bytes the task of a pass takes while it waits, and the pass itself.
 #[cfg(test)]
 pub fn sizes<K: External>() -> (usize, usize) {
-    fn size<K: External, F>(_: impl Fn(Arc<Guarded<K>>, Arc<World>) -> F) -> usize {
+    fn task<K: External, F>(_: impl Fn(Arc<Packed<K>>, Option<Arc<AccountKey>>, Arc<World>) -> F) -> usize {
         size_of::<F>()
     }
-    (size(reconcile::<K>), size(pass::<K>))
+    fn pass_of<K: External, F>(_: impl Fn(Arc<Packed<K>>, Arc<World>) -> F) -> usize {
+        size_of::<F>()
+    }
+    (task(reconcile::<K>), pass_of(pass::<K>))
 }

@@ -10,13 +10,14 @@ use super::{
     locks::{Holder, Key},
     lookup::{Lookup, ObjectName},
     metrics::Facts,
-    owned_ids, reconcile, status,
+    owned_ids,
+    packed::Packed,
+    reconcile,
     users::Users,
 };
 use crate::image::Phase;
-use jiff::Timestamp;
 use kube::{
-    ResourceExt,
+    Resource, ResourceExt,
     runtime::reflector::{ObjectRef, Store},
 };
 use serde_json::Value;
@@ -24,7 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// The objects of one kind that its watch has seen.
 pub struct StoredKind<K: External> {
-    store: Store<Guarded<K>>,
+    store: Store<Packed<K>>,
     named: Mutex<Named>,
     accounts: Weak<Accounts>,
 }
@@ -33,9 +34,9 @@ pub struct StoredKind<K: External> {
 #[derive(Debug, Default)]
 struct Named {
     users: Users,
-    uids: Lookup<String>,
+    uids: Lookup<Arc<str>>,
     /// The vendor's ids in the status.
-    ids: Lookup<String>,
+    ids: Lookup<Arc<str>>,
     waits: Lookup<Wait>,
     /// What those that cannot be read may be at work on.
     works: Lookup<String>,
@@ -85,7 +86,7 @@ impl Wait {
 
 impl<K: External> StoredKind<K> {
     /// `store` is fed by the watch that tells of what it sees here.
-    pub fn new(store: Store<Guarded<K>>, accounts: Weak<Accounts>) -> Arc<Self> {
+    pub fn new(store: Store<Packed<K>>, accounts: Weak<Accounts>) -> Arc<Self> {
         Arc::new(Self { store, named: Mutex::default(), accounts })
     }
 
@@ -93,16 +94,17 @@ impl<K: External> StoredKind<K> {
     pub fn seen(&self, object: &Guarded<K>) -> Vec<AccountKey> {
         let name = name_of(object);
         let mut named = self.named();
-        named.uids.set(&name, object.uid().into_iter().collect());
+        let name = named.uids.held(&name).unwrap_or_else(|| Arc::new(name));
+        named.uids.set(&name, object.meta().uid.as_deref().map(Arc::from).into_iter().collect());
         match &object.0 {
             Ok(object) => {
-                named.ids.set(&name, ids_of(object.status()).into_iter().map(str::to_owned).collect());
+                named.ids.set(&name, ids_of(object.status()).into_iter().map(Arc::from).collect());
                 named.waits.set(&name, Wait::of(object));
                 named.works.remove(&name);
                 named.users.set(name, account_of(object))
             }
             Err(unreadable) => {
-                named.ids.set(&name, unreadable.held.clone());
+                named.ids.set(&name, unreadable.held.iter().map(|id| Arc::from(id.as_str())).collect());
                 named.works.set(&name, unreadable.works_on.clone());
                 // It goes on using the account that it was seen to use.
                 vec![]
@@ -112,7 +114,7 @@ impl<K: External> StoredKind<K> {
 
     /// The watch has seen an object go; gives the accounts whose users have changed.
     pub fn gone(&self, object: &Guarded<K>) -> Vec<AccountKey> {
-        let name = name_of(object);
+        let name = Arc::new(name_of(object));
         let mut named = self.named();
         named.uids.remove(&name);
         named.ids.remove(&name);
@@ -124,9 +126,7 @@ impl<K: External> StoredKind<K> {
     /// Forgets the objects that went unseen.
     pub fn retain(&self) {
         let mut named = self.named();
-        let is_there = |(namespace, name): &ObjectName| {
-            self.store.get(&ObjectRef::new(name).within(namespace)).is_some()
-        };
+        let is_there = |name: &ObjectName| self.store.get(&reference_to(name)).is_some();
         named.uids.retain(is_there);
         named.ids.retain(is_there);
         named.waits.retain(is_there);
@@ -135,22 +135,27 @@ impl<K: External> StoredKind<K> {
     }
 
     /// The objects that name the account.
-    pub fn users_of(&self, account: &AccountKey) -> Vec<ObjectRef<Guarded<K>>> {
+    pub fn users_of(&self, account: &AccountKey) -> Vec<ObjectRef<Packed<K>>> {
         self.named().users.objects(account).iter().map(reference_to).collect()
     }
 
     /// The objects that may be waiting for this.
-    pub fn waiting_for(&self, signal: &Signal) -> Vec<ObjectRef<Guarded<K>>> {
+    pub fn waiting_for(&self, signal: &Signal) -> Vec<ObjectRef<Packed<K>>> {
         let named = self.named();
         let ended = Wait::ended_by(signal, &K::kind(&()));
         ended.iter().flat_map(|wait| named.waits.get(wait)).map(reference_to).collect()
     }
 
-    fn get(&self, name: &ObjectName) -> Option<Arc<Guarded<K>>> {
+    /// The account of an object that can be read.
+    pub fn account_of(&self, object: &Packed<K>) -> Option<Arc<AccountKey>> {
+        if object.is_readable() { self.named().users.account(&name_of(object)) } else { None }
+    }
+
+    fn get(&self, name: &ObjectName) -> Option<Arc<Packed<K>>> {
         self.store.get(&reference_to(name))
     }
 
-    fn holder_of(object: &Guarded<K>) -> Holder {
+    fn holder_of(object: &Packed<K>) -> Holder {
         Holder {
             uid: object.uid().unwrap_or_default(),
             // Only who takes a lock is looked for when his kind has been read.
@@ -172,12 +177,12 @@ impl<K: External> StoredKind<K> {
     }
 }
 
-fn name_of(object: &impl ResourceExt) -> ObjectName {
+fn name_of(object: &impl ResourceExt) -> (String, String) {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
 
-fn reference_to<K: External>((namespace, name): &ObjectName) -> ObjectRef<Guarded<K>> {
-    ObjectRef::new(name).within(namespace)
+fn reference_to<K: External>(name: &ObjectName) -> ObjectRef<Packed<K>> {
+    ObjectRef::new(&name.1).within(&name.0)
 }
 
 impl<K: External> KindIndex for StoredKind<K> {
@@ -187,7 +192,7 @@ impl<K: External> KindIndex for StoredKind<K> {
 
     fn users(&self, account: &AccountKey, counts: &dyn Fn(&str) -> bool) -> (usize, Option<String>) {
         let (count, example) = self.named().users.count(account, counts);
-        (count, example.map(|(namespace, name)| format!("{} {namespace}/{name}", K::kind(&()))))
+        (count, example.map(|name| format!("{} {}/{}", K::kind(&()), name.0, name.1)))
     }
 
     fn namespaces(&self, account: &AccountKey) -> Vec<String> {
@@ -197,24 +202,25 @@ impl<K: External> KindIndex for StoredKind<K> {
     fn waiting(&self, account: &AccountKey) -> usize {
         let users = self.named().users.objects(account);
         let objects = users.iter().filter_map(|name| self.get(name));
+        // What waits is Pending, and what is at rest need not be unpacked for that.
         objects
-            .filter(|object| object.0.as_ref().is_ok_and(|object| !reconcile::needs_account(object)))
+            .filter(|object| object.summary().phase != Some(Phase::Ready))
+            .filter(|object| object.unpack().0.as_ref().is_ok_and(|object| !reconcile::needs_account(object)))
             .count()
     }
 
     fn asking_alike(&self, account: &AccountKey, wanted: &Value, uid: &str) -> usize {
         let users = self.named().users.objects(account);
         let objects = users.iter().filter_map(|name| self.get(name));
-        let asks = |object: &K| {
-            object.uid().is_some_and(|of| of != uid)
-                && reconcile::may_be_under_way(object)
-                && reconcile::wanted(object) == *wanted
-        };
-        objects.filter(|object| object.0.as_ref().is_ok_and(asks)).count()
+        let asks =
+            |object: &K| object.uid().is_some_and(|of| of != uid) && reconcile::wanted(object) == *wanted;
+        objects
+            .filter(|object| object.summary().under_way && object.unpack().0.as_ref().is_ok_and(asks))
+            .count()
     }
 
     fn image(&self, namespace: &str, name: &str) -> Option<Referent> {
-        let object = self.store.get(&ObjectRef::new(name).within(namespace))?;
+        let object = self.store.get(&ObjectRef::new(name).within(namespace))?.unpack();
         let status = object.0.as_ref().ok()?.status();
         let ready = status
             .filter(|status| status.phase == Some(Phase::Ready))
@@ -223,23 +229,21 @@ impl<K: External> KindIndex for StoredKind<K> {
     }
 
     fn facts(&self) -> Vec<Facts> {
-        self.store
-            .state()
-            .iter()
-            .map(|object| object.0.as_ref().map_or_else(|_| unreadable(), facts))
-            .collect()
+        let objects = self.store.state();
+        let named = self.named();
+        objects.iter().map(|object| facts(object, named.users.account(&name_of(&**object)))).collect()
     }
 
     fn knows(&self, uid: &str) -> bool {
-        self.named().uids.get(&uid.to_owned()).next().is_some()
+        self.named().uids.get(&uid.into()).next().is_some()
     }
 
     fn holder(&self, realm: &str, id: &str, uid: &str) -> Option<Holder> {
-        let names: Vec<_> = self.named().ids.get(&id.to_owned()).cloned().collect();
+        let names: Vec<_> = self.named().ids.get(&id.into()).cloned().collect();
         let mut others = names.iter().filter_map(|name| self.get(name));
         let holder = others.find(|object| {
             object.uid().as_deref() != Some(uid)
-                && match &object.0 {
+                && match &object.unpack().0 {
                     Ok(object) => {
                         owned_ids(object).contains(&id)
                             && self.realm_of(object).is_none_or(|mine| mine == realm)
@@ -254,31 +258,22 @@ impl<K: External> KindIndex for StoredKind<K> {
     fn unreadable_worker(&self, thing: &str, uid: &str) -> Option<Holder> {
         let names: Vec<_> = self.named().works.get(&thing.to_owned()).cloned().collect();
         let mut others = names.iter().filter_map(|name| self.get(name));
-        let worker = others.find(|object| object.0.is_err() && object.uid().as_deref() != Some(uid))?;
+        let worker = others.find(|object| !object.is_readable() && object.uid().as_deref() != Some(uid))?;
         Some(Self::holder_of(&worker))
     }
 }
 
 /// What is counted of an object.
-fn facts<K: External>(object: &K) -> Facts {
-    let status = object.status();
-    let condition = |type_: &str| {
-        let conditions = status.map(|status| &*status.conditions).unwrap_or_default();
-        conditions.iter().find(|condition| condition.type_ == type_ && condition.status == "True")
-    };
-    let phase = status.and_then(|status| status.phase);
-    let created = object.meta().creation_timestamp.as_ref().map(|time| time.0);
-    let on_the_way = condition(status::RECONCILING).map(|condition| condition.last_transition_time.0);
-    Facts {
-        phase: format!("{:?}", phase.unwrap_or(Phase::Pending)),
-        account: Some(account_of(object)),
-        stalled: condition(status::STALLED).map(|condition| condition.reason.clone()),
-        waiting_since: if phase.is_none() { created } else { on_the_way },
+fn facts<K: External>(object: &Packed<K>, account: Option<Arc<AccountKey>>) -> Facts {
+    if !object.is_readable() {
+        let (phase, stalled) = ("Unreadable".into(), Some("InvalidObject".into()));
+        return Facts { phase, account: None, stalled, waiting_since: None };
     }
-}
-
-/// What is counted of an object that cannot be read.
-fn unreadable() -> Facts {
-    let (phase, stalled) = ("Unreadable".into(), Some("InvalidObject".into()));
-    Facts { phase, account: None, stalled, waiting_since: None::<Timestamp> }
+    let summary = object.summary();
+    Facts {
+        phase: format!("{:?}", summary.phase.unwrap_or(Phase::Pending)),
+        account: account.map(|account| (*account).clone()),
+        stalled: summary.stalled.as_deref().map(str::to_owned),
+        waiting_since: summary.waiting_since,
+    }
 }

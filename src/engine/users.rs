@@ -1,25 +1,30 @@
 //! Which objects use which account: kept up to date by the watch, so that nobody has to look through all objects.
 
 use super::{accounts::AccountKey, lookup::ObjectName};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 /// The objects of one kind, by the account that they name.
 #[derive(Debug, Default)]
 pub struct Users {
     /// By account and namespace.
-    names: HashMap<AccountKey, BTreeMap<String, BTreeSet<String>>>,
-    accounts: HashMap<ObjectName, AccountKey>,
+    names: HashMap<Arc<AccountKey>, BTreeMap<String, BTreeSet<ObjectName>>>,
+    accounts: HashMap<ObjectName, Arc<AccountKey>>,
 }
 
 impl Users {
     /// The object names this account; gives the accounts whose users have changed.
     pub fn set(&mut self, object: ObjectName, account: AccountKey) -> Vec<AccountKey> {
-        if self.accounts.get(&object) == Some(&account) {
+        if self.accounts.get(&object).is_some_and(|before| **before == account) {
             return vec![];
         }
         let changed = self.remove(&object).into_iter().chain([account.clone()]).collect();
+        let known = self.names.get_key_value(&account).map(|(known, _)| known.clone());
+        let account = known.unwrap_or_else(|| Arc::new(account));
         let namespaces = self.names.entry(account.clone()).or_default();
-        namespaces.entry(object.0.clone()).or_default().insert(object.1.clone());
+        namespaces.entry(object.0.clone()).or_default().insert(object.clone());
         self.accounts.insert(object, account);
         changed
     }
@@ -29,7 +34,7 @@ impl Users {
         let account = self.accounts.remove(object)?;
         if let Some(namespaces) = self.names.get_mut(&account) {
             if let Some(names) = namespaces.get_mut(&object.0) {
-                names.remove(&object.1);
+                names.remove(object);
                 if names.is_empty() {
                     namespaces.remove(&object.0);
                 }
@@ -38,7 +43,12 @@ impl Users {
                 self.names.remove(&account);
             }
         }
-        Some(account)
+        Some((*account).clone())
+    }
+
+    /// The account that the object names.
+    pub fn account(&self, object: &(String, String)) -> Option<Arc<AccountKey>> {
+        self.accounts.get(object).cloned()
     }
 
     /// Forgets the objects that are not there any more; gives their accounts.
@@ -56,18 +66,14 @@ impl Users {
     pub fn count(&self, account: &AccountKey, counts: &dyn Fn(&str) -> bool) -> (usize, Option<ObjectName>) {
         let namespaces = self.names.get(account).into_iter().flatten();
         let counted: Vec<_> = namespaces.filter(|(namespace, _)| counts(namespace)).collect();
-        let example = counted
-            .first()
-            .and_then(|(namespace, names)| Some(((*namespace).clone(), names.first()?.clone())));
+        let example = counted.first().and_then(|(_, names)| names.first().cloned());
         (counted.iter().map(|(_, names)| names.len()).sum(), example)
     }
 
     /// The objects that name the account.
     pub fn objects(&self, account: &AccountKey) -> Vec<ObjectName> {
         let namespaces = self.names.get(account).into_iter().flatten();
-        namespaces
-            .flat_map(|(namespace, names)| names.iter().map(|name| (namespace.clone(), name.clone())))
-            .collect()
+        namespaces.flat_map(|(_, names)| names).cloned().collect()
     }
 }
 
@@ -81,7 +87,7 @@ mod tests {
     }
 
     fn object(namespace: &str, name: &str) -> ObjectName {
-        (namespace.into(), name.into())
+        Arc::new((namespace.into(), name.into()))
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Two hundred at once: what each costs the API server and the vendor is counted, and then nothing happens at all.
+//! Two hundred at once: what each costs the API server and the vendor is counted, from creation to deletion, and that nothing
+//! happens at all in between.
 //!
 //! A count that rises fails here; `cargo xtask bench` says what that means in time, CPU and memory.
 
@@ -72,7 +73,7 @@ async fn two_hundred_at_once() {
 
     // A new process looks at each of them, and finds nothing to ask or to say.
     world.stop_operator().await;
-    world.start_operator().await;
+    let requests = world.start_counted_operator().await;
     world.create(component("one-more", quiet())).await;
     world.until_ready(KIND, "one-more").await;
     world.until_events("one-more", 1).await;
@@ -83,4 +84,17 @@ async fn two_hundred_at_once() {
         .await;
     let (calls, [images, _, events]) = done(&world);
     assert_eq!((calls - before.0, images - before.1[0], events - before.1[2]), (2, 2, 1));
+
+    // Each shows that it goes, is deleted at the vendor once, and goes.
+    let before = each(&requests);
+    join_all(names.iter().map(|name| world.delete(KIND, name))).await;
+    join_all(names.iter().map(|name| world.until_gone(KIND, name))).await;
+    world.until_events("component-0", 2).await;
+    let ledger = world.vendor.ledger();
+    assert_eq!(ledger.effects_of("DeleteImageComponent").count(), COUNT);
+    assert_eq!(ledger.calls_of("DeleteImageComponent").count(), COUNT);
+    let (writes, events, others) = each(&requests);
+    let all = requests.all();
+    assert_eq!((writes - before.0, others - before.2 <= COUNT / 20), (2 * COUNT, true), "{all:#?}");
+    assert!(events - before.1 <= COUNT, "{events} Events: {all:#?}");
 }

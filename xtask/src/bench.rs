@@ -26,9 +26,6 @@ pub struct Options {
     /// A tenth of everything, in two minutes: for a look, not for figures to publish.
     #[arg(long)]
     quick: bool,
-    /// Also 5 000 creations and 50 000 objects at rest, which takes half an hour more.
-    #[arg(long)]
-    large: bool,
     /// Only these parts; may be given several times.
     #[arg(long, value_enum, value_name = "PART")]
     only: Vec<Part>,
@@ -49,12 +46,16 @@ pub struct Options {
 /// A part of the measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// Creations and deletions, against the floor.
+    /// 1 000 creations and deletions, with and without Events, against the floor.
     Create,
+    /// The same with 5 000, without Events.
+    Crowd,
     /// Objects that are Ready: memory, two minutes of nothing, a restart.
     Rest,
     /// Builds under way, and how soon their end shows.
     Builds,
+    /// Many accounts, each with a Secret of its own.
+    Accounts,
 }
 
 /// How objects are written.
@@ -76,27 +77,9 @@ impl Options {
         if self.dev { "dev" } else { "release" }
     }
 
-    /// How many objects are created and deleted.
-    fn created(&self) -> Vec<usize> {
-        match (self.quick, self.large) {
-            (true, _) => vec![200],
-            (_, false) => vec![1000],
-            (_, true) => vec![1000, 5000],
-        }
-    }
-
-    /// With how many objects at rest.
-    fn resting(&self) -> Vec<usize> {
-        match (self.quick, self.large) {
-            (true, _) => vec![1000],
-            (_, false) => vec![1000, 10_000],
-            (_, true) => vec![1000, 10_000, 50_000],
-        }
-    }
-
-    /// How many builds are under way.
-    fn builds(&self) -> usize {
-        if self.quick { 200 } else { 1000 }
+    /// A number of objects, or what is left of it for a look.
+    fn count(&self, whole: usize) -> usize {
+        if self.quick { whole / 10 } else { whole }
     }
 
     /// How long nothing happens.

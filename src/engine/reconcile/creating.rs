@@ -234,7 +234,7 @@ impl<K: External> Pass<'_, K> {
             }
         };
         let next = wait.map_or_else(|| self.after(&to), Next::In);
-        self.local.unwritten = Some((to.clone(), self.asked));
+        self.local.unwritten = Some(Box::new((to.clone(), self.asked)));
         let settled = detail.is_none();
         let made = to.clone();
         let concluded = self.conclude(&from, to, detail, settled, request_id.as_deref()).await;

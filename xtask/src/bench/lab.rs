@@ -105,10 +105,15 @@ impl Lab {
         Ok(lab)
     }
 
+    /// A namespace with nothing in it.
+    pub(super) async fn empty_namespace(&self, name: &str) -> Result<()> {
+        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
+        self.send("POST", "/api/v1/namespaces", &namespace).await.map(drop)
+    }
+
     /// A namespace with an account and its Secret, with limits that no measurement comes near to.
     pub(super) async fn namespace(&self, name: &str) -> Result<()> {
-        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
-        self.send("POST", "/api/v1/namespaces", &namespace).await?;
+        self.empty_namespace(name).await?;
         let actions = [
             "CreateImageComponent",
             "DescribeImageComponents",
@@ -154,7 +159,9 @@ impl Lab {
 
     pub(super) fn start_operator(&mut self, events: &str) -> Result<()> {
         let address = format!("127.0.0.1:{}", free_port()?);
-        let arguments = ["run".into(), format!("--metrics-addr={address}"), format!("--events={events}")];
+        // What the manifests give, leader election too.
+        let mut arguments = identity::arguments(&address)?;
+        arguments.push(format!("--events={events}"));
         let kubeconfig = self.folder.path().join(KUBECONFIG);
         let started =
             services::operator(&self.program, &self.ports, &kubeconfig, &arguments, self.folder.path())?;
@@ -203,6 +210,26 @@ impl Lab {
         let path = format!("{API}/namespaces/{namespace}/{plural}");
         let created = stream::iter(objects).map(|object| self.send("POST", &path, object));
         created.buffer_unordered(AT_ONCE).try_collect().await
+    }
+
+    /// Accounts in one namespace, each with a Secret of its own.
+    pub(super) async fn accounts(&self, namespace: &str, count: usize) -> Result<()> {
+        let sample = self.samples("accounts/aliyun.yaml")?;
+        let named = |number: usize| {
+            let mut objects = sample.clone();
+            for object in &mut objects {
+                object["metadata"] = json!({ "namespace": namespace, "name": format!("account-{number}") });
+            }
+            objects[1]["spec"]["aliyun"]["credentialsSecretRef"]["name"] =
+                objects[0]["metadata"]["name"].clone();
+            objects
+        };
+        let (secrets, accounts): (Vec<_>, Vec<_>) =
+            (0..count).map(named).filter_map(|mut pair| Some((pair.remove(0), pair.pop()?))).unzip();
+        let path = format!("/api/v1/namespaces/{namespace}/secrets");
+        let created = stream::iter(&secrets).map(|secret| self.send("POST", &path, secret));
+        created.buffer_unordered(AT_ONCE).try_for_each(|_| std::future::ready(Ok(()))).await?;
+        self.create(namespace, "cloudaccounts", &accounts).await.map(drop)
     }
 
     /// Asks for the deletion of each.

@@ -28,16 +28,25 @@ pub(super) async fn run(options: &Options) -> Result<Report> {
     report.step("a control plane, simulated vendors");
     let mut lab = Lab::start(options).await?;
     let example = first(&mut lab, &mut report).await?;
+    let floor = Floor::new(&lab, example, options.floor)?;
     if options.has(Part::Create) {
-        for count in options.created() {
-            creations(&mut lab, options, &mut report, &example, count).await?;
-        }
+        let runs = [("all", "with Events"), ("warnings", "without Events")];
+        creations(&mut lab, &mut report, &floor, options.count(1000), &runs).await?;
+    }
+    if options.has(Part::Crowd) {
+        let runs = [("warnings", "without Events")];
+        creations(&mut lab, &mut report, &floor, options.count(5000), &runs).await?;
     }
     if options.has(Part::Rest) {
-        rest(&mut lab, options, &mut report).await?;
+        rest(&mut lab, options, &mut report, &floor).await?;
     }
     if options.has(Part::Builds) {
-        builds(&mut lab, options, &mut report).await?;
+        for count in [1000, 5000] {
+            builds(&mut lab, options, &mut report, options.count(count)).await?;
+        }
+    }
+    if options.has(Part::Accounts) {
+        accounts(&mut lab, &mut report, options.count(5000)).await?;
     }
     Ok(report)
 }
@@ -80,15 +89,14 @@ fn names(name: &str, count: usize) -> Vec<String> {
     (0..count).map(|number| format!("{name}-{number}")).collect()
 }
 
-/// The floor, then the operator: cold (with and without Events), burst, delete.
+/// The floor, then the operator with each of these settings of `--events`: cold, delete, burst.
 async fn creations(
     lab: &mut Lab,
-    options: &Options,
     report: &mut Report,
-    example: &Value,
+    floor: &Floor,
     count: usize,
+    runs: &[(&str, &str)],
 ) -> Result<()> {
-    let floor = Floor::new(lab, example.clone(), options.floor)?;
     let name = |scene: &str| format!("{scene}-{count}");
 
     report.step(&format!("the floor with {count} objects"));
@@ -113,8 +121,8 @@ async fn creations(
     let floor_burst = lab.since(&before).await?;
     floor.delete(lab, made).await?;
 
-    for (events, label) in [("all", "with Events"), ("warnings", "without Events")] {
-        let namespace = name(if events == "all" { "cold" } else { "quiet" });
+    for (events, label) in runs {
+        let namespace = name(&format!("cold-{events}"));
         lab.namespace(&namespace).await?;
         let watch = Watch::start(&lab.client, &namespace, PLURAL);
         lab.create(&namespace, PLURAL, &objects(lab, &namespace, "component", count)?).await?;
@@ -133,7 +141,7 @@ async fn creations(
         shown(report, &format!("delete {count}, {label}"), count, &span, &floor_delete);
 
         report.step(&format!("a burst of {count} objects, {label}"));
-        let namespace = name(if events == "all" { "burst" } else { "burst-quiet" });
+        let namespace = name(&format!("burst-{events}"));
         lab.namespace(&namespace).await?;
         let watch = Watch::start(&lab.client, &namespace, PLURAL);
         let before = lab.read().await?;
@@ -195,12 +203,12 @@ fn memory(lab: &Lab, report: &mut Report, what: &str) {
 }
 
 /// More and more objects that are Ready; then nothing; then a restart.
-async fn rest(lab: &mut Lab, options: &Options, report: &mut Report) -> Result<()> {
+async fn rest(lab: &mut Lab, options: &Options, report: &mut Report, floor: &Floor) -> Result<()> {
     lab.start_operator("warnings")?;
     lab.namespace("rest").await?;
     let watch = Watch::start(&lab.client, "rest", PLURAL);
     let mut there = 0;
-    for count in options.resting() {
+    for count in [1000, 10_000].map(|count| options.count(count)) {
         report.step(&format!("{count} objects at rest"));
         let more = objects(lab, "rest", "component", count)?.split_off(there);
         let (added, before) = (more.len(), lab.read().await?);
@@ -263,6 +271,42 @@ async fn rest(lab: &mut Lab, options: &Options, report: &mut Report) -> Result<(
     );
     report.detail("restart", &span);
     memory(lab, report, &format!("{there} Ready, after a restart"));
+    lab.stop_operator()?;
+
+    // By the floor, as the operator would have left them: how so many are created was measured before.
+    let many = options.count(50_000);
+    report.step(&format!("{many} objects at rest"));
+    let more = objects(lab, "rest", "component", many)?.split_off(there + 1);
+    floor.create(lab, "rest", &more).await?;
+    lab.until("all are Ready", || watch.ready() == many).await?;
+    let before = lab.read().await?;
+    lab.start_operator("warnings")?;
+    let one = objects(lab, "rest", "component", many + 1)?.split_off(many);
+    lab.create("rest", PLURAL, &one).await?;
+    lab.until("the new object is Ready", || watch.ready() == many + 1).await?;
+    let span = lab.since(&before).await?;
+    report.add(format!("restart with {many} Ready: until a new one is Ready"), "s", span.seconds, None);
+    report.detail(&format!("restart with {many}"), &span);
+    lab.pause(SETTLED).await?;
+    memory(lab, report, &format!("{many} Ready, after a restart"));
+    lab.stop_operator()
+}
+
+/// Many accounts that the operator meets when it starts.
+async fn accounts(lab: &mut Lab, report: &mut Report, count: usize) -> Result<()> {
+    report.step(&format!("{count} accounts"));
+    lab.empty_namespace("accounts").await?;
+    let watch = Watch::start(&lab.client, "accounts", "cloudaccounts");
+    lab.accounts("accounts", count).await?;
+    let before = lab.read().await?;
+    lab.start_operator("warnings")?;
+    lab.until("all are usable", || watch.ready() == count).await?;
+    let span = lab.since(&before).await?;
+    report.add(format!("{count} accounts: until all are usable"), "s", span.seconds, None);
+    report.add(format!("{count} accounts: CPU of the operator"), "s", span.operator_cpu_seconds, None);
+    report.detail("accounts", &span);
+    lab.pause(SETTLED).await?;
+    memory(lab, report, &format!("{count} accounts"));
     lab.stop_operator()
 }
 
@@ -272,14 +316,14 @@ fn is_watch(request: &str) -> bool {
 }
 
 /// Builds that all end at one moment.
-async fn builds(lab: &mut Lab, options: &Options, report: &mut Report) -> Result<()> {
-    let count = options.builds();
+async fn builds(lab: &mut Lab, options: &Options, report: &mut Report, count: usize) -> Result<()> {
+    let namespace = format!("builds-{count}");
     report.step(&format!("{count} builds under way"));
     lab.admin("clock", &json!({ "speed": 0.0 })).await?;
     lab.start_operator("warnings")?;
-    lab.namespace("builds").await?;
-    let watch = Watch::start(&lab.client, "builds", BUILDS);
-    lab.create("builds", BUILDS, &objects(lab, "builds", "image", count)?).await?;
+    lab.namespace(&namespace).await?;
+    let watch = Watch::start(&lab.client, &namespace, BUILDS);
+    lab.create(&namespace, BUILDS, &objects(lab, &namespace, "image", count)?).await?;
     lab.until("all are under way", || watch.building() == count).await?;
     lab.pause(SETTLED).await?;
     memory(lab, report, &format!("{count} builds under way"));
@@ -304,7 +348,7 @@ async fn builds(lab: &mut Lab, options: &Options, report: &mut Report) -> Result
         writes as f64 * 60.0 / span.seconds,
         None,
     );
-    report.detail("builds under way", &span);
+    report.detail(&format!("{count} builds under way"), &span);
 
     report.step("all builds end");
     let before = lab.read().await?;
@@ -319,6 +363,6 @@ async fn builds(lab: &mut Lab, options: &Options, report: &mut Report) -> Result
     report.add(format!("{count} builds end at once: Ready after, median"), "s", at(50), None);
     report.add(format!("{count} builds end at once: Ready after, 99th of 100"), "s", at(99), None);
     report.add(format!("{count} builds end at once: Ready after, last"), "s", at(100), None);
-    report.detail("builds end", &span);
+    report.detail(&format!("{count} builds end"), &span);
     lab.stop_operator()
 }

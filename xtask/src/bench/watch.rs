@@ -52,6 +52,28 @@ struct Metadata {
 #[derive(Clone, Debug, Deserialize)]
 struct Status {
     phase: Option<String>,
+    #[serde(default)]
+    conditions: Vec<Condition>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Condition {
+    #[serde(rename = "type")]
+    type_: String,
+    status: String,
+}
+
+impl Status {
+    /// Accounts have no phase.
+    fn phase(&self) -> Option<Phase> {
+        let is_ready = |condition: &Condition| condition.type_ == "Ready" && condition.status == "True";
+        match self.phase.as_deref() {
+            Some("Ready") => Some(Phase::Ready),
+            Some("Building") => Some(Phase::Building),
+            Some(_) => Some(Phase::Other),
+            None => self.conditions.iter().any(is_ready).then_some(Phase::Ready),
+        }
+    }
 }
 
 impl Watch {
@@ -124,12 +146,7 @@ fn note(seen: &mut Seen, event: WatchEvent<Lean>) {
     match event {
         WatchEvent::Added(object) | WatchEvent::Modified(object) => {
             let known = seen.objects.entry(object.metadata.name).or_default();
-            let phase = object.status.and_then(|status| status.phase);
-            known.phase = phase.map(|phase| match &*phase {
-                "Ready" => Phase::Ready,
-                "Building" => Phase::Building,
-                _ => Phase::Other,
-            });
+            known.phase = object.status.as_ref().and_then(Status::phase);
             if known.phase == Some(Phase::Ready) {
                 known.ready.get_or_insert_with(Instant::now);
             }
