@@ -37,7 +37,7 @@ pub struct ImageSpec<M> {
     pub account_ref: AccountRef,
 
     /// `Managed`: create, keep in shape and delete. `Observe`: only read what `import` names, never create, change
-    /// or delete anything at the vendor. Default: `Managed`.
+    /// or delete anything at the vendor; the object says field by field what `Managed` would change. Default: `Managed`.
     #[serde(default)]
     pub management_policy: ManagementPolicy,
 
@@ -80,6 +80,13 @@ pub struct ImageSpec<M> {
     /// says so. `WhenMissing`: it is made anew, under a new id. Default: `Never`.
     #[serde(default)]
     pub recreate_policy: RecreatePolicy,
+
+    /// What to do about drift: what somebody else changed at the vendor while the spec stayed the same. `Correct`: it is set as
+    /// the spec says. `Report`: it stays, and the object says field by field what differs (reason `Drifted`, still Ready);
+    /// what `import` takes over is left as it is, too. A change of the spec is sent to the vendor all the same. Default:
+    /// `Correct`.
+    #[serde(default)]
+    pub drift_policy: DriftPolicy,
 }
 
 fn ten_hours() -> Period {
@@ -153,6 +160,16 @@ pub enum RecreatePolicy {
     Never,
     /// Make it again.
     WhenMissing,
+}
+
+/// What to do about what somebody else changed at the vendor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DriftPolicy {
+    /// Set it as the spec says.
+    #[default]
+    Correct,
+    /// Leave it, and say what differs.
+    Report,
 }
 
 /// Names something that exists at the vendor already.

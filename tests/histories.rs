@@ -312,6 +312,7 @@ impl World {
                 _ => None,
             },
             named: vec![],
+            overdue_at: None,
             last_seen: None,
             progress: to,
             detail: None,

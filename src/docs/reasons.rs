@@ -468,7 +468,7 @@ pub const REASONS: &[Reason] = &[
         "VendorUnreachable",
         Images,
         Nobody,
-        "The request could not be sent: name lookup, connection or TLS failed / 请求未能发出：域名解析、连接或 TLS 失败",
+        "The request could not be sent (name lookup, connection or TLS failed), or a call that only reads had no usable answer / 请求未能发出（域名解析、连接或 TLS 失败），或只读请求没有可用的响应",
         "Check the endpoint, NetworkPolicy, proxy and certificates; it is tried again / 检查端点、NetworkPolicy、代理和证书；会自动重试",
     ),
     reason(
@@ -477,6 +477,20 @@ pub const REASONS: &[Reason] = &[
         Nobody,
         "A request was sent and no answer came that can be trusted; what became of it is looked for / 请求已发出但没有可信的响应，正在查证结果",
         "Nothing; nothing is made twice meanwhile / 无需处理，期间不会重复创建",
+    ),
+    reason(
+        "Drifted",
+        Images,
+        Nobody,
+        "The image is there and differs from the spec, and is left as it is, since managementPolicy is Observe or driftPolicy Report; the message says field by field what the spec would change / 镜像存在但与 spec 不一致；因 managementPolicy 为 Observe 或 driftPolicy 为 Report 而保持原样，消息逐字段列出差异",
+        "Nothing, or change the spec; driftPolicy: Correct and managementPolicy: Managed set it right / 无需处理，或修改 spec；设置 driftPolicy: Correct 与 managementPolicy: Managed 会按 spec 改回",
+    ),
+    reason(
+        "TakenOver",
+        Images,
+        Nobody,
+        "An image that import names is taken over and differs from the spec; it is changed at the next look, and the message says what from what to what / import 指定的镜像已被接管且与 spec 不一致，下次查看时修改，消息列出修改前后的值",
+        "Nothing; to keep it as it is, set driftPolicy: Report or managementPolicy: Observe / 无需处理；若要保持原样，请设置 driftPolicy: Report 或 managementPolicy: Observe",
     ),
     // Events
     reason(

@@ -103,6 +103,11 @@ impl Detail {
         Self::new("LookFailed", message, Outlook::Ready, event)
     }
 
+    /// It is Ready, and not as the spec says, which is to stay so.
+    pub fn drifted(message: impl Into<String>) -> Self {
+        Self::new("Drifted", message, Outlook::Ready, Telling::Normal)
+    }
+
     fn new(reason: impl Into<String>, message: impl Into<String>, outlook: Outlook, event: Telling) -> Self {
         Self { reason: reason.into(), message: message.into(), outlook, event }
     }
@@ -147,6 +152,8 @@ pub struct Shown<'a> {
     pub next_token: Option<String>,
     /// The keys of tags and the remarks that the spec names.
     pub named: Vec<String>,
+    /// When a build that goes on is called overdue.
+    pub overdue_at: Option<Timestamp>,
     /// When the image was last seen at the vendor, if this process has seen it.
     pub last_seen: Option<Timestamp>,
     /// The `requested-at` value that was honoured.
@@ -529,7 +536,10 @@ fn own_verdict(shown: &Shown<'_>) -> Verdict {
             format!("{action} was called; its answer is not known yet, and is being looked for"),
         ),
         Progress::Building { handle, .. } => {
-            ("Building".into(), format!("the vendor is making {}", handle.id()))
+            let when =
+                shown.overdue_at.map(|at| format!("; overdue from {} on (spec.timeout)", to_second(at)));
+            let message = format!("the vendor is making {}{}", handle.id(), when.unwrap_or_default());
+            ("Building".into(), message)
         }
     };
     (false, true, false, reason, message)
@@ -686,6 +696,7 @@ mod tests {
             request_id: None,
             next_token: None,
             named: vec![],
+            overdue_at: None,
             last_seen: None,
             handled_request: None,
             handled_outcome: None,
@@ -766,6 +777,7 @@ mod tests {
             generation: 2,
             settled: false,
             request_id: None,
+            overdue_at: None,
             last_seen: None,
             handled_request: None,
             handled_outcome: None,

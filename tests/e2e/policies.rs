@@ -62,6 +62,60 @@ async fn what_was_only_observed_can_be_taken_over_for_good() {
 }
 
 #[tokio::test]
+async fn a_difference_is_shown_before_anything_is_changed() {
+    let world = World::new("differences").await;
+    let ecs = world.vendor.aliyun_ecs();
+    let owner = |owner: &str| [("owner".to_owned(), owner.to_owned())].into();
+    let theirs = || Component { name: "theirs".into(), tags: owner("them"), ..Component::default() };
+    let import = |id: &str, policy: Value| {
+        let mut spec = json!({
+            "import": { "id": id },
+            "forProvider": { "name": null, "componentVersion": null, "content": null, "tag": [{ "key": "owner", "value": "us" }] },
+        });
+        spec.as_object_mut().expect("an object").extend(policy.as_object().expect("an object").clone());
+        component("theirs", spec)
+    };
+    let change = "\"owner=them\" → \"owner=us\"";
+
+    // To observe is to be told what it would be to manage.
+    let id = ecs.seed(theirs());
+    world.create(import(&id, json!({ "managementPolicy": "Observe" }))).await;
+    let told = world.until_condition(KIND, "theirs", "Ready", "True", "Drifted").await;
+    assert!(told.contains(change) && told.contains("Observe"), "{told}");
+    world.patch(KIND, "theirs", json!({ "spec": { "managementPolicy": "Managed" } })).await;
+    let events = world.until_events("theirs", 3).await;
+    let note = |reason: &str| {
+        let event = events.iter().find(|event| event["reason"] == reason);
+        event.unwrap_or_else(|| panic!("{reason}: {events:#?}"))["note"].as_str().expect("a text").to_owned()
+    };
+    assert!(note("TakenOver").contains(change));
+    world.until_condition(KIND, "theirs", "Ready", "True", "Available").await;
+    assert!(note("Updated").contains(change));
+    assert_eq!(ecs.get(&id).expect("there").tags, owner("us"));
+
+    // What somebody else changes stays where the spec says so, until the spec says something else.
+    world.patch(KIND, "theirs", json!({ "spec": { "driftPolicy": "Report" } })).await;
+    let seen = |object: &Value| object["status"]["observedGeneration"] == object["metadata"]["generation"];
+    world.until(KIND, "theirs", "the spec is dealt with", seen).await;
+    ecs.modify(&id, |component| component.tags = owner("them"));
+    world.request(KIND, "theirs", "now").await;
+    let told = world.until_condition(KIND, "theirs", "Ready", "True", "Drifted").await;
+    assert!(told.contains(change) && told.contains("Report"), "{told}");
+    assert_eq!(ecs.get(&id).expect("there").tags, owner("them"));
+    world.patch(KIND, "theirs", json!({ "spec": { "driftPolicy": "Correct" } })).await;
+    world.until_condition(KIND, "theirs", "Ready", "True", "Available").await;
+    assert_eq!(ecs.get(&id).expect("there").tags, owner("us"));
+    world.delete(KIND, "theirs").await;
+    world.until_gone(KIND, "theirs").await;
+
+    // So does what is taken over.
+    let id = ecs.seed(theirs());
+    world.create(import(&id, json!({ "driftPolicy": "Report" }))).await;
+    world.until_condition(KIND, "theirs", "Ready", "True", "Drifted").await;
+    assert_eq!(ecs.get(&id).expect("there").tags, owner("them"));
+}
+
+#[tokio::test]
 async fn what_is_retained_stays() {
     let world = World::new("retain").await;
     world.create(component("kept", json!({ "deletionPolicy": "Retain" }))).await;

@@ -95,6 +95,7 @@ impl Situation {
         let shown = Shown {
             named: vec![],
             next_token: None,
+            overdue_at: None,
             last_seen: None,
             progress,
             detail: self.detail.as_ref(),

@@ -736,6 +736,7 @@ fn status_of(
             _ => None,
         },
         named: vec![],
+        overdue_at: None,
         last_seen: None,
         handled_request: asked.as_deref().filter(|_| settled),
         handled_outcome: match (matches!(to, Progress::Unclear { .. }), was_unclear) {

@@ -11,6 +11,7 @@ use crate::{
         },
         status::{Detail, UNUSABLE},
     },
+    image::DriftPolicy,
     wire::{CallError, Refusal},
 };
 use jiff::Timestamp;
@@ -117,7 +118,9 @@ impl<K: External> Pass<'_, K> {
                 return self.ask_again(&from, to, &id).await;
             }
         }
-        if is_there && !wish.observe_only {
+        if is_there && wish.observe_only {
+            detail = detail.or_else(|| self.would_change(client, &to));
+        } else if is_there {
             match self.align(client, &from, to, wish).await? {
                 Ok((aligned, differs)) => (to, detail) = (aligned, differs),
                 Err(next) => return Ok(next),
@@ -162,7 +165,7 @@ impl<K: External> Pass<'_, K> {
         Ok(Next::In(Duration::ZERO))
     }
 
-    /// Compares what is there with the spec, and sets right what differs.
+    /// Compares what is there with the spec, and sets right what differs and is to be.
     async fn align(
         &mut self,
         client: &K::Client,
@@ -174,14 +177,31 @@ impl<K: External> Pass<'_, K> {
             return Ok(Ok((to, None)));
         };
         let compared = self.subject().compare(client, product);
+        let was_shown = matches!(from, Progress::Ready { .. } | Progress::Unusable { .. });
+        let origin = |progress: &Progress| progress.intent().map_or(Origin::Made, |intent| intent.origin);
+        // What was somebody else's until now.
+        let taken_over = origin(&to) == Origin::Imported && (!was_shown || origin(from) == Origin::Observed);
+        let drifts = was_shown && !wish.changed;
+        let reports = self.spec().drift_policy == DriftPolicy::Report;
         let detail = match compared {
             Comparison::Same => {
                 self.local.amended = 0;
                 None
             }
-            Comparison::Fixed(fields) => {
-                let origin = to.intent().map_or(Origin::Made, |intent| intent.origin);
-                Some(differs(origin, product, &fields))
+            Comparison::Fixed(fields) => Some(differs(origin(&to), product, &fields)),
+            Comparison::Amendable(fields) if reports && (drifts || taken_over) => {
+                Some(drifted(product, &fields, "driftPolicy is Report"))
+            }
+            // Whose it was may not have meant it: what is going to be changed is shown for one look.
+            Comparison::Amendable(fields) if taken_over => {
+                let message = format!(
+                    "{} is taken over and differs from the spec; it will be changed at the next look: {}; to keep it as it is, set \
+                     driftPolicy: Report or managementPolicy: Observe",
+                    product.image_id.as_deref().unwrap_or("the image"),
+                    progress::changes(&fields),
+                );
+                self.show(from, to, Some(Detail::waiting("TakenOver", message)), false, None).await?;
+                return Ok(Err(Next::In(self.to_beat())));
             }
             Comparison::Amendable(fields) if self.local.amended >= pace::AMENDMENTS => {
                 let message = format!(
@@ -193,13 +213,22 @@ impl<K: External> Pass<'_, K> {
             }
             Comparison::Amendable(fields) => {
                 // What the vendor chose when it made it, whatever it was asked, is no drift.
-                let drifts = matches!(from, Progress::Ready { .. } | Progress::Unusable { .. });
-                let drifts = drifts && !wish.changed;
                 let amended = self.amend(client, from, &to, product.clone(), &fields, drifts).await?;
                 return Ok(amended.map(|amended| (amended, None)));
             }
         };
         Ok(Ok((to, detail)))
+    }
+
+    /// What would be changed if it were managed.
+    fn would_change(&self, client: &K::Client, to: &Progress) -> Option<Detail> {
+        let Progress::Ready { product, .. } = to else { return None };
+        match self.subject().compare(client, product) {
+            Comparison::Same => None,
+            Comparison::Fixed(fields) | Comparison::Amendable(fields) => {
+                Some(drifted(product, &fields, "managementPolicy is Observe"))
+            }
+        }
     }
 
     /// What else there is to say of it, and when it is looked at again.
@@ -304,11 +333,23 @@ impl<K: External> Pass<'_, K> {
     }
 
     pub(super) fn overdue(&self, progress: &Progress) -> Option<Duration> {
-        let limit = Duration::from(self.spec().timeout);
-        let since = progress.intent()?.since.or(self.born())?;
-        let taken = Duration::try_from(Timestamp::now().duration_since(since)).ok()?;
-        (taken > limit).then_some(limit)
+        (self.overdue_at(progress)? < Timestamp::now()).then(|| self.spec().timeout.into())
     }
+
+    /// When a build is called overdue.
+    pub(super) fn overdue_at(&self, progress: &Progress) -> Option<Timestamp> {
+        let since = progress.intent()?.since.or(self.born())?;
+        since.checked_add(Duration::from(self.spec().timeout)).ok()
+    }
+}
+
+/// What differs from the spec, and is to stay so.
+fn drifted(product: &Product, fields: &[Difference], why: &str) -> Detail {
+    let name = product.image_id.as_deref().unwrap_or("image");
+    let changes = progress::changes(fields);
+    Detail::drifted(format!(
+        "the vendor's {name} differs from the spec and is left as it is, since {why}; the spec would change {changes}"
+    ))
 }
 
 /// What the vendor cannot change differs from the spec.

@@ -265,6 +265,7 @@ impl<K: External> Pass<'_, K> {
                 _ => None,
             },
             named: self.object.named(),
+            overdue_at: self.overdue_at(progress),
             last_seen: self.local.last_seen,
             handled_request: self.annotation(REQUESTED_AT).filter(|_| settled),
             handled_outcome: match (matches!(progress, Progress::Unclear { .. }), was_unclear) {
