@@ -498,11 +498,35 @@ pub fn placed(field: &str, instead: &str) -> Rule {
     closed(field, instead, &format!("({OPEN})"))
 }
 
+/// Whether something is in the way, in CEL: then the vendor may not have taken what the spec says.
+const NOT_READY: &str = "has(oldSelf.status) && has(oldSelf.status.conditions) \
+                         && oldSelf.status.conditions.exists(c, c.type == 'Ready' && c.status == 'False')";
+
+/// A rule for a `spec.forProvider` field that the vendor can change and not unset: what it would be without it, nobody could
+/// tell. It can be taken out where nothing was made, where it was left to what was there, and where it may be what is wrong.
+pub fn kept(field: &str) -> Rule {
+    let (new, old) = (format!("self.spec.forProvider.{field}"), format!("oldSelf.spec.forProvider.{field}"));
+    Rule::new(format!("has({new}) || !has({old}) || ({OPEN}) || ({TAKEN_OVER}) || ({NOT_READY})"))
+        .message(&*format!(
+            "forProvider.{field} can be changed and not taken out again once it is asked for: the vendor has no call that \
+             unsets it; give it the value that it is to have"
+        ))
+        .field_path(".spec.forProvider")
+}
+
 /// A rule for a `spec.forProvider` field that the vendor cannot change: it is open until an attempt is under way and
 /// again after one failed, where nothing was made, and where it differs from what was, closed otherwise. `field` is the name
 /// in YAML, `instead` what to do about it.
 pub fn fixed(field: &str, instead: &str) -> Rule {
     closed(field, instead, &format!("({OPEN}) || ({TAKEN_OVER}) || ({DIFFERS})"))
+}
+
+/// The same for a field that the creating call does not need: where the vendor does not know what it names, nothing could be
+/// seen of what was made, and only another value helps.
+pub fn fixed_once_found(field: &str, instead: &str) -> Rule {
+    let unknown = "has(oldSelf.status) && has(oldSelf.status.conditions) \
+                   && oldSelf.status.conditions.exists(c, c.type == 'Stalled' && c.status == 'True' && c.reason == 'NotFound')";
+    closed(field, instead, &format!("({OPEN}) || ({TAKEN_OVER}) || ({DIFFERS}) || ({unknown})"))
 }
 
 /// A rule for a `spec.forProvider` field that can be changed only while `open` holds, in CEL.

@@ -3,6 +3,9 @@
 #[path = "harness/harness.rs"]
 mod harness;
 
+#[path = "support/schema.rs"]
+mod schema;
+
 mod admission {
     mod accounts;
     mod aosp_image;

@@ -33,6 +33,7 @@ mod e2e {
     mod rights;
     mod root_volume_template;
     mod scale;
+    mod second_cluster;
     mod tags;
     mod writes;
 }

@@ -8,12 +8,17 @@ mod harness;
 #[path = "conformance/subject.rs"]
 mod subject;
 
+#[path = "support/schema.rs"]
+mod schema;
+
 mod proof {
+    mod edits;
     mod gate;
     mod kill_points;
     mod life;
     mod proxies;
     mod report;
     mod soak;
+    mod states;
     mod wrong_answers;
 }

@@ -257,6 +257,10 @@ impl Service for AliyunEcs {
         Refusal::new(500, "InternalError", "The request processing has failed due to some unknown error.")
     }
 
+    fn collections(&self) -> &'static [&'static str] {
+        &["image-components"]
+    }
+
     fn administer(&self, request: &AdminRequest, shared: &Shared) -> Result<Value, AdminRefusal> {
         match request.collection.as_str() {
             "image-components" => {

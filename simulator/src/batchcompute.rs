@@ -193,6 +193,10 @@ impl Service for BatchCompute {
         Refusal::new(500, "InternalError", "The request processing has failed due to some unknown error.")
     }
 
+    fn collections(&self) -> &'static [&'static str] {
+        &["images"]
+    }
+
     fn administer(&self, request: &AdminRequest, shared: &Shared) -> Result<Value, AdminRefusal> {
         match request.collection.as_str() {
             "images" => self.state().images.administer(request, |image| complete(image, shared)),

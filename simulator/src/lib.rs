@@ -228,6 +228,25 @@ impl Simulator {
         self.core.reset();
     }
 
+    /// All that the vendors have, by service and collection, as the admin API shows it.
+    pub fn things(&self) -> serde_json::Value {
+        let shared = &self.core.shared;
+        let rows = |service: &Arc<dyn Service>, collection: &str| {
+            let request = store::AdminRequest {
+                method: "GET".into(),
+                collection: collection.into(),
+                id: None,
+                body: serde_json::Value::Null,
+            };
+            service.administer(&request, shared).unwrap_or_default()
+        };
+        let of = |service: &Arc<dyn Service>| -> serde_json::Value {
+            let collections = service.collections().iter();
+            collections.map(|&collection| (collection.to_owned(), rows(service, collection))).collect()
+        };
+        self.core.services().iter().map(|service| (service.name().to_owned(), of(service))).collect()
+    }
+
     /// The images and tasks of Volcengine, to seed, look at and remove.
     pub fn volcengine(&self) -> volcengine::Inventory<'_> {
         volcengine::Inventory::new(&self.core.volcengine, &self.core.shared)

@@ -87,6 +87,9 @@ pub(crate) trait Service: Send + Sync + 'static {
         shared.ids.dashed_uuid()
     }
 
+    /// What the service keeps, as the admin API calls it.
+    fn collections(&self) -> &'static [&'static str];
+
     /// Lets the admin API look at and change what the service keeps.
     fn administer(&self, request: &AdminRequest, shared: &Shared) -> Result<Value, AdminRefusal>;
 

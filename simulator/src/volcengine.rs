@@ -261,6 +261,10 @@ impl Service for Volcengine {
         time + &shared.ids.uuid()[..20].to_uppercase()
     }
 
+    fn collections(&self) -> &'static [&'static str] {
+        &["aosp-images", "tasks", "images"]
+    }
+
     fn administer(&self, request: &AdminRequest, shared: &Shared) -> Result<Value, AdminRefusal> {
         let mut state = self.state();
         match request.collection.as_str() {

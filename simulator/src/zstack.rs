@@ -393,6 +393,10 @@ impl Service for ZStack {
         stop(500, "an internal error happened in the REST server")
     }
 
+    fn collections(&self) -> &'static [&'static str] {
+        &["images", "sessions", "jobs"]
+    }
+
     fn administer(&self, request: &AdminRequest, shared: &Shared) -> Result<Value, AdminRefusal> {
         let mut state = self.state();
         match request.collection.as_str() {

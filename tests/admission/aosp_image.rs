@@ -202,9 +202,15 @@ async fn what_is_asked_for_cannot_be_changed() {
         ],
         "another format",
     );
-    for open in
-        [json!({ "imageName": "other" }), json!({ "imageAnnotation": "other" }), json!({ "imageName": null })]
-    {
+    assert_refused(
+        change(json!({ "imageName": null })).await,
+        &[(
+            "spec.forProvider",
+            "forProvider.imageName can be changed and not taken out again once it is asked for: the vendor has no call that unsets it; give it the value that it is to have",
+        )],
+        "no name",
+    );
+    for open in [json!({ "imageName": "other" }), json!({ "imageAnnotation": "other" })] {
         let what = open.to_string();
         assert_accepted(change(open).await, &what);
     }

@@ -80,6 +80,19 @@ impl Subject {
 
     /// The same at vendors that are reached under these addresses.
     pub async fn apply_at(&self, world: &World, addresses: Addresses, world_name: &str, number: usize) {
+        for mut document in self.documents_at(addresses, world_name, number) {
+            document["metadata"]["namespace"] = json!(world.namespace);
+            let applied = world.try_create(document).await;
+            // Samples share accounts.
+            assert!(
+                applied.as_ref().err().is_none_or(|error| error.contains("already exists")),
+                "{applied:?}"
+            );
+        }
+    }
+
+    /// What [`Subject::apply_at`] applies, the object last, without a namespace.
+    pub fn documents_at(&self, addresses: Addresses, world_name: &str, number: usize) -> Vec<Value> {
         let mut sample = self.sample.clone();
         for (port, address) in [
             (8801, addresses.volcengine),
@@ -89,11 +102,10 @@ impl Subject {
         ] {
             sample = sample.replace(&format!("http://127.0.0.1:{port}"), &format!("http://{address}"));
         }
-        for mut document in documents(&sample) {
-            if document["kind"] == "Namespace" {
-                continue;
-            }
-            document["metadata"]["namespace"] = json!(world.namespace);
+        let mut documents = documents(&sample);
+        documents.retain(|document| document["kind"] != "Namespace");
+        for document in &mut documents {
+            document["metadata"]["namespace"].take();
             if document["kind"] != "Secret" {
                 lengthen(&mut document["metadata"]["name"], &format!("-{world_name}"));
             }
@@ -108,13 +120,8 @@ impl Subject {
                 account["acep"]["listDelay"] = json!("3s");
                 account["ecs"]["listDelay"] = json!("3s");
             }
-            let applied = world.try_create(document).await;
-            // Samples share accounts.
-            assert!(
-                applied.as_ref().err().is_none_or(|error| error.contains("already exists")),
-                "{applied:?}"
-            );
         }
+        documents
     }
 }
 

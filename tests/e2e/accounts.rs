@@ -227,6 +227,37 @@ async fn a_whole_namespace_goes_and_leaves_nothing_at_the_vendor() {
     assert_eq!(world.effects("DeleteImageComponent"), 3);
 }
 
+/// The same by hand, in each order, with nothing waited for in between.
+#[tokio::test]
+async fn image_account_and_secret_go_in_any_order() {
+    let world = World::new("any-order").await;
+    let what = ["Secret", ACCOUNT, KIND];
+    let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
+    let name = |order: &[usize; 3]| format!("order-{}{}{}", order[0], order[1], order[2]);
+    for order in &orders {
+        let name = name(order);
+        world.create(secret(&name)).await;
+        let mut account = account(&name, world.endpoint());
+        account["spec"]["aliyun"]["credentialsSecretRef"]["name"] = json!(name);
+        world.create(account).await;
+        world.create(component(&name, json!({ "accountRef": { "name": name } }))).await;
+    }
+    for order in &orders {
+        world.until_ready(KIND, &name(order)).await;
+    }
+    for order in &orders {
+        for kind in order {
+            world.delete(what[*kind], &name(order)).await;
+        }
+    }
+    for order in &orders {
+        for kind in what {
+            world.until_gone(kind, &name(order)).await;
+        }
+    }
+    assert_eq!((world.vendor.aliyun_ecs().count(), world.effects("DeleteImageComponent")), (0, 6));
+}
+
 #[tokio::test]
 async fn an_account_stays_for_images_that_only_wait_to_be_wanted() {
     let world = World::new("account-suspended").await;

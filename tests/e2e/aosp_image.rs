@@ -232,6 +232,18 @@ async fn a_lost_build_whose_annotation_does_not_come_back_is_a_person_s_to_tell(
         assert_eq!(object["status"]["operation"]["candidates"], json!([made]));
 
         let before = world.effects(CREATE);
+        // A wrong answer is said to be one, and changes nothing.
+        world.annotate(KIND, name, OUTCOME, "adopt=img-that-nobody-has").await;
+        let message = world.until_condition(KIND, name, "Stalled", "True", "InvalidOutcome").await;
+        assert!(message.contains("img-that-nobody-has") && message.contains("correct it"), "{message}");
+        if name == "resubmitted" {
+            let adopted = world.get(KIND, "adopted").await.expect("it is there");
+            let theirs = adopted["status"]["imageId"].as_str().expect("an id");
+            world.annotate(KIND, name, OUTCOME, &format!("adopt={theirs}")).await;
+            let message = world.until_condition(KIND, name, "Ready", "False", "HeldByOther").await;
+            assert!(message.contains("AospImage aosp-unclear/adopted"), "{message}");
+        }
+        assert_eq!(world.effects(CREATE), before);
         if name == "adopted" {
             world.annotate(KIND, name, OUTCOME, &format!("adopt={made}")).await;
             assert_eq!(until_building(&world, name).await, made);

@@ -250,13 +250,23 @@ impl World {
 
     /// Where all vendors are.
     pub fn endpoints(&self) -> Vec<String> {
-        let addresses = self.vendor.addresses();
+        Self::endpoints_of(&self.vendor)
+    }
+
+    /// Where all of these vendors are.
+    pub fn endpoints_of(vendor: &Simulator) -> Vec<String> {
+        let addresses = vendor.addresses();
         [addresses.aliyun_ecs, addresses.batchcompute, addresses.volcengine, addresses.zstack].map(url).into()
     }
 
     /// What takes the vendors a minute takes a second.
     pub fn quicken(&self) {
-        self.vendor.configure(|settings| {
+        Self::quicken_at(&self.vendor);
+    }
+
+    /// What takes these vendors a minute takes a second.
+    pub fn quicken_at(vendor: &Simulator) {
+        vendor.configure(|settings| {
             settings.volcengine.queue_seconds = 0.5;
             settings.volcengine.build_seconds = 1.5;
             settings.volcengine.export_queue_seconds = 0.5;
@@ -394,9 +404,13 @@ impl World {
 
     /// Changes an object by a JSON patch.
     pub async fn json_patch(&self, kind: &str, name: &str, patch: Value) -> Value {
+        self.try_json_patch(kind, name, patch).await.unwrap_or_else(|refusal| panic!("{refusal}"))
+    }
+
+    /// Changes an object by a JSON patch, or gives the API server's sentence why not.
+    pub async fn try_json_patch(&self, kind: &str, name: &str, patch: Value) -> Result<Value, String> {
         let patch: json_patch::Patch = serde_json::from_value(patch).expect("a JSON patch");
         answer(self.api(kind).patch(name, &PatchParams::default(), &Patch::Json::<()>(patch)).await)
-            .unwrap_or_else(|refusal| panic!("{refusal}"))
     }
 
     /// Changes an object's status by a JSON merge patch.

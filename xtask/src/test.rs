@@ -15,9 +15,22 @@ pub struct Options {
     #[arg(long)]
     kill_points: bool,
 
-    /// Of these kinds alone, like `AospImage`, or `start` for the start of the operator; the page is written from the last
-    /// results of all of them.
-    #[arg(long = "kind", value_name = "KIND", requires = "kill_points")]
+    /// Only this, which takes minutes: for every kind, apply sequences of specs that are made from its schema, and see each
+    /// object end where a fresh one with the last spec ends. A sequence that fails is printed as short as it can be made.
+    #[arg(long, conflicts_with = "kill_points")]
+    states: bool,
+
+    /// With these sequences: another number makes others, the same one makes the same.
+    #[arg(long, value_name = "NUMBER", default_value_t = 2, requires = "states")]
+    seed: u64,
+
+    /// So many sequences for each kind, side by side.
+    #[arg(long, value_name = "NUMBER", default_value_t = 20, requires = "states")]
+    sequences: usize,
+
+    /// Of these kinds alone, like `AospImage`, or for the kill points `start` for the start of the operator, whose page is
+    /// written from the last results of all of them.
+    #[arg(long = "kind", value_name = "KIND")]
     kinds: Vec<String>,
 
     /// So many objects side by side; more need more memory, and processors.
@@ -49,6 +62,9 @@ pub fn run(options: &Options) -> Result<()> {
     if options.kill_points {
         return kill_points(options);
     }
+    if options.states {
+        return states(options);
+    }
     // Without these, minutes of building would end at the control plane.
     controlplane::expect_programs()?;
     kubectl::expect_program()?;
@@ -68,13 +84,31 @@ pub fn run(options: &Options) -> Result<()> {
 
 /// The whole matrix, of which [`run`] runs a part.
 fn kill_points(options: &Options) -> Result<()> {
+    proof(
+        "kill_points::killed_at_every_request",
+        &[("KILL_POINTS", options.kinds.join(",")), ("KILL_POINTS_AT_ONCE", options.at_once.to_string())],
+    )
+}
+
+/// Sequences of specs, of which [`run`] tries some.
+fn states(options: &Options) -> Result<()> {
+    proof(
+        "states::any_state_to_any_state",
+        &[
+            ("STATES_KINDS", options.kinds.join(",")),
+            ("STATES_SEED", options.seed.to_string()),
+            ("STATES", options.sequences.to_string()),
+        ],
+    )
+}
+
+/// One of the tests that take longer than anybody would wait for each time.
+fn proof(test: &str, environment: &[(&str, String)]) -> Result<()> {
     controlplane::expect_programs()?;
     let mut command = workspace::cargo();
     command.args(["test", "--test", "proof", "--", "--ignored", "--exact", "--nocapture"]);
-    command.arg("proof::kill_points::killed_at_every_request");
-    command
-        .env("KILL_POINTS", options.kinds.join(","))
-        .env("KILL_POINTS_AT_ONCE", options.at_once.to_string());
+    command.arg(format!("proof::{test}"));
+    command.envs(environment.iter().map(|(name, value)| (*name, value)));
     if std::env::var_os("RUST_LOG").is_none() {
         command.env("RUST_LOG", "error");
     }

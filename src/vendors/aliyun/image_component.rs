@@ -9,7 +9,7 @@ use crate::{
         journal::Permit,
         progress::{Comparison, Deletion, Difference, Handle, Lookalike, Observation, Product, Recovered},
     },
-    image::{ImageSpec, ImageStatus, fixed, placed},
+    image::{ImageSpec, ImageStatus, fixed, kept, placed},
     vendors::normalise,
     wire::{CallError, Class, Effect, endpoint::Endpoints, pages},
 };
@@ -58,7 +58,8 @@ const RESTART: &str = r"(?i)(^|(^|[^\\\\\\r])\\r?\\n)[ \\t]*RESTART[ \\t]+[^ \\t
     validation = fixed("systemType", AGAIN),
     validation = fixed("componentType", AGAIN),
     validation = fixed("content", AGAIN),
-    validation = fixed("componentVersion", AGAIN)
+    validation = fixed("componentVersion", AGAIN),
+    validation = kept("resourceGroupId")
 )]
 #[x_kube(
     validation = Rule::new("has(self.forProvider.content) || has(self.import)").message("forProvider.content is required: what the component runs (or name an existing component in import)"),
@@ -84,7 +85,7 @@ pub struct ComponentParameters {
     pub region_id: Option<String>,
 
     /// The resource group that the component belongs to, 1 to 256 characters (a limit of this operator, not published by the
-    /// vendor). Can be changed, not removed. Default: the account's default group. Example: `rg-bp67acfmxazb4p`.
+    /// vendor). Can be changed, not taken out again. Default: the account's default group. Example: `rg-bp67acfmxazb4p`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub resource_group_id: Option<String>,

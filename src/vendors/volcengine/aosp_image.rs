@@ -13,7 +13,7 @@ use crate::{
             Comparison, Deletion, Difference, Failure, Handle, Hindrance, Observation, Product, Recovered,
         },
     },
-    image::{ImageSpec, ImageStatus, fixed},
+    image::{ImageSpec, ImageStatus, fixed, fixed_once_found, kept},
     vendors::{normalise, volcengine::BUCKET},
     wire::{CallError, Class, Effect, Refusal, pages, table::lookup},
 };
@@ -45,7 +45,8 @@ const AGAIN: &str = "make a new AospImage";
     validation = fixed("imageFileFormat", AGAIN),
     validation = fixed("imageTosInfo", AGAIN),
     validation = fixed("imageUrlInfo", AGAIN),
-    validation = fixed("productId", AGAIN)
+    validation = fixed_once_found("productId", AGAIN),
+    validation = kept("imageName")
 )]
 #[x_kube(
     validation = Rule::new("has(self.import) || self.forProvider.imageFileFormat != 'volc_tos' || has(self.forProvider.imageTosInfo)").message("imageFileFormat volc_tos needs imageTosInfo"),
@@ -64,8 +65,8 @@ pub struct AospImageSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AospParameters {
-    /// The image's name, 1 to 256 characters (a limit of this operator, not published by the vendor). Can be changed.
-    /// Example: `example-image-name`.
+    /// The image's name, 1 to 256 characters (a limit of this operator, not published by the vendor). Can be changed, not
+    /// taken out again. Example: `example-image-name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub image_name: Option<String>,
@@ -94,8 +95,7 @@ pub struct AospParameters {
     pub image_url_info: Option<UrlInfo>,
 
     /// The cloud phone product whose images are listed to find this one, 1 to 64 characters (a limit of this operator).
-    /// Default: the account's
-    /// `acep.productId`. Cannot be changed. Example: `"1749281594201"`.
+    /// Default: the account's `acep.productId`. Cannot be changed, unless the vendor does not know it. Example: `"1749281594201"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub product_id: Option<String>,

@@ -12,7 +12,7 @@ use crate::{
             Comparison, Deletion, Difference, Failure, Handle, Hindrance, Observation, Product, Recovered,
         },
     },
-    image::{ImageSpec, ImageStatus, OperationState, fixed},
+    image::{ImageSpec, ImageStatus, OperationState, fixed, kept},
     vendors::normalise,
     wire::{CallError, Class, Effect, Refusal, encode, endpoint::Endpoints, pages},
 };
@@ -34,6 +34,9 @@ use uuid::Uuid;
 
 const AGAIN: &str = "make a new object";
 
+/// Which field `status.managedTags` keeps beside tags and remarks.
+const DESCRIPTION: &str = "description";
+
 /// A root volume template at ZStack.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -54,7 +57,12 @@ const AGAIN: &str = "make a new object";
     validation = fixed("backupStorageUuids", AGAIN),
     validation = fixed("resourceUuid", AGAIN),
     validation = fixed("systemTags", AGAIN),
-    validation = fixed("userTags", AGAIN)
+    validation = fixed("userTags", AGAIN),
+    validation = kept("guestOsType"),
+    validation = kept("platform"),
+    validation = kept("system"),
+    validation = kept("architecture"),
+    validation = kept("virtio")
 )]
 #[x_kube(
     validation = Rule::new("has(self.forProvider.name) || has(self.import)").message("forProvider.name is required: what the image is called (or name an existing image in import)"),
@@ -85,15 +93,15 @@ pub struct TemplateParameters {
     )]
     pub name: Option<String>,
 
-    /// What the image is for, at most 2048 characters. Can be changed; without it, what the vendor has stays.
-    /// Example: `A tiny Linux for tests.`
+    /// What the image is for, at most 2048 characters. Can be changed; once it is taken out here, it is emptied at the vendor.
+    /// Where it was never here, what the vendor has stays. Example: `A tiny Linux for tests.`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8192))]
     #[x_kube(validation = Rule::new("self.size() <= 2048").message("description must be at most 2048 characters long"))]
     pub description: Option<String>,
 
-    /// What the guest's operating system is called, at most 255 characters (a limit of this operator). Can be changed;
-    /// without it, what the vendor has stays. Example: `CentOS 7.9`.
+    /// What the guest's operating system is called, at most 255 characters (a limit of this operator). Can be changed, not taken
+    /// out again; where it was never here, what the vendor has stays. Example: `CentOS 7.9`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     pub guest_os_type: Option<String>,
@@ -114,11 +122,12 @@ pub struct TemplateParameters {
     pub root_volume_uuid: Option<String>,
 
     /// The platform of the guest: `Linux`, `Windows`, `Other`, `Paravirtualization` or `WindowsVirtio`. Default: the
-    /// vendor's. Can be changed.
+    /// vendor's. Can be changed, not taken out again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
 
-    /// `true`: an image for the cloud's own machines. Default: the vendor's (`false`). Can be changed.
+    /// `true`: an image for the cloud's own machines. Default: the vendor's (`false`). Can be changed, not
+    /// taken out again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<bool>,
 
@@ -133,7 +142,7 @@ pub struct TemplateParameters {
 
     /// The processor architecture: `x86_64`, `aarch64`, `mips64el` or `loongarch64`. ZStack takes the virtual machine's
     /// when it makes the image; another one that is given here is set afterwards. Default: the virtual machine's. Can be
-    /// changed.
+    /// changed, not taken out again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub architecture: Option<Architecture>,
 
@@ -570,13 +579,17 @@ impl External for RootVolumeTemplate {
         [image, import, chosen].into_iter().flatten().chain(made).collect()
     }
 
+    fn named(&self) -> Vec<String> {
+        self.spec.for_provider.description.iter().map(|_| DESCRIPTION.to_owned()).collect()
+    }
+
     fn compare(&self, _: &Client, product: &Product) -> Comparison {
-        self.spec.for_provider.compare(&read(&product.at_provider))
+        self.wanted().compare(&read(&product.at_provider))
     }
 
     async fn amend(&self, client: &Client, product: &Product) -> Result<(), CallError> {
         let image = read(&product.at_provider);
-        let changes = self.spec.for_provider.changes(&image);
+        let changes = self.wanted().changes(&image);
         let target = format!("/v1/images/{}/actions", encode::component(&image.uuid));
         let body = json!({ "updateImage": changes });
         client.change(UPDATE, Method::PUT, &target, body).await.map(drop)
@@ -763,7 +776,7 @@ impl TemplateParameters {
         let fields = [
             ("name", json!(self.name), json!(image.name)),
             // The vendor leaves an empty description out.
-            ("description", json!(self.description), json!(image.description.as_deref().unwrap_or_default())),
+            (DESCRIPTION, json!(self.description), json!(image.description.as_deref().unwrap_or_default())),
             ("guestOsType", json!(self.guest_os_type), json!(image.guest_os_type)),
             ("platform", json!(self.platform), json!(image.platform)),
             ("system", json!(self.system), json!(image.system)),
@@ -801,6 +814,17 @@ impl TemplateParameters {
         let changes = self.differing(image).map(|(field, ours, theirs)| Difference::new(field, theirs, ours));
         let changes: Vec<_> = changes.collect();
         if changes.is_empty() { Comparison::Same } else { Comparison::Amendable(changes) }
+    }
+}
+
+impl RootVolumeTemplate {
+    /// What the image is to be like: a description that was taken out of the spec is empty.
+    fn wanted(&self) -> TemplateParameters {
+        let mut wanted = self.spec.for_provider.clone();
+        if self.dropped().contains(DESCRIPTION) {
+            wanted.description = Some(String::new());
+        }
+        wanted
     }
 }
 
