@@ -152,6 +152,22 @@ impl<K> Packed<K> {
         &self.summary
     }
 
+    /// How many bytes its content takes beside the example.
+    pub fn bytes(&self) -> usize {
+        match &self.content {
+            Content::Packed { text, .. } => text.len(),
+            Content::Whole(_) => 0,
+        }
+    }
+
+    /// How many bytes the example takes, which many share.
+    pub fn example_bytes(&self) -> usize {
+        match &self.content {
+            Content::Packed { example, .. } => example.len(),
+            Content::Whole(_) => 0,
+        }
+    }
+
     /// Whether it can be read.
     pub fn is_readable(&self) -> bool {
         match &self.content {
@@ -208,137 +224,5 @@ impl<K: Resource> Resource for Packed<K> {
     }
     fn meta_mut(&mut self) -> &mut ObjectMeta {
         &mut self.metadata
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::vendors::{aliyun::image_component::ImageComponent, volcengine::image_export::ImageExport};
-    use kube::ResourceExt;
-    use serde_json::{Value, json};
-
-    fn component(name: &str, phase: &str) -> Value {
-        let uid = format!("{:08x}-5c1e-4b6c-9d53-0c8a3b8a2f10", name.len() * 7919 + phase.len());
-        let token = format!("{uid}-1");
-        let conditions = ["Ready", "Reconciling", "Stalled"].map(|type_| {
-            json!({
-                "type": type_, "status": if type_ == phase { "True" } else { "False" }, "reason": "Reason",
-                "message": "a message of some length, as they are", "observedGeneration": 2,
-                "lastTransitionTime": "2026-01-02T03:04:06Z",
-            })
-        });
-        json!({
-            "apiVersion": "cloudimages.dev/v1alpha1",
-            "kind": "ImageComponent",
-            "metadata": {
-                "name": name, "namespace": "images", "uid": uid, "resourceVersion": "4711", "generation": 2,
-                "creationTimestamp": "2026-01-02T03:04:05Z",
-                "finalizers": ["cloudimages.dev/external"],
-                "annotations": { "cloudimages.dev/attempt": format!("{uid} 1 2026-01-02T03:04:05Z"), "mine": "一" },
-                "managedFields": [{ "manager": "kubectl", "operation": "Apply" }],
-            },
-            "spec": {
-                "accountRef": { "name": "aliyun" }, "resyncInterval": "30m", "deletionPolicy": "Retain",
-                "forProvider": {
-                    "name": name, "componentVersion": "1.0.0", "description": "Says hello.",
-                    "content": "Tasks:\n  - Name: HelloWorld\n    Action: RunShellCommand\n    Properties:\n      commandContent: echo\n",
-                    "tag": [{ "key": "team", "value": "base" }],
-                },
-            },
-            "status": {
-                "phase": phase, "observedGeneration": 2, "imageId": format!("ic-{name}"), "lastSeenAt": "2026-01-02T03:04:06Z",
-                "managedTags": ["team"],
-                "operation": {
-                    "action": "CreateImageComponent", "attempt": 1, "token": token, "state": "Succeeded", "generation": 1,
-                    "startedAt": "2026-01-02T03:04:05.123456789Z", "requestId": "473469C7-AA6F-4DC5-B3DB-A3DC0DE3C83E",
-                },
-                "atProvider": { "imageComponentId": format!("ic-{name}"), "componentType": "Build", "number": 1.5, "big": u64::MAX },
-                "conditions": conditions,
-            },
-        })
-    }
-
-    fn read<K: External>(object: &Value) -> Guarded<K> {
-        serde_json::from_value(object.clone()).unwrap()
-    }
-
-    fn length<K>(packed: &Packed<K>) -> usize {
-        match &packed.content {
-            Content::Packed { text, .. } => text.len(),
-            Content::Whole(_) => 0,
-        }
-    }
-
-    #[test]
-    fn what_is_unpacked_is_what_was_packed() {
-        let packer = Packer::default();
-        for (name, phase) in [("a", "Pending"), ("one", "Ready"), ("another", "Ready"), ("b", "Failed")] {
-            let object = read::<ImageComponent>(&component(name, phase));
-            let whole = serde_json::to_value(object.0.as_ref().unwrap()).unwrap();
-            let packed = packer.pack(&object);
-            assert_eq!(serde_json::to_value(packed.unpack().0.unwrap()).unwrap(), whole);
-            assert_eq!(whole.pointer("/status/atProvider/big"), Some(&json!(u64::MAX)));
-            assert_eq!(whole.pointer("/metadata/managedFields"), None);
-            assert_eq!((packed.name_any(), packed.uid()), (name.to_owned(), object.uid()));
-        }
-    }
-
-    #[test]
-    fn what_is_at_rest_takes_little() {
-        let packer = Packer::default();
-        packer.pack(&read::<ImageComponent>(&component("first", "Pending")));
-        packer.pack(&read::<ImageComponent>(&component("first", "Ready")));
-        let whole = component("second", "Ready").to_string().len();
-        let packed = length(&packer.pack(&read::<ImageComponent>(&component("second", "Ready"))));
-        assert!(packed < whole / 5, "{packed} of {whole} bytes");
-        assert!(size_of::<Packed<ImageComponent>>() <= 512, "{}", size_of::<Packed<ImageComponent>>());
-    }
-
-    #[test]
-    fn there_are_few_examples() {
-        let packer = Packer::default();
-        let mut examples = std::collections::HashSet::new();
-        for length in 1..2000 {
-            let mut object = component("long", "Ready");
-            object["spec"]["forProvider"]["content"] = "x".repeat(8 * length).into();
-            packer.pack(&read::<ImageComponent>(&object));
-            examples.insert(lock(&packer.0).text.len());
-        }
-        assert!(examples.len() < 10, "{examples:?}");
-    }
-
-    #[test]
-    fn what_others_ask_needs_no_unpacking() {
-        let packer = Packer::default();
-        let packed = packer.pack(&read::<ImageComponent>(&component("it", "Ready")));
-        let other = |change: &dyn Fn(&mut Value)| {
-            let mut object = component("it", "Ready");
-            change(&mut object);
-            packer.pack(&read::<ImageComponent>(&object)).summary().clone()
-        };
-        assert_eq!(packed.summary().phase, Some(Phase::Ready));
-        assert!(!packed.summary().under_way);
-        let ours = other(&|object| object["status"]["phase"] = "Failed".into());
-        assert_eq!((ours.wishes, ours.phase), (packed.summary().wishes, Some(Phase::Failed)));
-        for change in ["/metadata/generation", "/metadata/annotations/mine", "/metadata/finalizers/0"] {
-            let theirs = other(&|object| {
-                let field = object.pointer_mut(change).unwrap();
-                *field = if field.is_number() { json!(3) } else { json!("other") };
-            });
-            assert_ne!(theirs.wishes, packed.summary().wishes, "{change}");
-        }
-        let running = other(&|object| object["status"]["operation"]["state"] = "Running".into());
-        assert!(running.under_way);
-    }
-
-    #[test]
-    fn what_cannot_be_read_keeps_what_is_known_of_it() {
-        let mut odd = component("odd", "Ready");
-        odd["spec"]["forProvider"] = json!(7);
-        let packed = Packer::default().pack(&read::<ImageExport>(&odd));
-        assert!(!packed.is_readable());
-        assert_eq!(packed.unpack().0.unwrap_err().held, ["ic-odd"]);
-        assert_eq!(packed.name_any(), "odd");
     }
 }

@@ -19,6 +19,7 @@ async fn what_is_left_out_has_the_documented_default() {
             "resyncInterval": "10h",
             "timeout": "2h",
             "recreatePolicy": "Never",
+            "driftPolicy": "Correct",
             "forProvider": {
                 "content": "RUN echo hello",
                 "tag": [{ "key": "a" }],

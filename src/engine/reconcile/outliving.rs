@@ -10,6 +10,7 @@ use crate::{
         telemetry::Telemetry,
     },
     image::DeletionPolicy,
+    panics,
     wire::CallError,
 };
 use std::{sync::Arc, time::Duration};
@@ -36,13 +37,14 @@ impl<K: External> Pass<'_, K> {
             stopping: self.world.stopping.clone(),
         };
         let handle = made.handle().cloned();
-        tokio::spawn(async move {
+        // A bug that this one brings out is no reason to end all others' work.
+        tokio::spawn(panics::alone(async move {
             let stopping = left.stopping.clone();
             tokio::select! {
                 () = left.clear(handle) => {}
                 () = stopping.cancelled() => {}
             }
-        });
+        }));
     }
 }
 
