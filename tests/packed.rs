@@ -9,7 +9,7 @@ use cloud_image_operator::{
     image::Phase,
     vendors::{aliyun::image_component::ImageComponent, volcengine::image_export::ImageExport},
 };
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt, api::ObjectMeta};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
@@ -72,6 +72,8 @@ fn what_is_unpacked_is_what_was_packed() {
         assert_eq!(whole.pointer("/status/atProvider/big"), Some(&json!(u64::MAX)));
         assert_eq!(whole.pointer("/metadata/managedFields"), None);
         assert_eq!((packed.name_any(), packed.uid()), (name.to_owned(), object.uid()));
+        let times = |metadata: &ObjectMeta| (metadata.generation, metadata.creation_timestamp.clone());
+        assert_eq!(times(packed.meta()), times(object.meta()));
     }
 }
 

@@ -21,7 +21,7 @@ use std::{
 
 /// An object of kind `K`, packed.
 pub struct Packed<K> {
-    /// Which object it is, and its version.
+    /// Which object it is, its version and its times: what takes no room of its own.
     metadata: ObjectMeta,
     content: Content<K>,
     summary: Summary,
@@ -98,6 +98,9 @@ impl Packer {
             namespace: whole.namespace.clone(),
             uid: whole.uid.clone(),
             resource_version: whole.resource_version.clone(),
+            generation: whole.generation,
+            creation_timestamp: whole.creation_timestamp.clone(),
+            deletion_timestamp: whole.deletion_timestamp.clone(),
             ..ObjectMeta::default()
         };
         let summary = match &object.0 {
