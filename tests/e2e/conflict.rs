@@ -131,9 +131,15 @@ async fn what_another_object_manages_is_not_imported() {
     world.create(import("second", json!({ "id": id }))).await;
     let message = world.until_condition(KIND, "second", "Ready", "False", "HeldByOther").await;
     assert!(message.contains(id.as_str().expect("an id")), "{message}");
-    for name in ["second", "observer"] {
-        world.delete(KIND, name).await;
-        world.until_gone(KIND, name).await;
-    }
+    world.delete(KIND, "second").await;
+    world.until_gone(KIND, "second").await;
+
+    // Who observes it and wants to manage it waits as well, and not until its next resync.
+    world.patch(KIND, "observer", json!({ "spec": { "managementPolicy": "Managed" } })).await;
+    world.until_condition(KIND, "observer", "Ready", "False", "HeldByOther").await;
+    world.patch(KIND, "owner", json!({ "spec": { "deletionPolicy": "Retain" } })).await;
+    world.delete(KIND, "owner").await;
+    let observer = world.until_ready(KIND, "observer").await;
+    assert_eq!(observer["metadata"]["finalizers"], json!(["cloudimages.dev/external"]));
     assert_eq!((world.calls("DeleteImageComponent"), world.vendor.aliyun_ecs().count()), (0, 1));
 }

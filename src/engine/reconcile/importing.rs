@@ -79,7 +79,9 @@ impl<K: External> Pass<'_, K> {
 
     /// News of the owner wake it; they may get lost.
     pub(super) async fn wait_for_owner(&mut self, at: &Progress, detail: Detail) -> Result<Next, Error> {
-        self.show(at, at.clone(), Some(detail), true, None).await?;
+        // What is at rest by its status would not look before its next resync.
+        let settled = !matches!(at, Progress::Ready { .. });
+        self.show(at, at.clone(), Some(detail), settled, None).await?;
         Ok(Next::Poll(pace::OTHERS))
     }
 
