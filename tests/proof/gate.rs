@@ -238,7 +238,8 @@ impl Gate {
     /// A request that is hit has taken its effect.
     pub fn took_effect(&self, deed: Deed) {
         let mut state = self.state();
-        if deed == Deed::KillAfter {
+        // Where nobody waits for it any more, nobody kills for it.
+        if deed == Deed::KillAfter && state.told.is_some() {
             state.held = true;
         }
         state.told.take().map(|told| told.send(()));

@@ -104,6 +104,8 @@ async fn kill_at_a_request(soak: &Soak, operator: &mut Operator, random: &mut St
     let hit = timeout(Duration::from_secs(8), hit).await.is_ok_and(|hit| hit.is_ok());
     gate.hold();
     operator.kill().await;
+    // Were it met later, nobody would kill for it, and the gate stay shut.
+    drop(gate.arm(None));
     operator.start(gate);
     match (hit, deed) {
         (true, Deed::KillBefore) => "killed before a request was forwarded",
