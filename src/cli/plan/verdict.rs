@@ -240,11 +240,21 @@ fn there(
         (false, false) => Verdict::new(Action::Change).with(changes),
     };
     let observes = stored["spec"]["managementPolicy"] == "Observe";
+    // A change of the spec is sent all the same.
+    let drifts = changes.iter().all(|change| change.field.starts_with("metadata."));
+    let reports = stored["spec"]["driftPolicy"] == "Report" && (is_adopted || drifts);
     let verdict = match comparison {
         None | Some(Comparison::Same) => plain(changes),
         Some(Comparison::Amendable(differences) | Comparison::Fixed(differences)) if observes => {
             let what =
                 format!("only observed: the vendor has others in {}, and keeps them", fields(&differences));
+            plain(changes).because(&what)
+        }
+        Some(Comparison::Amendable(differences)) if reports => {
+            let what = format!(
+                "driftPolicy is Report: the vendor has others in {}, and keeps them",
+                fields(&differences)
+            );
             plain(changes).because(&what)
         }
         Some(Comparison::Amendable(differences)) => {
@@ -309,6 +319,7 @@ mod tests {
         let has = json!({ "spec": {}, "status": { "imageId": "ic-1", "phase": "Ready" } });
         let managed = json!({ "spec": {} });
         let observed = json!({ "spec": { "managementPolicy": "Observe" } });
+        let reported = json!({ "spec": { "driftPolicy": "Report" } });
         let again = json!({ "spec": { "recreatePolicy": "WhenMissing" } });
         let failed = json!({ "spec": {}, "status": { "phase": "Failed" } });
         let missing = || Look::Missing("ic-1".into());
@@ -331,6 +342,8 @@ mod tests {
             (Some(&has), &managed, seen(Comparison::Amendable(tag())), Action::Change, tags),
             (None, &managed, seen(Comparison::Amendable(tag())), Action::Adopt, tags),
             (Some(&has), &observed, seen(Comparison::Amendable(tag())), Action::Nothing, &[]),
+            (Some(&has), &reported, seen(Comparison::Amendable(tag())), Action::Nothing, &[]),
+            (None, &reported, seen(Comparison::Amendable(tag())), Action::Adopt, &[]),
             (Some(&has), &managed, seen(Comparison::Fixed(tag())), Action::Replace, &[]),
             (Some(&has), &observed, seen(Comparison::Fixed(tag())), Action::Nothing, &[]),
         ] {

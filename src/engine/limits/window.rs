@@ -73,11 +73,9 @@ impl Window {
     /// Whether a call may be begun, if such calls may have this `share` of the limit; else when it is worth asking again, where
     /// that is not when one of those under way has been answered.
     pub fn room(&mut self, now: Instant, share: f64) -> Result<(), Option<Instant>> {
-        let Some((calls, period)) = self.allowed(now) else { return Ok(()) };
-        // Less than one call in a period is one in a longer one.
-        let longer = if calls < 1.0 { period.div_f64(calls) } else { period };
+        let Some((calls, _)) = self.allowed(now) else { return Ok(()) };
         let most = whole(calls * share).max(1);
-        self.forget(now, longer.max(period));
+        self.forget(now);
         let answered: u32 = self.answered.iter().map(|slot| slot.1).sum();
         if answered.saturating_add(self.under_way) < most {
             return Ok(());
@@ -87,7 +85,7 @@ impl Window {
         for (end, count, _) in &self.answered {
             too_many = too_many.saturating_sub(*count);
             if too_many == 0 {
-                return Err(Some(*end + longer));
+                return Err(Some(*end + self.memory()));
             }
         }
         Err(None)
@@ -106,9 +104,8 @@ impl Window {
     /// It was answered, and let through or not.
     pub fn answered(&mut self, now: Instant, let_through: bool) {
         self.not_made();
-        let period = self.period();
-        self.forget(now, period);
-        let passed = u32::from(let_through);
+        self.forget(now);
+        let (period, passed) = (self.period(), u32::from(let_through));
         match self.answered.back_mut() {
             Some((end, count, through)) if *end >= now => {
                 *count += 1;
@@ -124,7 +121,7 @@ impl Window {
             return;
         }
         let period = self.period();
-        self.forget(now, period);
+        self.forget(now);
         let passed = f64::from(self.answered.iter().map(|slot| slot.2).sum::<u32>());
         let calls = match (self.allowed(now), self.limit) {
             // Others may use the same limit, all of it for once.
@@ -139,8 +136,8 @@ impl Window {
 
     /// How much of what is allowed is used up; `None`: nobody knows how much is.
     pub fn used(&mut self, now: Instant) -> Option<f64> {
-        let (calls, period) = self.allowed(now)?;
-        self.forget(now, period);
+        let (calls, _) = self.allowed(now)?;
+        self.forget(now);
         let answered: u32 = self.answered.iter().map(|slot| slot.1).sum();
         Some(f64::from(answered.saturating_add(self.under_way)) / calls.max(1.0))
     }
@@ -152,8 +149,15 @@ impl Window {
         self.under_way == 0 && is_over && self.learned.is_none()
     }
 
-    fn forget(&mut self, now: Instant, period: Duration) {
-        while self.answered.front().is_some_and(|slot| slot.0 + period <= now) {
+    /// For how long an answered call counts. Less than one call in a period is one in a longer one.
+    fn memory(&self) -> Duration {
+        let calls = self.learned.map_or(1.0, |learned| learned.calls.min(1.0));
+        self.period().div_f64(calls)
+    }
+
+    fn forget(&mut self, now: Instant) {
+        let memory = self.memory();
+        while self.answered.front().is_some_and(|slot| slot.0 + memory <= now) {
             self.answered.pop_front();
         }
     }
@@ -245,6 +249,10 @@ mod tests {
         window.answered(now, true);
         let Err(Some(again)) = window.room(now, 1.0) else { panic!("it is one a minute") };
         assert!(again > now + Duration::from_secs(55) && again < now + Duration::from_secs(65));
+        // Whoever reads the metrics meanwhile changes nothing.
+        let half = now + Duration::from_secs(30);
+        assert!(window.used(half).is_some_and(|used| used > 0.0));
+        assert!(window.room(half, 1.0).is_err(), "it is still one a minute");
         assert_eq!(window.allowed(now + MINUTE * 600), None);
     }
 

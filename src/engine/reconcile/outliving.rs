@@ -3,8 +3,10 @@
 use super::{Pass, creating::before};
 use crate::{
     engine::{
+        account_of,
         accounts::Accounts,
         external::External,
+        locks::Holder,
         pace,
         progress::{Comparison, Deletion, Handle, Intent, Progress, Recovered},
         telemetry::Telemetry,
@@ -29,7 +31,7 @@ impl<K: External> Pass<'_, K> {
             object: self.subject().into_owned(),
             client: client.clone(),
             intent: intent.clone(),
-            uid: self.uid(),
+            holder: self.holder(),
             realm: self.realm(),
             accounts: self.world.accounts.clone(),
             telemetry: self.world.telemetry.clone(),
@@ -53,7 +55,7 @@ struct Outlived<K: External> {
     object: K,
     client: K::Client,
     intent: Intent,
-    uid: String,
+    holder: Holder,
     realm: Option<String>,
     accounts: Arc<Accounts>,
     telemetry: Telemetry,
@@ -137,15 +139,26 @@ impl<K: External> Outlived<K> {
                         && thing.created.is_none_or(|created| created >= since)
                         && is_free(&thing.id)
                 });
-                Recovered::Candidates(there.map(|thing| K::handle(&thing.id)).collect())
+                let handles: Vec<_> = there.map(|thing| K::handle(&thing.id)).collect();
+                // It may be that of others who asked for the same at the same time, one made anew under this name for one.
+                if self.others_ask() {
+                    Recovered::Undecidable(handles.iter().map(|handle| handle.id().to_owned()).collect())
+                } else {
+                    Recovered::Candidates(handles)
+                }
             }
             other => other,
         })
     }
 
+    fn others_ask(&self) -> bool {
+        let (account, wanted) = (account_of(&self.object), super::wanted(&self.object));
+        self.accounts.index().asking_alike(&self.holder, &account, &wanted) > 0
+    }
+
     fn is_taken(&self, id: &str) -> bool {
         let index = self.accounts.index();
-        let owner = |realm: &String| index.owner(&K::kind(&()), realm, id, &self.uid);
+        let owner = |realm: &String| index.owner(&self.holder.kind, realm, id, &self.holder.uid);
         self.realm.as_ref().is_some_and(|realm| owner(realm).is_some())
     }
 }
