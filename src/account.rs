@@ -268,6 +268,22 @@ pub struct VolcengineEcsApi {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('1h')").message("listDelay must be between 1s and 1h"))]
     pub list_delay: Option<Period>,
+    /// Who exports images in this account and region. A task of the vendor's names neither bucket nor file, so when the
+    /// answer to ExportImage was lost, a task that began at that moment may be the console's: with `Anyone`, the default, the
+    /// ImageExport is `Unclear` and lists it, and a person looks whether the file is in the bucket. With `OperatorOnly`, where
+    /// nothing but this operator exports (no console, no script, no other cluster), the task is taken for the lost call's, and
+    /// nobody is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exported_by: Option<Exporters>,
+}
+
+/// Who exports images in an account and region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Exporters {
+    /// The console, scripts, other clusters: a task may be of any of them.
+    Anyone,
+    /// Nothing but this operator.
+    OperatorOnly,
 }
 
 /// How the cloud phone API is called.

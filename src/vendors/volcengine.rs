@@ -6,7 +6,7 @@ pub mod image_export;
 pub mod sign;
 
 use crate::{
-    account::{AccountVendor, AcepServiceName},
+    account::{AccountVendor, AcepServiceName, Exporters},
     engine::{
         batcher::Batcher,
         external::{Connect, Material, Unusable},
@@ -60,6 +60,7 @@ struct Inner {
     keys: sign::Keys,
     acep: Service,
     ecs: Service,
+    exported_by: Exporters,
     product_id: Option<String>,
     material: Material,
     deletes: OnceLock<Batcher<String, aosp_image::Deleted>>,
@@ -125,6 +126,7 @@ impl Connect for Client {
                 version: "2020-04-01",
                 list_delay: ecs.list_delay.unwrap_or(TASK_LIST_DELAY).into(),
             },
+            exported_by: ecs.exported_by.unwrap_or(Exporters::Anyone),
             product_id: acep.product_id,
             keys,
             material,

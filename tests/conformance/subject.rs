@@ -119,6 +119,8 @@ impl Subject {
                 // A lost answer is looked for after this; the usual minute is for the vendor itself.
                 account["acep"]["listDelay"] = json!("3s");
                 account["ecs"]["listDelay"] = json!("3s");
+                // And nothing else exports there, so that no person has to tell whose a task is.
+                account["ecs"]["exportedBy"] = json!("OperatorOnly");
             }
         }
         documents

@@ -304,6 +304,59 @@ async fn an_export_from_the_console_is_not_taken_for_the_lost_one() {
     assert_eq!(world.until_ready(KIND, "base").await["status"]["taskId"], id, "a person may know");
 }
 
+/// Unless the account says that nothing else exports, the moment in which a task began proves nothing: here the call never
+/// reached the vendor, and the console began to export seconds later.
+#[tokio::test]
+async fn an_export_from_the_console_in_the_moment_of_the_lost_call_is_for_a_person_to_tell() {
+    let world = World::at_volcengine("export-moment").await;
+    let anyone = json!({ "spec": { "volcengine": { "ecs": { "exportedBy": "Anyone" } } } });
+    world.patch("CloudAccount", "default", anyone).await;
+    set_clock(&world, Duration::ZERO, 1.0);
+    // Long enough that none ends before it is looked at.
+    world.vendor.configure(|settings| settings.volcengine.export_seconds = 600.0);
+    let lost = |fault, image: &str| {
+        FaultRule::new(fault).action(CREATE).parameter("ImageId", image).when(When::first(1))
+    };
+    let cases = [
+        ("never-sent", Fault::ConnectionClosed),
+        ("acted", Fault::AnswerLost),
+        ("ignored", Fault::ConnectionClosed),
+    ];
+    let image = |name: &str| format!("image-{name}");
+    world.vendor.set_faults(cases.iter().map(|(name, fault)| lost(fault.clone(), &image(name))).collect());
+    for (name, _) in &cases {
+        world.create(image_export(name, &image(name), json!({}))).await;
+        world.until_condition(KIND, name, "Reconciling", "True", "AnswerLost").await;
+        if *name == "never-sent" {
+            let work = Work { begun: world.vendor.clock().world, running_seconds: 600.0, ..Work::default() };
+            let console = Task { resource_id: image(name), work, ..Task::default() };
+            world.vendor.volcengine().seed_task(console);
+        }
+    }
+    let task_of = |name: &str| {
+        let mut tasks = world.vendor.volcengine().tasks();
+        tasks.retain(|task| task.resource_id == image(name));
+        tasks.pop().expect("a task").id
+    };
+    // What the vendor has is named, whether it is ours or not, and nothing is green or made twice.
+    for name in ["never-sent", "acted"] {
+        let message = world.until_condition(KIND, name, "Stalled", "True", "OutcomeUnknown").await;
+        assert!(message.contains(&task_of(name)), "{message}");
+    }
+    let made =
+        |name: &str| world.vendor.ledger().effects.iter().filter(|made| made.id == task_of(name)).count();
+    assert_eq!((made("never-sent"), made("acted")), (0, 1));
+    // Where the vendor has none, nobody is asked.
+    until_running(&world, "ignored").await;
+    world.annotate(KIND, "acted", "cloudimages.dev/outcome", &format!("adopt={}", task_of("acted"))).await;
+    assert_eq!(until_running(&world, "acted").await, task_of("acted"));
+    // And once the account says that only the operator exports, looking again takes what began in that moment.
+    let only = json!({ "spec": { "volcengine": { "ecs": { "exportedBy": "OperatorOnly" } } } });
+    world.patch("CloudAccount", "default", only).await;
+    world.annotate(KIND, "never-sent", "reconcile.cloudimages.dev/requested-at", "now").await;
+    assert_eq!(until_running(&world, "never-sent").await, task_of("never-sent"));
+}
+
 #[tokio::test]
 async fn a_task_that_the_vendor_forgot_is_named() {
     let world = World::at_volcengine("export-forgotten").await;

@@ -38,7 +38,8 @@ pub fn component(name: &str, spec: Value) -> Value {
     object
 }
 
-/// A CloudAccount at Volcengine under this address, with the Secret `volcengine`; what may take a minute takes seconds.
+/// A CloudAccount at Volcengine under this address, with the Secret `volcengine`; what may take a minute takes seconds, and
+/// nothing but the operator exports.
 pub fn volcengine_account(name: &str, endpoint: impl Into<String>) -> Value {
     let endpoint = endpoint.into();
     json!({
@@ -49,7 +50,7 @@ pub fn volcengine_account(name: &str, endpoint: impl Into<String>) -> Value {
             "region": "cn-beijing",
             "credentialsSecretRef": { "name": "volcengine" },
             "acep": { "productId": "1234", "endpoint": endpoint, "listDelay": "2s" },
-            "ecs": { "endpoint": endpoint, "listDelay": "2s" },
+            "ecs": { "endpoint": endpoint, "listDelay": "2s", "exportedBy": "OperatorOnly" },
         } },
     })
 }

@@ -2,7 +2,7 @@
 
 use super::{Client, text};
 use crate::{
-    account::AccountVendor,
+    account::{AccountVendor, Exporters},
     engine::{
         existing::Existing,
         external::{External, Submitted},
@@ -209,6 +209,17 @@ impl Call {
     }
 }
 
+/// Of what may be a lost call's, what is taken for it, and what a person must tell. Where others export too, time tells nothing:
+/// the call may never have reached the vendor, and an export from the console have begun in the same second. If all have
+/// failed, nothing was exported, whoever asked for it, and asking again makes nothing twice.
+fn told_apart(maybe: Vec<Task>, call: Call, exported_by: Exporters) -> (Vec<Task>, Vec<Task>) {
+    match exported_by {
+        Exporters::OperatorOnly => maybe.into_iter().partition(|task| task.is_likely_of(call)),
+        Exporters::Anyone if maybe.iter().all(|task| task.status == "Failed") => (vec![], vec![]),
+        Exporters::Anyone => (vec![], maybe),
+    }
+}
+
 /// DescribeTasks with all its pages: without `MaxResults` it answers 20 rows, however many ids were asked for.
 async fn describe(client: &Client, filter: &[(String, String)]) -> Result<Vec<Value>, CallError> {
     pages::all(ImageExport::ROW_ID, |token| page(client, filter, token), |_| false).await
@@ -327,7 +338,7 @@ impl External for ImageExport {
         let call = Call::new(since, operation.is_some_and(|operation| operation.started_at.is_some()));
         let tasks = rows.iter().filter_map(Task::read);
         let maybe = tasks.filter(|task| task.may_be_export() && task.may_be_of(call));
-        let (likely, doubtful): (Vec<_>, Vec<_>) = maybe.partition(|task| task.is_likely_of(call));
+        let (likely, doubtful) = told_apart(maybe.collect(), call, client.0.exported_by);
         let handles = |tasks: Vec<Task>| tasks.into_iter().map(|task| Handle::task(task.id)).collect();
         Ok(Recovered::Doubtful { likely: handles(likely), doubtful: handles(doubtful) })
     }
@@ -534,6 +545,25 @@ mod tests {
             task("Running", 0).may_be_of(Call::new(Timestamp::UNIX_EPOCH, false)),
             "a call of unknown time"
         );
+    }
+
+    #[test]
+    fn where_others_export_too_a_person_tells_whose_a_task_is() {
+        let at = Timestamp::from_second(1_000_000_000).unwrap();
+        let call = Call::new(at - pace::SKEW, true);
+        for (statuses, exported_by, expected) in [
+            (&["Running"][..], Exporters::OperatorOnly, (1, 0)),
+            (&["Running"], Exporters::Anyone, (0, 1)),
+            (&["Succeeded", "Failed"], Exporters::Anyone, (0, 2)),
+            (&["Failed", "Failed"], Exporters::Anyone, (0, 0)),
+            (&["Failed"], Exporters::OperatorOnly, (1, 0)),
+            (&[], Exporters::Anyone, (0, 0)),
+        ] {
+            let row = |status| json!({"id": "t", "type": "ExportImage", "status": status, "createdAt": at.to_string()});
+            let tasks = statuses.iter().filter_map(|status| Task::read(&row(status))).collect();
+            let (likely, doubtful) = told_apart(tasks, call, exported_by);
+            assert_eq!((likely.len(), doubtful.len()), expected, "{statuses:?} {exported_by:?}");
+        }
     }
 
     #[test]
