@@ -9,7 +9,6 @@ mod e2e {
     mod aosp_image;
     mod batch_compute_image;
     mod calm;
-    mod chaos;
     mod cli;
     mod clocks;
     mod conflict;

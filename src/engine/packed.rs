@@ -67,14 +67,15 @@ impl Summary {
             waiting_since: if phase.is_none() { created } else { on_the_way },
             under_way: reconcile::may_be_under_way(object),
             urgency: reconcile::urgency_of(object),
-            wishes: wishes(object.meta()),
+            wishes: wishes(object.meta(), None),
         }
     }
 }
 
-fn wishes(metadata: &ObjectMeta) -> u64 {
+/// `unreadable`: why it cannot be read, which is to be said at once, whatever made it so.
+fn wishes(metadata: &ObjectMeta, unreadable: Option<&str>) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (metadata.generation, &metadata.annotations, &metadata.finalizers).hash(&mut hasher);
+    (metadata.generation, &metadata.annotations, &metadata.finalizers, unreadable).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -105,7 +106,11 @@ impl Packer {
         };
         let summary = match &object.0 {
             Ok(object) => Summary::of(object),
-            Err(_) => Summary { urgency: Urgency::Running, wishes: wishes(whole), ..Summary::default() },
+            Err(unreadable) => Summary {
+                urgency: Urgency::Running,
+                wishes: wishes(whole, Some(&unreadable.error)),
+                ..Summary::default()
+            },
         };
         let text = object.0.as_ref().ok().and_then(|object| serde_json::to_vec(object).ok());
         let content = match text {

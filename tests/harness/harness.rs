@@ -418,6 +418,28 @@ impl World {
         self.try_patch_status(kind, name, status).await.unwrap_or_else(|refusal| panic!("{refusal}"))
     }
 
+    /// Takes the bounds off places in a CRD's schema, as an older or newer version of it may not have them. The API server goes
+    /// by it a moment later.
+    pub async fn loosen(&self, plural: &str, places: &[&str]) {
+        let name = format!("{plural}.cloudimages.dev");
+        loop {
+            let crd = self.get("CustomResourceDefinition", &name).await.expect("the CRD");
+            let mut versions = crd["spec"]["versions"].clone();
+            for place in places {
+                let schema = versions[0].pointer_mut(place).expect("a part of the schema");
+                *schema = json!({ "x-kubernetes-preserve-unknown-fields": true });
+            }
+            // Others may loosen other places of it.
+            let version = &crd["metadata"]["resourceVersion"];
+            let patch =
+                json!({ "metadata": { "resourceVersion": version }, "spec": { "versions": versions } });
+            match self.try_patch("CustomResourceDefinition", &name, patch).await {
+                Ok(_) => return,
+                Err(refusal) => assert!(refusal.contains("has been modified"), "{refusal}"),
+            }
+        }
+    }
+
     /// Changes an object's status by a JSON merge patch, or gives the API server's sentence why not.
     pub async fn try_patch_status(&self, kind: &str, name: &str, status: Value) -> Result<Value, String> {
         let patch = Patch::Merge(json!({ "status": status }));

@@ -1,4 +1,5 @@
-//! A minute in which tenants do whatever they can, at random, while others' objects must stay right.
+//! A minute in which tenants do whatever they can, at random, while others' objects must stay right. They have objects, too, that
+//! the operator cannot read, and in the middle it is started anew.
 //!
 //! `CHAOS_SECONDS` makes it longer, `CHAOS_SEED` takes the same choices again; a run prints its seed.
 
@@ -23,6 +24,9 @@ const VOLUME: &str = "b94ff32725d133fea53e8ada5ea7f0fc";
 const OTHERS: usize = 6;
 /// How long each step of theirs may take.
 const STEP: Duration = Duration::from_secs(90);
+/// What no operator takes, where the schema does: as tenants write it, and as a hand writes it into a status.
+const TIMEOUT: &str = "/schema/openAPIV3Schema/properties/spec/properties/timeout";
+const ATTEMPT: &str = "/schema/openAPIV3Schema/properties/status/properties/operation/properties/attempt";
 const KINDS: [&str; 4] = ["ImageComponent", "AospImage", "ImageExport", "RootVolumeTemplate"];
 
 fn number(variable: &str) -> Option<u64> {
@@ -83,8 +87,7 @@ async fn whatever_tenants_do_others_objects_stay_right() {
     let seed = number("CHAOS_SEED").unwrap_or_else(rand::random);
     let lasts = Duration::from_secs(number("CHAOS_SECONDS").unwrap_or(40));
     eprintln!("CHAOS_SEED={seed} CHAOS_SECONDS={}", lasts.as_secs());
-    let (mut world, tenant) = (World::empty("chaos").await, World::empty("chaos-tenant").await);
-    world.beat = Duration::from_secs(1);
+    let (world, tenant) = (World::empty("chaos").await, World::empty("chaos-tenant").await);
     for cloud in [&world, &tenant] {
         cloud.vendor.configure(|settings| {
             settings.volcengine.queue_seconds = 0.5;
@@ -111,13 +114,23 @@ async fn whatever_tenants_do_others_objects_stay_right() {
     shared["spec"]["aliyun"]["credentialsSecretRef"]["namespace"] = json!("chaos");
     shared["spec"]["allowedNamespaces"] = json!({ "names": ["chaos"] });
     world.create(shared).await;
-    let endpoints = tenant.endpoints();
+    for kind in KINDS {
+        world.loosen(&format!("{}s", kind.to_lowercase()), &[TIMEOUT, ATTEMPT]).await;
+    }
+    let endpoints: Vec<_> = [&world, &tenant].into_iter().flat_map(World::endpoints).collect();
     let endpoints: Vec<_> = endpoints.iter().map(String::as_str).collect();
-    world.start_operator_with(&["chaos-tenant"], &endpoints).await;
+    let namespaces = ["chaos", "chaos-tenant"];
+    let mut keeper = World::empty("chaos-keeper").await;
+    keeper.beat = Duration::from_secs(1);
+    keeper.start_operator_with(&namespaces, &endpoints).await;
 
     let (over, deeds) = (AtomicBool::new(false), AtomicUsize::new(0));
     let time = async {
-        sleep(lasts).await;
+        sleep(lasts / 2).await;
+        keeper.stop_operator().await;
+        sleep(Duration::from_secs(1)).await;
+        keeper.start_operator_with(&namespaces, &endpoints).await;
+        sleep(lasts / 2).await;
         over.store(true, Ordering::SeqCst);
     };
     let tenants = (0..3).map(|number| {
@@ -166,6 +179,28 @@ async fn whatever_tenants_do_others_objects_stay_right() {
     assert!(world.vendor.volcengine().aosp_images().iter().all(|image| image.public));
     assert!(world.vendor.zstack().images().is_empty());
     assert_eq!(world.vendor.volcengine().exported_objects().len(), count("ImageExport"));
+    assert!(unreadable(&tenant).await > 0, "seed {seed}");
+}
+
+/// What cannot be read, of which each says so itself.
+async fn unreadable(tenant: &World) -> usize {
+    let mut odd = 0;
+    for kind in KINDS {
+        for object in tenant.list(kind).await {
+            if is_odd(&object) {
+                odd += 1;
+                let name = object["metadata"]["name"].as_str().unwrap_or_default();
+                tenant.until_condition(kind, name, "Stalled", "True", "InvalidObject").await;
+            }
+        }
+    }
+    odd
+}
+
+/// Whether no operator can read it.
+fn is_odd(object: &Value) -> bool {
+    object["spec"]["timeout"].is_number()
+        || object["status"]["operation"]["attempt"].as_u64() > Some(u64::from(u32::MAX))
 }
 
 fn random(seed: u64, stream: u64) -> StdRng {
@@ -206,7 +241,7 @@ struct Mischief<'a> {
 impl Mischief<'_> {
     async fn act(&mut self) {
         let kind = *KINDS.choose(&mut self.random).expect("a kind");
-        match self.random.random_range(0..14) {
+        match self.random.random_range(0..16) {
             0 => self.forge(kind).await,
             1 => self.restore(kind).await,
             2 | 3 => self.take_over(kind).await,
@@ -219,6 +254,7 @@ impl Mischief<'_> {
             10 => self.replace(kind).await,
             11 => self.answer(kind).await,
             12 => drop(self.make(object(kind, "", "")).await),
+            13 | 14 => self.make_unreadable(kind).await,
             _ => self.remove(kind).await,
         }
     }
@@ -385,6 +421,35 @@ impl Mischief<'_> {
         ];
         let status = statuses.choose(&mut self.random).expect("a status").clone();
         let _ = self.tenant.try_patch_status(kind, &name, status).await;
+    }
+
+    /// One of its own that nobody can read, at its own cloud or at the others', also with what another's object has, or while
+    /// something is made for it.
+    async fn make_unreadable(&mut self, kind: &str) {
+        let odd = json!({ "spec": { "timeout": 7 } });
+        match self.random.random_range(0..3) {
+            0 => {
+                let prefix = ["", "their-"].choose(&mut self.random).expect("a prefix");
+                let mut object = object(kind, "", prefix);
+                json_patch::merge(&mut object, &odd);
+                if let Some(theirs) = self.some(self.world, kind).await
+                    && let Some(id) = theirs["status"]["imageId"].as_str()
+                {
+                    object["spec"]["import"] = json!({ "id": id });
+                    object["metadata"]["finalizers"] = json!([FINALIZER]);
+                }
+                self.make(object).await;
+            }
+            1 => {
+                let Some(name) = self.mine(kind).await else { return };
+                let _ = self.tenant.try_patch(kind, &name, odd).await;
+            }
+            _ => {
+                let Some(name) = self.mine(kind).await else { return };
+                let status = json!({ "operation": { "attempt": 5_000_000_000_u64 } });
+                let _ = self.tenant.try_patch_status(kind, &name, status).await;
+            }
+        }
     }
 
     async fn replace(&mut self, kind: &str) {
