@@ -5,8 +5,10 @@
 mod harness;
 
 mod docs {
+    mod advised;
     mod blocks;
     mod followed;
+    mod images;
     mod languages;
     mod links;
     mod manifests;

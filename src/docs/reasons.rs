@@ -150,7 +150,7 @@ pub const REASONS: &[Reason] = &[
         Images,
         Person,
         "A difference was set right several times and comes back / 差异多次修正后仍然出现",
-        "Find who else sets the field that the message names, or write it as the vendor keeps it / 找出还有谁在修改消息中的字段，或按厂商保存的形式填写",
+        "Find who else sets the field that the message names, and set the annotation reconcile.cloudimages.dev/requested-at to have it set once more; or write it as the vendor keeps it / 找出还有谁在修改消息中的字段，再设置注解 reconcile.cloudimages.dev/requested-at 以重新写入；或按厂商保存的形式填写",
     ),
     reason(
         "Suspended",

@@ -195,6 +195,10 @@ pub trait External:
     /// Parameters of which the vendor says nothing afterwards, so that nobody can fill them in from what is there.
     const UNTOLD: &'static [&'static str] = &[];
 
+    /// What to do about a build that takes longer than `spec.timeout`, besides asking the vendor, in a sentence of both languages:
+    /// where nothing but the object's deletion ends it, for one.
+    const WHEN_OVERDUE: Option<&'static str> = None;
+
     /// Whether things of the kind bear a mark of the operator's that a list shows: see [`Existing::mark`].
     const MARKED: bool = false;
 

@@ -382,7 +382,9 @@ impl<K: External> Pass<'_, K> {
         }
         // What was tried before may work now.
         self.local.failures = 0;
-        if self.local.context.generation != context.generation {
+        // Whoever asks may have found who else sets it.
+        let asks = |context: &Context| (context.generation, context.asked);
+        if asks(&self.local.context) != asks(&context) {
             self.local.amended = 0;
         }
         None

@@ -53,6 +53,10 @@ fn walk(path: &str, schema: &Value, fault: &mut impl FnMut(&str, &str)) {
         if rule["message"].as_str().is_none_or(str::is_empty) {
             fault(path, &format!("a rule without a message: {}", rule["rule"]));
         }
+        // The API server calls the root <nil>.
+        if path.is_empty() && rule["fieldPath"].is_null() {
+            fault(path, &format!("a rule that names no field: {}", rule["rule"]));
+        }
     }
     match schema["type"].as_str() {
         Some("string") if !has("maxLength") && !has("enum") && schema["format"] != "date-time" => {

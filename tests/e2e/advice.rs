@@ -1,9 +1,9 @@
 //! What a message advises can be done as it stands, and helps.
 
-use crate::harness::{World, component, image_export};
+use crate::harness::{World, account, component, image_export, secret, volcengine_account};
 use cloud_image_operator::kinds::FITTING;
 use serde_json::{Value, json};
-use vendor_simulator::aliyun_ecs::Component;
+use vendor_simulator::{Fault, FaultRule, aliyun_ecs::Component};
 
 const KIND: &str = "ImageComponent";
 
@@ -129,4 +129,153 @@ async fn what_was_made_and_differs_can_be_corrected_to_what_the_vendor_has() {
     world.delete(KIND, "made").await;
     world.until_gone(KIND, "made").await;
     assert_eq!(world.vendor.aliyun_ecs().count(), 0);
+}
+
+/// What a person does about a condition.
+enum Deed {
+    /// Changes the object's spec, by a merge patch.
+    Spec(Value),
+    /// Mends at the vendor what the message names, and asks for another look.
+    Vendor,
+}
+
+/// Every reason whose advice is one deed, none of which another test does. Which test does what a reason advises is listed in
+/// `tests/docs/advised.rs`.
+#[tokio::test]
+async fn what_each_reason_advises_helps() {
+    use Deed::{Spec, Vendor};
+    const CREATE: &str = "CreateImageComponent";
+    let elsewhere = World::empty("advised-elsewhere").await;
+    let mut world = World::with_account("advised").await;
+    elsewhere.create(secret("aliyun")).await;
+    world.create(secret("volcengine")).await;
+    world.create(volcengine_account("volcengine", world.volcengine_endpoint())).await;
+    world.create(account("leaving", world.endpoint())).await;
+    let mut shared = account("advised-elsewhere", world.endpoint());
+    shared["kind"] = json!("ClusterCloudAccount");
+    shared["spec"]["aliyun"]["credentialsSecretRef"]["namespace"] = json!("advised-elsewhere");
+    shared["spec"]["allowedNamespaces"] = json!({ "names": ["advised"] });
+    elsewhere.create(shared).await;
+    let ecs = world.vendor.aliyun_ecs();
+    let seed = |name: &str| {
+        let content = "RUN echo theirs".into();
+        ecs.seed(Component { name: name.into(), content, version: "1.0.0".into(), ..Component::default() })
+    };
+    let there = seed("there");
+    seed("alreadyexists");
+
+    let refused = [
+        ("NotFound", 404, "InvalidResourceGroup.NotFound"),
+        ("PermissionDenied", 403, "NoPermission"),
+        ("QuotaExceeded", 400, "QuotaExceed.ImageComponent"),
+        ("ClockSkew", 400, "InvalidTimeStamp.Expired"),
+        ("VendorRefused", 400, "Odd.Code"),
+    ];
+    let rules = refused.map(|(reason, status, code)| {
+        let fault = Fault::VendorError { status, code: code.into(), message: "No.".into(), effect: false };
+        FaultRule::new(fault).action(CREATE).parameter("Name", reason.to_lowercase())
+    });
+    world.vendor.set_faults(rules.into());
+    world.start_operator().await;
+    // What some need to get where they are.
+    world.create(component("keeps", json!({ "suspend": true, "accountRef": { "name": "leaving" } }))).await;
+    world.until("CloudAccount", "leaving", "it is used", |account| account["status"]["images"] == 1).await;
+    world.delete("CloudAccount", "leaving").await;
+    world.create(component("owner", json!({}))).await;
+    let owned = world.until_ready(KIND, "owner").await["status"]["imageId"].clone();
+
+    let right_account = || Spec(json!({ "accountRef": { "kind": "CloudAccount", "name": "default" } }));
+    let nothing = || json!({ "name": null, "componentVersion": null, "content": null });
+    let import = |id: Value| json!({ "import": { "id": id }, "forProvider": nothing() });
+    let shared = json!({ "accountRef": { "kind": "ClusterCloudAccount", "name": "advised-elsewhere" } });
+    let mut rows = vec![
+        (
+            "WrongVendor",
+            json!({ "accountRef": { "name": "volcengine" } }),
+            "spec.accountRef",
+            right_account(),
+        ),
+        ("AccountNotWatched", shared, "use another account", right_account()),
+        ("AccountDeleting", json!({ "accountRef": { "name": "leaving" } }), "being deleted", right_account()),
+        ("AlreadyExists", json!({}), "name", Spec(json!({ "forProvider": { "name": "anothername" } }))),
+        (
+            "ImportNotFound",
+            import(json!("ic-nobody")),
+            "correct import.id",
+            Spec(json!({ "import": { "id": there } })),
+        ),
+        (
+            "HeldByOther",
+            import(owned),
+            "managementPolicy: Observe",
+            Spec(json!({ "managementPolicy": "Observe" })),
+        ),
+    ];
+    rows.extend(refused.map(|(reason, _, code)| (reason, json!({}), code, Vendor)));
+    let name = |reason: &str| reason.to_lowercase();
+    for (reason, spec, ..) in &rows {
+        world.create(component(&name(reason), spec.clone())).await;
+    }
+    for (reason, _, says, _) in &rows {
+        let message = world.until_condition(KIND, &name(reason), "Ready", "False", reason).await;
+        assert!(message.contains(says), "{reason}: {message}");
+    }
+    world.vendor.set_faults(vec![]);
+    for (reason, _, _, deed) in &rows {
+        match deed {
+            Spec(change) => drop(world.patch(KIND, &name(reason), json!({ "spec": change })).await),
+            Vendor => world.request(KIND, &name(reason), "now").await,
+        }
+    }
+    for (reason, ..) in &rows {
+        world.until_ready(KIND, &name(reason)).await;
+    }
+    // Each was made once, but what was there already.
+    assert_eq!(world.effects(CREATE), rows.len() - 2 + 1, "{:#?}", world.call_log());
+    let made = world.get(KIND, "owner").await.expect("it is there")["status"]["imageId"].clone();
+    world.vendor.aliyun_ecs().remove(made.as_str().expect("an id"));
+    world.delete(KIND, "heldbyother").await;
+    world.request(KIND, "owner", "look").await;
+    let message = world.until_condition(KIND, "owner", "Stalled", "True", "Missing").await;
+    assert!(message.contains("recreatePolicy: WhenMissing"), "{message}");
+    world.patch(KIND, "owner", json!({ "spec": { "recreatePolicy": "WhenMissing" } })).await;
+    world.until_ready(KIND, "owner").await;
+    world.delete(KIND, "keeps").await;
+    world.until_gone("CloudAccount", "leaving").await;
+    elsewhere.delete("ClusterCloudAccount", "advised-elsewhere").await;
+}
+
+/// Who sets it too is found, or the spec says what the vendor keeps.
+#[tokio::test]
+async fn a_field_that_does_not_stay_is_named_and_stays_when_nobody_else_sets_it() {
+    let world = World::new("advised-converging").await;
+    let tagged = |value: &str| json!({ "forProvider": { "tag": [{ "key": "team", "value": value }] } });
+    for name in ["found", "givenin"] {
+        world.create(component(name, tagged("base"))).await;
+        let object = world.until_ready(KIND, name).await;
+        let id = object["status"]["imageId"].as_str().expect("an id").to_owned();
+        let ecs = world.vendor.aliyun_ecs();
+        // Whatever is set, it is theirs again at once.
+        let theirs = async {
+            loop {
+                ecs.modify(&id, |component| drop(component.tags.insert("team".into(), "theirs".into())));
+                tokio::task::yield_now().await;
+            }
+        };
+        let told = async {
+            world.request(KIND, name, "look").await;
+            world.until_condition(KIND, name, "Stalled", "True", "NotConverging").await
+        };
+        let message = tokio::select! {
+            () = theirs => unreachable!("it never ends"),
+            message = told => message,
+        };
+        assert!(message.contains("tag") && message.contains("find who sets it"), "{message}");
+        if name == "found" {
+            world.request(KIND, name, "found").await;
+        } else {
+            world.patch(KIND, name, json!({ "spec": tagged("theirs") })).await;
+        }
+        world.until_ready(KIND, name).await;
+    }
 }

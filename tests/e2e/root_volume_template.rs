@@ -265,6 +265,41 @@ async fn the_deletion_of_a_build_that_never_ends_ends() {
     assert!(events.iter().any(told), "{events:#?}");
 }
 
+/// What a management node was making when it died stays Creating, with or without a record of its job.
+#[tokio::test]
+async fn an_image_that_a_dead_node_left_is_named_and_goes_with_its_object() {
+    let world = world("template-abandoned").await;
+    let fault =
+        |name: &str, fault| FaultRule::new(fault).action(CREATE).parameter("name", name).when(When::first(1));
+    world.vendor.set_faults(vec![
+        fault("running", Fault::StallBuild),
+        fault("forgotten", Fault::NodeDies { image: true }),
+    ]);
+    let begun = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(3);
+    for name in ["running", "forgotten"] {
+        world.create(template(name, json!({}))).await;
+        let is_so = |object: &Value| object["status"]["phase"] == "Building";
+        world.until(KIND, name, "it is building", is_so).await;
+        let status =
+            json!({ "operation": { "startedAt": begun.strftime("%Y-%m-%dT%H:%M:%SZ").to_string() } });
+        world.patch_status(KIND, name, status).await;
+        world.request(KIND, name, "look").await;
+        let message = world.until_condition(KIND, name, "Stalled", "True", "TimedOut").await;
+        assert!(message.contains("management node") && message.contains("delete this object"), "{message}");
+        let images = world.vendor.zstack().images();
+        assert!(images.iter().any(|image| image.name == name), "{images:?}");
+    }
+    // As the message says.
+    for name in ["running", "forgotten"] {
+        world.delete(KIND, name).await;
+        world.until_gone(KIND, name).await;
+        assert!(world.vendor.zstack().images().iter().all(|image| image.name != name));
+        world.create(template(name, json!({}))).await;
+        world.until_ready(KIND, name).await;
+    }
+    assert_eq!(world.vendor.zstack().images().len(), 2);
+}
+
 #[tokio::test]
 async fn what_the_vendor_takes_from_the_machine_is_set_and_what_it_leaves_out_is_shown() {
     let world = world("template-machine").await;

@@ -72,7 +72,13 @@ impl Accounts {
             return Ok(());
         }
         let failed = |error: kube::Error| {
-            Unusable::new("AccountNotHeld", format!("{key} cannot be kept from vanishing: {error}"))
+            Unusable::new(
+                "AccountNotHeld",
+                format!(
+                    "{key} cannot be kept from vanishing while it is used: {error}; give the operator the right to patch accounts (the \
+                     chart's ClusterRole has it), or change the policy that is in the way; it is tried again"
+                ),
+            )
         };
         let told = |newest: &ObjectMeta| {
             if let Some(held) = HeldAccount::of(newest) {

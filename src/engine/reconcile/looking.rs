@@ -11,7 +11,7 @@ use crate::{
         },
         status::{Detail, UNUSABLE},
     },
-    image::DriftPolicy,
+    image::{DriftPolicy, REQUESTED_AT},
     wire::{CallError, Refusal},
 };
 use jiff::Timestamp;
@@ -205,7 +205,9 @@ impl<K: External> Pass<'_, K> {
             }
             Comparison::Amendable(fields) if self.local.amended >= pace::AMENDMENTS => {
                 let message = format!(
-                    "{} was set at the vendor {} times and does not stay: somebody else sets it too, or the vendor does not keep all of it",
+                    "{} was set at the vendor {} times and does not stay: somebody else sets it too, or the vendor does not keep all of \
+                     it; find who sets it, and set the annotation {REQUESTED_AT} to have it set once more, or write it as the vendor \
+                     keeps it",
                     progress::fields(&fields),
                     self.local.amended
                 );
@@ -256,10 +258,9 @@ impl<K: External> Pass<'_, K> {
                     handle.id(),
                     intent.attempt
                 );
-                let message = match detail {
-                    Some(detail) => format!("{}; {message}", detail.message),
-                    None => message,
-                };
+                let parts =
+                    [detail.map(|detail| detail.message), Some(message), K::WHEN_OVERDUE.map(str::to_owned)];
+                let message = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
                 (Some(Detail::stalled("TimedOut", message)), Next::In(pace::SLOW_LOOK))
             }
             Progress::Missing { handle, was_ready: true, .. } if wish.recreate && !wish.import => {

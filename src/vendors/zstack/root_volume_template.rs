@@ -386,6 +386,7 @@ impl External for RootVolumeTemplate {
     const ROW_ID: &'static str = "uuid";
     const MARKED: bool = true;
     const UNTOLD: &'static [&'static str] = &["rootVolumeUuid", "systemTags", "userTags"];
+    const WHEN_OVERDUE: Option<&'static str> = Some(ABANDONED);
     const AMENDS: &'static [(&'static str, &'static str)] = &[
         ("name", UPDATE),
         ("description", UPDATE),
@@ -621,6 +622,7 @@ impl External for RootVolumeTemplate {
 const UPDATE: &str = "UpdateImage";
 
 const MAKING: &str = "ZStack is still making the image, and cannot be told to stop; it is deleted as soon as it is there, or when spec.timeout is over even if it is not, or stays there with deletionPolicy: Retain / ZStack 仍在制作镜像，无法中止；镜像完成后立即删除，超过 spec.timeout 也会删除，或设置 deletionPolicy: Retain 保留";
+const ABANDONED: &str = "ZStack leaves an image whose management node died in the build as Creating, and its job as running, for up to three days: delete this object, which deletes that image too, and create it anew / 若制作期间管理节点故障，ZStack 会让镜像停留在 Creating、任务停留在运行中长达三天：请删除此对象（该镜像也会被删除）后重新创建";
 const DOUBTFUL: &str = "an image has the uuid of forProvider.resourceUuid, and ZStack has no record any more of whether this object made it; delete it there, or set deletionPolicy: Retain to leave it";
 const DELETING: &str = "ZStack is at it";
 
