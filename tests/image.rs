@@ -394,6 +394,7 @@ fn the_dockerfile_calls_and_copies_what_there_is() {
     let ignored = fs::read_to_string(root.join(".dockerignore")).expect("it is there");
     let ignored: Vec<_> = ignored.lines().filter(|line| !line.starts_with('#')).collect();
     for needed in [
+        ".cargo",
         "Cargo.toml",
         "Cargo.lock",
         "Dockerfile",

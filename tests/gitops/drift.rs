@@ -65,6 +65,61 @@ async fn nothing_is_ever_out_of_sync() {
     }
 }
 
+/// Why the second apply of an object at which nobody has looked is a write: the API server takes the status of what is created
+/// off, fills its default in as it reads the object, and then stores what it has read. So it is with every kind that has a
+/// default in its status, which is what tells tools that nobody has looked yet; without one, the second apply is none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_default_in_a_status_is_stored_by_the_second_write_of_any_kind() {
+    let world = World::empty("status-default").await;
+    let unseen = json!({ "observedGeneration": -1 });
+    for (kind, default, moves) in [("Plain", None, false), ("Defaulted", Some(&unseen), true)] {
+        let plural = format!("{}s", kind.to_lowercase());
+        let mut status =
+            json!({ "type": "object", "properties": { "observedGeneration": { "type": "integer" } } });
+        if let Some(default) = default {
+            status["default"] = default.clone();
+        }
+        let crd = json!({
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": { "name": format!("{plural}.status.example.com") },
+            "spec": {
+                "group": "status.example.com",
+                "scope": "Namespaced",
+                "names": { "kind": kind, "plural": plural, "singular": kind.to_lowercase() },
+                "versions": [{
+                    "name": "v1",
+                    "served": true,
+                    "storage": true,
+                    "subresources": { "status": {} },
+                    "schema": { "openAPIV3Schema": { "type": "object", "properties": {
+                        "spec": { "type": "object", "properties": { "size": { "type": "integer" } } },
+                        "status": status,
+                    } } },
+                }],
+            },
+        });
+        apply(&world, &crd, SERVER_SIDE).await;
+        let crd_name = format!("crd/{plural}.status.example.com");
+        kubectl(&world.namespace, &["wait", "--for=condition=Established", "--timeout=60s", &crd_name]).await;
+        let object = json!({
+            "apiVersion": "status.example.com/v1",
+            "kind": kind,
+            "metadata": { "name": "one" },
+            "spec": { "size": 1 },
+        });
+        let first = apply(&world, &object, SERVER_SIDE).await;
+        let mut second = apply(&world, &object, SERVER_SIDE).await;
+        let third = apply(&world, &object, SERVER_SIDE).await;
+        assert_eq!(third, second, "{kind}");
+        let (before, after) =
+            (&first["metadata"]["resourceVersion"], second["metadata"]["resourceVersion"].take());
+        assert_eq!(*before != after, moves, "{kind}: {before} and {after}");
+        second["metadata"]["resourceVersion"] = before.clone();
+        assert_eq!(second, first, "{kind}: nothing else changes");
+    }
+}
+
 /// The fields of metadata and spec that the operator is recorded as the owner of.
 async fn owned_by_operator(world: &World, kind: &str, name: &str) -> BTreeSet<String> {
     let resource = format!("{}.cloudimages.dev", kind.to_lowercase());
