@@ -198,6 +198,54 @@ async fn a_failed_build_stays_failed_until_somebody_asks() {
     assert_eq!(world.effects(CREATE), 2);
 }
 
+/// Whether DeleteAOSPImage is refused for each id that is not there, or as a whole, is not documented.
+#[tokio::test]
+async fn what_is_gone_is_gone_whatever_its_deletion_is_refused_with() {
+    let world = World::at_volcengine("aosp-gone").await;
+    let refused = Fault::VendorError {
+        status: 400,
+        code: "InvalidParameter".into(),
+        message: "no such image".into(),
+        effect: false,
+    };
+    world.vendor.set_faults(vec![
+        FaultRule::new(refused).action(DELETE),
+        FaultRule::new(Fault::FailBuild).action(CREATE).parameter("ImageName", "failed").when(When::first(1)),
+    ]);
+    let old = json!({ "operation": { "startedAt": "2020-01-01T00:00:00Z" } });
+    let mut ids = vec![];
+    for name in ["made", "failed"] {
+        world.create(aosp_image(name, json!({}))).await;
+        ids.push(until_building(&world, name).await);
+    }
+    world.vendor.advance(MINUTES);
+    world.until_ready(KIND, "made").await;
+    world.until_condition(KIND, "failed", "Stalled", "True", "BuildFailed").await;
+    for name in ["made", "failed"] {
+        // So long ago that a list would show it.
+        world.patch_status(KIND, name, old.clone()).await;
+    }
+
+    // What a failed attempt left is gone already: the next one begins at once.
+    assert!(world.vendor.volcengine().remove_aosp_image(&ids[1]).is_some());
+    world.request(KIND, "failed", "again").await;
+    let second = |object: &Value| object["status"]["operation"]["attempt"] == 2;
+    world.until(KIND, "failed", "it is built again", second).await;
+
+    // What is still there is not taken for gone.
+    world.delete(KIND, "made").await;
+    let refused = |object: &Value| {
+        condition(object, "Ready")["message"]
+            .as_str()
+            .is_some_and(|message| message.contains("no such image"))
+    };
+    world.until(KIND, "made", "it says that its deletion is refused", refused).await;
+    assert!(world.vendor.volcengine().remove_aosp_image(&ids[0]).is_some());
+    world.request(KIND, "made", "now").await;
+    world.until_gone(KIND, "made").await;
+    assert_eq!((world.effects(CREATE), world.effects(DELETE)), (3, 0));
+}
+
 #[tokio::test]
 async fn a_lost_build_is_found_by_its_marker() {
     let world = World::at_volcengine("aosp-lost").await;
