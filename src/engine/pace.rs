@@ -48,6 +48,9 @@ pub const ADMISSION: Duration = Duration::from_secs(30);
 pub const SKEW: SignedDuration = SignedDuration::from_mins(15);
 /// How far clocks that are right may differ.
 pub const CLOCKS: SignedDuration = SignedDuration::from_secs(30);
+/// After that, nothing that is made can be taken for what a call made whose answer was lost: a vendor that takes its time, with a
+/// clock that is far ahead.
+pub const TOLD_BY_TIME: SignedDuration = SignedDuration::from_mins(31);
 /// For how long after a call its token is sure to mean it. For how long vendors honour tokens is not published; it is meant for
 /// repetitions, and none is known to forget one sooner.
 pub const TOKEN: SignedDuration = SignedDuration::from_mins(10);

@@ -192,7 +192,12 @@ async fn pass<K: External>(packed: Arc<Packed<K>>, world: Arc<World>) -> Result<
         }
         (wake, _) => wake,
     };
-    if may_hold_lock && !may_be_under_way(&pass.object) {
+    let kept = if may_hold_lock { lock_kept(&pass.object) } else { Kept::No };
+    let wake = match kept {
+        Kept::For(left) => Some(wake.map_or(left, |wake| wake.min(left))),
+        Kept::No | Kept::Always => wake,
+    };
+    if may_hold_lock && kept == Kept::No {
         world.accounts.index().unlock(&uid);
     }
     if done.is_ok() {
@@ -431,7 +436,7 @@ impl<K: External> Pass<'_, K> {
         }
         // What is only in the record is no evidence that anything runs, so it gets its lock like everybody else.
         let begun = matches!(step, Step::Recover(_)) && progress.under_way() && !self.is_recorded_in_status();
-        let thing = self.subject().exclusive().filter(|_| begun || begins && !progress.under_way());
+        let thing = self.subject().exclusive().filter(|_| begun || begins);
         let Some(thing) = thing else { return Ok(()) };
         let Some(key) = self.work(&thing) else { return Ok(()) };
         index.lock(&key, &self.holder(), false).map_err(|held| match held {
@@ -467,7 +472,8 @@ impl<K: External> Pass<'_, K> {
         }
         let thing = self.subject().exclusive();
         let index = self.world.accounts.index();
-        if let Some(thing) = thing.filter(|_| progress.under_way() && self.is_recorded_in_status())
+        if let Some(thing) =
+            thing.filter(|_| lock_kept(&self.object) != Kept::No && self.is_recorded_in_status())
             && self.connect(true).await.is_ok()
             && let Some(key) = self.work(&thing)
         {
@@ -696,6 +702,37 @@ pub(super) fn may_be_under_way<K: External>(object: &K) -> bool {
     let uid = object.uid().unwrap_or_default();
     let progress = status::progress(object.status(), &recorded(object, None), &uid, K::token);
     progress.is_ok_and(|progress| progress.under_way())
+}
+
+/// Whether an object keeps the lock on what it works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    No,
+    /// Not for longer than this.
+    For(Duration),
+    Always,
+}
+
+/// The lock is there so that nothing is taken for another's. What is suspended does nothing, and what it began is known by its
+/// id; and what a later call makes cannot be taken for what a lost one made. So nobody keeps others waiting for ever, whatever
+/// he writes into his object.
+fn lock_kept<K: External>(object: &K) -> Kept {
+    let uid = object.uid().unwrap_or_default();
+    match status::progress(object.status(), &recorded(object, None), &uid, K::token) {
+        Ok(Progress::Building { .. }) if !object.spec().suspend => Kept::Always,
+        Ok(Progress::Submitting(intent) | Progress::Unclear { intent, restored: false, .. }) => {
+            let (now, born) =
+                (Timestamp::now(), object.meta().creation_timestamp.as_ref().map(|time| time.0));
+            // A time that is still to come was written by somebody else.
+            let called = intent.since.filter(|since| now.duration_since(*since) >= -pace::CLOCKS).or(born);
+            let over = called.and_then(|called| called.checked_add(pace::TOLD_BY_TIME).ok());
+            over.map_or(Kept::Always, |over| match Duration::try_from(over.duration_since(now)) {
+                Ok(left) if !left.is_zero() => Kept::For(left),
+                _ => Kept::No,
+            })
+        }
+        _ => Kept::No,
+    }
 }
 
 /// What an object asks the vendor for, by its spec.

@@ -44,7 +44,8 @@ async fn who_was_refused_keeps_nobody_waiting() {
 #[tokio::test]
 async fn after_a_restart_those_who_do_nothing_hold_up_only_their_own_image() {
     let mut world = World::at_volcengine("turn-restart").await;
-    let operation = |uid: &str, state: &str| json!({ "action": CREATE, "token": format!("{uid}-1"), "attempt": 1, "startedAt": "2026-01-01T00:00:00Z", "state": state });
+    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let operation = |uid: &str, state: &str| json!({ "action": CREATE, "token": format!("{uid}-1"), "attempt": 1, "startedAt": now, "state": state });
     world.stop_operator().await;
     let other = |image: &str, spec: Value| (image.to_owned(), spec);
     for (name, (image, spec), state) in [
@@ -76,6 +77,66 @@ async fn after_a_restart_those_who_do_nothing_hold_up_only_their_own_image() {
     world.request(KIND, "unclear", "look").await;
     world.until(KIND, "unclear", "it runs", is_building).await;
     assert_eq!(world.effects(CREATE), 2);
+}
+
+/// Whoever may use the account may export, and so hold up others who export the same image with it: while the vendor is at work,
+/// and, if an answer was lost, until nothing can be taken for what that call made. Not longer, whatever is written into the
+/// object: a record of a call that never was, a time to come, `suspend`.
+#[tokio::test]
+async fn nobody_holds_up_others_for_ever_whatever_he_writes() {
+    let mut world = World::at_volcengine("turn-forged").await;
+    world.stop_operator().await;
+    let time = |hours: i64| {
+        let at = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(hours);
+        at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    };
+    // Written before the operator has seen them, which cannot be told from what a crash leaves.
+    for (name, record) in [("plain", "/1".to_owned()), ("future", format!("/1/{}", time(9000)))] {
+        let mut object = image_export(name, &format!("image-{name}"), json!({ "suspend": true }));
+        object["metadata"]["finalizers"] = json!(["cloudimages.dev/external"]);
+        let object = world.create(object).await;
+        let uid = object["metadata"]["uid"].as_str().expect("a uid");
+        world.annotate(KIND, name, "cloudimages.dev/attempt", &format!("{uid}{record}")).await;
+    }
+    world.start_operator().await;
+    for name in ["plain", "future"] {
+        let stored = |object: &Value| object["status"]["operation"]["state"] == "InFlight";
+        world.until(KIND, name, "it is believed", stored).await;
+    }
+    // Who begins then waits for all that is under way by its status.
+    world.stop_operator().await;
+    world.start_operator().await;
+    for name in ["plain", "future"] {
+        let after = format!("after-{name}");
+        world.create(image_export(&after, &format!("image-{name}"), json!({}))).await;
+        let message = world.until_condition(KIND, &after, "Reconciling", "True", "WaitsForOther").await;
+        assert!(message.contains(&format!("ImageExport turn-forged/{name}")), "{message}");
+    }
+    // One that runs and is suspended is no reason to wait but for the vendor.
+    world.create(image_export("runs", IMAGE, json!({}))).await;
+    world.until(KIND, "runs", "it runs", is_building).await;
+    world.patch(KIND, "runs", json!({ "spec": { "suspend": true } })).await;
+    world.create(image_export("after-runs", IMAGE, json!({}))).await;
+    let message = world.until_condition(KIND, "after-runs", "Reconciling", "True", "VendorBusy").await;
+    assert!(message.contains("has not ended"), "{message}");
+    world.vendor.advance(2 * MINUTE);
+    world.request(KIND, "after-runs", "now").await;
+    world.until(KIND, "after-runs", "it runs", is_building).await;
+
+    // After the half hour.
+    for name in ["plain", "future"] {
+        world.patch_status(KIND, name, json!({ "operation": { "startedAt": time(-1) } })).await;
+        world.request(KIND, name, "now").await;
+        world.until(KIND, &format!("after-{name}"), "it runs", is_building).await;
+    }
+    // Nothing of it is taken for anybody else's.
+    world.patch(KIND, "runs", json!({ "spec": { "suspend": false } })).await;
+    world.vendor.advance(2 * MINUTE);
+    for name in ["runs", "after-plain", "after-future", "after-runs"] {
+        world.until_ready(KIND, name).await;
+    }
+    assert_eq!(world.effects(CREATE), 4);
+    assert_eq!(world.vendor.volcengine().overlapping_exports(), []);
 }
 
 /// Both are called `base`; and what the reference means changes while the export runs.
