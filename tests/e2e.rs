@@ -24,6 +24,7 @@ mod e2e {
     mod locks;
     mod lost_answers;
     mod malformed;
+    mod namespaces;
     mod neighbours;
     mod owners;
     mod policies;

@@ -287,6 +287,12 @@ pub trait External:
         since: Timestamp,
     ) -> impl Future<Output = Result<Recovered, CallError>> + Send;
 
+    /// What stays of something that has ended, whatever is asked for: there is nothing to delete, so the object goes without a
+    /// call, and without whatever a call would need. The end of a sentence. Pure.
+    fn remains(&self, _handle: &Handle) -> Option<String> {
+        None
+    }
+
     /// What earlier attempts of the object made, whose answers were lost and which were given up since nothing of them
     /// showed: whatever bears this object's mark, but not that of `token`, its last attempt. For APIs without tokens whose
     /// lists lag behind.

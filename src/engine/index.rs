@@ -23,9 +23,9 @@ pub trait KindIndex: Send + Sync {
     fn users(&self, account: &AccountKey, counts: &dyn Fn(&str) -> bool) -> (usize, Option<String>);
     /// How many of those just wait for one that is made anew.
     fn waiting(&self, account: &AccountKey) -> usize;
-    /// How many other objects than `uid` of the account have a call under way, or may have, that asks for the same as
-    /// `wanted`, which is a `spec.forProvider`.
-    fn asking_alike(&self, account: &AccountKey, wanted: &Value, uid: &str) -> usize;
+    /// How many other objects than `uid` of the realm have a call under way, or may have, that asks for what could be taken for
+    /// what `wanted` is, a `spec.forProvider`.
+    fn asking_alike(&self, realm: &str, wanted: &Value, uid: &str) -> usize;
     /// The namespaces whose objects name the account.
     fn namespaces(&self, account: &AccountKey) -> Vec<String>;
     /// The object of that name, if there is one.
@@ -217,9 +217,9 @@ impl Index {
         self.each(|kind_index| kind_index.waiting(account)).into_iter().sum()
     }
 
-    /// How many other objects of a kind and account may have a call under way that asks for the same as this object's.
-    pub fn asking_alike(&self, holder: &Holder, account: &AccountKey, wanted: &Value) -> usize {
-        let of_kind = self.of_kind(&holder.kind, |it| Some(it.asking_alike(account, wanted, &holder.uid)));
+    /// How many other objects of a kind and realm may have a call under way whose result could be taken for this object's.
+    pub fn asking_alike(&self, holder: &Holder, realm: &str, wanted: &Value) -> usize {
+        let of_kind = self.of_kind(&holder.kind, |it| Some(it.asking_alike(realm, wanted, &holder.uid)));
         of_kind.unwrap_or_default()
     }
 
@@ -459,7 +459,7 @@ mod tests {
         fn waiting(&self, _: &AccountKey) -> usize {
             0
         }
-        fn asking_alike(&self, _: &AccountKey, _: &Value, _: &str) -> usize {
+        fn asking_alike(&self, _: &str, _: &Value, _: &str) -> usize {
             0
         }
         fn image(&self, _: &str, _: &str) -> Option<Referent> {

@@ -17,7 +17,7 @@ use super::{
     object_state::{Asked, Context, ObjectState, ObjectStates},
     pace,
     packed::Packed,
-    progress::{Answer, Comparison, Origin, Product, Progress, Step, Wish},
+    progress::{Answer, Comparison, Handle, Origin, Product, Progress, Step, Wish},
     record::Recorded,
     request_id,
     status::{self, Detail, Garbled},
@@ -289,10 +289,13 @@ impl<K: External> Pass<'_, K> {
             self.object = self.world.journal.hold(&self.object, attempt, at).await?;
         }
         let step = progress.next(&wish);
-        match step {
+        match &step {
             Step::Rest => return self.rest(&progress, None).await,
             Step::Suspended => return self.suspended(&progress, &wish).await,
             Step::Release => return self.release(&progress, &wish).await,
+            Step::Delete(handle) if let Some(what) = self.object.remains(handle) => {
+                return self.deleted(&progress, what).await;
+            }
             _ => {}
         }
         let client = match self.connect(wish.deleting).await {
@@ -608,7 +611,16 @@ impl<K: External> Pass<'_, K> {
         let at_rest = matches!(progress, Progress::Ready { .. }) && !wish.changed && !wish.deleting;
         let youth = self.youth();
         if !at_rest {
-            let detail = Detail::unusable(&unusable, !youth.is_zero());
+            let mut detail = Detail::unusable(&unusable, !youth.is_zero());
+            if wish.deleting && !matches!(unusable.reason, "AccountsNotRead" | "AccountNotHeld") {
+                // Where the namespace goes too, the API server lets nobody put back what is missing.
+                let left = progress.handle().map_or("what may have been made", Handle::id);
+                detail.message = format!(
+                    "{}; or set deletionPolicy: Retain, which lets the object go and leaves {left} at the vendor, to be deleted \
+                     there",
+                    detail.message
+                );
+            }
             self.show(progress, progress.clone(), Some(detail), false, None).await?;
         }
         // The account's and the Secret's watches wake us; nobody watches the labels of namespaces.
@@ -740,6 +752,17 @@ pub(super) fn wanted<K: External>(object: &K) -> Value {
     // A spec that was read can be written.
     let mut object = serde_json::to_value(object).unwrap_or_default();
     object["spec"]["forProvider"].take()
+}
+
+/// Whether what one asks for could be taken for what the other does: they differ in no field that both give and that the vendor
+/// cannot change.
+pub(super) fn asks_alike<K: External>(one: &Value, other: &Value) -> bool {
+    let (Value::Object(one), Value::Object(other)) = (one, other) else { return one == other };
+    let amends = |field: &str| K::AMENDS.iter().any(|(amended, _)| *amended == field);
+    one.iter().all(|(field, value)| {
+        let theirs = other.get(field).unwrap_or(&Value::Null);
+        value.is_null() || theirs.is_null() || value == theirs || amends(field)
+    })
 }
 
 /// Whether the account has to stay for the object: unless that only waits for one that is made anew, and the vendor has nothing

@@ -209,12 +209,16 @@ impl<K: External> KindIndex for StoredKind<K> {
             .count()
     }
 
-    fn asking_alike(&self, account: &AccountKey, wanted: &Value, uid: &str) -> usize {
-        let users = self.named().users.objects(account);
-        let objects = users.iter().filter_map(|name| self.get(name));
-        let asks =
-            |object: &K| object.uid().is_some_and(|of| of != uid) && reconcile::wanted(object) == *wanted;
+    fn asking_alike(&self, realm: &str, wanted: &Value, uid: &str) -> usize {
+        let asks = |object: &K| {
+            object.uid().is_some_and(|of| of != uid)
+                && self.realm_of(object).is_none_or(|of| of == realm)
+                && reconcile::asks_alike::<K>(wanted, &reconcile::wanted(object))
+        };
+        // With other keys, or by another account's name, one reaches the same things.
+        let objects = self.store.state();
         objects
+            .iter()
             .filter(|object| object.summary().under_way && object.unpack().0.as_ref().is_ok_and(asks))
             .count()
     }

@@ -280,3 +280,35 @@ async fn what_was_made_before_the_spec_changed_is_never_given_up() {
     let codes: Vec<_> = world.vendor.ledger().calls_of(CREATE).filter_map(|call| call.code.clone()).collect();
     assert_eq!(codes, ["IdempotentParameterMismatch"]);
 }
+
+/// Two objects of two accounts at one vendor ask for the same, but for a tag, which can be changed, and a description, of which
+/// one says nothing. One call had no effect; the other had, and its answer is not there yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_object_asks_for_at_the_same_time_is_not_taken_for_what_a_lost_call_made() {
+    let mut world = World::with_account("lost-alike").await;
+    world.create(account("second", world.endpoint())).await;
+    let uid = |object: Value| object["metadata"]["uid"].as_str().expect("a uid").to_owned();
+    let nameless = |name: &str, account: &str, mut parameters: Value| {
+        parameters["name"] = Value::Null;
+        parameters["componentVersion"] = Value::Null;
+        component(name, json!({ "accountRef": { "name": account }, "forProvider": parameters }))
+    };
+    let one = uid(world.create(nameless("one", "default", json!({}))).await);
+    let parameters = json!({ "description": "Theirs.", "tag": [{ "key": "team", "value": "base" }] });
+    let other = uid(world.create(nameless("other", "second", parameters)).await);
+    let rule = |fault, uid: &str| {
+        FaultRule::new(fault).action(CREATE).parameter("ClientToken", uid).when(When::first(1))
+    };
+    world
+        .vendor
+        .set_faults(vec![rule(Fault::ConnectionClosed, &one), rule(Fault::Hang { effect: true }, &other)]);
+    world.start_operator().await;
+    for (name, uid) in [("one", one), ("other", other)] {
+        let object = world.until_ready(KIND, name).await;
+        let ledger = world.vendor.ledger();
+        let mut made =
+            ledger.effects_of(CREATE).filter(|it| it.token.as_deref().is_some_and(|it| it.starts_with(&uid)));
+        assert_eq!(object["status"]["imageId"].as_str(), made.next().map(|made| made.id.as_str()), "{name}");
+    }
+    assert_eq!(world.effects(CREATE), 2, "{:#?}", world.call_log());
+}

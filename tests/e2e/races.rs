@@ -202,3 +202,41 @@ async fn what_outlives_its_object_is_deleted() {
     }))
     .await;
 }
+
+/// Its call had no effect, and what is there is what another object asks for at this moment, which the vendor shows no
+/// difference of: another tag, which can be changed, is none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_outlives_its_object_is_not_what_another_one_asks_for() {
+    let mut world = World::with_account("outlived-other").await;
+    let nameless = |name: &str, tag: Value| {
+        component(name, json!({ "forProvider": { "name": null, "componentVersion": null, "tag": tag } }))
+    };
+    // While no operator runs, so that what happens to their calls can be told by their tokens.
+    let uid = |object: Value| object["metadata"]["uid"].as_str().expect("a uid").to_owned();
+    let gone = uid(world.create(nameless("gone", Value::Null)).await);
+    let asks = uid(world.create(nameless("asks", json!([{ "key": "team", "value": "base" }]))).await);
+    let rule = |fault, uid: &str| {
+        FaultRule::new(fault).action(CREATE).parameter("ClientToken", uid).when(When::first(1))
+    };
+    world.vendor.set_faults(vec![
+        rule(Fault::ConnectionClosed, &gone),
+        // Made, and nobody hears of it for a while.
+        rule(Fault::Hang { effect: true }, &asks),
+    ]);
+    // The answer that its finalizer is on comes late enough for the object to go.
+    world.start_slow_operator(Duration::from_secs(4)).await;
+    let is_held = |object: &Value| !object["metadata"]["finalizers"].is_null();
+    world.until(KIND, "gone", "it has its finalizer", is_held).await;
+    world.delete(KIND, "gone").await;
+    world.patch(KIND, "gone", json!({ "metadata": { "finalizers": null } })).await;
+    world.until_gone(KIND, "gone").await;
+    let made = || world.vendor.aliyun_ecs().components().pop().map(|made| made.id).unwrap_or_default();
+    world.until_true("the other's is made", || !made().is_empty()).await;
+    let id = made();
+    let events = world.until_events("gone", 1).await;
+    let note = events[0]["note"].as_str().unwrap_or_default();
+    assert!(events[0]["reason"] == "Released" && note.contains(&id) && note.contains("look"), "{events:#?}");
+    let ready = world.until_ready(KIND, "asks").await;
+    assert_eq!(ready["status"]["imageId"], id.as_str(), "{:#?}", world.call_log());
+    assert_eq!((world.effects(CREATE), world.calls(DELETE)), (1, 0), "{:#?}", world.call_log());
+}

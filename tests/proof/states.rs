@@ -20,6 +20,8 @@ const CALM: Duration = Duration::from_secs(15);
 const GLANCE: Duration = Duration::from_millis(200);
 /// How often a sequence that went wrong is tried again without some of its edits.
 const SHRINKINGS: usize = 40;
+/// For how long; each try may wait in vain as long as [`PATIENCE`].
+const SHRINKING: Duration = Duration::from_secs(300);
 
 /// What is waited for without an end, rather than refused: nothing happens by itself any more.
 const WAITS: &[&str] =
@@ -228,10 +230,11 @@ impl Pair<'_> {
     async fn shrink(&mut self, mut plan: Plan, mut why: String) -> (Plan, String) {
         let mut left = SHRINKINGS;
         let mut progress = true;
+        let end = Instant::now() + SHRINKING;
         while progress && left > 0 {
             progress = false;
             for smaller in plan.smaller() {
-                if left == 0 {
+                if left == 0 || Instant::now() >= end {
                     break;
                 }
                 left -= 1;
@@ -269,11 +272,12 @@ fn is_ready(object: &Value) -> bool {
 /// Whether nothing happens by itself any more.
 fn is_settled(object: &Value) -> bool {
     let ready = condition(object, "Ready");
+    let waits = ready["reason"].as_str().is_some_and(|reason| WAITS.contains(&reason));
+    // What is being built cannot be looked at by what the spec says wrong.
+    let is_under_way = ["Submitting", "Building"].map(Value::from).contains(&object["status"]["phase"]);
     ready["observedGeneration"] == object["metadata"]["generation"]
-        && (condition(object, "Stalled")["status"] == "True"
-            || !["Submitting", "Building"].map(Value::from).contains(&object["status"]["phase"]))
-        && (condition(object, "Reconciling")["status"] == "False"
-            || ready["reason"].as_str().is_some_and(|reason| WAITS.contains(&reason)))
+        && (condition(object, "Stalled")["status"] == "True" || !is_under_way || waits)
+        && (condition(object, "Reconciling")["status"] == "False" || waits)
 }
 
 fn left(vendor: &Simulator, action: &str) -> usize {

@@ -372,16 +372,21 @@ impl<K: External> Pass<'_, K> {
         if likely.is_empty() && doubtful.is_empty() {
             return Ok(Recovered::Replay);
         }
-        // It may be that of others who asked for the same at the same time. Whose it is the vendor knows by the token that it
-        // was given a moment ago.
+        // It may be that of others who asked for the same at the same time, or for what the vendor can turn into it. Whose it is
+        // the vendor knows by the token that it was given a moment ago.
         let is_young = call.is_some_and(|call| Timestamp::now().duration_since(call) < pace::TOKEN);
-        let account = super::super::account_of(&self.object);
-        let wanted = super::wanted(&self.object);
-        let others = self.world.accounts.index().asking_alike(&self.holder(), &account, &wanted);
+        let others = self.others_asking();
         if is_young && others > 0 && doubtful.is_empty() && likely.len() <= others + 1 {
             return Ok(Recovered::Replay);
         }
         Ok(Recovered::Doubtful { likely, doubtful })
+    }
+
+    /// How many others may have a call under way that makes what could be taken for this object's.
+    fn others_asking(&self) -> usize {
+        let index = self.world.accounts.index();
+        let wanted = super::wanted(&self.object);
+        self.realm().map_or(0, |realm| index.asking_alike(&self.holder(), &realm, &wanted))
     }
 
     /// What was made in the name of the object that this one was restored from is for a person to decide about.

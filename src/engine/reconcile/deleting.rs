@@ -121,7 +121,7 @@ impl<K: External> Pass<'_, K> {
     }
 
     /// The vendor has nothing of it any more that could be deleted.
-    async fn deleted(&mut self, from: &Progress, note: String) -> Result<Next, Error> {
+    pub(super) async fn deleted(&mut self, from: &Progress, note: String) -> Result<Next, Error> {
         let released = self.world.journal.release(&self.object).await.map_err(Error::from);
         let Some(error) = released.as_ref().err().filter(|error| error.is_refusal()) else {
             released?;

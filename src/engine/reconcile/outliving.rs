@@ -3,7 +3,6 @@
 use super::{Pass, creating::before};
 use crate::{
     engine::{
-        account_of,
         accounts::Accounts,
         external::External,
         locks::Holder,
@@ -140,7 +139,7 @@ impl<K: External> Outlived<K> {
                         && is_free(&thing.id)
                 });
                 let handles: Vec<_> = there.map(|thing| K::handle(&thing.id)).collect();
-                // It may be that of others who asked for the same at the same time, one made anew under this name for one.
+                // It may be that of others who asked for the like at the same time, one made anew under this name for one.
                 if self.others_ask() {
                     Recovered::Undecidable(handles.iter().map(|handle| handle.id().to_owned()).collect())
                 } else {
@@ -152,8 +151,8 @@ impl<K: External> Outlived<K> {
     }
 
     fn others_ask(&self) -> bool {
-        let (account, wanted) = (account_of(&self.object), super::wanted(&self.object));
-        self.accounts.index().asking_alike(&self.holder, &account, &wanted) > 0
+        let (index, wanted) = (self.accounts.index(), super::wanted(&self.object));
+        self.realm.as_ref().is_some_and(|realm| index.asking_alike(&self.holder, realm, &wanted) > 0)
     }
 
     fn is_taken(&self, id: &str) -> bool {

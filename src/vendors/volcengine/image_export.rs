@@ -399,12 +399,16 @@ impl External for ImageExport {
     }
 
     /// There is no call that cancels a task or deletes one, and the exported file is the user's.
-    async fn delete(&self, client: &Client, handle: &Handle) -> Result<Deletion, CallError> {
+    fn remains(&self, handle: &Handle) -> Option<String> {
         let running = |status: &ImageStatus| {
             status.operation.as_ref().is_some_and(|operation| operation.state == OperationState::Running)
         };
-        if !self.status.as_ref().is_some_and(running) {
-            return Ok(self.remains(handle));
+        (!self.status.as_ref().is_some_and(running)).then(|| self.what_remains(handle))
+    }
+
+    async fn delete(&self, client: &Client, handle: &Handle) -> Result<Deletion, CallError> {
+        if let Some(what) = self.remains(handle) {
+            return Ok(Deletion::Remains(what));
         }
         match Self::observe(client, "", std::slice::from_ref(handle)).await?.get(handle) {
             Some(Observation::Building { percent, .. }) => {
@@ -418,20 +422,20 @@ impl External for ImageExport {
             None if super::may_be_unlisted(self.status.as_ref(), &client.0.ecs) => Ok(Deletion::Waiting(
                 format!("the vendor does not list the export {} yet, which began a moment ago", handle.id()),
             )),
-            _ => Ok(self.remains(handle)),
+            _ => Ok(Deletion::Remains(self.what_remains(handle))),
         }
     }
 }
 
 impl ImageExport {
-    fn remains(&self, handle: &Handle) -> Deletion {
+    fn what_remains(&self, handle: &Handle) -> String {
         let artifact = self.status.as_ref().and_then(|status| status.artifact.as_deref());
         let file = artifact.unwrap_or("what it wrote to the bucket");
-        Deletion::Remains(format!(
+        format!(
             "the vendor's record of task {} and {file} remain: the vendor has no call that deletes a task, and the file is yours; \
              delete it in TOS if it is not needed",
             handle.id()
-        ))
+        )
     }
 }
 
