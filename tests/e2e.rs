@@ -15,6 +15,7 @@ mod e2e {
     mod crash;
     mod crowd;
     mod dead_api_server;
+    mod disaster;
     mod error_classes;
     mod habits;
     mod image_export;
@@ -33,7 +34,7 @@ mod e2e {
     mod rights;
     mod root_volume_template;
     mod scale;
-    mod second_cluster;
     mod tags;
+    mod unclear;
     mod writes;
 }

@@ -223,8 +223,9 @@ pub fn progress(
     };
     let restored = operation.state == OperationState::Restored;
     if !restored && operation.token != token(uid, operation.attempt) {
-        let ids = [&status.image_id, &status.task_id].into_iter().flatten();
-        let candidates = operation.candidates.iter().chain(ids).cloned().collect();
+        // The task that makes an image whose id is known is no image.
+        let id = status.image_id.as_ref().or(status.task_id.as_ref());
+        let candidates = operation.candidates.iter().chain(id).cloned().collect();
         return Ok(Progress::Restored { intent, candidates });
     }
     let handle = || {

@@ -8,6 +8,7 @@ const PAIRS: &[(&str, &str)] = &[
     ("docs/quickstart.md", "docs/zh/quickstart.md"),
     ("docs/installing.md", "docs/zh/installing.md"),
     ("docs/troubleshooting.md", "docs/zh/troubleshooting.md"),
+    ("docs/backup.md", "docs/zh/backup.md"),
     ("docs/errors.md", "docs/zh/errors.md"),
     ("docs/command-line.md", "docs/zh/command-line.md"),
 ];
