@@ -1,6 +1,9 @@
 //! CloudAccount and ClusterCloudAccount: who calls a vendor, and where.
 
-use crate::{image::object_name, period::Period};
+use crate::{
+    image::{explained_by_its_field, object_name},
+    period::Period,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, Time};
 use kube::{CustomResource, KubeSchema, core::Rule};
 use schemars::JsonSchema;
@@ -279,6 +282,7 @@ pub struct VolcengineEcsApi {
 
 /// Who exports images in an account and region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = explained_by_its_field)]
 pub enum Exporters {
     /// The console, scripts, other clusters: a task may be of any of them.
     Anyone,
@@ -310,7 +314,8 @@ pub struct AcepApi {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('1h')").message("listDelay must be between 1s and 1h"))]
     pub list_delay: Option<Period>,
-    /// The service name in the signature. Volcengine's own clients use both; `acep` unless the gateway refuses it.
+    /// The service name in the signature, `acep` or `ACEP`: Volcengine's own clients use both; `acep` unless the gateway
+    /// refuses it.
     #[serde(default)]
     pub service_name: AcepServiceName,
 }

@@ -143,8 +143,15 @@ pub enum ManagementPolicy {
     Observe,
 }
 
+/// Takes a type's own description out of its schema, so that the one of the field stays: for an optional enum whose values are
+/// documented, kube puts the type's in its place, and `kubectl explain` would not show what the field says.
+pub(crate) fn explained_by_its_field(schema: &mut schemars::Schema) {
+    schema.remove("description");
+}
+
 /// What a deletion of the object does at the vendor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = explained_by_its_field)]
 pub enum DeletionPolicy {
     /// Delete the image too.
     Delete,
@@ -349,6 +356,7 @@ pub enum OperationState {
 
 /// One word for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = explained_by_its_field)]
 pub enum Phase {
     /// Nothing asked of the vendor yet; the conditions say what it waits for.
     Pending,

@@ -218,6 +218,37 @@ mod tests {
         engine::{self, external::External},
         vendors::{aliyun::image_component::ImageComponent, volcengine::aosp_image::AospImage},
     };
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+        JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
+    };
+
+    /// A field says what each of its values means, also where its type is documented too.
+    #[test]
+    fn a_field_with_a_choice_explains_each_value() {
+        fn look(field: &str, schema: &JSONSchemaProps, found: &mut Vec<String>) {
+            let description = schema.description.as_deref().unwrap_or_default();
+            let values = schema.enum_.iter().flatten().filter_map(|JSON(value)| value.as_str());
+            let words: Vec<_> =
+                description.split(|char: char| !char.is_alphanumeric() && char != '_').collect();
+            found.extend(
+                values.filter(|value| !words.contains(value)).map(|value| format!("{field}: {value}")),
+            );
+            for (name, schema) in schema.properties.iter().flatten() {
+                look(&format!("{field}.{name}"), schema, found);
+            }
+            if let Some(JSONSchemaPropsOrArray::Schema(schema)) = &schema.items {
+                look(&format!("{field}[]"), schema, found);
+            }
+        }
+        let mut unexplained = vec![];
+        for crd in super::crds(super::KINDS) {
+            for version in crd.spec.versions {
+                let schema = version.schema.and_then(|schema| schema.open_api_v3_schema).expect("a schema");
+                look(&crd.spec.names.kind, &schema, &mut unexplained);
+            }
+        }
+        assert!(unexplained.is_empty(), "values that their field does not explain: {unexplained:#?}");
+    }
 
     /// A thousand passes may wait at once. What is not optimised, as tests are, is larger than what is published.
     #[test]
