@@ -236,7 +236,7 @@ where
     S: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
     watcher(api, watcher::Config::default().timeout(pace::WATCH))
-        .default_backoff()
+        .backoff(pace::watches())
         .map(move |event| match event {
             Ok(event) => {
                 let kept = kept(&event, &keep);

@@ -121,9 +121,6 @@ pub enum Error {
     /// A part of the operator panicked. As a program it ends at once; within another one this says so.
     #[error("{0} ended, which is a bug: please report it with the log")]
     Panicked(&'static str),
-    /// Another replica leads now.
-    #[error("the lease was lost; another replica leads now")]
-    LeaseLost,
 }
 
 /// An empty name would mean all namespaces to the API server.
@@ -190,53 +187,69 @@ async fn run_counted(
         };
         let crds = served::watch(client.clone(), options.kinds, health.clone(), unfit);
         let mut crds = tokio::spawn(ended.clone().run_until_cancelled_owned(crds));
-        let lead = if options.leader_elect {
-            let lead = lease::acquire(&client, &health, &stop);
+        let identity = lease::identity();
+        loop {
+            let lead = if options.leader_elect {
+                let lead = lease::acquire(&client, &health, &identity, &stop);
+                health.have(START);
+                let Some(lead) = lead.await else { return Ok(()) };
+                Some(lead)
+            } else {
+                None
+            };
+            metrics.leads(true);
+            let stopping = stop.child_token();
+            let shared = (telemetry.clone(), health.clone());
+            // Who does not lead any more writes nothing.
+            let client = lead.as_ref().map_or_else(|| client.clone(), |lead| lead.guard(&client));
+            // Whether it leads is asked when there is a connection, not before.
+            let client = connections.share(&client);
+            let (accounts, controllers) =
+                controllers(&client, &options, endpoints.clone(), shared, stopping.clone());
+            // What has to be read is known now.
             health.have(START);
-            let Some(lead) = lead.await else { return Ok(()) };
-            Some(lead)
-        } else {
-            None
-        };
-        metrics.leads(true);
-        let stopping = stop.child_token();
-        let shared = (telemetry, health.clone());
-        // Who does not lead any more writes nothing.
-        let client = lead.as_ref().map_or_else(|| client.clone(), |lead| lead.guard(&client));
-        // Whether it leads is asked when there is a connection, not before.
-        let client = connections.share(&client);
-        let (accounts, controllers) = controllers(&client, &options, endpoints, shared, stopping.clone());
-        // What has to be read is known now.
-        health.have(START);
-        // Told to stop with nothing under way, they may have ended before anybody waits for their end.
-        let mut controllers = std::pin::pin!(controllers.fuse());
-        let lost = async {
-            match &lead {
-                Some(lead) => lead.lost().await,
-                None => std::future::pending().await,
+            // Told to stop with nothing under way, they may have ended before anybody waits for their end.
+            let mut controllers = std::pin::pin!(controllers.fuse());
+            let lost = async {
+                match &lead {
+                    Some(lead) => lead.lost().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let ended = tokio::select! {
+                () = &mut controllers => Ended::Told,
+                () = stop.cancelled() => Ended::Told,
+                () = lost => Ended::LeaseLost,
+                _ = &mut crds => Ended::Panicked,
+            };
+            match ended {
+                Ended::LeaseLost => tracing::warn!(
+                    "the lease was lost, so another replica may lead; work is stopped here, and this replica stands by"
+                ),
+                _ => health.lack("stop", "told to stop: no new work is taken"),
             }
-        };
-        let outcome = tokio::select! {
-            () = &mut controllers => Ok(()),
-            () = stop.cancelled() => Ok(()),
-            () = lost => Err(Error::LeaseLost),
-            _ = &mut crds => Err(Error::Panicked("what watches the CRDs")),
-        };
-        stopping.cancel();
-        health.lack("stop", "told to stop: no new work is taken");
-        if !controllers.is_terminated() && tokio::time::timeout(pace::GRACE, controllers).await.is_err() {
-            tracing::warn!(
-                "some work did not end in time; what it was about is written down, and the next start finds out"
-            );
+            metrics.leads(false);
+            stopping.cancel();
+            if !controllers.is_terminated() && tokio::time::timeout(pace::GRACE, controllers).await.is_err() {
+                tracing::warn!(
+                    "some work did not end in time; what it was about is written down, and the next start finds out"
+                );
+            }
+            // Whether a vendor, or the next replica, hears that we go is not worth waiting for.
+            let release = async {
+                if let Some(lead) = lead {
+                    lead.release().await;
+                }
+            };
+            let _ = tokio::join!(tokio::time::timeout(pace::FAREWELL, accounts.close()), release);
+            match ended {
+                Ended::Told => return Ok(()),
+                Ended::Panicked => return Err(Error::Panicked("what watches the CRDs")),
+                // An API server that was away for longer than a lease lasts is no reason to start anew, and to fail at that until
+                // it is back.
+                Ended::LeaseLost => health.stand_down(),
+            }
         }
-        // Whether a vendor, or the next replica, hears that we go is not worth waiting for.
-        let release = async {
-            if let Some(lead) = lead {
-                lead.release().await;
-            }
-        };
-        let _ = tokio::join!(tokio::time::timeout(pace::FAREWELL, accounts.close()), release);
-        outcome
     };
     let outcome = tokio::select! {
         // It serves until all else has ended.
@@ -245,6 +258,17 @@ async fn run_counted(
     };
     tracing::info!("stopped");
     outcome
+}
+
+/// Why work ends.
+#[derive(Clone, Copy)]
+enum Ended {
+    /// The operator was told to.
+    Told,
+    /// Another replica may lead.
+    LeaseLost,
+    /// What watches the CRDs panicked.
+    Panicked,
 }
 
 /// What is not known before the API server has answered.

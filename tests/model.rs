@@ -70,6 +70,8 @@ pub enum Mutation {
     FormerStatusCounts,
     /// What does not show is missing, and made anew.
     HiddenIsMissing,
+    /// The vendor's side is changed and deleted as an old cache shows that it is asked for.
+    ActsUponOldViews,
 }
 
 /// A model's bounds.
@@ -316,6 +318,7 @@ const MUTATIONS: &[(Mutation, Api, Menu)] = &[
     (Mutation::FormerRecordCounts, Api::Marked, Menu::Disaster),
     (Mutation::FormerStatusCounts, Api::Marked, Menu::Disaster),
     (Mutation::HiddenIsMissing, Api::Marked, Menu::Tools),
+    (Mutation::ActsUponOldViews, Api::Marked, Menu::Users),
 ];
 
 #[test]

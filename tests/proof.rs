@@ -16,9 +16,14 @@ mod proof {
     mod gate;
     mod kill_points;
     mod life;
+    mod outage;
+    mod past;
     mod proxies;
+    mod refusals;
+    mod replicas;
     mod report;
     mod soak;
+    mod stale;
     mod states;
     mod wrong_answers;
 }

@@ -7,7 +7,7 @@ use kube::{
     runtime::{controller, reflector::ObjectRef},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex},
     time::Duration,
@@ -34,6 +34,8 @@ struct State {
     notes: Mutex<BTreeMap<String, String>>,
     /// The loops that must move, and when each was last seen to.
     pulses: Mutex<BTreeMap<String, Instant>>,
+    /// What is read by who leads.
+    readings: Mutex<BTreeSet<String>>,
 }
 
 impl fmt::Debug for Health {
@@ -73,12 +75,21 @@ impl Health {
         let what = what.into();
         let lack = format!("still to be read: {what}");
         self.lack(&what, lack);
+        lock(&self.0.readings).insert(what.clone());
         Reading { health: self.clone(), what }
     }
 
     /// A loop has moved.
     pub fn moved(&self, what: &str) {
         lock(&self.0.pulses).insert(what.to_owned(), Instant::now());
+    }
+
+    /// Nothing is read any more: this replica has stopped its work, and stands by.
+    pub fn stand_down(&self) {
+        lock(&self.0.pulses).clear();
+        for what in std::mem::take(&mut *lock(&self.0.readings)) {
+            self.have(&what);
+        }
     }
 
     /// Whether all loops that ever moved still do; the API server may be down for as long as it likes.
@@ -171,6 +182,19 @@ mod tests {
     }
 
     /// A controller of one object with one worker, whose passes end, or never do.
+    #[tokio::test(start_paused = true)]
+    async fn who_stands_by_has_nothing_to_read_and_lives_without_moving() {
+        let health = Health::default();
+        let reading = health.reading("things");
+        health.reading("others").done();
+        assert!(health.readiness().is_err());
+        health.stand_down();
+        tokio::time::advance(STUCK * 2).await;
+        assert_eq!((health.readiness().is_ok(), health.life()), (true, Ok(())));
+        drop(reading);
+        assert!(health.reading("things").health.readiness().is_err(), "it leads again");
+    }
+
     async fn hours_with(ends: bool) -> Result<(), String> {
         let health = Health::default();
         let reading = health.reading("ConfigMaps");

@@ -103,6 +103,12 @@ impl Journal {
         }
     }
 
+    /// Changes nothing: whether `object` is the newest version that there is. Guarded like a write, since an API server may
+    /// answer a read from what it knew a while ago, and takes no write of an old version.
+    pub async fn confirm<K: External>(&self, object: &K) -> Result<K, kube::Error> {
+        self.metadata(object, json!({})).await
+    }
+
     /// Moves on from the state that `object` shows, or not at all: guarded.
     pub async fn advance<K: External>(&self, object: &K, status: &ImageStatus) -> Result<K, kube::Error> {
         let version = json!({ "op": "replace", "path": "/metadata/resourceVersion", "value": object.resource_version() });

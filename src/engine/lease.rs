@@ -59,11 +59,21 @@ type Until = Arc<Mutex<Instant>>;
 #[error("the lease has run out; another replica may lead now, so nothing is written")]
 struct NotLeading;
 
+/// As whom a process holds the lease, as long as it lives: what it held before and lost, since it could not be renewed, need not
+/// run out for itself.
+pub fn identity() -> String {
+    std::env::var("HOSTNAME").unwrap_or_default() + "_" + &uuid::Uuid::new_v4().simple().to_string()
+}
+
 /// Waits until this replica leads; `None`: `stop` came first, and it does not.
-pub async fn acquire(client: &Client, health: &Health, stop: &CancellationToken) -> Option<Lead> {
+pub async fn acquire(
+    client: &Client,
+    health: &Health,
+    identity: &str,
+    stop: &CancellationToken,
+) -> Option<Lead> {
     health.lack(LEASE, "the lease has not been read yet");
-    let identity =
-        std::env::var("HOSTNAME").unwrap_or_default() + "_" + &uuid::Uuid::new_v4().simple().to_string();
+    let identity = identity.to_owned();
     tracing::info!(identity, "waiting for the lease");
     let candidate = Arc::new(Candidate { api: Api::default_namespaced(client.clone()), identity });
     let mut seen = None;
@@ -84,8 +94,13 @@ pub async fn acquire(client: &Client, health: &Health, stop: &CancellationToken)
             let renewing = tokio::spawn(renew(candidate.clone(), asked, lost.clone(), until.clone()));
             return Some(Lead { candidate, lost, renewing, until });
         }
+        // At the latest when the lease that was seen has run out.
+        let left = seen.as_ref().map(|(_, since)| {
+            (*since + Duration::from_secs(DURATION.into())).saturating_duration_since(Instant::now())
+        });
+        let wait = left.filter(|left| !left.is_zero()).map_or(RETRY, |left| left.min(RETRY));
         tokio::select! {
-            () = sleep(RETRY) => {}
+            () = sleep(wait) => {}
             () = stop.cancelled() => {}
         }
     }
@@ -317,7 +332,7 @@ mod tests {
     async fn it_leads_as_long_as_renewals_succeed_and_no_longer_than_the_others_wait() {
         for mood in [Mood::Failing, Mood::Hanging] {
             let server = ApiServer::default();
-            let lead = acquire(&server.client(), &Health::default(), &CancellationToken::new())
+            let lead = acquire(&server.client(), &Health::default(), &identity(), &CancellationToken::new())
                 .await
                 .expect("it leads");
             let guarded: Api<Lease> = Api::default_namespaced(lead.guard(&server.client()));
@@ -354,23 +369,45 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_another_holds_is_taken_when_it_has_not_changed_for_its_duration() {
         let server = ApiServer::default();
-        let dead =
-            acquire(&server.client(), &Health::default(), &CancellationToken::new()).await.expect("it leads");
+        let dead = acquire(&server.client(), &Health::default(), &identity(), &CancellationToken::new())
+            .await
+            .expect("it leads");
         let since = Instant::now();
         dead.renewing.abort();
-        let next =
-            acquire(&server.client(), &Health::default(), &CancellationToken::new()).await.expect("it leads");
+        let next = acquire(&server.client(), &Health::default(), &identity(), &CancellationToken::new())
+            .await
+            .expect("it leads");
         assert!(since.elapsed() >= Duration::from_secs(DURATION.into()));
         assert_eq!(server.lease()["spec"]["leaseTransitions"], 1);
 
         // What was given back is free at once.
         next.release().await;
         let since = Instant::now();
-        let third =
-            acquire(&server.client(), &Health::default(), &CancellationToken::new()).await.expect("it leads");
+        acquire(&server.client(), &Health::default(), &identity(), &CancellationToken::new())
+            .await
+            .expect("it leads");
         assert!(since.elapsed() < RETRY);
 
-        // Who held it before does not give back what is another's.
+        // Who lost it because it could not be renewed leads again as soon as it can be: nobody else took it.
+        let (server, since) = (ApiServer::default(), Instant::now());
+        for _ in 0..2 {
+            let lead = acquire(&server.client(), &Health::default(), "same", &CancellationToken::new()).await;
+            lead.expect("it leads").renewing.abort();
+        }
+        assert!(since.elapsed() < RETRY);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_gives_back_what_is_anothers() {
+        let server = ApiServer::default();
+        let dead = acquire(&server.client(), &Health::default(), "dead", &CancellationToken::new())
+            .await
+            .expect("it leads");
+        dead.renewing.abort();
+        let third = acquire(&server.client(), &Health::default(), "third", &CancellationToken::new())
+            .await
+            .expect("it leads");
+
         let holder = server.lease()["spec"]["holderIdentity"].clone();
         dead.release().await;
         assert_eq!(server.lease()["spec"]["holderIdentity"], holder);
@@ -380,10 +417,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_waits_for_the_lease_is_ready_once_it_could_be_taken_and_says_what_it_does() {
         let (server, stop) = (ApiServer::default(), CancellationToken::new());
-        let lead = acquire(&server.client(), &Health::default(), &stop).await.expect("it leads");
+        let lead = acquire(&server.client(), &Health::default(), &identity(), &stop).await.expect("it leads");
         server.set(Mood::Failing);
         let (client, health) = (server.client(), Health::default());
-        let waiting = acquire(&client, &health, &stop);
+        let waiting = acquire(&client, &health, "another", &stop);
         let watching = async {
             sleep(RETRY * 2).await;
             let missing = health.readiness().unwrap_err();
@@ -402,7 +439,7 @@ mod tests {
     async fn who_is_stopped_while_acquiring_does_not_keep_it() {
         let (server, stop) = (ApiServer::default(), CancellationToken::new());
         server.set(Mood::Stopping(stop.clone()));
-        assert!(acquire(&server.client(), &Health::default(), &stop).await.is_none());
+        assert!(acquire(&server.client(), &Health::default(), &identity(), &stop).await.is_none());
         let lease = server.lease();
         assert!(!lease.is_null(), "it was taken");
         assert_eq!(lease["spec"]["holderIdentity"], Value::Null, "{lease:#}");
@@ -416,7 +453,7 @@ mod tests {
         };
         let (client, health) = (server.client(), Health::default());
         let since = Instant::now();
-        let (lead, ()) = tokio::join!(acquire(&client, &health, &stop), stopping);
+        let (lead, ()) = tokio::join!(acquire(&client, &health, "another", &stop), stopping);
         assert!(lead.is_none() && since.elapsed() < Duration::from_secs(1) + TRY + 2 * pace::FAREWELL);
     }
 }

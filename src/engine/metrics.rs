@@ -16,7 +16,7 @@ use prometheus_client::{
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    sync::{Mutex, OnceLock, PoisonError, Weak, atomic::AtomicU64},
+    sync::{Mutex, PoisonError, Weak, atomic::AtomicU64},
     time::Duration,
 };
 use tokio::time::Instant;
@@ -138,7 +138,7 @@ pub struct Metrics {
     described: Vec<Described>,
     /// How many accounts have a label value of their own.
     most_accounts: usize,
-    source: OnceLock<Weak<Accounts>>,
+    source: Mutex<Weak<Accounts>>,
     scraping: Mutex<()>,
     objects: Family<Objects, Gauge>,
     stalled: Family<Reasons, Gauge>,
@@ -335,7 +335,7 @@ impl Metrics {
                 Family::default(),
             ),
             most_accounts,
-            source: OnceLock::new(),
+            source: Mutex::default(),
             scraping: Mutex::default(),
             registry: to.registry,
             described: to.described,
@@ -360,14 +360,14 @@ impl Metrics {
 
     /// From now on, what is in memory about these accounts and their objects is read at each scrape.
     pub fn observe(&self, accounts: Weak<Accounts>) {
-        // Nobody does it twice.
-        let _ = self.source.set(accounts);
+        *self.source.lock().unwrap_or_else(PoisonError::into_inner) = accounts;
     }
 
     /// OpenMetrics text.
     pub fn open_metrics(&self) -> String {
         let _one = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(accounts) = self.source.get().and_then(Weak::upgrade) {
+        let accounts = self.source.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        if let Some(accounts) = accounts {
             self.count(&accounts.facts(), accounts.index().facts(), Timestamp::now());
         }
         let mut out = String::new();

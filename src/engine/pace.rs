@@ -1,6 +1,8 @@
 //! When to come back. Every duration of the operator is in this file.
 
+use backon::ExponentialBuilder;
 use jiff::{SignedDuration, Timestamp};
+use kube::runtime::watcher::ExponentialBackoff;
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     time::Duration,
@@ -113,6 +115,24 @@ pub fn backoff(failures: u32, slow: bool) -> Duration {
     step.mul_f64(rand::random_range(0.5..=1.0))
 }
 
+/// Wait after the `failures`-th time in a row that the API server did not answer, or could not: however long it is away, work
+/// goes on within ten seconds of its return.
+pub fn api_backoff(failures: u32) -> Duration {
+    backoff(failures.min(4), false)
+}
+
+/// The same for a watch that ended with an error.
+pub fn watches() -> ExponentialBackoff {
+    // The jitter is added, up to as much again.
+    let steps = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(800))
+        .with_max_delay(Duration::from_secs(4))
+        .with_factor(2.0)
+        .with_jitter()
+        .without_max_times();
+    steps.into()
+}
+
 /// Time from `now` (since any fixed moment) to the next beat. `seed` shifts the beat, so that accounts do not all
 /// call at once.
 pub fn to_next_beat(now: Duration, beat: Duration, seed: u64) -> Duration {
@@ -143,6 +163,12 @@ pub fn seed(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_api_server_that_was_away_for_long_is_asked_again_within_ten_seconds_of_its_return() {
+        assert!((1..1000).all(|failures| api_backoff(failures) <= Duration::from_secs(8)));
+        assert!(watches().take(1000).all(|wait| wait <= Duration::from_secs(8)));
+    }
 
     #[test]
     fn backoff_grows_and_stays_bounded() {

@@ -157,6 +157,7 @@ async fn pass<K: External>(packed: Arc<Packed<K>>, world: Arc<World>) -> Result<
         began: Instant::now(),
         looked: AtomicBool::new(false),
         just_held: false,
+        confirmed: None,
     };
     let done = pass.run().await;
     let wake = match &done {
@@ -179,10 +180,11 @@ async fn pass<K: External>(packed: Arc<Packed<K>>, world: Arc<World>) -> Result<
             pass.local.failures += 1;
             if error.is_refusal() {
                 pass.show_refusal(error).await;
+                Some(pace::backoff(pass.local.failures, false))
             } else {
                 tracing::warn!(%error, "the API server failed");
+                Some(pace::api_backoff(pass.local.failures))
             }
-            Some(pace::backoff(pass.local.failures, false))
         }
     };
     // Trouble with the API server is no reason to look at the vendor more often; an answer that is not stored waits in memory.
@@ -249,6 +251,8 @@ struct Pass<'a, K: External> {
     looked: AtomicBool,
     /// Our finalizer was put on for the creating call, a moment ago.
     just_held: bool,
+    /// When it was asked last, by a write of this pass, whether the object is the newest version, and it was.
+    confirmed: Option<Instant>,
 }
 
 impl<K: External> Pass<'_, K> {
@@ -362,6 +366,23 @@ impl<K: External> Pass<'_, K> {
             };
         }
         Ok(wish)
+    }
+
+    /// Before anything is changed or deleted at the vendor: the object still asks for it. What the cache shows may be over,
+    /// since an API server may lag behind, and another process, or an earlier one, may have gone on: a spec that was changed
+    /// since would be undone, and what the object has let go of, another one's by now, deleted.
+    async fn confirm(&mut self) -> Result<(), Error> {
+        if self.confirmed.is_some_and(|at| at.elapsed() <= pace::PERMIT_AGE) {
+            return Ok(());
+        }
+        let asked = Instant::now();
+        self.object = self.world.journal.confirm(&self.object).await?;
+        if asked.elapsed() > pace::PERMIT_AGE {
+            // Who was asleep knows nothing of what happened meanwhile.
+            return Err(Error::Outdated);
+        }
+        self.confirmed = Some(asked);
+        Ok(())
     }
 
     /// Whether somebody took our finalizer, or the record that comes with it, off what has something at the vendor.

@@ -356,7 +356,7 @@ async fn watch_scope(shared: Weak<Shared>, client: Client, scope: Scope) {
             watcher::Config::default().fields(&format!("metadata.name={name}")),
         ),
     };
-    let mut events = pin!(watcher::watcher(api, config.timeout(pace::SECRET_WATCH)).default_backoff());
+    let mut events = pin!(watcher::watcher(api, config.timeout(pace::SECRET_WATCH)).backoff(pace::watches()));
     let mut listed = HashSet::new();
     while allowed && let Some(event) = events.next().await {
         let Some(shared) = shared.upgrade() else { return };

@@ -14,7 +14,10 @@ pub use objects::{
     rights, secret, volcengine_account,
 };
 pub use operator::{Operator, Program};
-pub use plane::{OPERATOR, Requests, Target, Write, kubeconfig, operator_kubeconfig, operators_way};
+pub use plane::{
+    OPERATOR, Requests, Target, Write, another as another_control_plane, client_of, kubeconfig,
+    operator_kubeconfig, operator_kubeconfig_of, operators_way,
+};
 pub use proxy::Proxy;
 
 use cloud_image_operator::{
@@ -111,9 +114,14 @@ impl World {
 
     /// An empty namespace and the vendors.
     pub async fn empty(name: &str) -> Self {
+        Self::empty_at(plane::client(&format!("test/{name}"), None).await, name).await
+    }
+
+    /// The same at another control plane than the one that tests share.
+    pub async fn empty_at(client: Client, name: &str) -> Self {
         plane::show_logs();
         // A test that does a thousand things at once has no thousand connections.
-        let client = Connections::default().share(&plane::client(&format!("test/{name}"), None).await);
+        let client = Connections::default().share(&client);
         let vendor = simulator().await;
         let world = Self {
             client,

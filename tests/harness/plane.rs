@@ -48,10 +48,21 @@ fn start() -> ControlPlane {
     plane
 }
 
+/// A control plane of one test's own, which it may break.
+pub async fn another() -> ControlPlane {
+    tokio::task::spawn_blocking(start).await.expect("the control plane starts")
+}
+
+/// A client of such a one that may do everything.
+pub async fn client_of(plane: &ControlPlane, user_agent: &str) -> Client {
+    connect(plane.kubeconfig(), user_agent, None).await
+}
+
 /// The operator's ServiceAccount in the manifests, as the API server calls it.
 pub const OPERATOR: &str = "system:serviceaccount:cloud-image-operator:cloud-image-operator";
 
-fn operator_kubeconfig_of(plane: &ControlPlane) -> PathBuf {
+/// The operator's kubeconfig of any of them.
+pub fn operator_kubeconfig_of(plane: &ControlPlane) -> PathBuf {
     plane.folder().join("operator.kubeconfig")
 }
 

@@ -459,7 +459,9 @@ impl<'a> Pass<'a> {
             && let Some(id) = id_of(handle.id())
             && self.world.things[id].content != self.object.spec.content
         {
+            self.confirm()?;
             self.effect()?;
+            self.upon_what_is_over("changed as an earlier spec asked");
             self.world.things[id].content = self.object.spec.content;
             to = to.clone().observed(self.look(&handle.clone()));
         }
@@ -491,12 +493,27 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// Before anything is changed or deleted at the vendor.
+    fn confirm(&self) -> Result<(), Stop> {
+        let fresh = self.world.now(self.uid) == Some(&self.object);
+        if fresh || self.is(Mutation::ActsUponOldViews) { Ok(()) } else { Err(Stop) }
+    }
+
+    /// Nobody asks for it any more.
+    fn upon_what_is_over(&mut self, harm: &'static str) {
+        if self.world.now(self.uid).is_none_or(|now| now.spec != self.object.spec) {
+            self.world.harm = Some(harm);
+        }
+    }
+
     fn delete_at_vendor(&mut self, id: &str) -> Result<(), Stop> {
         self.calls();
         let Some(id) = id_of(id).filter(|id| *id < self.world.things.len()) else { return Ok(()) };
         // Nothing is made, found and deleted again within the ten seconds that a permit lives.
         self.permits_age();
+        self.confirm()?;
         self.effect()?;
+        self.upon_what_is_over("deleted as an earlier spec asked");
         let others = self
             .world
             .there()

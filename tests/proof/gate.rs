@@ -1,12 +1,13 @@
 //! Through which every request of one operator passes: it numbers them, and does to one of them, or to some, what is to be
 //! done to it. The operator knows nothing of it.
 
+use super::past::Past;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{HashMap, HashSet},
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 use tokio::sync::{oneshot, watch};
@@ -51,6 +52,10 @@ pub enum Deed {
     Throttled,
     /// It is not forwarded, and the answer is 409: somebody else is said to have written the object.
     Conflict,
+    /// It takes its effect, and the answer is 409 all the same.
+    ConflictAfter,
+    /// It is not forwarded, and the answer is 410: the version that it goes on from is too old.
+    Expired,
     /// Something in between answers: 500. Whether it was forwarded, the operator cannot know.
     Error(bool),
     /// Something in between answers: 502 with a page of HTML. Whether it was forwarded, the operator cannot know.
@@ -80,6 +85,9 @@ pub struct Chance {
     /// Calls that no vendor tells from a repetition, so that no network may repeat them.
     pub unrepeatable: Vec<&'static str>,
 }
+
+/// What is done to which requests, by their labels.
+pub type Habit = (Deed, fn(&str) -> bool);
 
 /// To whom a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -115,6 +123,7 @@ pub enum Cut {
 pub struct Gate {
     state: Mutex<State>,
     cuts: watch::Sender<Option<Cut>>,
+    past: watch::Sender<Option<Arc<Past>>>,
 }
 
 #[derive(Debug)]
@@ -124,6 +133,7 @@ struct State {
     plan: Option<(Point, Deed)>,
     told: Option<oneshot::Sender<()>>,
     chance: Option<Chance>,
+    habits: Vec<Habit>,
     hits: Vec<(Point, Deed)>,
     held: bool,
     busy: Instant,
@@ -137,11 +147,12 @@ impl Default for Gate {
             plan: None,
             told: None,
             chance: None,
+            habits: vec![],
             hits: vec![],
             held: false,
             busy: Instant::now(),
         });
-        Self { state, cuts: watch::channel(None).0 }
+        Self { state, cuts: watch::channel(None).0, past: watch::channel(None).0 }
     }
 }
 
@@ -162,6 +173,22 @@ impl Gate {
         let mut state = self.state();
         state.counts.clear();
         state.chance = chance;
+    }
+
+    /// From now on, these are done to requests to the API server: to the first of each label, and to a quarter of the others, always
+    /// the same ones.
+    pub fn adopt(&self, habits: Vec<Habit>) {
+        self.state().habits = habits;
+    }
+
+    /// What the API server shows of the past; `None`: it is up to date, and tells what it held back.
+    pub fn show(&self, past: Option<Past>) {
+        self.past.send_replace(past.map(Arc::new));
+    }
+
+    /// What the API server shows of the past, now and from now on.
+    pub fn past(&self) -> watch::Receiver<Option<Arc<Past>>> {
+        self.past.subscribe()
     }
 
     /// Ends all watches that there are.
@@ -224,6 +251,14 @@ impl Gate {
             }
             return Verdict::Hit(deed);
         }
+        let habit = state.habits.iter().find(|(_, is_meant)| is_meant(label)).map(|(deed, _)| *deed);
+        if let Some(deed) = habit
+            && to == To::ApiServer
+            && (point.nth == 1 || hash(0, 0, &point).is_multiple_of(4))
+        {
+            state.hits.push((point, deed));
+            return Verdict::Hit(deed);
+        }
         let chosen = state.chance.as_ref().and_then(|chance| chance.choose(to, &point));
         if let Some(deed) = chosen
             && let Some(chance) = &mut state.chance
@@ -255,11 +290,7 @@ impl Chance {
         if self.most == 0 || comes_by_itself(&point.label) {
             return None;
         }
-        let hash = |salt: u64| {
-            let mut hasher = DefaultHasher::new();
-            (self.seed, salt, point).hash(&mut hasher);
-            hasher.finish()
-        };
+        let hash = |salt| hash(self.seed, salt, point);
         let deeds = match to {
             To::ApiServer => &self.api_server,
             To::Vendor => &self.vendor,
@@ -270,6 +301,12 @@ impl Chance {
         let deed = deeds[usize::try_from(hash(2)).unwrap_or_default() % deeds.len()];
         (deed != Deed::Twice || !self.unrepeatable.contains(&&*point.label)).then_some(deed)
     }
+}
+
+fn hash(seed: u64, salt: u64, point: &Point) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (seed, salt, point).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Whether an operator makes such a request from time to time, whatever there is to do.

@@ -221,7 +221,7 @@ async fn killed_at_every_request() {
 }
 
 /// Of each kind, the calls around which it matters most: that which makes the thing and that which deletes it.
-const AROUND_THE_CALL: &[(&str, &str, &str)] = &[
+pub const AROUND_THE_CALL: &[(&str, &str, &str)] = &[
     ("ImageComponent", "CreateImageComponent", "DeleteImageComponent"),
     ("BatchComputeImage", "POST /images", "DELETE /images/{id}"),
     ("AospImage", "BuildAOSPImage", "DeleteAOSPImage"),

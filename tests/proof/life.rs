@@ -126,6 +126,11 @@ impl Life {
         (ended, hits)
     }
 
+    /// Through which its operator's requests pass, also while it is lived.
+    pub fn shared_gate(&self) -> std::sync::Arc<Gate> {
+        self.proxies.gate.clone()
+    }
+
     fn gate(&self) -> &Gate {
         &self.proxies.gate
     }
@@ -339,7 +344,7 @@ fn said(panic: &(dyn Any + Send)) -> String {
 }
 
 /// What must be the same whatever happened on the way.
-fn essence(object: &Value) -> Value {
+pub fn essence(object: &Value) -> Value {
     let status = &object["status"];
     let of_condition = |type_: &str| {
         let condition = harness::condition(object, type_);

@@ -1,7 +1,10 @@
 //! The proxies between one operator and the API server, and between it and the vendors. They read each request and each
 //! answer whole (of a watch only its beginning), and pass both on as they are unless the gate says otherwise.
 
-use super::gate::{Cut, Deed, Gate, To, Verdict};
+use super::{
+    gate::{Cut, Deed, Gate, To, Verdict},
+    past::Past,
+};
 use crate::harness;
 use futures::{StreamExt, future::ready, stream};
 use http_body_util::{BodyExt, BodyStream, Full, StreamBody, combinators::UnsyncBoxBody};
@@ -26,6 +29,7 @@ use std::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::watch,
     task::JoinSet,
 };
 use vendor_simulator::Addresses;
@@ -114,8 +118,22 @@ async fn handle(
         Upstream::Vendor(_) => (To::Vendor, vendor_label(&request)),
     };
     let streams = label.starts_with("WATCH ");
-    let deed = match gate.arrive(to, &label) {
-        Verdict::Pass if streams => return Ok(cuttable(upstream.send(request, true).await?, &gate)),
+    let path = request.uri().path().to_owned();
+    let verdict = gate.arrive(to, &label);
+    if verdict == Verdict::Pass && label.starts_with("LIST ") {
+        let mut past = gate.past();
+        // One that is not known is waited for.
+        let known = past.wait_for(|past| {
+            past.as_ref().is_none_or(|past| !past.is_about(&path) || past.list(&path).is_some())
+        });
+        let known = known.await.ok().and_then(|past| past.clone());
+        if let Some(list) = known.as_ref().and_then(|past| past.list(&path)) {
+            let answer = Response::builder().header(header::CONTENT_TYPE, "application/json");
+            return Ok(answer.body(full(list)).expect("an answer"));
+        }
+    }
+    let deed = match verdict {
+        Verdict::Pass if streams => return Ok(cuttable(held_back(request, upstream, &gate), path, &gate)),
         Verdict::Pass => return upstream.send(request, false).await,
         Verdict::Held => return pending().await,
         Verdict::Hit(deed) => deed,
@@ -131,6 +149,10 @@ async fn handle(
                 "the object has been modified; please apply your changes to the latest version and try again";
             return Ok(said(409, to, "Conflict", message));
         }
+        Deed::Expired => {
+            let message = "The resourceVersion for the provided watch is too old.";
+            return Ok(said(410, to, "Expired", message));
+        }
         Deed::Throttled => {
             return Ok(said(400, to, "Throttling", "Request was denied due to request throttling."));
         }
@@ -144,6 +166,7 @@ async fn handle(
     match deed {
         Deed::KillAfter | Deed::Silence => pending().await,
         Deed::Lost => Err(io::Error::other("lost")),
+        Deed::ConflictAfter => Ok(said(409, to, "Conflict", "the object has been modified")),
         Deed::Error(_) => Ok(said(500, to, "InternalError", "Something went wrong in between.")),
         Deed::BadGateway(_) => Ok(page()),
         Deed::Delay => {
@@ -222,9 +245,29 @@ fn said(status: u16, to: To, code: &str, message: &str) -> Response<Body> {
     answer.body(full(body.to_string())).expect("an answer")
 }
 
-/// A watch that ends when the gate says so.
-fn cuttable(answer: Response<Body>, gate: &Gate) -> Response<Body> {
-    let mut cuts = gate.cuts();
+/// A watch that is asked for once there is nothing to hold back; its answer begins at once.
+fn held_back(request: Request<Bytes>, upstream: Upstream, gate: &Gate) -> Response<Body> {
+    let (path, mut past) = (request.uri().path().to_owned(), gate.past());
+    let body = async move {
+        until_told(&mut past, &path).await;
+        let body = match upstream.send(request, true).await {
+            Ok(answer) => answer.into_body(),
+            Err(error) => StreamBody::new(stream::iter([Err(error)])).boxed_unsync(),
+        };
+        BodyStream::new(body)
+    };
+    let body = StreamBody::new(stream::once(body).flatten()).boxed_unsync();
+    let answer = Response::builder().header(header::CONTENT_TYPE, "application/json");
+    answer.body(body).expect("an answer")
+}
+
+async fn until_told(past: &mut watch::Receiver<Option<Arc<Past>>>, path: &str) {
+    let _ = past.wait_for(|past| past.as_ref().is_none_or(|past| !past.is_about(path))).await;
+}
+
+/// A watch that ends when the gate says so, and tells nothing while the past is shown.
+fn cuttable(answer: Response<Body>, path: String, gate: &Gate) -> Response<Body> {
+    let (mut cuts, past) = (gate.cuts(), gate.past());
     let cut = async move {
         let cut = cuts.changed().await.ok().and_then(|()| *cuts.borrow());
         match cut {
@@ -243,7 +286,14 @@ fn cuttable(answer: Response<Body>, gate: &Gate) -> Response<Body> {
     };
     answer.map(|body| {
         // Without an end of its own: what was cut ends the connection.
-        let frames = BodyStream::new(body).map(Some).chain(stream::iter([None]));
+        let told = move |frame| {
+            let (mut past, path) = (past.clone(), path.clone());
+            async move {
+                until_told(&mut past, &path).await;
+                frame
+            }
+        };
+        let frames = BodyStream::new(body).then(told).map(Some).chain(stream::iter([None]));
         let cut = stream::once(cut).map(Some).chain(stream::iter([None]));
         let whole = stream::select(frames, cut).take_while(|frame| ready(frame.is_some())).filter_map(ready);
         StreamBody::new(whole).boxed_unsync()

@@ -49,9 +49,37 @@ pub struct ControlPlane {
     controllers: Process,
     api_server: Process,
     etcd: Process,
+    recipes: [Recipe; 2],
+    probe: Probe,
     folder: TempDir,
     kubeconfig: PathBuf,
     url: String,
+}
+
+/// A part that can be killed and started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// It keeps its port, and what its clients trust.
+    ApiServer,
+    /// It keeps its data.
+    Etcd,
+}
+
+/// How a part is started, the first time and again.
+#[derive(Debug)]
+struct Recipe {
+    name: &'static str,
+    program: PathBuf,
+    flags: Vec<String>,
+}
+
+impl Recipe {
+    fn start(&self, folder: &Path) -> Result<Process> {
+        let mut command = Command::new(&self.program);
+        command.args(&self.flags).current_dir(folder);
+        // Whichever is ended last leaves nothing of the folder, also when nobody is left to drop it.
+        Launch::new(self.name, command).log(folder.join(format!("{}.log", self.name))).scratch(folder).start()
+    }
 }
 
 /// What a control plane writes down about the requests that it is sent.
@@ -115,6 +143,35 @@ impl ControlPlane {
         self.folder.path().join(AUDIT_LOG)
     }
 
+    /// Kills a part, as a machine that is lost does; the others go on without it.
+    pub fn kill(&mut self, part: Part) -> Result<()> {
+        let process = self.part(part);
+        // Ended by us, it would take the folder with it.
+        if let Some(program) = process.program() {
+            let killed = Command::new("kill").args(["-KILL", &program.to_string()]).status();
+            killed.doing(|| format!("kill {part:?}"))?;
+        }
+        process.wait().map(drop)
+    }
+
+    /// Starts again what was killed, where it was and with what it had, and returns when `/readyz` is ok.
+    pub fn revive(&mut self) -> Result<()> {
+        for (part, at) in [(Part::Etcd, 0), (Part::ApiServer, 1)] {
+            if self.part(part).exited()?.is_some() {
+                *self.part(part) = self.recipes[at].start(self.folder.path())?;
+            }
+        }
+        let Self { api_server, probe, .. } = self;
+        until("is ready", api_server, || probe.is_ok("/readyz"))
+    }
+
+    fn part(&mut self, part: Part) -> &mut Process {
+        match part {
+            Part::ApiServer => &mut self.api_server,
+            Part::Etcd => &mut self.etcd,
+        }
+    }
+
     /// Fails, with the end of its log, when one of the three has ended.
     pub fn expect_running(&mut self) -> Result<()> {
         [&mut self.etcd, &mut self.api_server, &mut self.controllers]
@@ -130,10 +187,12 @@ impl ControlPlane {
 
         let admin = authority.client("admin", Some("system:masters"))?;
         let kubeconfig = setup.kubeconfig("admin", &admin)?;
-        let mut etcd = setup.etcd()?;
+        let etcd_recipe = setup.etcd();
+        let mut etcd = etcd_recipe.start(folder.path())?;
         until("listens", &mut etcd, || Ok(folder.path().join(ETCD_SOCKET).exists()))?;
 
-        let mut api_server = setup.api_server(port, audit)?;
+        let api_server_recipe = setup.api_server(port, audit)?;
+        let mut api_server = api_server_recipe.start(folder.path())?;
         let probe = Probe::new(port, &authority, &admin)?;
         let ready = until("is ready", &mut api_server, || probe.is_ok("/readyz"));
         if ready.is_err() && api_server.log().contains("address already in use") {
@@ -141,10 +200,11 @@ impl ControlPlane {
         }
         ready?;
 
-        let mut controllers = setup.controllers()?;
+        let mut controllers = setup.controllers()?.start(folder.path())?;
         let account = "/api/v1/namespaces/default/serviceaccounts/default";
         until("has made the first service account", &mut controllers, || probe.is_ok(account))?;
-        Ok(Self { controllers, api_server, etcd, folder, kubeconfig, url })
+        let recipes = [etcd_recipe, api_server_recipe];
+        Ok(Self { controllers, api_server, etcd, recipes, probe, folder, kubeconfig, url })
     }
 }
 
@@ -228,10 +288,10 @@ struct Setup<'a> {
 }
 
 impl Setup<'_> {
-    fn etcd(&self) -> Result<Process> {
+    fn etcd(&self) -> Recipe {
         let socket = format!("unix://{}", self.path(ETCD_SOCKET));
         let peer = "unix://peer"; // a socket too, in the working directory; nobody ever connects
-        self.launch(
+        self.recipe(
             ETCD.name,
             &[
                 ("data-dir", &self.path("etcd")),
@@ -249,7 +309,7 @@ impl Setup<'_> {
         )
     }
 
-    fn api_server(&self, port: u16, audit: Audit) -> Result<Process> {
+    fn api_server(&self, port: u16, audit: Audit) -> Result<Recipe> {
         let server = self.authority.server()?;
         let tokens = certificates::new_key()?;
         self.write("ca.crt", &self.authority.certificate().pem())?;
@@ -280,13 +340,13 @@ impl Setup<'_> {
             ("service-account-signing-key-file", &self.path("tokens.key")),
             ("service-cluster-ip-range", "10.0.0.0/24"),
         ];
-        self.launch(API_SERVER.name, &[flags, &audit[..]].concat())
+        Ok(self.recipe(API_SERVER.name, &[flags, &audit[..]].concat()))
     }
 
-    fn controllers(&self) -> Result<Process> {
+    fn controllers(&self) -> Result<Recipe> {
         let identity = self.authority.client("system:kube-controller-manager", None)?;
         let kubeconfig = self.kubeconfig("kube-controller-manager", &identity)?;
-        self.launch(
+        Ok(self.recipe(
             CONTROLLERS.name,
             &[
                 ("kubeconfig", &kubeconfig.display().to_string()),
@@ -297,14 +357,12 @@ impl Setup<'_> {
                 ("leader-elect", "false"),
                 ("secure-port", "0"), // serves nothing
             ],
-        )
+        ))
     }
 
-    fn launch(&self, name: &str, flags: &[(&str, &str)]) -> Result<Process> {
-        let mut command = Command::new(self.programs.join(name));
-        command.args(flags.iter().map(|(flag, value)| format!("--{flag}={value}"))).current_dir(self.folder);
-        // Whichever is ended last leaves nothing of the folder, also when nobody is left to drop it.
-        Launch::new(name, command).log(self.folder.join(format!("{name}.log"))).scratch(self.folder).start()
+    fn recipe(&self, name: &'static str, flags: &[(&str, &str)]) -> Recipe {
+        let flags = flags.iter().map(|(flag, value)| format!("--{flag}={value}")).collect();
+        Recipe { name, program: self.programs.join(name), flags }
     }
 
     fn kubeconfig(&self, user: &str, identity: &Identity) -> Result<PathBuf> {

@@ -21,6 +21,7 @@ impl<K: External> Pass<'_, K> {
         attempt: u32,
         wish: &Wish,
     ) -> Result<Next, Error> {
+        self.confirm().await?;
         match self.subject().delete(client, handle).await {
             // Something else takes its place, which the next pass finds.
             Ok(Deletion::Gone | Deletion::Remains(_)) if wish.import => {
@@ -63,6 +64,10 @@ impl<K: External> Pass<'_, K> {
                 Err(error) => return self.trouble(&from, &error).await,
             }
         }
+        // What the vendor is at already cannot be called back.
+        if !self.local.deleting {
+            self.confirm().await?;
+        }
         match self.subject().delete(client, &handle).await {
             Ok(Deletion::Gone) => self.leave(client, from, gone(&handle)).await,
             Ok(Deletion::Remains(what)) => self.leave(client, from, what).await,
@@ -103,6 +108,7 @@ impl<K: External> Pass<'_, K> {
             if progress.handle().is_some_and(|own| own.id() == handle.id()) || self.is_taken(handle.id()) {
                 continue;
             }
+            self.confirm().await.map_err(|error| CallError::NotSent(error.to_string()))?;
             if self.local.leftovers.insert(handle.id().to_owned()) {
                 self.world.telemetry.turned_up(&self.object, "Delete", handle.id()).await;
             }

@@ -297,6 +297,7 @@ impl<K: External> Pass<'_, K> {
         is_drift: bool,
     ) -> Result<Result<Progress, Next>, Error> {
         self.keep_named().await?;
+        self.confirm().await?;
         if let Err(error) = self.subject().amend(client, &product).await {
             return self.trouble_about(from, to.clone(), &error).await.map(Err);
         }

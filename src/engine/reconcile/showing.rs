@@ -15,6 +15,7 @@ use crate::{
 };
 use jiff::Timestamp;
 use std::{collections::BTreeSet, time::Duration};
+use tokio::time::Instant;
 
 /// What must not have changed for a write to go through.
 #[derive(Clone, Copy, Debug)]
@@ -174,11 +175,12 @@ impl<K: External> Pass<'_, K> {
     }
 
     async fn write(&mut self, status: &ImageStatus, guard: Guard) -> Result<(), Error> {
-        let journal = &self.world.journal;
+        let (journal, asked) = (&self.world.journal, Instant::now());
         self.object = match guard {
             Guard::Version => journal.advance(&self.object, status).await?,
             Guard::Uid => journal.conclude(&self.object, status).await?,
         };
+        self.confirmed = matches!(guard, Guard::Version).then_some(asked);
         Ok(())
     }
 

@@ -16,6 +16,7 @@ use crate::error::{Doing, Result};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A client of one API server on loopback.
+#[derive(Debug)]
 pub(super) struct Probe {
     port: u16,
     tls: Arc<ClientConfig>,

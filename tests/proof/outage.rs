@@ -1,0 +1,110 @@
+//! The API server is lost in the middle of the work, and etcd with it, and both come back. The operator goes on by itself.
+
+use crate::{
+    harness::{
+        Program, World, account_of, another_control_plane, client_of, image_of, operator_kubeconfig_of,
+    },
+    subject,
+};
+use futures::future::join_all;
+use serde_json::json;
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+use tokio::{task::block_in_place, time::sleep};
+use vendor_simulator::{Fault, FaultRule};
+use xtask::controlplane::Part;
+
+const KINDS: [(&str, &str); 3] = [
+    ("ImageComponent", "CreateImageComponent"),
+    ("AospImage", "BuildAOSPImage"),
+    ("BatchComputeImage", "CreateImage"),
+];
+
+/// Within this the operator is back at work.
+const BACK: Duration = Duration::from_secs(10);
+
+/// How often the operator has written an object, as the API server recorded it.
+fn writes(audit_log: &Path) -> usize {
+    let log = fs::read_to_string(audit_log).unwrap_or_default();
+    let is_ours = |line: &&str| {
+        line.contains(r#""username":"system:serviceaccount:cloud-image-operator:cloud-image-operator""#)
+            && line.contains(r#""verb":"patch""#)
+            && line.contains(r#""apiGroup":"cloudimages.dev""#)
+    };
+    log.lines().filter(is_ours).count()
+}
+
+/// So many objects are on their way when these parts are lost, for so long.
+async fn lost_and_back(of_each: usize, parts: &[Part], lasts: Duration) {
+    let mut plane = another_control_plane().await;
+    let world = World::empty_at(client_of(&plane, "test/outage").await, "outage").await;
+    world.quicken();
+    // Many calls are under way when it happens.
+    let slow = KINDS.map(|(_, action)| FaultRule::new(Fault::SlowAnswer { millis: 1_000 }).action(action));
+    world.vendor.set_faults(slow.into());
+    for (kind, _) in KINDS {
+        for object in account_of(kind, &kind.to_lowercase(), &world.vendor) {
+            world.create(object).await;
+        }
+    }
+    let mut arguments = vec![format!("--namespace={}", world.namespace), "--leader-elect".into()];
+    arguments.extend(world.endpoints().iter().map(|endpoint| format!("--allow-endpoint={endpoint}")));
+    let mut operator = Program::start_at(&operator_kubeconfig_of(&plane), &arguments, None);
+    let names = |kind: &str| {
+        let kind = kind.to_lowercase();
+        (0..of_each).map(move |number| format!("{kind}-{number}"))
+    };
+    let objects: Vec<_> =
+        KINDS.iter().flat_map(|(kind, _)| names(kind).map(move |name| (*kind, name))).collect();
+    join_all(objects.iter().map(async |(kind, name)| {
+        let mut object = image_of(kind, name);
+        object["spec"]["accountRef"] = json!({ "name": kind.to_lowercase() });
+        world.create(object).await;
+    }))
+    .await;
+    let made = || KINDS.iter().map(|(_, action)| world.calls(action)).sum::<usize>();
+    world.until_true("some calls are made", || made() >= objects.len() / 4).await;
+
+    for part in parts {
+        plane.kill(*part).expect("it is killed");
+    }
+    let before = writes(&plane.audit_log());
+    let ready = world.calls(KINDS[0].1) + world.calls(KINDS[1].1) + world.calls(KINDS[2].1);
+    eprintln!("lost when {ready} creating calls of {} had been made", objects.len());
+    sleep(lasts).await;
+    block_in_place(|| plane.revive()).expect("it comes back");
+    let back = Instant::now();
+    world.until_true("the operator writes again", || writes(&plane.audit_log()) > before).await;
+    let after = back.elapsed();
+    join_all(objects.iter().map(|(kind, name)| world.until_ready(kind, name))).await;
+    eprintln!("back at work after {after:?}, all Ready after {:?}", back.elapsed());
+    assert!(after < BACK, "{after:?}\n{}", operator.log());
+    assert!(!operator.has_ended(), "{}", operator.log());
+    for (kind, action) in KINDS {
+        let made = subject::made(&world.vendor.ledger(), action);
+        assert_eq!(made.len(), of_each, "{kind}");
+    }
+    join_all(objects.iter().map(|(kind, name)| world.delete(kind, name))).await;
+    join_all(objects.iter().map(|(kind, name)| world.until_gone(kind, name))).await;
+    let ledger = world.vendor.ledger();
+    for (kind, action) in KINDS {
+        let left = subject::made(&ledger, action).into_iter().filter(|id| !subject::deleted(&ledger, id));
+        assert_eq!(left.collect::<Vec<_>>(), Vec::<String>::new(), "{kind}");
+    }
+    operator.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_api_server_that_is_lost_and_comes_back() {
+    lost_and_back(10, &[Part::ApiServer], Duration::from_secs(2)).await;
+}
+
+/// For longer than the lease lasts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes; cargo test --test proof -- --ignored everything_behind_it"]
+async fn an_api_server_and_everything_behind_it_that_are_lost_and_come_back() {
+    lost_and_back(100, &[Part::ApiServer, Part::Etcd], Duration::from_secs(60)).await;
+}
