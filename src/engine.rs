@@ -25,6 +25,7 @@ mod object_state;
 pub mod on_behalf;
 pub mod pace;
 pub mod packed;
+pub mod preflight;
 pub mod progress;
 pub mod queue;
 mod reconcile;

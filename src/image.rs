@@ -67,14 +67,14 @@ pub struct ImageSpec<M> {
     }]))]
     pub resync_interval: Period,
 
-    /// How long one build may take before the object is `Stalled`, as a duration. The build itself is not cancelled,
-    /// and a late success still counts. From `1m` to `720h`. Default: `2h`. Example: `90m`.
-    #[serde(default = "two_hours")]
+    /// How long one build may take before the object is `Stalled`, as a duration; the condition of a build says when that will
+    /// be. The build itself is not cancelled, and a late success still counts. From `1m` to `720h`. Example: `90m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = [{
         "rule": "duration(self) >= duration('1m') && duration(self) <= duration('720h')",
         "message": "timeout must be between 1m and 720h, for example 2h"
     }]))]
-    pub timeout: Period,
+    pub timeout: Option<Period>,
 
     /// Whether to make the image again when the vendor no longer has it. `Never`: the object becomes Stalled and
     /// says so. `WhenMissing`: it is made anew, under a new id. Default: `Never`.
@@ -87,14 +87,18 @@ pub struct ImageSpec<M> {
     /// `Correct`.
     #[serde(default)]
     pub drift_policy: DriftPolicy,
+
+    /// Whether to look, before a creating call that takes long, whether what it needs is there, where the vendor's API tells: the
+    /// source image of an ImageExport, the product of an AospImage. `Check`: as long as the call would be in vain it is not made,
+    /// and the object says what is wrong (reason `PreflightFailed`); what cannot be read is left to the vendor. `Skip`: the call
+    /// is made without a look. Other kinds have nothing to look at: the vendor says within seconds what is wrong. Default:
+    /// `Check`.
+    #[serde(default)]
+    pub preflight_policy: PreflightPolicy,
 }
 
 fn ten_hours() -> Period {
     Period::from_secs(10 * 3600)
-}
-
-fn two_hours() -> Period {
-    Period::from_secs(2 * 3600)
 }
 
 /// Names the account of an image.
@@ -177,6 +181,16 @@ pub enum DriftPolicy {
     Correct,
     /// Leave it, and say what differs.
     Report,
+}
+
+/// Whether it is looked at beforehand what a creating call needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PreflightPolicy {
+    /// Look, and do not call while it would be in vain.
+    #[default]
+    Check,
+    /// Call.
+    Skip,
 }
 
 /// Names something that exists at the vendor already.

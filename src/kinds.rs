@@ -5,8 +5,12 @@ pub mod survey;
 
 use crate::{
     account::{CloudAccount, ClusterCloudAccount},
-    engine::{self, Shared, external::External},
+    engine::{
+        self, Shared,
+        external::{External, Timeout},
+    },
     image::{ImageStatus, account_is_kept, import_is_no_afterthought, observe_needs_import, unseen_says_so},
+    period::Period,
     vendors::{aliyun, volcengine, zstack},
 };
 use futures::future::BoxFuture;
@@ -65,7 +69,7 @@ impl<K> Of<K> {
 
 impl<K: External> Kind for Of<K> {
     fn crd(&self) -> CustomResourceDefinition {
-        completed(polished(K::crd()))
+        completed(polished(K::crd()), K::TIMEOUT)
     }
     fn run(&self, shared: Shared, namespace: Option<String>) -> BoxFuture<'static, ()> {
         Box::pin(engine::run::<K>(shared, namespace))
@@ -108,8 +112,9 @@ pub fn table() -> String {
     table
 }
 
-/// What all image kinds have: the first and the last columns of `kubectl get`, and the rules for the whole spec.
-fn completed(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+/// What all image kinds have: the first and the last columns of `kubectl get`, the rules for the whole spec, and a default of
+/// `timeout` that is the kind's own.
+fn completed(mut crd: CustomResourceDefinition, timeout: Timeout) -> CustomResourceDefinition {
     let ready = |field: &str| format!(".status.conditions[?(@.type=='Ready')].{field}");
     let column = |name: &str, json_path: String, description: &str| CustomResourceColumnDefinition {
         name: name.into(),
@@ -142,6 +147,12 @@ fn completed(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
         }
         if let Some(spec) = schema.properties.as_mut().and_then(|properties| properties.get_mut("spec")) {
             spec.x_kubernetes_validations.get_or_insert_default().insert(0, observe_needs_import());
+            if let Some(field) = spec.properties.as_mut().and_then(|fields| fields.get_mut("timeout")) {
+                let (after, why) = (Period::from(timeout.after).to_string(), timeout.why);
+                let about = field.description.take().unwrap_or_default();
+                field.description = Some(format!("{about} Default: `{after}`, since {why}."));
+                field.default = Some(JSON(after.into()));
+            }
         }
     }
     crd

@@ -2,7 +2,7 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 /// A duration in Go's and Kubernetes' notation, never negative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,16 +21,27 @@ impl From<Period> for Duration {
     }
 }
 
-impl Serialize for Period {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl From<Duration> for Period {
+    fn from(duration: Duration) -> Self {
+        Self(duration)
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanoseconds = self.0.as_nanos();
         let whole = UNITS.iter().find(|(_, length)| nanoseconds > 0 && nanoseconds.is_multiple_of(*length));
-        let text = match whole {
-            Some((unit, length)) => format!("{}{unit}", nanoseconds / length),
-            None if nanoseconds == 0 => "0s".into(),
-            None => format!("{}.{:06}ms", nanoseconds / MILLISECOND, nanoseconds % MILLISECOND),
-        };
-        serializer.serialize_str(&text)
+        match whole {
+            Some((unit, length)) => write!(out, "{}{unit}", nanoseconds / length),
+            None if nanoseconds == 0 => out.write_str("0s"),
+            None => write!(out, "{}.{:06}ms", nanoseconds / MILLISECOND, nanoseconds % MILLISECOND),
+        }
+    }
+}
+
+impl Serialize for Period {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

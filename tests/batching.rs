@@ -18,6 +18,8 @@ struct Kind {
     create: &'static str,
     /// The call that looks at up to a hundred.
     look: &'static str,
+    /// The call that looks at what up to a hundred need, where it is another.
+    preflight: Option<&'static str>,
     object: fn(&str) -> Value,
 }
 
@@ -26,6 +28,7 @@ const BUILDS: Kind = Kind {
     plural: "aospimages",
     create: "BuildAOSPImage",
     look: "ListAOSPImage",
+    preflight: None,
     object: |name| aosp_image(name, json!({})),
 };
 
@@ -35,6 +38,7 @@ const EXPORTS: Kind = Kind {
     plural: "imageexports",
     create: "ExportImage",
     look: "DescribeTasks",
+    preflight: Some("DescribeImages"),
     object: |name| image_export(name, &format!("image-{name}"), json!({})),
 };
 
@@ -57,6 +61,13 @@ async fn five_hundred_share_looks(kind: &Kind) {
     let names: Vec<_> = (0..COUNT).map(|number| format!("many-{number}")).collect();
     join_all(names.iter().map(|name| world.create((kind.object)(name)))).await;
     world.until_true("all are asked for", || world.effects(kind.create) == COUNT).await;
+    if let Some(preflight) = kind.preflight {
+        let calls = world.calls(preflight);
+        assert!(
+            (COUNT / 100..=COUNT / 5).contains(&calls),
+            "{calls} calls of {preflight} for {COUNT} objects"
+        );
+    }
 
     // The least of some looks: on a machine that is busy with something else, requests come late to some.
     let mut fewest = usize::MAX;

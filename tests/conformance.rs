@@ -88,6 +88,7 @@ async fn every_kind_stands_every_fault() {
         let calls = undisturbed(&world, &subjects).await;
         if subjects.iter().any(|subject| subject.kind == "TestImage") {
             a_bug_is_trouble_of_one_object(&world).await;
+            what_a_call_lacks_is_waited_for(&world).await;
         }
         groups.push((subjects, calls));
     }
@@ -135,6 +136,25 @@ async fn a_bug_is_trouble_of_one_object(world: &World) {
     world.until_ready("TestImage", "bug").await;
     world.delete("TestImage", "bug").await;
     world.until_gone("TestImage", "bug").await;
+}
+
+/// A kind says what its call needs; the engine looks, and waits.
+async fn what_a_call_lacks_is_waited_for(world: &World) {
+    let before = world.calls("CreateImage");
+    world
+        .create(json!({
+            "apiVersion": "cloudimages.dev/v1alpha1",
+            "kind": "TestImage",
+            "metadata": { "name": "lacking" },
+            "spec": { "accountRef": { "name": "test-undisturbed" }, "forProvider": { "name": "lacking" } },
+        }))
+        .await;
+    world.until_condition("TestImage", "lacking", "Reconciling", "True", "PreflightFailed").await;
+    assert_eq!(world.calls("CreateImage"), before);
+    world.patch("TestImage", "lacking", json!({ "spec": { "preflightPolicy": "Skip" } })).await;
+    world.until_ready("TestImage", "lacking").await;
+    world.delete("TestImage", "lacking").await;
+    world.until_gone("TestImage", "lacking").await;
 }
 
 /// A world in which all kinds live through one hardship side by side; gives what went wrong.

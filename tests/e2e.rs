@@ -29,6 +29,7 @@ mod e2e {
     mod neighbours;
     mod owners;
     mod policies;
+    mod preflight;
     mod races;
     mod replicas;
     mod rights;

@@ -69,11 +69,18 @@ pub const REASONS: &[Reason] = &[
         "Nothing; it is never asked for twice meanwhile / 无需处理，期间不会重复创建",
     ),
     reason(
+        "PreflightFailed",
+        Images,
+        Person,
+        "The creating call is not made yet, since what it needs is not there or cannot be used: the source image of an export, the product of a cloud phone image / 创建所需的内容不存在或不可用（导出的源镜像、云手机镜像的产品），因此尚未发起创建请求",
+        "Do what the message says; it is looked at again by itself, at once when the spec changes or the annotation reconcile.cloudimages.dev/requested-at is set. If you know better, set preflightPolicy: Skip / 按消息处理；会自动再次检查，修改 spec 或设置注解 reconcile.cloudimages.dev/requested-at 可立即检查。若确认无误，可设置 preflightPolicy: Skip",
+    ),
+    reason(
         "Building",
         Images,
         Nobody,
         "The vendor is making the image / 厂商正在制作镜像",
-        "Nothing; spec.timeout says when it counts as too long / 无需处理；超过 spec.timeout 会提示",
+        "Nothing; the message says from when on it counts as too long, which is for spec.timeout to say / 无需处理；消息中说明何时算作超时，由 spec.timeout 决定",
     ),
     reason(
         "Updating",
@@ -157,7 +164,7 @@ pub const REASONS: &[Reason] = &[
         Images,
         Person,
         "suspend is true, so the vendor is not called / suspend 为 true，不会调用厂商接口",
-        "Set suspend: false to go on; a deletion goes on with deletionPolicy: Retain, too / 设置 suspend: false 继续；删除时也可设置 deletionPolicy: Retain",
+        "Set suspend: false to go on. A deletion goes on with deletionPolicy: Retain, too, or when the finalizer cloudimages.dev/external is taken off: the image stays at the vendor then / 设置 suspend: false 继续。删除时也可设置 deletionPolicy: Retain，或移除 finalizer cloudimages.dev/external，此时厂商侧镜像保留",
     ),
     reason(
         "LookFailed",

@@ -7,16 +7,19 @@ use super::{
     external::{Connect, External, Material, Unusable},
     limits::Limits,
     lock, pace,
+    preflight::Preflight,
     progress::{Handle, Observation},
     secrets::{SecretKey, SecretVersion},
     standing::Standing,
 };
 use crate::account::AccountVendor;
 use futures::future::{BoxFuture, join_all};
+use serde_json::Value;
 use std::{
     any::{Any, TypeId},
     collections::HashMap,
     fmt::{self, Debug},
+    marker::PhantomData,
     sync::{Arc, Mutex},
 };
 
@@ -99,10 +102,31 @@ impl Connection {
                 let (client, region) = (client.clone(), region.clone());
                 async move { K::observe(&client, &region, &handles).await }
             });
-            Ok(KindBatcher(batcher, std::marker::PhantomData))
+            Ok(KindBatcher(batcher, PhantomData))
         });
         match made {
             Ok(KindBatcher(batcher, _)) => batcher,
+        }
+    }
+
+    /// Where objects of one kind and region share the reads of what their creating calls need.
+    pub fn readers<K: External>(
+        &self,
+        client: &K::Client,
+        region: &str,
+        preflight: &Preflight<K::Client>,
+    ) -> Batcher<String, Value> {
+        let made = self.once::<KindReaders<K>, std::convert::Infallible>(region.to_owned(), || {
+            let (client, region, read) = (client.clone(), region.to_owned(), preflight.read);
+            let batcher = Batcher::start(preflight.batch, pace::BATCH_WINDOW, move |mut ids: Vec<String>| {
+                ids.sort();
+                ids.dedup();
+                read(client.clone(), region.clone(), ids)
+            });
+            Ok(KindReaders(batcher, PhantomData))
+        });
+        match made {
+            Ok(KindReaders(batcher, _)) => batcher,
         }
     }
 
@@ -151,9 +175,16 @@ impl Connection {
     }
 }
 
-struct KindBatcher<K>(Batcher<Handle, Observation>, std::marker::PhantomData<fn() -> K>);
+struct KindBatcher<K>(Batcher<Handle, Observation>, PhantomData<fn() -> K>);
 impl<K> Clone for KindBatcher<K> {
     fn clone(&self) -> Self {
-        Self(self.0.clone(), std::marker::PhantomData)
+        Self(self.0.clone(), PhantomData)
+    }
+}
+
+struct KindReaders<K>(Batcher<String, Value>, PhantomData<fn() -> K>);
+impl<K> Clone for KindReaders<K> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), PhantomData)
     }
 }

@@ -6,6 +6,7 @@ use super::{
     index::Reference,
     journal::Permit,
     limits::{Limits, RatePermit},
+    preflight::Preflight,
     progress::{Comparison, Deletion, Handle, Lookalike, Observation, Product, Recovered},
     request_id,
     standing::Credit,
@@ -171,6 +172,8 @@ pub trait External:
     const ACTION: &'static str;
     /// How many handles one `observe` may carry.
     const BATCH: usize;
+    /// How long a build may take unless the spec says otherwise, and why.
+    const TIMEOUT: Timeout;
     /// Whether the creating call answers when the thing is usable. Then the engine looks at once and writes the status
     /// once; allowed only where `recover` answers [`Recovered::Replay`], since a crash in between loses the answer.
     const IMMEDIATE: bool;
@@ -207,6 +210,10 @@ pub trait External:
 
     /// The shared half of `spec`.
     fn spec(&self) -> &ImageSpec<Self::Match>;
+    /// How long one build may take before the object is Stalled.
+    fn timeout(&self) -> Duration {
+        self.spec().timeout.map_or(Self::TIMEOUT.after, Duration::from)
+    }
     /// The status as stored.
     fn status(&self) -> Option<&ImageStatus>;
 
@@ -249,6 +256,13 @@ pub trait External:
     /// What to hold on to when a person names an id, in `import.id` or in the annotation `cloudimages.dev/outcome`.
     fn handle(id: &str) -> Handle {
         Handle::image(id)
+    }
+
+    /// What the creating call needs of the vendor, where that can be read in calls that objects share: looked at before the intent
+    /// of a new attempt is stored, never while one is under way, and not believed any further. For calls that cost an hour or
+    /// an image when they fail: one that answers at once says itself what is wrong. Pure.
+    fn preflight(&self, _client: &Self::Client) -> Option<Preflight<Self::Client>> {
+        None
     }
 
     /// Looks whether something at the vendor is in the way of the creating call. Asked before the intent of a new attempt
@@ -381,6 +395,15 @@ pub trait External:
         client: &Self::Client,
         handle: &Handle,
     ) -> impl Future<Output = Result<Deletion, CallError>> + Send;
+}
+
+/// How long a build of a kind may take before a person should look at it.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeout {
+    /// At least a minute, in whole minutes.
+    pub after: Duration,
+    /// What that is derived from: the end of a sentence for the field's description.
+    pub why: &'static str,
 }
 
 /// The vendor's answer to a creating call.

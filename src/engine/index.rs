@@ -34,6 +34,8 @@ pub trait KindIndex: Send + Sync {
     fn holder(&self, realm: &str, id: &str, uid: &str) -> Option<Holder>;
     /// Another object than `uid` that cannot be read and may be at work on this, with whatever credentials.
     fn unreadable_worker(&self, thing: &str, uid: &str) -> Option<Holder>;
+    /// An object whose reference means the object of this namespace and name, and that is at work on its image of this id.
+    fn at_work(&self, namespace: &str, name: &str, id: &str) -> Option<Holder>;
     /// What is counted of its objects.
     fn facts(&self) -> Vec<Facts>;
     /// Whether it has an object of this uid.
@@ -291,6 +293,12 @@ impl Index {
         }
     }
 
+    /// The object that is at work on the image of another one, which it refers to: as long as it is, that image must stay.
+    pub fn at_work(&self, kind: &str, namespace: &str, name: &str, id: &str) -> Option<Holder> {
+        let refers = self.fitting.iter().filter(|(_, referent)| *referent == kind).map(|(refers, _)| *refers);
+        refers.into_iter().find_map(|refers| self.of_kind(refers, |it| it.at_work(namespace, name, id)))
+    }
+
     /// The object other than `uid` that owns this thing of the vendor's, if there is one.
     pub fn owner(&self, kind: &str, realm: &str, id: &str, uid: &str) -> Option<Holder> {
         let key = Key::Id { kind: kind.into(), realm: realm.into(), id: id.into() };
@@ -462,14 +470,17 @@ mod tests {
         fn asking_alike(&self, _: &str, _: &Value, _: &str) -> usize {
             0
         }
-        fn image(&self, _: &str, _: &str) -> Option<Referent> {
-            Some(Referent { kind: self.kind(), ready: None })
+        fn image(&self, namespace: &str, _: &str) -> Option<Referent> {
+            (namespace == "ns").then(|| Referent { kind: self.kind(), ready: None })
         }
         fn holder(&self, _: &str, id: &str, uid: &str) -> Option<Holder> {
             (id == "stored" && uid != "a").then(|| object("a", 1))
         }
         fn unreadable_worker(&self, thing: &str, _: &str) -> Option<Holder> {
             (thing == "image-of-one-that-cannot-be-read").then(|| object("odd", 1))
+        }
+        fn at_work(&self, _: &str, _: &str, _: &str) -> Option<Holder> {
+            None
         }
         fn facts(&self) -> Vec<Facts> {
             vec![]
@@ -554,6 +565,8 @@ mod tests {
             matches!(&other, Unresolved::NotReady(why) if why.contains("until Kind base is Ready")),
             "{other:?}"
         );
+        let elsewhere = index.resolve("another", &reference, ("Other", "base")).unwrap_err();
+        assert!(matches!(elsewhere, Unresolved::Missing(_)), "never across namespaces: {elsewhere:?}");
         let itself = index.resolve("ns", &reference, ("Kind", "base")).unwrap_err();
         assert!(matches!(&itself, Unresolved::Missing(why) if why.contains("does not exist")), "{itself:?}");
     }

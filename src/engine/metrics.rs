@@ -54,6 +54,11 @@ struct Transitions {
     reason: String,
 }
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Drift {
+    kind: String,
+    field: &'static str,
+}
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Calls {
     vendor: &'static str,
     action: String,
@@ -149,6 +154,7 @@ pub struct Metrics {
     quotas: Family<Quotas, Real>,
     rates: Family<Quotas, Real>,
     transitions: Family<Transitions, Counter>,
+    drift: Family<Drift, Counter>,
     creations: Histograms<Kind>,
     calls: Family<Calls, Counter>,
     durations: Histograms<Action>,
@@ -250,6 +256,12 @@ impl Metrics {
                 "transitions",
                 "kind, to, reason",
                 "Transitions of image objects, by the state entered and the reason",
+                Family::default(),
+            ),
+            drift: to.add(
+                "drift_corrections",
+                "kind, field",
+                "Fields that somebody else changed at the vendor and that were set as the spec says, by kind and field of spec.forProvider",
                 Family::default(),
             ),
             creations: to.add(
@@ -449,6 +461,12 @@ impl Metrics {
     pub(super) fn transition(&self, kind: &str, to: &'static str, reason: &str) {
         let labels = Transitions { kind: kind.into(), to, reason: reason.into() };
         self.transitions.get_or_create(&labels).inc();
+    }
+
+    /// A field was set right that somebody else had changed; `None`: one that the kind does not name as one that can be.
+    pub(super) fn drift(&self, kind: &str, field: Option<&'static str>) {
+        let labels = Drift { kind: kind.into(), field: field.unwrap_or(OTHER) };
+        self.drift.get_or_create(&labels).inc();
     }
 
     /// An object that was created then is Ready now.

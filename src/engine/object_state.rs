@@ -46,6 +46,8 @@ pub struct ObjectState {
     pub unstorable: Option<u64>,
     /// The fingerprint of the status that is stored without what the API server did not take.
     pub reduced: Option<u64>,
+    /// What the creating call needs was there, and when: a hash of its id.
+    pub found: Option<Box<(u64, Instant)>>,
     /// The trouble that was shown last, so that an Event is not repeated.
     pub trouble: Option<String>,
 }

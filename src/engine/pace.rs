@@ -81,6 +81,8 @@ pub const ACCOUNTS: Duration = Duration::from_secs(5);
 pub const ARRIVAL: Duration = Duration::from_secs(120);
 /// How long changes in the number of an account's users are collected before they are written.
 pub const USAGE_DEBOUNCE: Duration = Duration::from_secs(2);
+/// For how long what a creating call needs counts as there once it was seen.
+pub const PREFLIGHT: Duration = Duration::from_secs(60);
 /// How often an object that waits for another one looks again by itself; news of the other wake it at once.
 pub const OTHERS: Duration = Duration::from_secs(60);
 /// How long a namespace's labels are remembered, for `allowedNamespaces.selector`.
@@ -141,10 +143,14 @@ pub fn to_next_beat(now: Duration, beat: Duration, seed: u64) -> Duration {
     Duration::from_millis(u64::try_from(beat - into).unwrap_or(u64::MAX))
 }
 
-/// Time from `now` (since the epoch) to an object's next look. Each object has its own phase on a fixed grid, so
+/// In how many crowds the objects of an interval are looked at: few enough that those of a crowd fill the calls that they share.
+const CROWDS: u64 = 16;
+
+/// Time from `now` (since the epoch) to an object's next look. Each object belongs to one of some crowds on a fixed grid, so
 /// looks are spread over the interval, and a restart neither repeats nor shifts them.
 pub fn to_next_resync(now: Duration, interval: Duration, uid: &str) -> Option<Duration> {
-    (!interval.is_zero()).then(|| to_next_beat(now, interval, seed(uid)))
+    let apart = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX) / CROWDS;
+    (!interval.is_zero()).then(|| to_next_beat(now, interval, seed(uid) % CROWDS * apart))
 }
 
 /// For how long yet what an object names may be on its way, at `now`.
@@ -190,6 +196,19 @@ mod tests {
             assert_eq!((wake + 7) % 15_000, 0);
             assert!(wake > now && wake <= now + 15_000);
         }
+    }
+
+    #[test]
+    fn a_resync_of_a_thousand_costs_little_more_than_a_call_for_each_batch() {
+        let (batch, interval) = (20, Duration::from_secs(36_000));
+        let mut moments = std::collections::BTreeMap::<_, usize>::new();
+        for number in 0..1000 {
+            let next = to_next_resync(Duration::ZERO, interval, &format!("uid-{number}")).unwrap();
+            *moments.entry(next).or_default() += 1;
+        }
+        let calls: usize = moments.values().map(|count| count.div_ceil(batch)).sum();
+        assert!(calls <= 1000 / batch + moments.len(), "{calls}");
+        assert!(moments.len() == 16 && moments.values().all(|count| *count < 125), "spread: {moments:?}");
     }
 
     #[test]

@@ -22,6 +22,14 @@ impl Handle {
     pub fn task(id: impl Into<String>) -> Self {
         Self { image: None, task: Some(id.into()) }
     }
+    /// What a person asks the vendor about: the thing, and the task where there is one.
+    pub fn in_full(&self) -> String {
+        match (&self.image, &self.task) {
+            (Some(image), Some(task)) => format!("{image} (task {task})"),
+            (None, Some(task)) => format!("task {task}"),
+            _ => self.id().to_owned(),
+        }
+    }
     /// The id to name it by.
     pub fn id(&self) -> &str {
         self.image.as_deref().or(self.task.as_deref()).unwrap_or_default()

@@ -5,6 +5,7 @@ mod deleting;
 mod importing;
 mod looking;
 mod outliving;
+mod preflighting;
 mod showing;
 
 use super::{
@@ -566,9 +567,13 @@ impl<K: External> Pass<'_, K> {
 
     async fn suspended(&mut self, progress: &Progress, wish: &Wish) -> Result<Next, Error> {
         if wish.deleting {
-            let detail = Detail::suspended(
-                "suspend is true, so nothing is deleted at the vendor; set suspend: false, or deletionPolicy: Retain to let go of it",
-            );
+            let detail = Detail::suspended(format!(
+                "suspend is true, so nothing is deleted at the vendor, and this object waits. Three ways on: set suspend: false to \
+                 have it deleted there; set deletionPolicy: Retain to let this object go and leave it there; or take the finalizer \
+                 {FINALIZER} off this object, which leaves it there too, without a record of it / suspend 为 true，厂商侧不会删除\
+                 任何内容，此对象保持等待。可选：设置 suspend: false 以删除厂商侧镜像；设置 deletionPolicy: Retain 释放对象并保留\
+                 镜像；或移除 finalizer {FINALIZER}，镜像同样保留，但不再有记录"
+            ));
             return self.rest(progress, Some(detail)).await;
         }
         if let Progress::Ready { product, .. } = progress

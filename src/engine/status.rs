@@ -3,6 +3,7 @@
 use super::{
     external::Unusable,
     pace,
+    preflight::Obstacle,
     progress::{Failure, Handle, Intent, Origin, Product, Progress},
     record::Recorded,
 };
@@ -87,6 +88,17 @@ impl Detail {
             _ => Self::stalled,
         };
         make(unusable.reason.into(), unusable.message.clone())
+    }
+
+    /// Its creating call would be in vain. What a new object names may be on its way as well.
+    pub fn preflight(action: &str, obstacle: &Obstacle, is_young: bool) -> Self {
+        let make: fn(String, String) -> Self = match (obstacle.passes, is_young) {
+            (true, _) => Self::waiting,
+            (false, true) => Self::trouble,
+            (false, false) => Self::stalled,
+        };
+        let message = format!("{action} is not called yet, since it would be in vain: {}", obstacle.why);
+        make("PreflightFailed".into(), message)
     }
 
     /// It was Ready, and looks at it fail now, which says nothing against it.
@@ -537,13 +549,16 @@ fn own_verdict(shown: &Shown<'_>) -> Verdict {
             format!("{action} was called; its answer is not known yet, and is being looked for"),
         ),
         Progress::Building { handle, .. } => {
-            let when =
-                shown.overdue_at.map(|at| format!("; overdue from {} on (spec.timeout)", to_second(at)));
-            let message = format!("the vendor is making {}{}", handle.id(), when.unwrap_or_default());
+            let message = format!("the vendor is making {}{}", handle.id(), deadline(shown.overdue_at));
             ("Building".into(), message)
         }
     };
     (false, true, false, reason, message)
+}
+
+/// From when on what goes on counts as taking too long: the end of a sentence.
+pub fn deadline(overdue_at: Option<Timestamp>) -> String {
+    overdue_at.map(|at| format!("; overdue from {} on (spec.timeout)", to_second(at))).unwrap_or_default()
 }
 
 fn missing(id: &str, was_ready: bool, imported: bool) -> String {
@@ -759,6 +774,19 @@ mod tests {
             let outlooks = [true, false].map(|is_young| Detail::unusable(&unusable, is_young).outlook);
             assert_eq!(outlooks, [young, old], "{reason}");
         }
+    }
+
+    #[test]
+    fn what_a_call_lacks_is_a_person_s_to_mend_unless_it_is_on_its_way() {
+        for (obstacle, young, old) in [
+            (Obstacle::passing("m"), Outlook::GoesOn, Outlook::GoesOn),
+            (Obstacle::lasting("m"), Outlook::GoesOn, Outlook::Stalled),
+        ] {
+            let outlooks = [true, false].map(|young| Detail::preflight("Make", &obstacle, young).outlook);
+            assert_eq!(outlooks, [young, old], "{obstacle:?}");
+        }
+        let detail = Detail::preflight("Make", &Obstacle::lasting("it is gone"), false);
+        assert!(detail.message.contains("Make is not called yet") && detail.message.contains("it is gone"));
     }
 
     #[test]

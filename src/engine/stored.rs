@@ -265,6 +265,23 @@ impl<K: External> KindIndex for StoredKind<K> {
         let worker = others.find(|object| !object.is_readable() && object.uid().as_deref() != Some(uid))?;
         Some(Self::holder_of(&worker))
     }
+
+    fn at_work(&self, namespace: &str, name: &str, id: &str) -> Option<Holder> {
+        let wait = Wait::Object(namespace.into(), name.into());
+        let names: Vec<_> = self.named().waits.get(&wait).cloned().collect();
+        let objects = names.iter().filter_map(|name| self.get(name));
+        // What is at rest need not be unpacked for that.
+        let mut busy = objects.filter(|object| object.summary().under_way);
+        let worker =
+            busy.find(|object| object.unpack().0.as_ref().is_ok_and(|object| works_on(object, id)))?;
+        Some(Self::holder_of(&worker))
+    }
+}
+
+/// Whether an attempt is under way whose reference meant this id.
+fn works_on<K: External>(object: &K, id: &str) -> bool {
+    let operation = object.status().and_then(|status| status.operation.as_ref());
+    operation.is_some_and(|operation| operation.reference.as_deref() == Some(id))
 }
 
 /// What is counted of an object.

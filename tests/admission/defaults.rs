@@ -1,7 +1,7 @@
 //! What the API server fills in, and what it does with fields that no kind has.
 
 use super::ask::{apply, assert_accepted, create, with};
-use crate::harness::{World, component};
+use crate::harness::{World, component, image_of};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -17,9 +17,10 @@ async fn what_is_left_out_has_the_documented_default() {
             "managementPolicy": "Managed",
             "suspend": false,
             "resyncInterval": "10h",
-            "timeout": "2h",
+            "timeout": "10m",
             "recreatePolicy": "Never",
             "driftPolicy": "Correct",
+            "preflightPolicy": "Check",
             "forProvider": {
                 "content": "RUN echo hello",
                 "tag": [{ "key": "a" }],
@@ -40,10 +41,25 @@ async fn what_is_left_out_has_the_documented_default() {
 }
 
 #[tokio::test]
+async fn each_kind_has_its_own_timeout() {
+    let world = World::empty("timeouts").await;
+    for (kind, timeout) in [
+        ("AospImage", "2h"),
+        ("ImageExport", "2h"),
+        ("ImageComponent", "10m"),
+        ("BatchComputeImage", "10m"),
+        ("RootVolumeTemplate", "12h"),
+    ] {
+        let created = assert_accepted(create(&world, &image_of(kind, "bare")).await, kind);
+        assert_eq!(created["spec"]["timeout"], timeout, "{kind}");
+    }
+}
+
+#[tokio::test]
 async fn null_is_as_good_as_nothing() {
     let world = World::empty("null").await;
     let mut object = component("hello", json!({}));
-    for (field, default) in [("import", Value::Null), ("suspend", false.into()), ("timeout", "2h".into())] {
+    for (field, default) in [("import", Value::Null), ("suspend", false.into()), ("timeout", "10m".into())] {
         object["spec"][field] = Value::Null;
         let created = assert_accepted(create(&world, &object).await, field);
         assert_eq!(created["spec"][field], default, "{field}");
@@ -61,7 +77,10 @@ async fn null_is_as_good_as_nothing() {
 async fn every_sample_is_accepted_and_starts_unseen() {
     let world = World::empty("samples").await;
     let mut count = 0;
-    for path in xtask::samples::manifests().expect("the samples") {
+    let [together, apart] =
+        [xtask::samples::manifests(), xtask::samples::policies()].map(|it| it.expect("the samples"));
+    assert!(apart.len() >= 3, "{apart:?}");
+    for path in together.into_iter().chain(apart) {
         let text = fs::read_to_string(&path).expect("a text");
         for document in text.split("\n---\n") {
             let mut object: Value = serde_saphyr::from_str(document).expect("YAML");

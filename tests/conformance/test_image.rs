@@ -7,8 +7,9 @@ use cloud_image_operator::{
     account::AccountVendor,
     engine::{
         existing::Existing,
-        external::{External, Submitted, Unusable},
+        external::{External, Submitted, Timeout, Unusable},
         journal::Permit,
+        preflight::{Obstacle, Preflight},
         progress::{Comparison, Deletion, Handle, Observation, Product, Recovered},
     },
     image::{ImageSpec, ImageStatus},
@@ -67,6 +68,10 @@ impl External for TestImage {
 
     const ACTION: &'static str = "CreateImage";
     const BATCH: usize = 1;
+    const TIMEOUT: Timeout = Timeout {
+        after: Duration::from_secs(600),
+        why: "the vendor's call answers when the image is there, so that one which cannot be seen after ten minutes is stuck",
+    };
     const IMMEDIATE: bool = true;
     const ROW_ID: &'static str = "id";
 
@@ -94,6 +99,29 @@ impl External for TestImage {
     fn check(&self, _: &Client) -> Result<(), Unusable> {
         assert!(self.spec.for_provider.name != "bug", "a kind has a bug");
         Ok(())
+    }
+
+    /// Stands for what a call needs: something under the name `lacking` never comes.
+    fn preflight(&self, _: &Client) -> Option<Preflight<Client>> {
+        Some(Preflight {
+            id: self.spec.for_provider.name.clone(),
+            read: |client, _, _| {
+                Box::pin(async move {
+                    let call = client.batch_compute::<Value>(
+                        "ListImages",
+                        Effect::Read,
+                        Method::GET,
+                        "/images?MaxItemCount=1",
+                        vec![],
+                    );
+                    call.await.map(|_| HashMap::new())
+                })
+            },
+            batch: 1,
+            judge: |name, _| {
+                (name == "lacking").then(|| Obstacle::lasting("it lacks something / 缺少所需的内容"))
+            },
+        })
     }
 
     fn token(uid: &str, attempt: u32) -> String {

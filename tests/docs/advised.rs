@@ -49,6 +49,7 @@ const APPLIED: &[(&str, &str, &str)] = &[
         "a_lost_build_whose_annotation_does_not_come_back_is_a_person_s_to_tell",
     ),
     ("PermissionDenied", "e2e/advice.rs", EACH),
+    ("PreflightFailed", "e2e/preflight.rs", "what_an_export_lacks_is_said_before_it_is_asked_for"),
     ("ProductIdMissing", "e2e/aosp_image.rs", "without_a_product_id_nothing_is_built"),
     ("QuotaExceeded", "e2e/advice.rs", EACH),
     ("ReferenceNotReady", "e2e/advice.rs", "a_reference_that_nothing_fits_can_be_replaced_by_the_id"),

@@ -195,7 +195,7 @@ async fn a_status_that_says_nothing_is_shown_and_waited_out() {
     odd(Some("UnknownStatus"));
     let shown = |object: &Value| {
         let message = condition(object, "Reconciling")["message"].as_str().unwrap_or_default();
-        message.contains("UnknownStatus") && message.contains(&id)
+        message.contains("UnknownStatus") && message.contains(&id) && message.contains("overdue from 20")
     };
     world.until(KIND, "base", "the odd status is shown", shown).await;
     odd(None);
@@ -393,7 +393,7 @@ async fn a_task_that_stands_still_is_named_and_a_late_end_counts() {
     let began = json!({ "operation": { "startedAt": "2020-01-01T00:00:00Z" } });
     world.patch_status(KIND, "base", began).await;
     let message = world.until_condition(KIND, "base", "Stalled", "True", "TimedOut").await;
-    assert!(message.contains(&id) && message.contains("timeout"), "{message}");
+    assert!(message.contains(&format!("task {id}")) && message.contains("in 1h (spec.timeout"), "{message}");
 
     world.vendor.volcengine().modify_task(&id, |task| task.work.outcome = Outcome::Success);
     world.vendor.advance(2 * MINUTE);

@@ -164,3 +164,27 @@ async fn an_export_is_of_the_image_that_the_reference_meant_when_it_began() {
     let writes = world.writes("imageexports").len();
     assert!(writes <= 7, "{writes} writes, the word that it waits among them");
 }
+
+/// What is to go is needed still: it goes when that has ended, and not before.
+#[tokio::test]
+async fn an_image_stays_as_long_as_another_object_works_on_it() {
+    let world = World::at_volcengine("turn-needed").await;
+    world.create(aosp_image("base", json!({}))).await;
+    let image = world.until("AospImage", "base", "it is built", is_building).await;
+    let id = image["status"]["imageId"].as_str().expect("an id").to_owned();
+    world.vendor.volcengine().seed_image(EcsImage { id: id.clone(), ..EcsImage::default() });
+    world.vendor.advance(2 * MINUTE);
+    world.until_ready("AospImage", "base").await;
+    let by_reference = json!({ "forProvider": { "imageId": null, "imageRef": { "name": "base" } } });
+    world.create(image_export("export", "", by_reference)).await;
+    world.until(KIND, "export", "it runs", is_building).await;
+
+    world.delete("AospImage", "base").await;
+    let message = world.until_condition("AospImage", "base", "Ready", "False", "DeletionWaits").await;
+    assert!(message.contains("ImageExport turn-needed/export") && message.contains(&id), "{message}");
+    assert_eq!(world.calls("DeleteAOSPImage"), 0);
+    world.vendor.advance(2 * MINUTE);
+    world.until_ready(KIND, "export").await;
+    world.until_gone("AospImage", "base").await;
+    assert_eq!(world.effects("DeleteAOSPImage"), 1);
+}

@@ -166,7 +166,9 @@ async fn what_is_suspended_calls_nobody() {
         .until(KIND, "paused", "it says that the deletion waits", |object| {
             object["status"]["phase"] == "Deleting"
                 && condition(object, "Ready")["message"].as_str().is_some_and(|message| {
-                    message.contains("nothing is deleted") && message.contains("suspend: false")
+                    // The three ways on.
+                    let ways = ["suspend: false", "deletionPolicy: Retain", "cloudimages.dev/external"];
+                    message.contains("nothing is deleted") && ways.iter().all(|way| message.contains(way))
                 })
         })
         .await;
@@ -175,6 +177,35 @@ async fn what_is_suspended_calls_nobody() {
     world.patch(KIND, "paused", json!({ "spec": { "suspend": false } })).await;
     world.until_gone(KIND, "paused").await;
     assert_eq!((world.effects(DELETE), world.vendor.aliyun_ecs().count()), (1, 1));
+}
+
+#[tokio::test]
+async fn what_is_suspended_and_deleted_goes_in_each_of_three_ways() {
+    let world = World::new("suspend-ways").await;
+    let ways = [
+        ("resumed", json!({ "spec": { "suspend": false } })),
+        ("retained", json!({ "spec": { "deletionPolicy": "Retain" } })),
+        ("let-go", json!({ "metadata": { "finalizers": null } })),
+    ];
+    for (name, way) in ways {
+        world.create(component(name, json!({}))).await;
+        let id = world.until_ready(KIND, name).await["status"]["imageId"].clone();
+        world.patch(KIND, name, json!({ "spec": { "suspend": true } })).await;
+        world.until_ready(KIND, name).await;
+        let calls = world.vendor.ledger().calls.len();
+        world.delete(KIND, name).await;
+        let waits = |object: &Value| {
+            object["status"]["phase"] == "Deleting" && condition(object, "Ready")["reason"] == "Suspended"
+        };
+        let object = world.until(KIND, name, "its deletion waits", waits).await;
+        assert_eq!(condition(&object, "Stalled")["status"], "False", "{object:#}");
+        assert_eq!(world.vendor.ledger().calls.len(), calls, "{:#?}", world.call_log());
+        world.patch(KIND, name, way).await;
+        world.until_gone(KIND, name).await;
+        let is_there = world.vendor.aliyun_ecs().get(id.as_str().expect("an id")).is_some();
+        assert_eq!(is_there, name != "resumed", "{name}");
+    }
+    assert_eq!(world.effects(DELETE), 1);
 }
 
 /// A suspended object is not Ready for a spec that was not applied, and not Stalled either.

@@ -244,7 +244,7 @@ async fn the_deletion_of_a_build_that_never_ends_ends() {
     for name in ["with-image", "without"] {
         world.create(template(name, json!({}))).await;
     }
-    let begun = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(3);
+    let begun = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(13);
     for name in ["with-image", "without"] {
         let is_so = |object: &Value| object["status"]["phase"] == "Building";
         let object = world.until(KIND, name, "it is building", is_so).await;
@@ -275,7 +275,7 @@ async fn an_image_that_a_dead_node_left_is_named_and_goes_with_its_object() {
         fault("running", Fault::StallBuild),
         fault("forgotten", Fault::NodeDies { image: true }),
     ]);
-    let begun = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(3);
+    let begun = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(13);
     for name in ["running", "forgotten"] {
         world.create(template(name, json!({}))).await;
         let is_so = |object: &Value| object["status"]["phase"] == "Building";

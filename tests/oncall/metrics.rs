@@ -35,8 +35,13 @@ async fn what_happened_is_counted_and_promlint_finds_nothing() {
     world.create(volcengine_account("volcengine", world.volcengine_endpoint())).await;
     world.freeze();
     let operator = world.start_program(Some(Duration::from_secs(20)));
-    world.create(component("good", json!({}))).await;
-    world.until_ready("ImageComponent", "good").await;
+    let tag = json!({ "forProvider": { "tag": [{ "key": "team", "value": "base" }] } });
+    world.create(component("good", tag)).await;
+    let good = world.until_ready("ImageComponent", "good").await;
+    world.vendor.aliyun_ecs().modify(good["status"]["imageId"].as_str().expect("an id"), |component| {
+        component.tags.insert("team".into(), "theirs".into());
+    });
+    world.request("ImageComponent", "good", "now").await;
     // The vendor refuses the second one of a name.
     world.create(component("bad", json!({ "forProvider": { "name": "good" } }))).await;
     world.until_condition("ImageComponent", "bad", "Stalled", "True", "AlreadyExists").await;
@@ -58,6 +63,7 @@ async fn what_happened_is_counted_and_promlint_finds_nothing() {
             && is(r#"rate_limit_wait_seconds_count{vendor="aliyun",action="CreateImageComponent"}"#, 2.0)
             && is(r#"rate_limit_waiting_calls{vendor="aliyun",action="CreateImageComponent"}"#, 0.0)
             && is(r#"reconciles_running{kind="ImageComponent"}"#, 0.0)
+            && is(r#"drift_corrections_total{kind="ImageComponent",field="tag"}"#, 1.0)
             && is("leader", 1.0)
             && value(text, r#"oldest_waiting_object_age_seconds{kind="ImageExport"}"#).is_some_and(|age| age > 0.0)
             && value(text, r#"credentials_age_seconds{account="counted/default"}"#).is_some()

@@ -11,8 +11,16 @@ pub fn folder() -> PathBuf {
     workspace::root().join("deploy/samples")
 }
 
-/// Those of things that must be there already, which are not applied with the others.
-const ADOPTION: &str = "adoption";
+/// Those of things that must be there already, and of what can be chosen: they are not applied with the others.
+const APART: [&str; 2] = ["adoption", "policies"];
+
+/// Those of what can be chosen: how an image is made and kept.
+pub fn policies() -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    collect(&folder().join("policies"), &mut found)?;
+    found.sort();
+    Ok(found)
+}
 
 /// Every manifest below it that can be applied as it stands, those that others need first.
 pub fn manifests() -> Result<Vec<PathBuf>> {
@@ -26,7 +34,7 @@ pub fn manifests() -> Result<Vec<PathBuf>> {
 fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(folder).doing(|| format!("list {}", folder.display()))? {
         let path = entry.doing(|| format!("list {}", folder.display()))?.path();
-        if path.file_name().is_some_and(|name| name == ADOPTION) {
+        if APART.iter().any(|apart| path.file_name().is_some_and(|name| name == *apart)) {
             continue;
         }
         if path.is_dir() {

@@ -27,6 +27,9 @@ impl<K: External> Pass<'_, K> {
         replay: bool,
     ) -> Result<Next, Error> {
         let Some(connection) = self.connection.clone() else { return Ok(Next::Change) };
+        if !replay && let Some(next) = self.preflight(client, &from, attempt).await? {
+            return Ok(next);
+        }
         let region = self.subject().region(client);
         let rate = async {
             // Before the permit, of which an account has few, and before anything is stored.
@@ -65,6 +68,7 @@ impl<K: External> Pass<'_, K> {
             return self.give_up_permit(intent, replay).await;
         };
         let started = Instant::now();
+        self.local.found = None;
         self.local.lost_at = Some(started);
         let answer = self.subject().submit(client, permit).await;
         connection.material().called(K::ACTION, started.elapsed(), &answer);

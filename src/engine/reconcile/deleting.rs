@@ -46,6 +46,10 @@ impl<K: External> Pass<'_, K> {
         from: Progress,
         handle: Handle,
     ) -> Result<Next, Error> {
+        if let Some(detail) = self.is_needed(&handle) {
+            self.show(&from, from.clone(), Some(detail), true, None).await?;
+            return Ok(Next::In(self.to_beat()));
+        }
         if self.local.deleting {
             match self.look(client, &handle).await {
                 Ok(Observation::Missing) => return self.leave(client, from, gone(&handle)).await,
@@ -84,6 +88,19 @@ impl<K: External> Pass<'_, K> {
             }
             Err(error) => self.trouble(&from, &error).await,
         }
+    }
+
+    /// What another object's work is under way on is not taken away from it.
+    fn is_needed(&self, handle: &Handle) -> Option<Detail> {
+        let (namespace, name) = (self.holder().namespace, self.holder().name);
+        let id = handle.image.as_deref()?;
+        let worker = self.world.accounts.index().at_work(&K::kind(&()), &namespace, &name, id)?;
+        let message = format!(
+            "waits for {}, which is at work on {id}: it is deleted when that has ended; deletionPolicy: Retain lets this object go \
+             at once, and leaves {id} at the vendor",
+            worker.name_for(&namespace)
+        );
+        Some(Detail::waiting("DeletionWaits", message))
     }
 
     /// Deletes what earlier attempts made that turned up after they were given up. Whether nothing of it is left.

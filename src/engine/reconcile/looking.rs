@@ -9,9 +9,10 @@ use crate::{
             self, Comparison, Difference, Handle, Hindrance, Intent, Observation, Origin, Product, Progress,
             Wish,
         },
-        status::{Detail, UNUSABLE},
+        status::{self, Detail, UNUSABLE},
     },
     image::{DriftPolicy, REQUESTED_AT},
+    period::Period,
     wire::{CallError, Refusal},
 };
 use jiff::Timestamp;
@@ -242,20 +243,28 @@ impl<K: External> Pass<'_, K> {
         wish: &Wish,
     ) -> (Option<Detail>, Next) {
         match to {
+            Progress::Building { .. } if let (Some(detail), None) = (&detail, self.overdue(to)) => {
+                let message = format!("{}{}", detail.message, status::deadline(self.overdue_at(to)));
+                (Some(Detail { message, ..detail.clone() }), self.after(to))
+            }
             Progress::Unusable { why, .. } if detail.is_none() => {
+                let deadline = match hindrance {
+                    Hindrance::Unknown => status::deadline(self.overdue_at(to)),
+                    Hindrance::Passing | Hindrance::Lasting => String::new(),
+                };
                 let passes = match hindrance {
                     Hindrance::Passing => true,
                     Hindrance::Unknown => self.overdue(to).is_none(),
                     Hindrance::Lasting => false,
                 };
-                (passes.then(|| Detail::waiting(UNUSABLE, why)), self.after(to))
+                (passes.then(|| Detail::waiting(UNUSABLE, format!("{why}{deadline}"))), self.after(to))
             }
             Progress::Building { intent, handle, .. } if let Some(late) = self.overdue(to) => {
                 let message = format!(
-                    "{} has not finished {} in {late:?} (spec.timeout, attempt {}); it is still looked at, and a late success counts; \
+                    "{} has not finished {} in {late} (spec.timeout, attempt {}); it is still looked at, and a late success counts; \
                      ask the vendor about it, raise timeout, or delete this object",
                     K::ACTION,
-                    handle.id(),
+                    handle.in_full(),
                     intent.attempt
                 );
                 let parts =
@@ -305,6 +314,11 @@ impl<K: External> Pass<'_, K> {
         let changes = progress::changes(differences);
         if is_drift {
             let note = format!("{name} differed from the spec, and was set right: {changes}");
+            for difference in differences {
+                let field =
+                    K::AMENDS.iter().map(|(field, _)| *field).find(|field| *field == difference.field);
+                self.world.telemetry.metrics().drift(&K::kind(&()), field);
+            }
             self.world.telemetry.drift(&self.object, note).await;
         } else {
             let note = format!("{name} was changed as the spec asks: {changes}");
@@ -334,14 +348,14 @@ impl<K: External> Pass<'_, K> {
         }
     }
 
-    pub(super) fn overdue(&self, progress: &Progress) -> Option<Duration> {
-        (self.overdue_at(progress)? < Timestamp::now()).then(|| self.spec().timeout.into())
+    pub(super) fn overdue(&self, progress: &Progress) -> Option<Period> {
+        (self.overdue_at(progress)? < Timestamp::now()).then(|| self.object.timeout().into())
     }
 
     /// When a build is called overdue.
     pub(super) fn overdue_at(&self, progress: &Progress) -> Option<Timestamp> {
         let since = progress.intent()?.since.or(self.born())?;
-        since.checked_add(Duration::from(self.spec().timeout)).ok()
+        since.checked_add(self.object.timeout()).ok()
     }
 }
 

@@ -5,7 +5,7 @@ use crate::{
     account::AccountVendor,
     engine::{
         existing::Existing,
-        external::{External, Submitted},
+        external::{External, Submitted, Timeout},
         index::Reference,
         journal::Permit,
         progress::{Comparison, Deletion, Difference, Handle, Lookalike, Observation, Product, Recovered},
@@ -214,6 +214,10 @@ impl External for BatchComputeImage {
 
     const ACTION: &'static str = "CreateImage";
     const BATCH: usize = 100;
+    const TIMEOUT: Timeout = Timeout {
+        after: Duration::from_secs(600),
+        why: "the vendor's call answers when the image is there, so that one which cannot be seen after ten minutes is stuck",
+    };
     const IMMEDIATE: bool = true;
     const ROW_ID: &'static str = "id";
 

@@ -5,7 +5,7 @@ use crate::{
     account::AccountVendor,
     engine::{
         existing::Existing,
-        external::{External, Submitted},
+        external::{External, Submitted, Timeout},
         journal::Permit,
         progress::{Comparison, Deletion, Difference, Handle, Lookalike, Observation, Product, Recovered},
     },
@@ -292,6 +292,10 @@ impl External for ImageComponent {
 
     const ACTION: &'static str = "CreateImageComponent";
     const BATCH: usize = 20;
+    const TIMEOUT: Timeout = Timeout {
+        after: Duration::from_secs(600),
+        why: "the vendor's call answers when the component is there, so that one which cannot be seen after ten minutes is stuck",
+    };
     const IMMEDIATE: bool = true;
     const ROW_ID: &'static str = "imageComponentId";
     const PLACE: Option<&'static str> = Some("regionId");

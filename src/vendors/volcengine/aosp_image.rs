@@ -6,9 +6,10 @@ use crate::{
     engine::{
         batcher::Batcher,
         existing::{Existing, Mark},
-        external::{External, Submitted, Unusable},
+        external::{External, Submitted, Timeout, Unusable},
         journal::Permit,
         pace,
+        preflight::{Obstacle, Preflight},
         progress::{
             Comparison, Deletion, Difference, Failure, Handle, Hindrance, Observation, Product, Recovered,
         },
@@ -277,6 +278,28 @@ async fn page(client: &Client, mut body: Value, token: Option<String>) -> Result
     Ok(pages::Page { rows: page.row.unwrap_or_default(), next: page.next_token })
 }
 
+/// Whether ListAOSPImage knows a product: its refusal, which is the answer too.
+async fn ask_for(client: &Client, product: String) -> Result<HashMap<String, Value>, CallError> {
+    let body = json!({ "ProductId": product, "IsPublic": false, "MaxResults": 1 });
+    let answer = match page(client, body, None).await {
+        Ok(_) => json!({}),
+        Err(CallError::Refused(refusal)) if refusal.class == Class::NotFound => {
+            json!({ "refusal": refusal.to_string() })
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(HashMap::from([(product, answer)]))
+}
+
+fn unknown_product(product: &str, answer: Option<&Value>) -> Option<Obstacle> {
+    let refusal = answer?.get("refusal")?.as_str()?.trim_end_matches('.');
+    Some(Obstacle::lasting(format!(
+        "ListAOSPImage does not take the product id {product}, so that what is built could not be found again ({refusal}); set \
+         forProvider.productId, or acep.productId in the account, to the product's id in the console / 厂商不认可 productId \
+         {product}，镜像制作后将无法查到；请将 forProvider.productId 或账号的 acep.productId 改为控制台中的产品 ID"
+    )))
+}
+
 impl Client {
     /// Deletes in calls that all objects share which are being deleted at that moment.
     async fn delete_image(&self, id: &str) -> Result<Option<Deleted>, CallError> {
@@ -321,6 +344,10 @@ impl External for AospImage {
 
     const ACTION: &'static str = "BuildAOSPImage";
     const BATCH: usize = 100;
+    const TIMEOUT: Timeout = Timeout {
+        after: Duration::from_secs(2 * 3600),
+        why: "the vendor publishes no duration; give large images more",
+    };
     const IMMEDIATE: bool = false;
     const LAGS: bool = true;
     const ROW_ID: &'static str = "imageId";
@@ -360,6 +387,16 @@ impl External for AospImage {
             return Err(Unusable::new("ProductIdMissing", message));
         }
         Ok(())
+    }
+
+    /// The product: an image of one that the vendor does not know could be built, and never be found.
+    fn preflight(&self, client: &Client) -> Option<Preflight<Client>> {
+        Some(Preflight {
+            id: self.region(client),
+            read: |client, product, _| Box::pin(async move { ask_for(&client, product).await }),
+            batch: Self::BATCH,
+            judge: unknown_product,
+        })
     }
 
     /// Goes into the annotation, in brackets.

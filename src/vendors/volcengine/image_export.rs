@@ -5,10 +5,11 @@ use crate::{
     account::{AccountVendor, Exporters},
     engine::{
         existing::Existing,
-        external::{External, Submitted},
+        external::{External, Submitted, Timeout},
         index::Reference,
         journal::Permit,
         pace,
+        preflight::{Obstacle, Preflight},
         progress::{Comparison, Deletion, Failure, Handle, Observation, Product, Recovered},
     },
     image::{ImageRef, ImageSpec, ImageStatus, OperationState, fixed},
@@ -123,6 +124,61 @@ struct Page {
     tasks: Option<Vec<Value>>,
     #[serde(default)]
     next_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Images {
+    #[serde(default)]
+    images: Option<Vec<Value>>,
+    #[serde(default)]
+    next_token: Option<String>,
+}
+
+/// The statuses that are documented. Without them, which ones a list shows is not.
+const STATUSES: [&str; 3] = ["available", "creating", "error"];
+
+/// DescribeImages of up to 100 ids, by id.
+async fn images(client: &Client, ids: &[String]) -> Result<HashMap<String, Value>, CallError> {
+    let numbered = |name: &str, index: usize| format!("{name}.{}", index + 1);
+    let mut params = vec![("MaxResults".to_owned(), "100".to_owned())];
+    params.extend(ids.iter().enumerate().map(|(index, id)| (numbered("ImageIds", index), id.clone())));
+    params.extend(
+        STATUSES.iter().enumerate().map(|(index, status)| (numbered("Status", index), (*status).to_owned())),
+    );
+    let read = async |token: Option<String>| {
+        let mut params = params.clone();
+        params.extend(token.map(|token| ("NextToken".to_owned(), token)));
+        let page: Images = client.ecs("DescribeImages", Effect::Read, &params).await?.value;
+        Ok(pages::Page { rows: page.images.unwrap_or_default(), next: page.next_token })
+    };
+    let rows = pages::all("imageId", read, |_| false).await?;
+    Ok(rows.into_iter().map(|row| (text(&row["imageId"]), row)).collect())
+}
+
+/// What of an image is known to make its export fail: that it is not there, is one of the vendor's public ones, or is not
+/// available. Whether one that others share can be exported is not documented, so the vendor says that.
+fn unfit(image: &str, row: Option<&Value>) -> Option<Obstacle> {
+    let Some(row) = row else {
+        return Some(Obstacle::lasting(format!(
+            "DescribeImages shows no image {image} in the account's region; correct imageId, or the account / 账号所在地域查不到\
+             镜像 {image}，请修改 imageId 或账号"
+        )));
+    };
+    if text(&row["visibility"]) == "public" {
+        return Some(Obstacle::lasting(format!(
+            "{image} is a public image, and only custom images of the account's own can be exported; name one of those / {image} \
+             是公共镜像，只能导出账号自己的自定义镜像，请改用自定义镜像"
+        )));
+    }
+    match text(&row["status"]).as_str() {
+        "creating" => Some(Obstacle::passing(format!("the image {image} is still being created"))),
+        "error" => Some(Obstacle::lasting(format!(
+            "the image {image} has the status error; name another image, or have it made again / 镜像 {image} 状态为 error，请更换\
+             镜像或重新制作"
+        ))),
+        _ => None,
+    }
 }
 
 /// A row of DescribeTasks. What is not as the documents have it is empty.
@@ -250,6 +306,10 @@ impl External for ImageExport {
 
     const ACTION: &'static str = "ExportImage";
     const BATCH: usize = 100;
+    const TIMEOUT: Timeout = Timeout {
+        after: Duration::from_secs(2 * 3600),
+        why: "the vendor publishes no duration; give large images more",
+    };
     const IMMEDIATE: bool = false;
     const FORGETS: bool = true;
     const ROW_ID: &'static str = "id";
@@ -286,6 +346,16 @@ impl External for ImageExport {
         let mut object = self.clone();
         object.spec.for_provider.image_id = Some(id.to_owned());
         object
+    }
+
+    /// The image. Nothing of a bucket can be looked at: it is not ECS's, but TOS's, which is signed otherwise.
+    fn preflight(&self, _: &Client) -> Option<Preflight<Client>> {
+        Some(Preflight {
+            id: self.spec.for_provider.image_id.clone()?,
+            read: |client, _, ids| Box::pin(async move { images(&client, &ids).await }),
+            batch: Self::BATCH,
+            judge: unfit,
+        })
     }
 
     /// A task carries neither bucket nor prefix: two exports of one image could not be told apart.
@@ -502,6 +572,28 @@ mod tests {
         assert!(task.may_be_of(Call::new(Timestamp::now(), true)));
         let odd = observation(&json!({"id": "t-1", "status": null}));
         assert!(matches!(odd, Some(Observation::Building { note: Some(_), .. })), "{odd:?}");
+    }
+
+    #[test]
+    fn only_what_is_known_to_make_an_export_fail_keeps_it_from_being_asked_for() {
+        let row = |visibility: Value, status: Value| json!({ "imageId": "image-1", "visibility": visibility, "status": status });
+        for (row, passes) in [
+            (None, Some(false)),
+            (Some(row("private".into(), "available".into())), None),
+            (Some(row("private".into(), "creating".into())), Some(true)),
+            (Some(row("private".into(), "error".into())), Some(false)),
+            (Some(row("public".into(), "available".into())), Some(false)),
+            (Some(row("shared".into(), "available".into())), None),
+            (Some(row("private".into(), "a-new-word".into())), None),
+            (Some(row(Value::Null, json!(7))), None),
+            (Some(json!({})), None),
+        ] {
+            let obstacle = unfit("image-1", row.as_ref());
+            assert_eq!(obstacle.as_ref().map(|obstacle| obstacle.passes), passes, "{row:?}");
+            let why = obstacle.map(|obstacle| obstacle.why).unwrap_or_default();
+            assert!(passes.is_none() || why.contains("image-1"), "{why}");
+            assert!(passes != Some(false) || why.contains(" / "), "a person has to act: {why}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::{
     account::AccountVendor,
     engine::{
         existing::{Existing, Mark},
-        external::{External, Submitted},
+        external::{External, Submitted, Timeout},
         journal::Permit,
         pace,
         progress::{
@@ -381,6 +381,10 @@ impl External for RootVolumeTemplate {
 
     const ACTION: &'static str = "CreateRootVolumeTemplateFromRootVolume";
     const BATCH: usize = 100;
+    const TIMEOUT: Timeout = Timeout {
+        after: Duration::from_secs(12 * 3600),
+        why: "copying a large volume takes hours, and ZStack itself gives a job up after 72 hours",
+    };
     const IMMEDIATE: bool = false;
     const REPEATABLE: bool = true;
     const ROW_ID: &'static str = "uuid";
@@ -674,7 +678,7 @@ impl RootVolumeTemplate {
     fn is_overdue(&self) -> bool {
         let operation = self.status.as_ref().and_then(|status| status.operation.as_ref());
         let since = operation.and_then(|operation| operation.started_at.as_ref());
-        let limit = Duration::from(self.spec.image.timeout);
+        let limit = self.timeout();
         since.is_some_and(|since| {
             Duration::try_from(Timestamp::now().duration_since(since.0)).is_ok_and(|taken| taken > limit)
         })

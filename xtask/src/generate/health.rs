@@ -108,8 +108,9 @@ fn flux(kinds: &[Crd]) -> Result<String> {
          spec:\n\
          \x20 interval: 1h\n\
          \x20 retryInterval: 10m\n\
-         \x20 # Longer than the slowest build: spec.timeout of an image, 2h unless it says otherwise.\n\
-         \x20 timeout: 3h\n\
+         \x20 # Longer than the slowest build: spec.timeout of an image, 12h for a RootVolumeTemplate and 2h for other\n\
+         \x20 # builds unless it says otherwise.\n\
+         \x20 timeout: 13h\n\
          \x20 sourceRef:\n    kind: GitRepository\n    name: fleet\n\
          \x20 path: ./images\n\
          \x20 prune: true\n\
