@@ -17,7 +17,7 @@ pub mod journal;
 pub mod lease;
 pub mod limits;
 pub mod locks;
-mod lookup;
+pub mod lookup;
 mod malformed;
 pub mod metrics;
 pub mod news;
@@ -31,9 +31,12 @@ pub mod queue;
 mod reconcile;
 pub mod record;
 pub mod request_id;
+mod runner;
+mod schedule;
 mod secrets;
 pub mod standing;
 pub mod status;
+pub mod store;
 mod stored;
 pub mod telemetry;
 pub mod urgency;
@@ -46,21 +49,21 @@ use crate::{
 };
 use accounts::{AccountKey, Accounts};
 use external::External;
-use futures::{Stream, StreamExt, future::ready, stream};
+use futures::{Stream, StreamExt, TryStreamExt, future::ready, stream};
 use guarded::Guarded;
 use health::{Health, Reading};
 use index::Signal;
 use kube::{
     Api, Client, Resource, ResourceExt,
     runtime::{
-        Controller, WatchStreamExt,
-        controller::{Action, Config},
-        reflector::{self, ObjectRef, store::Writer},
+        WatchStreamExt,
+        reflector::store::Writer,
         watcher::{self, watcher},
     },
 };
+use lookup::ObjectName;
 use on_behalf::on_behalf_of;
-use packed::{Packed, Packer};
+use packed::Packer;
 use progress::Origin;
 use serde::de::DeserializeOwned;
 use std::{
@@ -70,6 +73,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+use store::Store;
 use stored::StoredKind;
 use telemetry::Telemetry;
 use tokio::sync::mpsc;
@@ -97,9 +101,6 @@ pub struct Shared {
     pub stopping: CancellationToken,
 }
 
-/// How many objects kube works on at once: as many as get a worker of their account's.
-const UNBOUNDED: u16 = 0;
-
 /// The controller of one kind, for one namespace or all, until `stopping`; then it finishes what is under way.
 pub fn run<K: External>(
     shared: Shared,
@@ -111,10 +112,9 @@ pub fn run<K: External>(
         Some(namespace) => Api::<Guarded<K>>::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
-    let (store, writer) = reflector::store::<Packed<K>>();
-    let index = accounts.index().clone();
+    let store = Arc::new(Store::default());
     let stored = StoredKind::new(store.clone(), Arc::downgrade(&accounts));
-    let kind_id = index.add(stored.clone());
+    let kind_id = accounts.index().add(stored.clone());
     let (workers, woken) = Workers::new();
     let world = Arc::new(reconcile::World {
         kind_id,
@@ -126,44 +126,27 @@ pub fn run<K: External>(
         beat,
         stopping: stopping.clone(),
     });
-    let packer = Packer::default();
-    let pack = move |object: &Guarded<K>| packer.pack(object);
-    let objects = watched(api, writer, reading.clone(), pack, {
-        let (accounts, world, store, stored) =
-            (accounts.clone(), world.clone(), store.clone(), stored.clone());
-        move |event| {
-            on_event(event, &accounts, &world, &stored);
-            if matches!(event, watcher::Event::InitDone) {
-                // What went while nobody watched leaves nothing behind.
-                let there: HashSet<_> = store.state().iter().filter_map(|object| object.uid()).collect();
-                world.states.retain(|uid| there.contains(uid));
-                stored.retain();
-                accounts.index().filled(kind_id, |uid| there.contains(uid));
-                accounts.all_usage_changed();
-            }
-        }
-    });
-    // Status is ours: only what others write is a reason to look.
-    let objects = objects.predicate_filter(
-        |object: &Packed<K>| Some(object.summary().wishes),
-        kube::runtime::PredicateConfig::default(),
-    );
+    let seen = seen(api, reading.clone(), &world, &store, &stored);
     let of_account = stored.clone();
     let affected = accounts.changes().flat_map(move |account| stream::iter(of_account.users_of(&account)));
     let waits = stored.clone();
-    let released = index.signals().flat_map(move |signal| stream::iter(waits.waiting_for(&signal)));
-    Controller::for_stream(objects, store)
-        .with_config(Config::default().concurrency(UNBOUNDED))
-        .reconcile_on(affected)
-        .reconcile_on(released)
-        .reconcile_on(their_turn(&workers, woken))
-        .reconcile_on(Reading::heartbeat())
-        .graceful_shutdown_on(stopping.cancelled_owned())
-        .run(work_on::<K>, |_, _, _| Action::await_change(), Arc::new(Context { world, workers, stored }))
-        .for_each(move |done| {
-            reading.came_through(&done);
-            ready(())
-        })
+    let released =
+        accounts.index().signals().flat_map(move |signal| stream::iter(waits.waiting_for(&signal)));
+    let their_turn = their_turn(&workers, woken);
+    let beats = Reading::beats().map(move |()| {
+        reading.moves();
+        None
+    });
+    let woken = stream::select_all([
+        seen.boxed(),
+        affected.map(Some).boxed(),
+        released.map(Some).boxed(),
+        their_turn.map(Some).boxed(),
+        beats.boxed(),
+    ]);
+    let context = Arc::new(Context { world, workers, stored });
+    let begin = move |name: &ObjectName| begin::<K>(name, &context);
+    runner::run(woken, stopping.cancelled_owned(), move || store.is_complete(), begin)
 }
 
 /// What a watch reads, for people.
@@ -172,39 +155,97 @@ pub fn name_of<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> String
     namespace.map_or_else(|| plural.to_string(), |namespace| format!("{plural} in namespace {namespace}"))
 }
 
+/// Keeps what the watch sees, and names who is to be looked at; `None` once all objects have been seen.
+fn seen<K: External>(
+    api: Api<Guarded<K>>,
+    reading: Reading,
+    world: &Arc<reconcile::World>,
+    store: &Arc<Store<K>>,
+    stored: &Arc<StoredKind<K>>,
+) -> impl Stream<Item = Option<ObjectName>> + Send + use<K> {
+    let (world, store, stored, packer) = (world.clone(), store.clone(), stored.clone(), Packer::default());
+    events(api, reading.clone()).filter_map(move |event| {
+        // Status is ours: only what others write is a reason to look.
+        let woken = match event {
+            Ok(watcher::Event::Init) => {
+                store.begin_list();
+                None
+            }
+            Ok(watcher::Event::InitApply(object)) => {
+                let (name, is_news) = store.keep(packer.pack(&object));
+                expect_lock(&object, &world);
+                was_seen(&name, &object, &world, &stored);
+                is_news.then_some(Some(name))
+            }
+            Ok(watcher::Event::Apply(object)) => {
+                let (name, is_news) = store.keep(packer.pack(&object));
+                if let Ok(object) = &object.0
+                    && object.status().is_some_and(|status| status.phase == Some(Phase::Ready))
+                {
+                    world.accounts.index().signal(Signal::Ready(name.0.clone(), name.1.clone()));
+                }
+                was_seen(&name, &object, &world, &stored);
+                is_news.then_some(Some(name))
+            }
+            Ok(watcher::Event::Delete(object)) => {
+                let name = Arc::new((object.namespace().unwrap_or_default(), object.name_any()));
+                store.remove(&name);
+                has_gone(&name, &object, &world, &stored);
+                None
+            }
+            Ok(watcher::Event::InitDone) => {
+                store.end_list();
+                // What went while nobody watched leaves nothing behind.
+                let there: HashSet<_> = store.all().iter().map(|object| object.uid().clone()).collect();
+                world.states.retain(|uid| there.contains(uid));
+                stored.retain();
+                world.accounts.index().filled(world.kind_id, |uid| there.contains(uid));
+                world.accounts.all_usage_changed();
+                reading.done();
+                Some(None)
+            }
+            Err(_) => None,
+        };
+        ready(woken)
+    })
+}
+
 /// What passes over one kind's objects need before they begin.
 struct Context<K: External> {
     world: Arc<reconcile::World>,
-    workers: Arc<Workers<ObjectRef<Packed<K>>>>,
+    workers: Arc<Workers<ObjectName>>,
     stored: Arc<StoredKind<K>>,
 }
 
-/// A pass over an object, once there is a worker for it. Until then nothing of it is held but its name.
-async fn work_on<K: External>(
-    object: Arc<Packed<K>>,
-    context: Arc<Context<K>>,
-) -> Result<Action, reconcile::Error> {
-    let Context { world, workers, stored } = &*context;
+/// A pass over an object, if there is one of that name, and a worker for it. Until then nothing of it is held but its name.
+fn begin<K: External>(
+    name: &ObjectName,
+    context: &Context<K>,
+) -> Option<impl Future<Output = Option<Duration>> + Send + use<K>> {
+    let Context { world, workers, stored } = context;
+    let object = stored.get(name)?;
     let account = stored.account_of(&object);
-    let errand = Errand::new(object.summary().urgency, &object.namespace().unwrap_or_default());
-    let _worker = match &account {
-        Some(account) => match workers.enter(account, &errand, &ObjectRef::from_obj(&*object)) {
-            Some(worker) => Some(worker),
-            None => return Ok(Action::await_change()),
-        },
+    let errand = Errand::new(object.summary().urgency, &name.0);
+    let worker = match &account {
+        Some(account) => Some(workers.enter(account, &errand, name)?),
         None => None,
     };
     let pass = reconcile::reconcile::<K>(object.clone(), account.clone(), world.clone());
     let pass = panics::caught(urgency::within(errand, pass));
-    let done = match &account {
-        Some(account) => on_behalf_of(account, pass).await,
-        None => pass.await,
-    };
-    match done {
-        Ok(done) => done,
-        // The next pass finds what this one began, as one after a crash does.
-        Err(Panicked) => Ok(malformed::report_panic::<K>(&world.client, object.meta()).await),
-    }
+    let world = world.clone();
+    Some(async move {
+        let _worker = worker;
+        let done = match &account {
+            Some(account) => on_behalf_of(account, pass).await,
+            None => pass.await,
+        };
+        match done {
+            // It has been told of already, and comes back when something changes.
+            Ok(done) => done.unwrap_or_default(),
+            // The next pass finds what this one began, as one after a crash does.
+            Err(Panicked) => Some(malformed::report_panic::<K>(&world.client, &object.metadata()).await),
+        }
+    })
 }
 
 /// The objects that waited for a worker and may get one now.
@@ -223,85 +264,94 @@ fn their_turn<R: Clone + Eq + Hash + Send + 'static>(
     })
 }
 
-/// Watches `api` into a store, of each object what `keep` makes of it, and lets `on_event` see each event once it is in there.
-/// What is kept of the objects is passed on.
-pub fn watched<K, S>(
+/// What `api` tells of its objects, for as long as somebody listens.
+fn events<K>(
     api: Api<K>,
-    mut writer: Writer<S>,
     reading: Reading,
-    keep: impl Fn(&K) -> S + Send + 'static,
-    on_event: impl Fn(&watcher::Event<K>) + Send + 'static,
-) -> impl Stream<Item = Result<S, watcher::Error>> + Send
+) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-    S: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
-    watcher(api, watcher::Config::default().timeout(pace::WATCH))
-        .backoff(pace::watches())
-        .map(move |event| match event {
-            Ok(event) => {
-                let kept = kept(&event, &keep);
-                writer.apply_watcher_event(&kept);
-                on_event(&event);
-                if matches!(event, watcher::Event::InitDone) {
-                    reading.done();
-                }
-                Ok(kept)
+    watcher(api, watcher::Config::default().timeout(pace::WATCH)).backoff(pace::watches()).inspect(move |event| {
+        if let Err(error) = event {
+            reading.failed(error);
+            tracing::warn!(kind = %K::kind(&()), %error, "the watch failed, and is started again");
+        }
+    })
+}
+
+/// Watches `api` into a store, of each object what `keep` makes of it, and lets `on_event` see each event once it is in there.
+/// What is kept of the objects is passed on.
+pub fn watched<K>(
+    api: Api<K>,
+    mut writer: Writer<K>,
+    reading: Reading,
+    keep: impl Fn(K) -> K + Send + 'static,
+    on_event: impl Fn(&watcher::Event<K>) + Send + 'static,
+) -> impl Stream<Item = Result<K, watcher::Error>> + Send
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    events(api, reading.clone())
+        .map_ok(move |event| {
+            let event = kept(event, &keep);
+            writer.apply_watcher_event(&event);
+            on_event(&event);
+            if matches!(event, watcher::Event::InitDone) {
+                reading.done();
             }
-            Err(error) => {
-                reading.failed(&error);
-                tracing::warn!(kind = %K::kind(&()), %error, "the watch failed, and is started again");
-                Err(error)
-            }
+            event
         })
         .applied_objects()
 }
 
-fn kept<K, S>(event: &watcher::Event<K>, keep: impl Fn(&K) -> S) -> watcher::Event<S> {
+fn kept<K>(event: watcher::Event<K>, keep: impl Fn(K) -> K) -> watcher::Event<K> {
     match event {
         watcher::Event::Apply(object) => watcher::Event::Apply(keep(object)),
         watcher::Event::Delete(object) => watcher::Event::Delete(keep(object)),
-        watcher::Event::Init => watcher::Event::Init,
         watcher::Event::InitApply(object) => watcher::Event::InitApply(keep(object)),
-        watcher::Event::InitDone => watcher::Event::InitDone,
+        event @ (watcher::Event::Init | watcher::Event::InitDone) => event,
     }
 }
 
-fn on_event<K: External>(
-    event: &watcher::Event<Guarded<K>>,
-    accounts: &Accounts,
+fn was_seen<K: External>(
+    name: &ObjectName,
+    object: &Guarded<K>,
     world: &reconcile::World,
     stored: &StoredKind<K>,
 ) {
-    let (object, gone) = match event {
-        watcher::Event::Apply(object) | watcher::Event::InitApply(object) => (object, false),
-        watcher::Event::Delete(object) => (object, true),
-        watcher::Event::Init | watcher::Event::InitDone => return,
-    };
-    let uid = object.uid().unwrap_or_default();
-    if gone {
-        world.states.forget(&uid);
-        accounts.index().release(&uid);
-        let (ids, things) = match &object.0 {
-            Ok(object) => (ids_of(object.status()), &[][..]),
-            Err(unreadable) => (unreadable.held.iter().map(String::as_str).collect(), &*unreadable.works_on),
-        };
-        accounts.index().freed(&K::kind(&()), &ids, things);
+    for account in stored.seen(name, object) {
+        world.accounts.usage_changed(account);
     }
-    let begins = matches!(event, watcher::Event::InitApply(_)) && world.states.is_new(&uid);
-    if let (true, Ok(object)) = (begins, &object.0)
+}
+
+fn has_gone<K: External>(
+    name: &ObjectName,
+    object: &Guarded<K>,
+    world: &reconcile::World,
+    stored: &StoredKind<K>,
+) {
+    let (uid, index) = (object.uid().unwrap_or_default(), world.accounts.index());
+    world.states.forget(&uid);
+    index.release(&uid);
+    let (ids, things) = match &object.0 {
+        Ok(object) => (ids_of(object.status()), &[][..]),
+        Err(unreadable) => (unreadable.held.iter().map(String::as_str).collect(), &*unreadable.works_on),
+    };
+    index.freed(&K::kind(&()), &ids, things);
+    for account in stored.gone(name) {
+        world.accounts.usage_changed(account);
+    }
+}
+
+/// What was under way when this process began may have a lock, of which it says so before anybody else gets it.
+fn expect_lock<K: External>(object: &Guarded<K>, world: &reconcile::World) {
+    let uid = object.uid().unwrap_or_default();
+    if let (true, Ok(object)) = (world.states.is_new(&uid), &object.0)
         && reconcile::may_be_under_way(object)
         && (object.exclusive().is_some() || object.reference().is_some())
     {
-        accounts.index().expect_lock(&uid, world.kind_id);
-    }
-    if let (watcher::Event::Apply(_), Ok(object)) = (event, &object.0)
-        && object.status().is_some_and(|status| status.phase == Some(Phase::Ready))
-    {
-        accounts.index().signal(Signal::Ready(object.namespace().unwrap_or_default(), object.name_any()));
-    }
-    for account in if gone { stored.gone(object) } else { stored.seen(object) } {
-        accounts.usage_changed(account);
+        world.accounts.index().expect_lock(&uid, world.kind_id);
     }
 }
 

@@ -368,10 +368,9 @@ fn steward<A: Account>(
     let changed = accounts.clone();
     let known = Mutex::new(HashMap::new());
     let state = store.clone();
-    let keep = |account: &DeserializeGuard<A>| {
-        let mut kept = account.clone();
-        kept.managed_fields_mut().clear();
-        kept
+    let keep = |mut account: DeserializeGuard<A>| {
+        account.managed_fields_mut().clear();
+        account
     };
     let seen = engine::watched(api, writer, reading.clone(), keep, move |event| match event {
         // Our own status of it is no news.

@@ -5,6 +5,7 @@ use cloud_image_operator::{
         external::External,
         guarded::Guarded,
         packed::{Packed, Packer},
+        store::Store,
     },
     image::Phase,
     vendors::{aliyun::image_component::ImageComponent, volcengine::image_export::ImageExport},
@@ -71,9 +72,9 @@ fn what_is_unpacked_is_what_was_packed() {
         );
         assert_eq!(whole.pointer("/status/atProvider/big"), Some(&json!(u64::MAX)));
         assert_eq!(whole.pointer("/metadata/managedFields"), None);
-        assert_eq!((packed.name_any(), packed.uid()), (name.to_owned(), object.uid()));
+        assert_eq!((&*packed.name().1, packed.metadata().uid), (name, object.uid()));
         let times = |metadata: &ObjectMeta| (metadata.generation, metadata.creation_timestamp.clone());
-        assert_eq!(times(packed.meta()), times(object.meta()));
+        assert_eq!(times(&packed.metadata()), times(object.meta()));
     }
 }
 
@@ -85,7 +86,7 @@ fn what_is_at_rest_takes_little() {
     let whole = component("second", "Ready").to_string().len();
     let packed = packer.pack(&read::<ImageComponent>(&component("second", "Ready"))).bytes();
     assert!(packed < whole / 5, "{packed} of {whole} bytes");
-    assert!(size_of::<Packed<ImageComponent>>() <= 512, "{}", size_of::<Packed<ImageComponent>>());
+    assert!(size_of::<Packed<ImageComponent>>() <= 200, "{}", size_of::<Packed<ImageComponent>>());
 }
 
 #[test]
@@ -131,5 +132,40 @@ fn what_cannot_be_read_keeps_what_is_known_of_it() {
     let packed = Packer::default().pack(&read::<ImageExport>(&odd));
     assert!(!packed.is_readable());
     assert_eq!(packed.unpack().0.expect_err("it cannot be read").held, ["ic-odd"]);
-    assert_eq!(packed.name_any(), "odd");
+    assert_eq!(packed.name().1, "odd");
+}
+
+/// What the watch told of, kept by name.
+#[test]
+fn the_store_knows_what_is_there_and_what_is_news() {
+    let (store, packer) = (Store::<ImageComponent>::default(), Packer::default());
+    let keep = |name: &str, change: Value| {
+        let mut object = component(name, "Ready");
+        for (field, value) in change.as_object().expect("fields") {
+            object["metadata"][field] = value.clone();
+        }
+        store.keep(packer.pack(&read::<ImageComponent>(&object)))
+    };
+    store.begin_list();
+    let (name, is_news) = keep("one", json!({ "uid": "u-1" }));
+    assert!(is_news && !store.is_complete());
+    keep("two", json!({ "uid": "u-2" }));
+    store.end_list();
+    assert!(store.is_complete() && store.knows("u-1") && store.knows("u-2"));
+    let (again, is_news) = keep("one", json!({ "uid": "u-1", "resourceVersion": "4712" }));
+    assert!(!is_news, "nobody else wrote it");
+    assert!(std::sync::Arc::ptr_eq(&name, &again), "a name is held once");
+    assert!(keep("one", json!({ "uid": "u-1", "generation": 3 })).1);
+    assert!(keep("one", json!({ "uid": "u-3", "generation": 3 })).1, "another object of that name");
+    assert!(store.knows("u-3") && !store.knows("u-1"));
+
+    // What a new list does not have went unseen.
+    store.begin_list();
+    assert!(!keep("one", json!({ "uid": "u-3", "generation": 3 })).1);
+    assert_eq!(store.all().len(), 2, "until the list has ended, it may still come");
+    store.end_list();
+    let there: Vec<_> = store.all().iter().map(|object| object.uid().to_string()).collect();
+    assert_eq!((there, store.knows("u-2")), (vec!["u-3".to_owned()], false));
+    store.remove(&name);
+    assert!(store.get(&name).is_none() && !store.knows("u-3"));
 }

@@ -59,13 +59,15 @@ pub async fn run<A: Account>(
                     Ok(account) => {
                         let pass = Box::pin(reconcile(account, &context.0, &context.1, &context.2));
                         let Ok(done) = panics::caught(pass).await else {
-                            return Ok(malformed::report_panic::<A>(&context.0, account.meta()).await);
+                            let wait = malformed::report_panic::<A>(&context.0, account.meta()).await;
+                            return Ok(Action::requeue(wait));
                         };
                         context.2.refusal(account, done.as_ref().err(), context.1.telemetry()).await;
                         done
                     }
                     Err(invalid) => {
-                        malformed::report::<A>(&context.0, &invalid.metadata, &invalid.error).await
+                        malformed::report::<A>(&context.0, &invalid.metadata, &invalid.error).await?;
+                        Ok(Action::await_change())
                     }
                 }
             },

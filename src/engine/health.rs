@@ -126,6 +126,21 @@ impl Reading {
         }
     }
 
+    /// What works on what is read shows with each of these that it moves, even when nothing else is to be done: by
+    /// [`Reading::moves`] when it hears of it.
+    pub fn beats() -> impl Stream<Item = ()> + Send {
+        let beats = interval_at(Instant::now() + BEAT, BEAT);
+        stream::unfold(beats, |mut beats| async move {
+            beats.tick().await;
+            Some(((), beats))
+        })
+    }
+
+    /// See [`Reading::beats`].
+    pub fn moves(&self) {
+        self.health.moved(&self.what);
+    }
+
     /// A request for nothing, from time to time, for the queue of the controller that works on what is read. That it comes
     /// out at the other end ([`Reading::came_through`]) shows that queue, workers and store move, even when nothing else
     /// is to be done.
@@ -133,11 +148,7 @@ impl Reading {
     where
         K: Resource<DynamicType = ()> + Send + 'static,
     {
-        stream::unfold(interval_at(Instant::now() + BEAT, BEAT), |mut beats| async move {
-            beats.tick().await;
-            Some((ObjectRef::new(HEARTBEAT), beats))
-        })
-        .boxed()
+        Self::beats().map(|()| ObjectRef::new(HEARTBEAT)).boxed()
     }
 
     /// Sees what comes out of the controller.
@@ -147,7 +158,7 @@ impl Reading {
         Q: std::error::Error + 'static,
     {
         if matches!(done, Err(controller::Error::ObjectNotFound(object)) if object.name == HEARTBEAT) {
-            self.health.moved(&self.what);
+            self.moves();
         }
     }
 }

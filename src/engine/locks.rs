@@ -2,7 +2,10 @@
 //! Who holds what, and who may not begin before that is known.
 
 use super::index::KindId;
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 /// What can be held.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -64,9 +67,9 @@ pub enum Held {
 /// Who holds what.
 #[derive(Debug, Default)]
 pub struct Locks {
-    held: HashMap<Key, Holder>,
-    /// What each object holds, by uid.
-    of: HashMap<String, HashSet<Key>>,
+    held: HashMap<Arc<Key>, Arc<Holder>>,
+    /// What each object holds, by uid: hardly ever more than one or two.
+    of: HashMap<String, Vec<Arc<Key>>>,
     /// Kinds whose objects are not all known yet.
     unread: HashSet<KindId>,
     /// Objects that had something under way when this process met them, by uid, and have not taken their lock yet.
@@ -84,7 +87,7 @@ impl Locks {
     pub fn filled(&mut self, kind_id: KindId, is_there: impl Fn(&str) -> bool) -> Vec<Key> {
         self.unread.remove(&kind_id);
         self.undeclared.retain(|uid, of| *of != kind_id || is_there(uid));
-        let gone = |holder: &&Holder| holder.kind_id == kind_id && !is_there(&holder.uid);
+        let gone = |holder: &&Arc<Holder>| holder.kind_id == kind_id && !is_there(&holder.uid);
         let gone: HashSet<_> = self.held.values().filter(gone).map(|holder| holder.uid.clone()).collect();
         gone.iter().flat_map(|uid| self.give_back(uid, |_| true)).collect()
     }
@@ -111,7 +114,7 @@ impl Locks {
 
     /// Who else than `uid` holds it.
     pub fn holder(&self, key: &Key, uid: &str) -> Option<&Holder> {
-        self.held.get(key).filter(|holder| holder.uid != uid)
+        self.held.get(key).map(|holder| &**holder).filter(|holder| holder.uid != uid)
     }
 
     /// Takes what nobody else holds. With `evident`, the object has it already, by its status, so it need not wait until all
@@ -128,22 +131,25 @@ impl Locks {
         if !evident && !known && !self.held.contains_key(key) {
             return Err(Held::Unknown);
         }
-        self.held.insert(key.clone(), by.clone());
-        self.of.entry(by.uid.clone()).or_default().insert(key.clone());
+        if !self.held.contains_key(key) {
+            let key = Arc::new(key.clone());
+            self.held.insert(key.clone(), Arc::new(by.clone()));
+            self.of.entry(by.uid.clone()).or_default().push(key);
+        }
         Ok(())
     }
 
     /// Gives back what an object holds, as far as `which` says, and tells what that was.
     pub fn give_back(&mut self, uid: &str, which: impl Fn(&Key) -> bool) -> Vec<Key> {
         let Some(keys) = self.of.get_mut(uid) else { return vec![] };
-        let given_back: Vec<_> = keys.extract_if(|key| which(key)).collect();
+        let given_back: Vec<_> = keys.extract_if(.., |key| which(key)).collect();
         if keys.is_empty() {
             self.of.remove(uid);
         }
         for key in &given_back {
             self.held.remove(key);
         }
-        given_back
+        given_back.into_iter().map(Arc::unwrap_or_clone).collect()
     }
 }
 

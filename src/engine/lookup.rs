@@ -94,11 +94,6 @@ impl<T: Clone + Eq + Hash> Lookup<T> {
         }
     }
 
-    /// The name as it is held here, if the object names anything, so that it need not be held twice.
-    pub fn held(&self, object: &(String, String)) -> Option<ObjectName> {
-        self.named.get_key_value(object).map(|(name, _)| name.clone())
-    }
-
     /// Those that name it.
     pub fn get(&self, thing: &T) -> impl Iterator<Item = &ObjectName> {
         self.objects.get(thing).into_iter().flat_map(Names::iter)

@@ -10,16 +10,16 @@ use kube::{
     Api, Client, Resource,
     api::{DynamicObject, ObjectMeta, Patch, PatchParams},
     core::ApiResource,
-    runtime::controller::Action,
 };
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Says on the object why it cannot be read.
 pub async fn report<K: Resource<DynamicType = ()>>(
     client: &Client,
     metadata: &ObjectMeta,
     error: &str,
-) -> Result<Action, kube::Error> {
+) -> Result<(), kube::Error> {
     let message = format!(
         "the object cannot be read: {error}; correct it, or delete it and take its finalizer {FINALIZER} off (the vendor's side is left alone)"
     );
@@ -31,12 +31,12 @@ pub async fn report<K: Resource<DynamicType = ()>>(
         "an object cannot be read"
     );
     let status = json!({ "observedGeneration": metadata.generation });
-    stall::<K>(client, metadata, status, "InvalidObject", &message).await?;
-    Ok(Action::await_change())
+    stall::<K>(client, metadata, status, "InvalidObject", &message).await
 }
 
-/// Says on the object that the operator has a bug which work on it brings out, and when it is tried again.
-pub async fn report_panic<K: Resource<DynamicType = ()>>(client: &Client, metadata: &ObjectMeta) -> Action {
+/// Says on the object that the operator has a bug which work on it brings out, and when it is tried again: after the time that
+/// this gives.
+pub async fn report_panic<K: Resource<DynamicType = ()>>(client: &Client, metadata: &ObjectMeta) -> Duration {
     let minutes = pace::SLOW_LOOK.as_secs() / 60;
     let message = format!(
         "the operator panicked at work on this object, which is a bug: please report it with the operator's log; no other object waits for it, and it is tried again every {minutes} minutes and whenever the object changes"
@@ -45,7 +45,7 @@ pub async fn report_panic<K: Resource<DynamicType = ()>>(client: &Client, metada
     if let Err(error) = stall::<K>(client, metadata, json!({}), "InternalError", &message).await {
         tracing::warn!(%error, "the object cannot be told of the panic");
     }
-    Action::requeue(pace::SLOW_LOOK)
+    pace::SLOW_LOOK
 }
 
 /// Sets the conditions of an object, and `status`, whatever else is there. Writes the same each time, so a repetition changes

@@ -89,14 +89,72 @@ pub struct Context {
     pub asked: u64,
 }
 
+/// How a state is kept: most objects are at rest, and have little of it.
+#[derive(Debug)]
+enum Kept {
+    AtRest {
+        wake: Option<Instant>,
+        context: Context,
+        last_seen: Option<Timestamp>,
+        newest: Option<(u64, Instant)>,
+        starting: bool,
+    },
+    Whole(Box<ObjectState>),
+}
+
+impl From<ObjectState> for Kept {
+    fn from(state: ObjectState) -> Self {
+        match state {
+            ObjectState {
+                failures: 0,
+                wake,
+                context,
+                last_seen,
+                missing_since: None,
+                lost_at: None,
+                early_looks: 0,
+                unwritten: None,
+                percent_at: None,
+                amended: 0,
+                deleting: false,
+                deletion_looks: 0,
+                leftovers,
+                newest,
+                starting,
+                unstorable: None,
+                reduced: None,
+                found: None,
+                trouble: None,
+            } if leftovers.is_empty() => Self::AtRest { wake, context, last_seen, newest, starting },
+            state => Self::Whole(Box::new(state)),
+        }
+    }
+}
+
+impl Kept {
+    fn state(&self) -> ObjectState {
+        match self {
+            Self::AtRest { wake, context, last_seen, newest, starting } => ObjectState {
+                wake: *wake,
+                context: context.clone(),
+                last_seen: *last_seen,
+                newest: *newest,
+                starting: *starting,
+                ..ObjectState::default()
+            },
+            Self::Whole(state) => (**state).clone(),
+        }
+    }
+}
+
 /// Of all objects, by uid.
 #[derive(Debug, Default)]
-pub struct ObjectStates(Mutex<HashMap<String, ObjectState>>);
+pub struct ObjectStates(Mutex<HashMap<String, Kept>>);
 
 impl ObjectStates {
     /// A copy; empty for an object not met before.
     pub fn get(&self, uid: &str) -> ObjectState {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned().unwrap_or_default()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(uid).map(Kept::state).unwrap_or_default()
     }
     /// Whether the object was never met.
     pub fn is_new(&self, uid: &str) -> bool {
@@ -104,7 +162,7 @@ impl ObjectStates {
     }
     /// Keeps it.
     pub fn put(&self, uid: &str, local: ObjectState) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), local);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), local.into());
     }
     /// Forgets the objects that are not there any more.
     pub fn retain(&self, is_there: impl Fn(&str) -> bool) {
@@ -131,5 +189,38 @@ mod tests {
         assert!(!local.is_ahead_of(None) && !local.is_ahead_of(Some("abc")));
         tokio::time::advance(pace::NEWS).await;
         assert!(!local.is_ahead_of(Some("9")), "a restored etcd counts from an earlier version");
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_of_a_state_is_all_of_it() {
+        let states = ObjectStates::default();
+        let rest = ObjectState {
+            wake: Some(Instant::now()),
+            context: Context { generation: 1, epoch: 2, asked: 3 },
+            last_seen: Some(Timestamp::UNIX_EPOCH),
+            newest: Some((4, Instant::now())),
+            starting: true,
+            ..ObjectState::default()
+        };
+        let others = [
+            ObjectState { failures: 1, ..rest.clone() },
+            ObjectState { missing_since: rest.wake, ..rest.clone() },
+            ObjectState { lost_at: rest.wake, ..rest.clone() },
+            ObjectState { early_looks: 1, ..rest.clone() },
+            ObjectState { percent_at: rest.wake, ..rest.clone() },
+            ObjectState { amended: 1, ..rest.clone() },
+            ObjectState { deleting: true, ..rest.clone() },
+            ObjectState { deletion_looks: 1, ..rest.clone() },
+            ObjectState { leftovers: ["a".to_owned()].into(), ..rest.clone() },
+            ObjectState { unstorable: Some(1), ..rest.clone() },
+            ObjectState { reduced: Some(1), ..rest.clone() },
+            ObjectState { found: Some(Box::new((1, Instant::now()))), ..rest.clone() },
+            ObjectState { trouble: Some("Why".into()), ..rest.clone() },
+        ];
+        for state in [rest].into_iter().chain(others) {
+            states.put("uid", state.clone());
+            assert_eq!(format!("{:?}", states.get("uid")), format!("{state:?}"));
+        }
+        assert!(size_of::<Kept>() <= 128, "{}", size_of::<Kept>());
     }
 }

@@ -5,15 +5,16 @@
 use super::{
     external::External,
     guarded::{Guarded, Unreadable},
-    lock, reconcile, status,
+    lock,
+    lookup::ObjectName,
+    reconcile, status,
     urgency::Urgency,
 };
 use crate::image::Phase;
 use jiff::Timestamp;
-use kube::{Resource, api::ObjectMeta};
-use serde::{Deserialize, Deserializer};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{Resource, ResourceExt, api::ObjectMeta};
 use std::{
-    borrow::Cow,
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex},
@@ -21,8 +22,10 @@ use std::{
 
 /// An object of kind `K`, packed.
 pub struct Packed<K> {
-    /// Which object it is, its version and its times: what takes no room of its own.
-    metadata: ObjectMeta,
+    name: ObjectName,
+    uid: Arc<str>,
+    generation: Option<i64>,
+    created: Option<Timestamp>,
     content: Content<K>,
     summary: Summary,
 }
@@ -93,17 +96,6 @@ impl Packer {
     /// Packs an object.
     pub fn pack<K: External>(&self, object: &Guarded<K>) -> Packed<K> {
         let whole = object.meta();
-        // All else is in the content.
-        let metadata = ObjectMeta {
-            name: whole.name.clone(),
-            namespace: whole.namespace.clone(),
-            uid: whole.uid.clone(),
-            resource_version: whole.resource_version.clone(),
-            generation: whole.generation,
-            creation_timestamp: whole.creation_timestamp.clone(),
-            deletion_timestamp: whole.deletion_timestamp.clone(),
-            ..ObjectMeta::default()
-        };
         let summary = match &object.0 {
             Ok(object) => Summary::of(object),
             Err(unreadable) => Summary {
@@ -117,7 +109,14 @@ impl Packer {
             Some(text) => self.compress(text, summary.phase == Some(Phase::Ready)),
             None => Content::Whole(Arc::new(object.clone())),
         };
-        Packed { metadata, content, summary }
+        Packed {
+            name: Arc::new((object.namespace().unwrap_or_default(), object.name_any())),
+            uid: whole.uid.as_deref().unwrap_or_default().into(),
+            generation: whole.generation,
+            created: whole.creation_timestamp.as_ref().map(|time| time.0),
+            content,
+            summary,
+        }
     }
 
     fn compress<K>(&self, text: Vec<u8>, is_ready: bool) -> Content<K> {
@@ -146,7 +145,7 @@ impl<K: External> Packed<K> {
             .and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()));
         // It was read before, so it can be read again.
         Guarded(object.map_err(|error| Unreadable {
-            metadata: self.metadata.clone(),
+            metadata: self.metadata(),
             error,
             held: vec![],
             works_on: vec![],
@@ -155,6 +154,34 @@ impl<K: External> Packed<K> {
 }
 
 impl<K> Packed<K> {
+    /// Its namespace and name.
+    pub fn name(&self) -> &ObjectName {
+        &self.name
+    }
+
+    /// The same, with name and uid as others hold them.
+    #[must_use]
+    pub fn under(self, name: ObjectName, uid: Arc<str>) -> Self {
+        Self { name, uid, ..self }
+    }
+
+    /// Which object of that name it is.
+    pub fn uid(&self) -> &Arc<str> {
+        &self.uid
+    }
+
+    /// As much of its metadata as it takes to write onto it.
+    pub fn metadata(&self) -> ObjectMeta {
+        ObjectMeta {
+            name: Some(self.name.1.clone()),
+            namespace: Some(self.name.0.clone()),
+            uid: Some((*self.uid).into()),
+            generation: self.generation,
+            creation_timestamp: self.created.map(Time),
+            ..ObjectMeta::default()
+        }
+    }
+
     /// What can be had without unpacking.
     pub fn summary(&self) -> &Summary {
         &self.summary
@@ -185,52 +212,8 @@ impl<K> Packed<K> {
     }
 }
 
-impl<K> Clone for Packed<K> {
-    fn clone(&self) -> Self {
-        let content = match &self.content {
-            Content::Packed { text, example } => {
-                Content::Packed { text: text.clone(), example: example.clone() }
-            }
-            Content::Whole(object) => Content::Whole(object.clone()),
-        };
-        Self { metadata: self.metadata.clone(), content, summary: self.summary.clone() }
-    }
-}
-
 impl<K> fmt::Debug for Packed<K> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ObjectMeta { namespace, name, .. } = &self.metadata;
-        write!(out, "{namespace:?} {name:?} {:?}", self.summary)
-    }
-}
-
-/// As the API server gives it, on its own.
-impl<'de, K: External> Deserialize<'de> for Packed<K> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Guarded::deserialize(deserializer).map(|object| Packer::default().pack(&object))
-    }
-}
-
-impl<K: Resource> Resource for Packed<K> {
-    type DynamicType = K::DynamicType;
-    type Scope = K::Scope;
-
-    fn kind(of: &Self::DynamicType) -> Cow<'_, str> {
-        K::kind(of)
-    }
-    fn group(of: &Self::DynamicType) -> Cow<'_, str> {
-        K::group(of)
-    }
-    fn version(of: &Self::DynamicType) -> Cow<'_, str> {
-        K::version(of)
-    }
-    fn plural(of: &Self::DynamicType) -> Cow<'_, str> {
-        K::plural(of)
-    }
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
+        write!(out, "{:?} {:?}", self.name, self.summary)
     }
 }

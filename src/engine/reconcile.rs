@@ -30,7 +30,7 @@ use crate::image::{
     REQUESTED_AT, RecreatePolicy,
 };
 use jiff::Timestamp;
-use kube::{ResourceExt, runtime::controller::Action};
+use kube::ResourceExt;
 use serde_json::Value;
 use std::{
     borrow::Cow,
@@ -113,27 +113,26 @@ impl Error {
     }
 }
 
-/// One pass over one object, counted and traced.
+/// One pass over one object, counted and traced. Gives the time after which the next one is due, if one is.
 pub async fn reconcile<K: External>(
     object: Arc<Packed<K>>,
     account: Option<Arc<AccountKey>>,
     world: Arc<World>,
-) -> Result<Action, Error> {
+) -> Result<Option<Duration>, Error> {
     let _pass = world.telemetry.metrics().pass::<K>();
-    let name = format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any());
+    let name = format!("{}/{}", object.name().0, object.name().1);
     let account = account.map(|account| account.label());
     let span = telemetry::pass_span(&K::kind(&()), &name, account.as_deref().unwrap_or_default());
     // What wraps a future holds it as many times as there are wrappings, and a thousand passes may wait at once.
     request_id::within(Box::pin(pass(object, world))).instrument(span).await.0
 }
 
-async fn pass<K: External>(packed: Arc<Packed<K>>, world: Arc<World>) -> Result<Action, Error> {
+async fn pass<K: External>(packed: Arc<Packed<K>>, world: Arc<World>) -> Result<Option<Duration>, Error> {
     let object = match packed.unpack().0 {
         Ok(object) => object,
         Err(invalid) => {
-            return super::malformed::report::<K>(&world.client, &invalid.metadata, &invalid.error)
-                .await
-                .map_err(Error::Kube);
+            super::malformed::report::<K>(&world.client, &invalid.metadata, &invalid.error).await?;
+            return Ok(None);
         }
     };
     drop(packed);
@@ -144,7 +143,7 @@ async fn pass<K: External>(packed: Arc<Packed<K>>, world: Arc<World>) -> Result<
         local.trouble = object.status().and_then(status::reason).map(Into::into);
     }
     if local.is_ahead_of(object.meta().resource_version.as_deref()) {
-        return Ok(Action::requeue(pace::NEWS_LOOK));
+        return Ok(Some(pace::NEWS_LOOK));
     }
     let asked = asked_of(&object);
     let may_hold_lock = object.exclusive().is_some() || object.reference().is_some();
@@ -165,7 +164,7 @@ async fn pass<K: External>(packed: Arc<Packed<K>>, world: Arc<World>) -> Result<
         Ok(Next::Forget) => {
             world.accounts.index().release(&uid);
             world.states.forget(&uid);
-            return Ok(Action::await_change());
+            return Ok(None);
         }
         Ok(Next::In(wait) | Next::Poll(wait) | Next::Blocked(wait)) => Some(*wait),
         Ok(Next::Change) => None,
@@ -175,7 +174,7 @@ async fn pass<K: External>(packed: Arc<Packed<K>>, world: Arc<World>) -> Result<
         Err(error) if error.is_gone() => {
             world.accounts.index().release(&uid);
             world.states.forget(&uid);
-            return Ok(Action::await_change());
+            return Ok(None);
         }
         Err(error) => {
             pass.local.failures += 1;
@@ -214,7 +213,7 @@ async fn pass<K: External>(packed: Arc<Packed<K>>, world: Arc<World>) -> Result<
         _ => ObjectState { wake: gated.map(|wait| Instant::now() + wait), context, ..pass.local },
     };
     world.states.put(&uid, local);
-    Ok(wake.map_or_else(Action::await_change, Action::requeue))
+    Ok(wake)
 }
 
 /// Why an object waits that could begin if all others were known.

@@ -13,19 +13,17 @@ use super::{
     owned_ids,
     packed::Packed,
     reconcile,
+    store::Store,
     users::Users,
 };
 use crate::image::Phase;
-use kube::{
-    Resource, ResourceExt,
-    runtime::reflector::{ObjectRef, Store},
-};
+use kube::ResourceExt;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// The objects of one kind that its watch has seen.
 pub struct StoredKind<K: External> {
-    store: Store<Packed<K>>,
+    store: Arc<Store<K>>,
     named: Mutex<Named>,
     accounts: Weak<Accounts>,
 }
@@ -34,7 +32,6 @@ pub struct StoredKind<K: External> {
 #[derive(Debug, Default)]
 struct Named {
     users: Users,
-    uids: Lookup<Arc<str>>,
     /// The vendor's ids in the status.
     ids: Lookup<Arc<str>>,
     waits: Lookup<Wait>,
@@ -86,26 +83,23 @@ impl Wait {
 
 impl<K: External> StoredKind<K> {
     /// `store` is fed by the watch that tells of what it sees here.
-    pub fn new(store: Store<Packed<K>>, accounts: Weak<Accounts>) -> Arc<Self> {
+    pub fn new(store: Arc<Store<K>>, accounts: Weak<Accounts>) -> Arc<Self> {
         Arc::new(Self { store, named: Mutex::default(), accounts })
     }
 
-    /// The watch has seen an object; gives the accounts whose users have changed.
-    pub fn seen(&self, object: &Guarded<K>) -> Vec<AccountKey> {
-        let name = name_of(object);
+    /// The watch has seen an object, and keeps it under this name; gives the accounts whose users have changed.
+    pub fn seen(&self, name: &ObjectName, object: &Guarded<K>) -> Vec<AccountKey> {
         let mut named = self.named();
-        let name = named.uids.held(&name).unwrap_or_else(|| Arc::new(name));
-        named.uids.set(&name, object.meta().uid.as_deref().map(Arc::from).into_iter().collect());
         match &object.0 {
             Ok(object) => {
-                named.ids.set(&name, ids_of(object.status()).into_iter().map(Arc::from).collect());
-                named.waits.set(&name, Wait::of(object));
-                named.works.remove(&name);
-                named.users.set(name, account_of(object))
+                named.ids.set(name, ids_of(object.status()).into_iter().map(Arc::from).collect());
+                named.waits.set(name, Wait::of(object));
+                named.works.remove(name);
+                named.users.set(name.clone(), account_of(object))
             }
             Err(unreadable) => {
-                named.ids.set(&name, unreadable.held.iter().map(|id| Arc::from(id.as_str())).collect());
-                named.works.set(&name, unreadable.works_on.clone());
+                named.ids.set(name, unreadable.held.iter().map(|id| Arc::from(id.as_str())).collect());
+                named.works.set(name, unreadable.works_on.clone());
                 // It goes on using the account that it was seen to use.
                 vec![]
             }
@@ -113,21 +107,18 @@ impl<K: External> StoredKind<K> {
     }
 
     /// The watch has seen an object go; gives the accounts whose users have changed.
-    pub fn gone(&self, object: &Guarded<K>) -> Vec<AccountKey> {
-        let name = Arc::new(name_of(object));
+    pub fn gone(&self, name: &ObjectName) -> Vec<AccountKey> {
         let mut named = self.named();
-        named.uids.remove(&name);
-        named.ids.remove(&name);
-        named.waits.remove(&name);
-        named.works.remove(&name);
-        named.users.remove(&name).into_iter().collect()
+        named.ids.remove(name);
+        named.waits.remove(name);
+        named.works.remove(name);
+        named.users.remove(name).into_iter().collect()
     }
 
     /// Forgets the objects that went unseen.
     pub fn retain(&self) {
         let mut named = self.named();
-        let is_there = |name: &ObjectName| self.store.get(&reference_to(name)).is_some();
-        named.uids.retain(is_there);
+        let is_there = |name: &ObjectName| self.store.get(name).is_some();
         named.ids.retain(is_there);
         named.waits.retain(is_there);
         named.works.retain(is_there);
@@ -135,34 +126,35 @@ impl<K: External> StoredKind<K> {
     }
 
     /// The objects that name the account.
-    pub fn users_of(&self, account: &AccountKey) -> Vec<ObjectRef<Packed<K>>> {
-        self.named().users.objects(account).iter().map(reference_to).collect()
+    pub fn users_of(&self, account: &AccountKey) -> Vec<ObjectName> {
+        self.named().users.objects(account)
     }
 
     /// The objects that may be waiting for this.
-    pub fn waiting_for(&self, signal: &Signal) -> Vec<ObjectRef<Packed<K>>> {
+    pub fn waiting_for(&self, signal: &Signal) -> Vec<ObjectName> {
         let named = self.named();
         let ended = Wait::ended_by(signal, &K::kind(&()));
-        ended.iter().flat_map(|wait| named.waits.get(wait)).map(reference_to).collect()
+        ended.iter().flat_map(|wait| named.waits.get(wait)).cloned().collect()
     }
 
     /// The account of an object that can be read.
     pub fn account_of(&self, object: &Packed<K>) -> Option<Arc<AccountKey>> {
-        if object.is_readable() { self.named().users.account(&name_of(object)) } else { None }
+        if object.is_readable() { self.named().users.account(object.name()) } else { None }
     }
 
-    fn get(&self, name: &ObjectName) -> Option<Arc<Packed<K>>> {
-        self.store.get(&reference_to(name))
+    /// The object of that name, if there is one.
+    pub fn get(&self, name: &ObjectName) -> Option<Arc<Packed<K>>> {
+        self.store.get(name)
     }
 
     fn holder_of(object: &Packed<K>) -> Holder {
         Holder {
-            uid: object.uid().unwrap_or_default(),
+            uid: (**object.uid()).into(),
             // Only who takes a lock is looked for when his kind has been read.
             kind_id: 0,
             kind: K::kind(&()).into_owned(),
-            namespace: object.namespace().unwrap_or_default(),
-            name: object.name_any(),
+            namespace: object.name().0.clone(),
+            name: object.name().1.clone(),
         }
     }
 
@@ -175,14 +167,6 @@ impl<K: External> StoredKind<K> {
     fn named(&self) -> MutexGuard<'_, Named> {
         self.named.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn name_of(object: &impl ResourceExt) -> (String, String) {
-    (object.namespace().unwrap_or_default(), object.name_any())
-}
-
-fn reference_to<K: External>(name: &ObjectName) -> ObjectRef<Packed<K>> {
-    ObjectRef::new(&name.1).within(&name.0)
 }
 
 impl<K: External> KindIndex for StoredKind<K> {
@@ -211,12 +195,12 @@ impl<K: External> KindIndex for StoredKind<K> {
 
     fn asking_alike(&self, realm: &str, wanted: &Value, uid: &str) -> usize {
         let asks = |object: &K| {
-            object.uid().is_some_and(|of| of != uid)
+            object.meta().uid.as_deref().is_some_and(|of| of != uid)
                 && self.realm_of(object).is_none_or(|of| of == realm)
                 && reconcile::asks_alike::<K>(wanted, &reconcile::wanted(object))
         };
         // With other keys, or by another account's name, one reaches the same things.
-        let objects = self.store.state();
+        let objects = self.store.all();
         objects
             .iter()
             .filter(|object| object.summary().under_way && object.unpack().0.as_ref().is_ok_and(asks))
@@ -224,7 +208,7 @@ impl<K: External> KindIndex for StoredKind<K> {
     }
 
     fn image(&self, namespace: &str, name: &str) -> Option<Referent> {
-        let object = self.store.get(&ObjectRef::new(name).within(namespace))?.unpack();
+        let object = self.store.get(&(namespace.into(), name.into()))?.unpack();
         let status = object.0.as_ref().ok()?.status();
         let ready = status
             .filter(|status| status.phase == Some(Phase::Ready))
@@ -233,20 +217,20 @@ impl<K: External> KindIndex for StoredKind<K> {
     }
 
     fn facts(&self) -> Vec<Facts> {
-        let objects = self.store.state();
+        let objects = self.store.all();
         let named = self.named();
-        objects.iter().map(|object| facts(object, named.users.account(&name_of(&**object)))).collect()
+        objects.iter().map(|object| facts(object, named.users.account(object.name()))).collect()
     }
 
     fn knows(&self, uid: &str) -> bool {
-        self.named().uids.get(&uid.into()).next().is_some()
+        self.store.knows(uid)
     }
 
     fn holder(&self, realm: &str, id: &str, uid: &str) -> Option<Holder> {
         let names: Vec<_> = self.named().ids.get(&id.into()).cloned().collect();
         let mut others = names.iter().filter_map(|name| self.get(name));
         let holder = others.find(|object| {
-            object.uid().as_deref() != Some(uid)
+            **object.uid() != *uid
                 && match &object.unpack().0 {
                     Ok(object) => {
                         owned_ids(object).contains(&id)
@@ -262,7 +246,7 @@ impl<K: External> KindIndex for StoredKind<K> {
     fn unreadable_worker(&self, thing: &str, uid: &str) -> Option<Holder> {
         let names: Vec<_> = self.named().works.get(&thing.to_owned()).cloned().collect();
         let mut others = names.iter().filter_map(|name| self.get(name));
-        let worker = others.find(|object| !object.is_readable() && object.uid().as_deref() != Some(uid))?;
+        let worker = others.find(|object| !object.is_readable() && **object.uid() != *uid)?;
         Some(Self::holder_of(&worker))
     }
 

@@ -228,7 +228,7 @@ impl Telemetry {
         self.event(object, action, EventType::Normal, "Released".into(), note).await;
     }
 
-    /// Writes an Event about an object whose name is too long for the recorder.
+    /// Writes an Event that the recorder is not fit for, or need not remember.
     async fn write(&self, event: Event, about: ObjectReference) -> Result<(), kube::Error> {
         let now = Timestamp::now();
         let name = about.name.as_deref().unwrap_or_default();
@@ -275,7 +275,7 @@ impl Telemetry {
             Event { type_, reason, note: Some(cut(&note)), action: action.to_owned(), secondary: None };
         let about = object.object_ref(&());
         let long = about.name.as_ref().is_some_and(|name| name.len() > LONGEST_NAME);
-        let own = NOTEWORTHY.contains(&&*event.reason);
+        let own = NOTEWORTHY.contains(&&*event.reason) || ONCE.contains(&&*event.reason);
         let written = if long || own {
             self.write(event, about).await
         } else {
@@ -286,6 +286,10 @@ impl Telemetry {
         }
     }
 }
+
+/// What happens to each object once. The recorder remembers for some minutes what it has written, to count repetitions, and looks
+/// through all of it for each Event.
+const ONCE: &[&str] = &["Ready", "Released"];
 
 /// The recorder names an Event by its object, a dot and a time in 16 digits, and names have 253 characters at most.
 const LONGEST_NAME: usize = 236;

@@ -1,0 +1,110 @@
+//! The objects of one kind as its watch has seen them, by name.
+
+use super::{lookup::ObjectName, packed::Packed};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+/// Fed by one watch, read by many.
+#[derive(Debug)]
+pub struct Store<K>(RwLock<Objects<K>>);
+
+#[derive(Debug)]
+struct Objects<K> {
+    by_name: HashMap<ObjectName, Kept<K>>,
+    uids: HashSet<Arc<str>>,
+    /// The number of the last list of all objects that was begun.
+    list: u32,
+    is_complete: bool,
+}
+
+#[derive(Debug)]
+struct Kept<K> {
+    object: Arc<Packed<K>>,
+    /// The list during which it was seen last.
+    list: u32,
+}
+
+impl<K> Default for Store<K> {
+    fn default() -> Self {
+        let (by_name, uids) = (HashMap::new(), HashSet::new());
+        Self(RwLock::new(Objects { by_name, uids, list: 0, is_complete: false }))
+    }
+}
+
+impl<K> Store<K> {
+    /// From now on a list of all objects is read.
+    pub fn begin_list(&self) {
+        self.write().list += 1;
+    }
+
+    /// All objects are there, and those that the list did not have are not.
+    pub fn end_list(&self) {
+        let mut objects = self.write();
+        let Objects { by_name, uids, list, is_complete } = &mut *objects;
+        for (_, kept) in by_name.extract_if(|_, kept| kept.list != *list) {
+            uids.remove(kept.object.uid());
+        }
+        *is_complete = true;
+    }
+
+    /// Keeps an object, under the name that is held here. Whether there is a reason to look at it: it was not there before, or
+    /// somebody else wrote it.
+    pub fn keep(&self, object: Packed<K>) -> (ObjectName, bool) {
+        let mut objects = self.write();
+        let Objects { by_name, uids, list, .. } = &mut *objects;
+        let known = by_name.get_key_value(object.name());
+        let (name, uid, is_news) = match known {
+            Some((name, known)) if known.object.uid() == object.uid() => {
+                let is_news = known.object.summary().wishes != object.summary().wishes;
+                (name.clone(), known.object.uid().clone(), is_news)
+            }
+            Some((name, known)) => {
+                uids.remove(known.object.uid());
+                (name.clone(), object.uid().clone(), true)
+            }
+            None => (object.name().clone(), object.uid().clone(), true),
+        };
+        uids.insert(uid.clone());
+        let object = Arc::new(object.under(name.clone(), uid));
+        by_name.insert(name.clone(), Kept { object, list: *list });
+        (name, is_news)
+    }
+
+    /// The object is gone.
+    pub fn remove(&self, name: &(String, String)) {
+        let mut objects = self.write();
+        if let Some(gone) = objects.by_name.remove(name) {
+            objects.uids.remove(gone.object.uid());
+        }
+    }
+
+    /// Whether there is an object of this uid.
+    pub fn knows(&self, uid: &str) -> bool {
+        self.read().uids.contains(uid)
+    }
+
+    /// The object of that name, if there is one.
+    pub fn get(&self, name: &(String, String)) -> Option<Arc<Packed<K>>> {
+        self.read().by_name.get(name).map(|kept| kept.object.clone())
+    }
+
+    /// All.
+    pub fn all(&self) -> Vec<Arc<Packed<K>>> {
+        self.read().by_name.values().map(|kept| kept.object.clone()).collect()
+    }
+
+    /// Whether all objects that there are have been seen once.
+    pub fn is_complete(&self) -> bool {
+        self.read().is_complete
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Objects<K>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Objects<K>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
