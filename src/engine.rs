@@ -272,12 +272,14 @@ fn events<K>(
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    watcher(api, watcher::Config::default().timeout(pace::WATCH)).backoff(pace::watches()).inspect(move |event| {
-        if let Err(error) = event {
-            reading.failed(error);
-            tracing::warn!(kind = %K::kind(&()), %error, "the watch failed, and is started again");
-        }
-    })
+    watcher(api, watcher::Config::default().timeout(pace::WATCH)).backoff(pace::watches()).inspect(
+        move |event| {
+            if let Err(error) = event {
+                reading.failed(error);
+                tracing::warn!(kind = %K::kind(&()), %error, "the watch failed, and is started again");
+            }
+        },
+    )
 }
 
 /// Watches `api` into a store, of each object what `keep` makes of it, and lets `on_event` see each event once it is in there.

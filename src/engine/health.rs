@@ -192,7 +192,6 @@ mod tests {
         assert!(health.readiness().is_ok());
     }
 
-    /// A controller of one object with one worker, whose passes end, or never do.
     #[tokio::test(start_paused = true)]
     async fn who_stands_by_has_nothing_to_read_and_lives_without_moving() {
         let health = Health::default();
@@ -206,6 +205,7 @@ mod tests {
         assert!(health.reading("things").health.readiness().is_err(), "it leads again");
     }
 
+    /// A controller of one object with one worker, whose passes end, or never do.
     async fn hours_with(ends: bool) -> Result<(), String> {
         let health = Health::default();
         let reading = health.reading("ConfigMaps");
