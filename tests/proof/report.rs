@@ -202,7 +202,9 @@ const BROKEN: &str = "
 ## Broken on purpose
 
 A proof that cannot fail proves nothing. To try this one, let `first_permit` and `permit` in `src/engine/journal.rs` give the
-permit without the write before it (`Ok((object.clone(), Permit(intent)))`), and run both.
+permit without the write before it (`Ok((object.clone(), Permit(intent)))`), and run both. Done so, the table has red cells: an `AospImage`
+whose operator is killed after the vendor was asked to build, or before the answer is stored, is built twice. Within three minutes
+the soak finds an image that no object holds. `ImageComponent` stays green, since its token finds the lost call again.
 ";
 
 fn write_page(kills: &str, rest: &str) {
