@@ -1,7 +1,7 @@
 //! One folder for each vendor, one file in it for each image API. They translate; the engine decides.
 
 pub mod aliyun;
-mod normalise;
+pub mod normalise;
 mod percent;
 pub mod volcengine;
 pub mod zstack;

@@ -36,6 +36,7 @@ const TARGETS: &[(&str, u32, Target)] = &[
     ("endpoint", 4000, texts::endpoint),
     ("encoding", 2000, texts::encoding),
     ("one-line", 1000, texts::one_line),
+    ("normalised", 2000, texts::normalised),
     ("zstack-dates", 2000, texts::zstack_dates),
     ("error-tables", 1000, texts::error_tables),
     ("credentials", 2000, texts::credentials),

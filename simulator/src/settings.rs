@@ -64,7 +64,7 @@ pub enum Texts {
 
 impl Texts {
     /// A text as it comes back.
-    pub(crate) fn of(self, text: &str) -> String {
+    pub fn of(self, text: &str) -> String {
         match self {
             Self::AsSent => text.to_owned(),
             Self::Trimmed => text.trim().to_owned(),

@@ -21,6 +21,8 @@ pub struct Unreadable {
     pub held: Vec<String>,
     /// Whatever it may be at work on: all texts of its parameters, if its status says that something is under way.
     pub works_on: Vec<String>,
+    /// Its conditions, as JSON: whether it still says that it cannot be read.
+    pub says: String,
 }
 
 /// All texts in a value.
@@ -55,7 +57,8 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
             texts(&object["spec"]["forProvider"], &mut works_on);
             texts(&operation["reference"], &mut works_on);
         }
-        Ok(Self(Err(Unreadable { metadata, error, held, works_on })))
+        let says = object["status"]["conditions"].to_string();
+        Ok(Self(Err(Unreadable { metadata, error, held, works_on, says })))
     }
 }
 

@@ -75,9 +75,11 @@ impl Summary {
     }
 }
 
-/// `unreadable`: why it cannot be read, which is to be said at once, whatever made it so.
-fn wishes(metadata: &ObjectMeta, unreadable: Option<&str>) -> u64 {
+/// Why an object cannot be read is to be said at once, whatever made it so, and again where somebody took that away: it has no
+/// looks of its own that would find it out.
+fn wishes(metadata: &ObjectMeta, unreadable: Option<&Unreadable>) -> u64 {
     let mut hasher = DefaultHasher::new();
+    let unreadable = unreadable.map(|unreadable| (&unreadable.error, &unreadable.says));
     (metadata.generation, &metadata.annotations, &metadata.finalizers, unreadable).hash(&mut hasher);
     hasher.finish()
 }
@@ -100,7 +102,7 @@ impl Packer {
             Ok(object) => Summary::of(object),
             Err(unreadable) => Summary {
                 urgency: Urgency::Running,
-                wishes: wishes(whole, Some(&unreadable.error)),
+                wishes: wishes(whole, Some(unreadable)),
                 ..Summary::default()
             },
         };
@@ -149,6 +151,7 @@ impl<K: External> Packed<K> {
             error,
             held: vec![],
             works_on: vec![],
+            says: String::new(),
         }))
     }
 }

@@ -6,10 +6,15 @@
 
 use unicode_normalization::UnicodeNormalization;
 
-/// The form in which texts are compared: composed characters (NFC), line ends as `\n`, no white space around it.
+/// The form in which texts are compared: composed characters (NFC), line ends as `\n`, no white space around it. Several `\r`
+/// before a `\n` are one line end, since whoever turns `\r\n` into `\n` leaves one less of them each time.
 pub fn normalised(text: &str) -> String {
     let composed: String = text.nfc().collect();
-    composed.replace("\r\n", "\n").replace('\r', "\n").trim().to_owned()
+    let lines = composed.split_inclusive('\n').map(|line| match line.strip_suffix('\n') {
+        Some(line) => line.trim_end_matches('\r').to_owned() + "\n",
+        None => line.to_owned(),
+    });
+    lines.collect::<String>().replace('\r', "\n").trim().to_owned()
 }
 
 /// Whether two texts are the same but for normalisation.
@@ -46,6 +51,7 @@ mod tests {
             "plain",
             "a\nb\n",
             "a\r\nb\r\n",
+            "a\r\r\nb\r",
             "  indented\n    more\n\n",
             "café 中文 e\u{301}\n",
             "\u{1100}\u{1161}",

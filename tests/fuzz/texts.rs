@@ -4,7 +4,7 @@ use super::words::{json, pieces, text};
 use cloud_image_operator::{
     engine::{credentials::Credentials, record::Record},
     period::Period,
-    vendors::{aliyun, volcengine, zstack},
+    vendors::{aliyun, normalise, volcengine, zstack},
     wire::{
         clients::Clients,
         encode,
@@ -21,6 +21,7 @@ use proptest::{collection::vec, prelude::*, test_runner::TestRunner};
 use regex::Regex;
 use serde_json::Value;
 use std::time::Duration;
+use vendor_simulator::Texts;
 
 /// What the API server lets through is read, nothing else is, and what is written is read again.
 pub fn period(runner: &mut TestRunner) -> Result<(), String> {
@@ -49,6 +50,33 @@ pub fn period(runner: &mut TestRunner) -> Result<(), String> {
             let written = serde_json::to_value(period).expect("JSON");
             let again = read(written.as_str().unwrap_or_default());
             prop_assert!(again.is_ok_and(|again| again == period), "{} is written {}", text, written);
+        }
+        Ok(())
+    });
+    outcome.map_err(|error| error.to_string())
+}
+
+/// However a vendor gives a text back, and whatever it does with that once more, it is the text that was sent.
+pub fn normalised(runner: &mut TestRunner) -> Result<(), String> {
+    const HABITS: [Texts; 6] =
+        [Texts::AsSent, Texts::Trimmed, Texts::Crlf, Texts::Lf, Texts::Nfc, Texts::NfdWithLineEnd];
+    let words = &[
+        "\r", "\n", "\r\n", " ", "\t", "\u{85}", "\u{2000}", "\u{feff}", "e", "\u{301}", "é", "\u{1100}",
+        "\u{1161}", "中", "\u{212b}",
+    ];
+    let outcome = runner.run(&pieces(words), |text| {
+        for one in HABITS {
+            for other in HABITS {
+                let theirs = other.of(&one.of(&text));
+                prop_assert!(
+                    normalise::same(&text, &theirs),
+                    "{:?} {:?}: {:?} came back as {:?}",
+                    one,
+                    other,
+                    text,
+                    theirs
+                );
+            }
         }
         Ok(())
     });
