@@ -207,6 +207,9 @@ async fn an_object_that_cannot_be_read_is_said_on_the_object() {
     until_taken(|| world.try_patch_status(KIND, "unreadable", json!({ "operation": operation }))).await;
     let message = world.until_condition(KIND, "unreadable", "Stalled", "True", "InvalidObject").await;
     assert!(message.contains("5000000000"), "{message}");
+    // Whoever takes that away finds it there again.
+    world.patch_status(KIND, "unreadable", json!({ "conditions": null })).await;
+    assert_eq!(world.until_condition(KIND, "unreadable", "Stalled", "True", "InvalidObject").await, message);
 
     world.create(component("after", json!({}))).await;
     world.until_ready(KIND, "after").await;
