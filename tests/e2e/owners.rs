@@ -120,9 +120,8 @@ async fn what_an_earlier_attempt_made_is_cleared_away_however_late_it_turns_up()
     world.request(KIND, "phone", "look").await;
     world.until_true("the late one is deleted", || world.effects(CLEAR) == 1).await;
     assert!(world.vendor.volcengine().aosp_image(&second).is_some());
-    let mut events = world.until_events("phone", 2).await;
-    events.retain(|event| event["reason"] == "LateImage");
-    let note = events.first().expect("an Event")["note"].as_str().unwrap_or_default().to_owned();
+    let late = world.until_event("phone", "LateImage").await;
+    let note = late["note"].as_str().unwrap_or_default();
     assert!(note.contains(&first.id), "{note}");
 
     // Not even then is it seen, but when the object goes.

@@ -83,14 +83,11 @@ async fn a_difference_is_shown_before_anything_is_changed() {
     let told = world.until_condition(KIND, "theirs", "Ready", "True", "Drifted").await;
     assert!(told.contains(change) && told.contains("Observe"), "{told}");
     world.patch(KIND, "theirs", json!({ "spec": { "managementPolicy": "Managed" } })).await;
-    let events = world.until_events("theirs", 3).await;
-    let note = |reason: &str| {
-        let event = events.iter().find(|event| event["reason"] == reason);
-        event.unwrap_or_else(|| panic!("{reason}: {events:#?}"))["note"].as_str().expect("a text").to_owned()
-    };
-    assert!(note("TakenOver").contains(change));
+    for reason in ["TakenOver", "Updated"] {
+        let event = world.until_event("theirs", reason).await;
+        assert!(event["note"].as_str().is_some_and(|note| note.contains(change)), "{event:#}");
+    }
     world.until_condition(KIND, "theirs", "Ready", "True", "Available").await;
-    assert!(note("Updated").contains(change));
     assert_eq!(ecs.get(&id).expect("there").tags, owner("us"));
 
     // What somebody else changes stays where the spec says so, until the spec says something else.

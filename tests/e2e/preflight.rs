@@ -38,12 +38,9 @@ async fn what_an_export_lacks_is_said_before_it_is_asked_for() {
         let object = world.get(KIND, name).await.expect("it is there");
         let status = &object["status"];
         assert_eq!((&status["phase"], &status["operation"]), (&json!("Pending"), &Value::Null), "{object:#}");
-        let events = world.until_events(name, 1).await;
+        let event = world.until_event(name, "PreflightFailed").await;
         let type_ = if name == "new" { "Normal" } else { "Warning" };
-        assert!(
-            events.iter().any(|it| it["reason"] == "PreflightFailed" && it["type"] == type_),
-            "{events:#?}"
-        );
+        assert_eq!(event["type"], type_, "{event:#}");
     }
     assert_eq!((world.calls(CREATE), world.calls("DescribeTasks")), (0, 0), "{:#?}", world.call_log());
 

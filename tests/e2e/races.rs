@@ -190,10 +190,9 @@ async fn what_outlives_its_object_is_deleted() {
             object["spec"]["suspend"] = json!(true);
             world.create(object).await;
         }
-        let events = world.until_events(&name, 1).await;
-        let released = events.iter().find(|event| event["reason"] == "Released");
-        let note = released.and_then(|event| event["note"].as_str()).unwrap_or_default();
-        assert!(note.contains(&id), "{events:#?}");
+        let released = world.until_event(&name, "Released").await;
+        let note = released["note"].as_str().unwrap_or_default();
+        assert!(note.contains(&id), "{released:#}");
         if name.ends_with("stays") {
             assert!(is_left(&id) && note.contains("stays"), "{note}");
         } else {
@@ -233,9 +232,9 @@ async fn what_outlives_its_object_is_not_what_another_one_asks_for() {
     let made = || world.vendor.aliyun_ecs().components().pop().map(|made| made.id).unwrap_or_default();
     world.until_true("the other's is made", || !made().is_empty()).await;
     let id = made();
-    let events = world.until_events("gone", 1).await;
-    let note = events[0]["note"].as_str().unwrap_or_default();
-    assert!(events[0]["reason"] == "Released" && note.contains(&id) && note.contains("look"), "{events:#?}");
+    let released = world.until_event("gone", "Released").await;
+    let note = released["note"].as_str().unwrap_or_default();
+    assert!(note.contains(&id) && note.contains("look"), "{released:#}");
     let ready = world.until_ready(KIND, "asks").await;
     assert_eq!(ready["status"]["imageId"], id.as_str(), "{:#?}", world.call_log());
     assert_eq!((world.effects(CREATE), world.calls(DELETE)), (1, 0), "{:#?}", world.call_log());

@@ -148,7 +148,8 @@ async fn an_image_that_cannot_be_used_says_so_and_recovers_by_itself() {
     );
     unusable("odd", false, "Verifying").await;
     unusable("gone", true, "is disabled").await;
-    let events = world.until_events("disabled", 2).await;
+    world.until_event("disabled", "Unusable").await;
+    let events = world.events("disabled").await;
     let warned = |event: &Value| event["type"] == "Warning" && event["reason"] == "Unusable";
     assert_eq!(events.iter().filter(|event| warned(event)).count(), 1, "{events:#?}");
     // What can be changed at the vendor is, all the same.
@@ -260,9 +261,11 @@ async fn the_deletion_of_a_build_that_never_ends_ends() {
         world.until_gone(KIND, name).await;
     }
     assert!(is_deleted(&world));
-    let events = world.until_events("without", 2).await;
-    let told = |event: &Value| event["note"].as_str().is_some_and(|note| note.contains("has no image of it"));
-    assert!(events.iter().any(told), "{events:#?}");
+    let released = world.until_event("without", "Released").await;
+    assert!(
+        released["note"].as_str().is_some_and(|note| note.contains("has no image of it")),
+        "{released:#}"
+    );
 }
 
 /// What a management node was making when it died stays Creating, with or without a record of its job.

@@ -39,10 +39,7 @@ async fn who_may_not_write_an_object_says_so_and_asks_the_vendor_once() {
         message.contains("forbidden") && message.contains("the right to patch imagecomponents"),
         "{message}"
     );
-    let warned = |events: &[Value]| {
-        events.iter().any(|event| event["type"] == "Warning" && event["reason"] == "WriteRefused")
-    };
-    assert!(warned(&world.until_events("modest", 1).await));
+    assert_eq!(world.until_event("modest", "WriteRefused").await["type"], "Warning");
     assert_eq!(world.calls(CREATE), 0);
 
     // The advice is taken.
@@ -135,8 +132,7 @@ async fn what_somebody_else_changed_is_set_right_with_an_event_that_says_what() 
         component.tags.insert("team".into(), "theirs".into());
     });
     world.request(KIND, "tagged", "now").await;
-    let events = world.until_events("tagged", 2).await;
-    let drift = events.iter().find(|event| event["reason"] == "DriftCorrected").expect("an Event");
+    let drift = world.until_event("tagged", "DriftCorrected").await;
     assert_eq!(drift["type"], "Normal");
     let note = drift["note"].as_str().unwrap_or_default();
     assert!(note.contains("tag: \"team=theirs\" → \"team=base\""), "{note}");
@@ -167,12 +163,9 @@ async fn to_wait_is_no_warning_and_what_remains_of_an_export_is_said() {
     world.delete("ImageExport", name).await;
     world.until_gone("ImageExport", name).await;
     let artifact = ready["status"]["artifact"].as_str().expect("a file");
-    let remains = |event: &Value| {
-        event["reason"] == "Released"
-            && event["note"].as_str().is_some_and(|note| note.contains(artifact) && note.contains("remain"))
-    };
-    let events = world.until_events(name, 2).await;
-    assert!(events.iter().any(remains), "{events:#?}");
+    let released = world.until_event(name, "Released").await;
+    let note = released["note"].as_str().unwrap_or_default();
+    assert!(note.contains(artifact) && note.contains("remain"), "{released:#}");
 }
 
 #[tokio::test]

@@ -579,6 +579,23 @@ impl World {
         }
     }
 
+    /// Waits for the Event with this reason about an object, whatever others there are, and gives it: several objects
+    /// can have borne the name, and which of their Events is written first is nobody's promise.
+    pub async fn until_event(&self, name: &str, reason: &str) -> Value {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let events = self.events(name).await;
+            if let Some(event) = events.iter().find(|event| event["reason"] == reason) {
+                return event.clone();
+            }
+            assert!(
+                Instant::now() < end,
+                "in vain waited for an Event {reason} about {name}; there are {events:#?}"
+            );
+            sleep(GLANCE).await;
+        }
+    }
+
     /// The operator's requests that wrote this resource in this namespace or for the whole cluster, such as
     /// `imagecomponents`.
     pub fn writes(&self, resource: &str) -> Vec<Write> {
