@@ -81,6 +81,7 @@ async fn a_status_that_is_refused_is_shown_as_far_as_it_is_taken() {
         world.until_takes_status(KIND, "probe", status, false).await;
     };
     let refusals = async |name: &str| {
+        world.until_event(name, "StatusRefused").await;
         let events = world.events(name).await;
         events.iter().filter(|event| event["reason"] == "StatusRefused").count()
     };
