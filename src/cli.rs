@@ -11,7 +11,7 @@ pub mod objects;
 pub mod orphans;
 pub mod output;
 pub mod plan;
-mod rules;
+pub mod rules;
 pub mod status;
 pub mod tree;
 mod unmanaged;

@@ -41,10 +41,11 @@ mod stored;
 pub mod telemetry;
 pub mod urgency;
 mod users;
+pub mod versions;
 mod workers;
 
 use crate::{
-    image::{ImageStatus, OperationState, Phase},
+    image::{ImageStatus, Operation, OperationState, Phase},
     panics::{self, Panicked},
 };
 use accounts::{AccountKey, Accounts};
@@ -369,7 +370,9 @@ fn account_of<K: External>(object: &K) -> AccountKey {
 /// The vendor's ids in a status.
 fn ids_of(status: Option<&ImageStatus>) -> Vec<&str> {
     let ids = status.map(|status| [&status.image_id, &status.task_id]).into_iter().flatten().flatten();
-    ids.map(String::as_str).collect()
+    let versions = status.into_iter().flat_map(|status| &status.versions).map(|version| &version.image_id);
+    let own = |id: &&String| status.and_then(|status| status.image_id.as_ref()) != Some(*id);
+    ids.chain(versions.filter(own)).map(String::as_str).collect()
 }
 
 /// The vendor's ids that an object owns by its status: what it only observes is others', and what came along with a status
@@ -377,10 +380,13 @@ fn ids_of(status: Option<&ImageStatus>) -> Vec<&str> {
 fn owned_ids<K: External>(object: &K) -> Vec<&str> {
     let operation = object.status().and_then(|status| status.operation.as_ref());
     let is_own = operation.is_none_or(|operation| {
-        let uid = object.meta().uid.as_deref().unwrap_or_default();
-        status::origin(operation) != Origin::Observed
-            && operation.state != OperationState::Restored
-            && operation.token == K::token(uid, operation.attempt)
+        status::origin(operation) != Origin::Observed && is_operation_of(object, operation)
     });
     if is_own { ids_of(object.status()) } else { vec![] }
+}
+
+/// Whether an operation in an object's status is of this very object.
+fn is_operation_of<K: External>(object: &K, operation: &Operation) -> bool {
+    let uid = object.meta().uid.as_deref().unwrap_or_default();
+    operation.state != OperationState::Restored && operation.token == K::token(uid, operation.attempt)
 }

@@ -193,6 +193,16 @@ pub enum PreflightPolicy {
     Skip,
 }
 
+/// What a change of what the vendor cannot change in a thing that is there leads to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum VersionPolicy {
+    /// It is refused.
+    #[default]
+    Never,
+    /// A new version is made beside the one that is there, and takes its place.
+    Bump,
+}
+
 /// Names something that exists at the vendor already.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -243,6 +253,8 @@ const MESSAGE: usize = 32_768;
 const CANDIDATES: usize = 100;
 /// How many keys of tags a spec names, and may have named before, with much to spare.
 const MANAGED: usize = 256;
+/// How many versions an object has at most.
+pub const VERSIONS: usize = 100;
 /// All annotations of an object together are at most so long.
 const ANNOTATION: usize = 262_144;
 
@@ -286,6 +298,11 @@ pub struct ImageStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MANAGED), inner(length(max = 256)), extend("x-kubernetes-list-type" = "set"))]
     pub managed_tags: Vec<String>,
+    /// Where `versionPolicy` is `Bump`: the version that the object has, and before it those that it had, the newest first. All
+    /// of them are there at the vendor. At most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = VERSIONS), extend("x-kubernetes-list-type" = "atomic"))]
+    pub versions: Vec<Version>,
     /// What the vendor reports about the image now, under the vendor's names in lowerCamelCase.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
@@ -306,6 +323,26 @@ pub struct ImageStatus {
     pub conditions: Vec<Condition>,
 }
 
+/// One version of what an object has made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Version {
+    /// The vendor's id of it. Example: `ic-bp67acfmxazb4p`.
+    #[schemars(length(max = ID))]
+    pub image_id: String,
+    /// Its version, as the vendor has it. Example: `1.0.1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub version: Option<String>,
+    /// `true`: it was there before the object, which took it over. It is deleted only with `deletionPolicy: Delete`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub imported: bool,
+    /// A hash of what it was made from, by which a changed spec is told from one that only looks different at the vendor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub digest: Option<String>,
+}
+
 /// The vendor call that makes an image, written down before it is made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -324,6 +361,10 @@ pub struct Operation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = ID))]
     pub reference: Option<String>,
+    /// The version that the attempt makes, where `versionPolicy: Bump` has a version follow an earlier one. Example: `1.0.1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub version: Option<String>,
     /// When the attempt was written down, before the call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
@@ -407,6 +448,9 @@ impl ImageStatus {
             operation.candidates.truncate(CANDIDATES);
         }
         self.managed_tags.truncate(MANAGED);
+        for version in &mut self.versions {
+            version.version.iter_mut().for_each(|version| cut(version, 128));
+        }
         for condition in &mut self.conditions {
             cut(&mut condition.message, MESSAGE);
         }
@@ -541,6 +585,14 @@ pub fn kept(field: &str) -> Rule {
 /// in YAML, `instead` what to do about it.
 pub fn fixed(field: &str, instead: &str) -> Rule {
     closed(field, instead, &format!("({OPEN}) || ({TAKEN_OVER}) || ({DIFFERS})"))
+}
+
+/// The same for a field of which `versionPolicy: Bump` makes a new version: with that it can be changed whenever nothing is under
+/// way, since an answer that was lost is looked for by what was asked for.
+pub fn versioned(field: &str, instead: &str) -> Rule {
+    let bumps = "has(self.spec.versionPolicy) && self.spec.versionPolicy == 'Bump' && has(oldSelf.status) \
+                 && has(oldSelf.status.operation) && oldSelf.status.operation.state in ['Succeeded', 'Missing']";
+    closed(field, instead, &format!("({OPEN}) || ({TAKEN_OVER}) || ({DIFFERS}) || ({bumps})"))
 }
 
 /// The same for a field that the creating call does not need: where the vendor does not know what it names, nothing could be

@@ -34,8 +34,10 @@ mod e2e {
     mod replicas;
     mod rights;
     mod root_volume_template;
+    mod samples;
     mod scale;
     mod tags;
     mod unclear;
+    mod versions;
     mod writes;
 }

@@ -202,6 +202,7 @@ impl World {
             attempt,
             since: Some(Timestamp::UNIX_EPOCH),
             reference: None,
+            version: None,
             origin: Origin::Made,
         };
         if !self.careless {
@@ -312,6 +313,7 @@ impl World {
                 _ => None,
             },
             named: vec![],
+            versions: vec![],
             overdue_at: None,
             last_seen: None,
             progress: to,

@@ -3,7 +3,7 @@
 
 use super::{Error, manifests, objects::Cluster};
 use crate::{
-    account::{AccountVendor, CloudAccount, ClusterCloudAccount},
+    account::{AccountVendor, AllowedNamespaces, CloudAccount, ClusterCloudAccount},
     api_server,
     engine::{
         self,
@@ -19,8 +19,11 @@ use crate::{
     vendors::VENDORS,
     wire::{clients::Clients, endpoint::Endpoints},
 };
-use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client, Config};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::{
+    Api, Client, Config, ResourceExt,
+    core::{Selector, SelectorExt},
+};
 use serde_json::Value;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -51,6 +54,8 @@ pub struct Account {
     pub key: AccountKey,
     /// The vendor's part of its spec.
     pub vendor: AccountVendor,
+    /// Which namespaces may use it; `None`: its own.
+    pub allowed: Option<AllowedNamespaces>,
     /// The way to the vendor.
     pub connection: Connection,
 }
@@ -75,7 +80,7 @@ impl Accounts {
 
     /// Opens the account of this name.
     pub async fn open(&self, cluster: Option<&Cluster>, key: AccountKey) -> Result<Account, Error> {
-        let (vendor, secret, material) = match key.kind {
+        let (vendor, allowed, secret, material) = match key.kind {
             AccountKind::CloudAccount => {
                 let namespace = key.namespace.as_deref().unwrap_or_default();
                 let api = cluster.map(|it| Api::<CloudAccount>::namespaced(it.client().clone(), namespace));
@@ -101,14 +106,14 @@ impl Accounts {
         };
         (VENDORS.check)(&vendor, material.clone()).map_err(unusable)?;
         let connection = Connection::alone(vendor.clone(), secret, material);
-        Ok(Account { key, vendor, connection })
+        Ok(Account { key, vendor, allowed, connection })
     }
 
     async fn read<A: engine::accounts::Account>(
         &self,
         cluster: Option<(&Cluster, Api<A>)>,
         key: &AccountKey,
-    ) -> Result<(AccountVendor, (String, String), Credentials), Error> {
+    ) -> Result<(AccountVendor, Option<AllowedNamespaces>, (String, String), Credentials), Error> {
         let account: A = match (&self.files, &cluster) {
             (Some(objects), _) => found(objects, &A::kind(&()), key.namespace.as_deref(), &key.name)
                 .map(|object| A::deserialize(object))
@@ -148,7 +153,27 @@ impl Accounts {
         );
         keys.retain(|key, _| VENDORS.secret_keys.contains(&&**key));
         let credentials = Credentials::new(format!("{namespace}/{name}"), keys);
-        Ok((account.vendor().clone(), (namespace, name), credentials))
+        Ok((account.vendor().clone(), account.allowed(), (namespace, name), credentials))
+    }
+}
+
+impl Account {
+    /// Whether a namespace may use it; or why that cannot be told.
+    pub async fn admits(&self, cluster: Option<&Cluster>, namespace: &str) -> Result<bool, String> {
+        let Some(allowed) = &self.allowed else { return Ok(true) };
+        if allowed.names.iter().any(|name| name == namespace) {
+            return Ok(true);
+        }
+        let Some(selector) = allowed.selector.clone() else { return Ok(false) };
+        let selector = Selector::try_from(selector).map_err(|error| error.to_string())?;
+        if selector.selects_all() {
+            return Ok(true);
+        }
+        let unread = |why: String| format!("the labels of namespace {namespace} cannot be read: {why}");
+        let cluster = cluster.ok_or_else(|| unread("no cluster is asked".into()))?;
+        let namespaces: Api<Namespace> = Api::all(cluster.client().clone());
+        let read = namespaces.get_metadata(namespace).await.map_err(|error| unread(error.to_string()))?;
+        Ok(selector.matches(read.labels()))
     }
 }
 

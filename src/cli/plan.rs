@@ -107,7 +107,8 @@ pub async fn run(options: Options) -> Result<Answer, Error> {
         None => options.target.namespace.clone(),
     };
     let accounts = Accounts::new(&options.calling, cluster.as_ref())?;
-    let planner = Planner { cluster, accounts, default_namespace, opened: HashMap::new() };
+    let planner =
+        Planner { cluster, accounts, default_namespace, opened: HashMap::new(), admitted: HashMap::new() };
     let plan = planner.plan(manifests).await;
     options.output.print(&plan, || table(&plan))?;
     let has = |action: Action| plan.summary.contains_key(&action);
@@ -125,6 +126,8 @@ struct Planner {
     accounts: Accounts,
     default_namespace: Option<String>,
     opened: HashMap<AccountKey, Result<Account, Error>>,
+    /// Whether a namespace may use an account, or why that cannot be told.
+    admitted: HashMap<(AccountKey, Option<String>), Result<bool, String>>,
 }
 
 /// A manifest, and what the API server, or its rules, make of it.
@@ -240,7 +243,15 @@ impl Planner {
         let Some(key) = wanted.account() else { return };
         if !self.opened.contains_key(&key) {
             let opened = self.accounts.open(self.cluster.as_ref(), key.clone()).await;
-            self.opened.insert(key, opened);
+            self.opened.insert(key.clone(), opened);
+        }
+        let user = (key, wanted.title.1.clone());
+        if let Some(Ok(account)) = self.opened.get(&user.0)
+            && !self.admitted.contains_key(&user)
+        {
+            let namespace = user.1.as_deref().unwrap_or_default();
+            let admitted = account.admits(self.cluster.as_ref(), namespace).await;
+            self.admitted.insert(user, admitted);
         }
     }
 
@@ -264,6 +275,19 @@ impl Planner {
             return Verdict::of_object(current.is_none(), changes).because("suspended: no call is made");
         }
         let account = wanted.account().and_then(|key| self.opened.get(&key));
+        let mut note = None;
+        if let Some(Ok(account)) = account {
+            match self.admitted.get(&(account.key.clone(), wanted.title.1.clone())) {
+                Some(Ok(false)) => {
+                    let why = format!("{} does not allow this namespace (allowedNamespaces)", account.key);
+                    return Verdict::blocked(changes, &why);
+                }
+                Some(Err(why)) => {
+                    note = Some(format!("whether {} allows this namespace is not known: {why}", account.key));
+                }
+                _ => {}
+            }
+        }
         let look = match account {
             Some(Ok(account)) => kind.look(&account.connection, stored).await,
             Some(Err(error @ Error::NotFound(..))) if current.is_none() => {
@@ -278,7 +302,10 @@ impl Planner {
             None => return Verdict::unknown("it names no account".into()),
         };
         match look {
-            Ok(look) => verdict::of(kind, current, stored, changes, look),
+            Ok(look) => {
+                let verdict = verdict::of(kind, current, stored, changes, look);
+                note.map_or(verdict.clone(), |note| verdict.because(&note))
+            }
             Err(trouble) => Verdict::unknown(trouble.to_string()),
         }
     }

@@ -39,7 +39,9 @@ impl Rules {
 
     /// The object as the API server would store it, with defaults.
     pub fn defaulted(&self, object: &Value) -> Value {
-        kube_cel::apply_defaults(&self.schema, object)
+        let mut object = object.clone();
+        drop_nulls(&mut object);
+        kube_cel::apply_defaults(&self.schema, &object)
     }
 
     /// What is wrong with an object; with `old`, with changing that into it. Rules are looked at only where the schema holds, as
@@ -59,20 +61,45 @@ impl Rules {
                 ErrorKind::ValidationFailure => error.message,
                 _ => format!("the rule cannot be evaluated here ({}): {}", error.message, error.rule),
             },
-            field: error.field_path,
+            // Those that rules give begin with a dot.
+            field: error.field_path.trim_start_matches('.').to_owned(),
         };
         errors.into_iter().map(refusal).collect()
     }
 }
 
-/// The API server knows a field whose name is a word of CEL by that name too; the library knows it escaped.
+/// Nothing of ours is nullable, so that the API server takes null for nothing.
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}
+
+/// The API server knows a field whose name is a word of CEL by that name too; the library knows it escaped. The size of a text is
+/// in characters there, and in bytes here: between its characters, and before and after them, it is split here.
 fn escape(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
+            if fields.get("type").is_some_and(|type_| type_ == "string")
+                && let Some(Value::Array(rules)) = fields.get_mut("x-kubernetes-validations")
+            {
+                for rule in rules {
+                    if let Some(Value::String(rule)) = rule.get_mut("rule") {
+                        *rule = rule.replace("self.size()", "(self.split('').size() - 2)");
+                    }
+                }
+            }
             for (key, value) in fields {
                 match value {
                     Value::String(rule) if key == "rule" => {
-                        *rule = rule.replace("elf.import", "elf.__import__");
+                        *rule = rule
+                            .replace("elf.import", "elf.__import__")
+                            .replace(".namespace", ".__namespace__");
                     }
                     value => escape(value),
                 }
@@ -219,6 +246,9 @@ mod tests {
         ] {
             assert_eq!(check(parameters.clone()), [refusal], "{parameters}");
         }
+        assert_eq!(check(json!({ "content": "RUN true", "name": "镜".repeat(128), "tag": null })), [""; 0]);
+        let long = "spec.forProvider.name: name must be 2 to 128 characters long";
+        assert_eq!(check(json!({ "content": "RUN true", "name": "镜".repeat(129) })), [long]);
         let import = json!({ "import": { "id": "ic-1" }, "managementPolicy": "Observe", "forProvider": {} });
         let object = json!({ "apiVersion": "v", "kind": "k", "metadata": { "name": "n" }, "spec": import });
         assert_eq!(rules.check(&rules.defaulted(&object), None), [], "what is imported needs no content");

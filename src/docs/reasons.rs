@@ -90,6 +90,20 @@ pub const REASONS: &[Reason] = &[
         "Nothing / 无需处理",
     ),
     reason(
+        "Retired",
+        Images,
+        Nobody,
+        "An earlier version was deleted at the vendor: versionsToKeep asks for fewer, or the object goes / 已在厂商侧删除旧版本：超过 versionsToKeep，或对象正在删除",
+        "Nothing / 无需处理",
+    ),
+    reason(
+        "TooManyVersions",
+        Images,
+        Person,
+        "versionPolicy is Bump, and there is no room or no number for another version / versionPolicy 为 Bump，但版本数或版本号已用尽",
+        "Set versionsToKeep, stop using old versions at the vendor, or make a new object with another name / 设置 versionsToKeep，解除厂商侧对旧版本的引用，或使用其他名称新建对象",
+    ),
+    reason(
         "Deleting",
         Images,
         Nobody,

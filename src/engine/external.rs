@@ -11,6 +11,7 @@ use super::{
     request_id,
     standing::Credit,
     telemetry::{self, Telemetry},
+    versions::Succession,
 };
 use crate::{
     account::AccountVendor,
@@ -376,7 +377,9 @@ pub trait External:
         let task = status.and_then(|status| status.task_id.clone());
         let operation = status.and_then(|status| status.operation.as_ref());
         let candidates = operation.map(|operation| operation.candidates.clone()).unwrap_or_default();
-        [import, image, task].into_iter().flatten().chain(candidates).collect()
+        let versions = status.into_iter().flat_map(|status| &status.versions);
+        let versions = versions.map(|version| version.image_id.clone());
+        [import, image, task].into_iter().flatten().chain(candidates).chain(versions).collect()
     }
 
     /// Compares what the vendor has with what the spec asks for. Pure.
@@ -388,6 +391,41 @@ pub trait External:
         client: &Self::Client,
         product: &Product,
     ) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// Where a new version can take the place of what is there, and the object wants that: how. Pure.
+    fn succession(&self) -> Option<Succession> {
+        None
+    }
+
+    /// Whether what the vendor has is other than the spec asks for in that of which a new version is made. Pure.
+    fn is_outdated(&self, _product: &Product) -> bool {
+        false
+    }
+
+    /// Which version a product is. Pure.
+    fn version_of(_product: &Product) -> Option<String> {
+        None
+    }
+
+    /// All versions that are there, whoever made them: id and version. MUST be implemented with [`External::succession`].
+    fn versions(
+        &self,
+        _client: &Self::Client,
+    ) -> impl Future<Output = Result<Vec<(String, String)>, CallError>> + Send {
+        async { Ok(vec![]) }
+    }
+
+    /// The version to follow `last`, none of the `used` ones; `None`: there is none. MUST be implemented with
+    /// [`External::succession`]. Pure.
+    fn next_version(&self, _used: &[String], _last: Option<&str>) -> Option<String> {
+        None
+    }
+
+    /// The same object with the version that an attempt makes filled in.
+    #[must_use]
+    fn with_version(&self, _version: &str) -> Self {
+        self.clone()
+    }
 
     /// Deletes what the handle means. What is gone already counts as deleted.
     fn delete(

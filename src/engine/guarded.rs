@@ -49,7 +49,9 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
         let metadata = object.get("metadata").ok_or_else(|| D::Error::missing_field("metadata"))?;
         let metadata = ObjectMeta::deserialize(metadata).map_err(D::Error::custom)?;
         let ids = [&object["status"]["imageId"], &object["status"]["taskId"]];
-        let held = ids.into_iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        let versions = object["status"]["versions"].as_array().into_iter().flatten();
+        let ids = ids.into_iter().chain(versions.map(|version| &version["imageId"]));
+        let held = ids.filter_map(Value::as_str).map(str::to_owned).collect();
         let mut works_on = vec![];
         let operation = &object["status"]["operation"];
         let state = OperationState::deserialize(&operation["state"]);

@@ -38,6 +38,10 @@ pub struct ObjectState {
     pub deletion_looks: u32,
     /// What earlier attempts made and turned up late, as far as it was told of.
     pub leftovers: BTreeSet<String>,
+    /// Earlier versions that are deleted at the vendor, and may still stand in the status.
+    pub retired: BTreeSet<String>,
+    /// Earlier versions that are too many and could not be deleted when it was tried.
+    pub kept: BTreeSet<String>,
     /// The newest version of the object that this process wrote or saw, and when.
     pub newest: Option<(u64, Instant)>,
     /// It has waited for all objects to be known.

@@ -47,6 +47,8 @@ pub struct Intent {
     pub since: Option<Timestamp>,
     /// The id that the spec's reference meant then: it may mean another one by now.
     pub reference: Option<String>,
+    /// The version that it makes, where it is to follow an earlier one of the object's.
+    pub version: Option<String>,
     /// How the object came to what it has.
     pub origin: Origin,
 }
@@ -138,6 +140,10 @@ pub struct Wish {
     pub retain: Option<bool>,
     /// Make it again when the vendor no longer has it.
     pub recreate: bool,
+    /// What is there is to be succeeded by a new version, since the spec asks for what the vendor cannot change in it.
+    pub succeed: bool,
+    /// Earlier versions are there, which go with the object.
+    pub predecessors: bool,
     /// The spec is newer than the status.
     pub changed: bool,
     /// A person asked for a look, or for a new attempt.
@@ -177,6 +183,8 @@ pub enum Step {
     Discard { handle: Handle, attempt: u32 },
     /// Delete it at the vendor.
     Delete(Handle),
+    /// Delete its earlier versions, when nothing else is left of it.
+    Retire,
     /// Let the object go.
     Release,
 }
@@ -272,6 +280,8 @@ pub struct Difference {
     pub theirs: String,
     /// What the spec asks for, for people.
     pub ours: String,
+    /// The calls that would set it right, where they depend on what differs; else `External::AMENDS` says which.
+    pub calls: Vec<&'static str>,
 }
 
 impl Difference {
@@ -282,7 +292,14 @@ impl Difference {
             Value::Null => "nothing".into(),
             other => one_line(&other.to_string(), 80),
         };
-        Self { field: field.into(), theirs: shown(theirs.into()), ours: shown(ours.into()) }
+        Self { field: field.into(), theirs: shown(theirs.into()), ours: shown(ours.into()), calls: vec![] }
+    }
+
+    /// The same, set right by these calls.
+    #[must_use]
+    pub fn by(mut self, calls: impl IntoIterator<Item = &'static str>) -> Self {
+        self.calls = calls.into_iter().collect();
+        self
     }
 }
 
@@ -306,8 +323,9 @@ pub fn fields(differences: &[Difference]) -> String {
 
 /// What changed from what to what, for a sentence.
 pub fn changes(differences: &[Difference]) -> String {
-    let changes =
-        differences.iter().map(|Difference { field, theirs, ours }| format!("{field}: {theirs} → {ours}"));
+    let changes = differences
+        .iter()
+        .map(|Difference { field, theirs, ours, .. }| format!("{field}: {theirs} → {ours}"));
     changes.collect::<Vec<_>>().join(", ")
 }
 
@@ -405,6 +423,9 @@ impl Progress {
             Self::New { .. } | Self::Submitting(_) if wish.import => Step::Find,
             Self::New { .. } if wish.observe_only => Step::Rest,
             Self::New { attempt, .. } => Step::Submit { attempt: *attempt },
+            Self::Ready { intent, .. } | Self::Missing { intent, was_ready: true, .. } if wish.succeed => {
+                Step::Submit { attempt: intent.attempt + 1 }
+            }
             Self::Restored { .. } | Self::Unclear { restored: true, .. } if wish.import => Step::Find,
             Self::Restored { .. } if wish.observe_only => Step::Rest,
             Self::Submitting(intent) | Self::Restored { intent, .. } => Step::Recover(intent.clone()),
@@ -445,6 +466,15 @@ impl Progress {
         if self.stays(wish) {
             return Step::Release;
         }
+        match self.next_of_newest(wish) {
+            Step::Release if wish.predecessors && wish.suspended => Step::Suspended,
+            Step::Release if wish.predecessors => Step::Retire,
+            step => step,
+        }
+    }
+
+    /// What to do about the last attempt of an object that goes.
+    fn next_of_newest(&self, wish: &Wish) -> Step {
         match self {
             Self::New { .. } | Self::Failed { handle: None, .. } => Step::Release,
             // Nothing was asked for in its name, and what was in another's is not its to delete.
@@ -481,6 +511,12 @@ impl Progress {
             Ok(handle) => Self::Building { intent, handle, percent: None },
             Err(CallError::Undecidable(candidates)) => {
                 Self::Unclear { intent, candidates: candidates.clone(), restored: false }
+            }
+            // Somebody else has taken the number of the version meanwhile; there are others.
+            Err(CallError::Refused(refusal))
+                if refusal.class == Class::Conflict && intent.version.is_some() && !replay =>
+            {
+                Self::New { attempt: intent.attempt + 1, tried: Some(intent) }
             }
             Err(CallError::Refused(refusal))
                 if matches!(refusal.class, Class::Conflict | Class::TokenReused)
@@ -651,7 +687,7 @@ mod tests {
     }
 
     fn intent(attempt: u32, reference: Option<String>) -> Intent {
-        Intent { token: "t".into(), attempt, since: None, reference, origin: Origin::Made }
+        Intent { token: "t".into(), attempt, since: None, reference, version: None, origin: Origin::Made }
     }
 
     fn thing(id: &str, second: i64, comparison: Comparison) -> Lookalike {

@@ -7,6 +7,7 @@ mod looking;
 mod outliving;
 mod preflighting;
 mod showing;
+mod succeeding;
 
 use super::{
     accounts::{AccountKey, Accounts},
@@ -153,6 +154,7 @@ async fn pass<K: External>(packed: Arc<Packed<K>>, world: Arc<World>) -> Result<
         local,
         connection: None,
         resolved: None,
+        version: None,
         asked,
         began: Instant::now(),
         looked: AtomicBool::new(false),
@@ -244,6 +246,8 @@ struct Pass<'a, K: External> {
     connection: Option<Arc<Connection>>,
     /// The id that the spec's reference means, or meant when the attempt began that is under way.
     resolved: Option<String>,
+    /// The version that the attempt makes, or made.
+    version: Option<String>,
     /// What was asked of the object when the pass began: its own writes may bring news that it has not acted on.
     asked: Asked,
     began: Instant,
@@ -331,6 +335,7 @@ impl<K: External> Pass<'_, K> {
                 self.discard(&client, progress, &handle, attempt, &wish).await
             }
             Step::Delete(handle) => self.delete(&client, progress, handle).await,
+            Step::Retire => self.delete_versions(&client, progress).await,
             Step::Rest | Step::Suspended | Step::Release => Ok(Next::Change),
         }
     }
@@ -346,7 +351,9 @@ impl<K: External> Pass<'_, K> {
             deleting: self.deleting(),
             suspended: spec.suspend,
             observe_only: spec.management_policy == ManagementPolicy::Observe,
-            import: spec.import.is_some(),
+            import: spec.import.is_some() && !self.has_gone_on(),
+            succeed: false,
+            predecessors: !self.predecessors(progress).is_empty(),
             import_id: spec.import.as_ref().and_then(|import| import.id.clone()),
             retain: spec.deletion_policy.map(|policy| policy == DeletionPolicy::Retain),
             recreate: spec.recreate_policy == RecreatePolicy::WhenMissing,
@@ -356,6 +363,8 @@ impl<K: External> Pass<'_, K> {
                     != status.and_then(|status| status.last_handled_reconcile_at.as_deref()),
             answer: None,
         };
+        wish.succeed =
+            (wish.changed || wish.asked) && !wish.observe_only && self.is_to_be_succeeded(progress);
         if let (Progress::Unclear { .. }, Some(text)) = (progress, self.annotation(OUTCOME))
             && Some(text) != status.and_then(|status| status.last_handled_outcome.as_deref())
         {
@@ -397,7 +406,7 @@ impl<K: External> Pass<'_, K> {
         let wait = self.local.wake.map(|wake| wake.saturating_duration_since(Instant::now()));
         let at_rest =
             matches!(progress, Progress::Ready { .. }) && !wish.changed && !wish.asked && !wish.deleting;
-        if at_rest {
+        if at_rest && !self.is_to_retire(progress) {
             // Neither a new Secret nor a restart is a reason to look: only its own time is.
             return match wait.or_else(|| self.to_next_resync()) {
                 Some(Duration::ZERO) => None,
@@ -494,6 +503,7 @@ impl<K: External> Pass<'_, K> {
         if self.object.reference().is_some() {
             self.resolved = progress.intent().and_then(|intent| intent.reference.clone());
         }
+        self.version = progress.intent().and_then(|intent| intent.version.clone());
         let thing = self.subject().exclusive();
         let index = self.world.accounts.index();
         if let Some(thing) =
@@ -659,7 +669,13 @@ impl<K: External> Pass<'_, K> {
 
     /// The object as the vendor is to see it.
     fn subject(&self) -> Cow<'_, K> {
-        self.resolved.as_ref().map_or(Cow::Borrowed(&self.object), |id| Cow::Owned(self.object.resolved(id)))
+        let object = &self.object;
+        let resolved =
+            self.resolved.as_ref().map_or(Cow::Borrowed(object), |id| Cow::Owned(object.resolved(id)));
+        match self.version.as_ref().filter(|_| object.succession().is_some()) {
+            Some(version) => Cow::Owned(resolved.with_version(version)),
+            None => resolved,
+        }
     }
     fn settle(&self, client: &K::Client) -> Duration {
         self.object.settle(client)
@@ -701,7 +717,7 @@ impl<K: External> Pass<'_, K> {
         self.object.annotations().get(name).map(String::as_str)
     }
     fn action(&self) -> &'static str {
-        if self.spec().import.is_some() { IMPORT } else { K::ACTION }
+        if self.spec().import.is_some() && !self.has_gone_on() { IMPORT } else { K::ACTION }
     }
     fn context(&self) -> Context {
         let (generation, asked) = self.asked;

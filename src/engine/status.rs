@@ -8,7 +8,7 @@ use super::{
     record::Recorded,
 };
 use crate::{
-    image::{IMPORT, ImageStatus, OBSERVE, OUTCOME, Operation, OperationState, Phase, REQUESTED_AT},
+    image::{IMPORT, ImageStatus, OBSERVE, OUTCOME, Operation, OperationState, Phase, REQUESTED_AT, Version},
     wire::{CallError, Class, outcome::one_line},
 };
 use jiff::Timestamp;
@@ -164,6 +164,8 @@ pub struct Shown<'a> {
     pub next_token: Option<String>,
     /// The keys of tags and the remarks that the spec names.
     pub named: Vec<String>,
+    /// What the object has made, the newest first; see `engine::versions`.
+    pub versions: Vec<Version>,
     /// When a build that goes on is called overdue.
     pub overdue_at: Option<Timestamp>,
     /// When the image was last seen at the vendor, if this process has seen it.
@@ -212,6 +214,7 @@ pub fn progress(
                 attempt: record.attempt,
                 since: record.at,
                 reference: None,
+                version: None,
                 origin: Origin::Made,
             }),
             Recorded::Former(record) => Progress::Restored {
@@ -220,6 +223,7 @@ pub fn progress(
                     attempt: record.attempt,
                     since: record.at,
                     reference: None,
+                    version: None,
                     origin: Origin::Made,
                 },
                 candidates: vec![],
@@ -231,13 +235,15 @@ pub fn progress(
         attempt: operation.attempt,
         since: operation.started_at.as_ref().map(|time| time.0),
         reference: operation.reference.clone(),
+        version: operation.version.clone(),
         origin: origin(operation),
     };
     let restored = operation.state == OperationState::Restored;
     if !restored && operation.token != token(uid, operation.attempt) {
         // The task that makes an image whose id is known is no image.
         let id = status.image_id.as_ref().or(status.task_id.as_ref());
-        let candidates = operation.candidates.iter().chain(id).cloned().collect();
+        let versions = status.versions.iter().map(|version| &version.image_id);
+        let candidates = operation.candidates.iter().chain(id).chain(versions).cloned().collect();
         return Ok(Progress::Restored { intent, candidates });
     }
     let handle = || {
@@ -308,6 +314,7 @@ pub fn status(shown: &Shown<'_>, old: Option<&ImageStatus>, now: Timestamp) -> O
         last_handled_outcome: shown.handled_outcome.map(Into::into),
         last_seen_at: shown.last_seen.map(|seen| Time(to_second(seen))).or_else(|| old.last_seen_at.clone()),
         managed_tags: managed(shown, old),
+        versions: shown.versions.clone(),
         conditions: conditions(shown, &old.conditions, now),
         ..ImageStatus::default()
     };
@@ -315,6 +322,7 @@ pub fn status(shown: &Shown<'_>, old: Option<&ImageStatus>, now: Timestamp) -> O
         Progress::Building { percent, .. } => new.progress = percent.map(i32::from),
         // What came along is all that leads to the vendor's thing.
         Progress::Restored { .. } => {
+            new.versions.clone_from(&old.versions);
             new.image_id.clone_from(&old.image_id);
             new.task_id.clone_from(&old.task_id);
         }
@@ -379,6 +387,7 @@ fn operation(shown: &Shown<'_>, old: &ImageStatus) -> Option<Operation> {
         attempt: intent.attempt,
         started_at: intent.since.map(|since| Time(to_second(since))),
         reference: intent.reference.clone(),
+        version: intent.version.clone(),
         request_id: shown.request_id.map(Into::into),
         state,
         candidates: vec![],
@@ -696,7 +705,14 @@ mod tests {
     use crate::wire::Refusal;
 
     fn intent() -> Intent {
-        Intent { token: "t".into(), attempt: 1, since: None, reference: None, origin: Origin::Made }
+        Intent {
+            token: "t".into(),
+            attempt: 1,
+            since: None,
+            reference: None,
+            version: None,
+            origin: Origin::Made,
+        }
     }
 
     /// Ready, Reconciling, Stalled, the reason and the message.
@@ -712,6 +728,7 @@ mod tests {
             request_id: None,
             next_token: None,
             named: vec![],
+            versions: vec![],
             overdue_at: None,
             last_seen: None,
             handled_request: None,
@@ -798,6 +815,7 @@ mod tests {
         let shown = Shown {
             next_token: None,
             named: vec![],
+            versions: vec![],
             progress: &progress,
             detail: None,
             action: "Make",

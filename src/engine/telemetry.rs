@@ -23,7 +23,7 @@ use super::{
 
 /// Reasons whose Events each have news in their notes. They are written one by one: the recorder counts an Event with the
 /// reason of one of a moment ago, and forgets its note.
-const NOTEWORTHY: &[&str] = &["Updated", "DriftCorrected", "LateImage"];
+const NOTEWORTHY: &[&str] = &["Updated", "DriftCorrected", "LateImage", "Retired"];
 
 /// Which Events are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -219,6 +219,12 @@ impl Telemetry {
         );
         warn!(id, "an image turned up late");
         self.event(object, action, EventType::Warning, "LateImage".into(), note).await;
+    }
+
+    /// An earlier version that is deleted at the vendor.
+    pub async fn retired<K: Resource<DynamicType = ()>>(&self, object: &K, note: String) {
+        info!(reason = "Retired", note, action = "Delete", request_id = request_id::last(), "retired");
+        self.event(object, "Delete", EventType::Normal, "Retired".into(), note).await;
     }
 
     /// A thing that is deleted at the vendor, or let go.

@@ -8,7 +8,8 @@ use crate::{
         connection::Connection,
         existing::Existing,
         external::{External, Unusable},
-        progress::{Comparison, Handle, Lookalike, Observation, Product},
+        progress::{Comparison, Difference, Handle, Lookalike, Observation, Product},
+        versions,
     },
     image::{ManagementPolicy, Phase},
     wire::{CallError, pages::Walk},
@@ -60,6 +61,8 @@ pub enum Look {
     Matches(Vec<String>),
     /// The vendor does not have this id.
     Missing(String),
+    /// The vendor has it: its id, and in what it is to be succeeded by a new version.
+    Outdated(String, Vec<Difference>),
     /// The vendor has it: its id, how it is, and how that compares with the object; nothing where it is not there yet.
     There(String, Observation, Option<Comparison>),
 }
@@ -212,12 +215,34 @@ async fn look<K: External>(connection: &Connection, object: K) -> Result<Look, T
     Ok(match seen {
         None | Some(Observation::Missing) => Look::Missing(id),
         Some(observation) => {
+            if let Some(differences) = outdated(&client, &object, &id, &observation) {
+                return Ok(Look::Outdated(id, differences));
+            }
             let comparison = observation
                 .product()
                 .map(|product| object.compare(&client, &object.finished(product.clone())));
             Look::There(id, observation, comparison)
         }
     })
+}
+
+/// In what the thing of an object is to be succeeded by a new version, if it is.
+fn outdated<K: External>(
+    client: &K::Client,
+    object: &K,
+    id: &str,
+    observation: &Observation,
+) -> Option<Vec<Difference>> {
+    let is_managed = object.spec().management_policy == ManagementPolicy::Managed;
+    let (succession, product) = (object.succession().filter(|_| is_managed)?, observation.product()?);
+    let versions = object.status().map(|status| &*status.versions).unwrap_or_default();
+    if !versions::is_outdated(versions, id, &succession, object.is_outdated(product)) {
+        return None;
+    }
+    match object.compare(client, product) {
+        Comparison::Fixed(differences) | Comparison::Amendable(differences) => Some(differences),
+        Comparison::Same => Some(vec![]),
+    }
 }
 
 /// An object that says nothing but where it is.

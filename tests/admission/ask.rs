@@ -1,6 +1,10 @@
 //! Asks the API server what it thinks of an object, without storing it.
 
 use crate::harness::World;
+use cloud_image_operator::{
+    cli::rules::{Refusal, Rules},
+    kinds::{KINDS, crds},
+};
 use kube::{
     Api,
     api::{DynamicObject, Patch, PatchParams, PostParams, ValidationDirective},
@@ -41,7 +45,41 @@ pub fn assert_accepted(answer: Answer, what: &str) -> Value {
 /// Asks for a creation.
 pub async fn create(world: &World, object: &Value) -> Answer {
     let params = PostParams { dry_run: true, ..PostParams::default() };
-    answer(api(world, object).create(&params, &typed(object)).await)
+    let answer = answer(api(world, object).create(&params, &typed(object)).await);
+    assert_plan_agrees(object, None, &answer);
+    answer
+}
+
+/// What `plan` says of an object where it cannot ask the API server must be what that says. Without being told to be strict,
+/// that drops what it does not know, and `plan` tells of it.
+fn assert_plan_agrees(object: &Value, old: Option<&Value>, answer: &Answer) {
+    thread_local! {
+        static ALL: Vec<(String, Rules)> =
+            crds(KINDS).iter().map(|crd| (crd.spec.names.kind.clone(), Rules::of(crd))).collect();
+    }
+    let refusals = ALL.with(|all| {
+        let (_, rules) = all.iter().find(|(kind, _)| object["kind"] == **kind).expect("a kind of ours");
+        let mut refusals = rules.check(&rules.defaulted(object), old);
+        refusals.retain(|refusal| !refusal.sentence.ends_with("is no field that is known"));
+        refusals
+    });
+    let what = object.to_string().chars().take(300).collect::<String>();
+    match answer {
+        Ok(_) => assert!(refusals.is_empty(), "plan refuses what is accepted: {refusals:#?} {what}"),
+        Err(Refusals(expected)) => {
+            assert!(!refusals.is_empty(), "plan takes what is refused: {expected:#?} {what}");
+            // Where rules speak, they speak in the same words about the same fields.
+            let is_rule = |(_, says): &&(String, String)| {
+                refusals.iter().any(|Refusal { sentence, .. }| says.ends_with(&**sentence))
+            };
+            for (field, says) in expected.iter().filter(is_rule) {
+                let same = |it: &Refusal| says.ends_with(&*it.sentence) && it.field == *field;
+                assert!(refusals.iter().any(same), "{field}: {says}, and plan says {refusals:#?} {what}");
+            }
+            let unevaluated = refusals.iter().find(|it| it.sentence.starts_with("the rule cannot be"));
+            assert!(unevaluated.is_none(), "{unevaluated:#?} {what}");
+        }
+    }
 }
 
 /// Asks for a server-side apply that refuses unknown fields, as `kubectl apply --server-side` does.
@@ -58,7 +96,13 @@ pub async fn apply(world: &World, object: &Value) -> Answer {
 pub async fn patch(world: &World, object: &Value, patch: &Value) -> Answer {
     let params = PatchParams { dry_run: true, ..PatchParams::default() };
     let name = object["metadata"]["name"].as_str().expect("a name");
-    answer(api(world, object).patch(name, &params, &Patch::Merge(patch)).await)
+    let current = api(world, object).get(name).await.expect("it is there");
+    let current = serde_json::to_value(current).expect("an object is JSON");
+    let mut changed = current.clone();
+    json_patch::merge(&mut changed, patch);
+    let answer = answer(api(world, object).patch(name, &params, &Patch::Merge(patch)).await);
+    assert_plan_agrees(&changed, Some(&current), &answer);
+    answer
 }
 
 /// Asks for another status of an object that exists.

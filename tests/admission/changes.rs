@@ -1,6 +1,6 @@
 //! What may be changed when: what the vendor cannot change is closed from the moment it is asked for.
 
-use super::ask::{Answer, assert_accepted, assert_refused, patch};
+use super::ask::{Answer, assert_accepted, assert_refused, create, patch};
 use crate::harness::{World, component};
 use serde_json::{Value, json};
 
@@ -18,9 +18,15 @@ fn fixed() -> [(&'static str, Value); 7] {
 }
 
 fn assert_closed(answer: Answer, field: &str, what: &str) {
+    let or = match field {
+        "content" | "description" | "componentVersion" => {
+            ", or set versionPolicy: Bump and change it while nothing is under way, to have a new version made"
+        }
+        _ => "",
+    };
     let sentence = format!(
         "forProvider.{field} cannot be changed once it is asked for: the vendor has no call for it; make a new object with \
-         another name or componentVersion"
+         another name or componentVersion{or}"
     );
     assert_refused(
         answer,
@@ -79,6 +85,75 @@ async fn what_the_vendor_cannot_change_is_closed_while_it_has_it() {
                 }
             }
         }
+    }
+}
+
+/// What versions are made of is open while one is there, and closed while one is made: what was asked for is looked for.
+#[tokio::test]
+async fn with_the_policy_content_is_open_while_nothing_is_under_way() {
+    let world = World::empty("bump").await;
+    let parameters = json!({ "description": "the first" });
+    let object = component("base", json!({ "versionPolicy": "Bump", "forProvider": parameters }));
+    world.create(object.clone()).await;
+    let never = component("never", json!({ "forProvider": parameters }));
+    world.create(never.clone()).await;
+    for (state, phase, is_open) in [
+        ("Succeeded", "Ready", true),
+        ("Missing", "Failed", true),
+        ("Failed", "Failed", true),
+        ("NotDone", "Pending", true),
+        ("InFlight", "Submitting", false),
+        ("Running", "Building", false),
+        ("Unclear", "Unclear", false),
+    ] {
+        let operation =
+            json!({ "action": "CreateImageComponent", "token": "t", "attempt": 2, "state": state });
+        for name in ["base", "never"] {
+            world
+                .patch_status("ImageComponent", name, json!({ "phase": phase, "operation": operation }))
+                .await;
+        }
+        for (field, value) in fixed() {
+            let change = json!({ "spec": { "forProvider": { field: value } } });
+            let of_versions = ["content", "description", "componentVersion"].contains(&field);
+            let answer = patch(&world, &object, &change).await;
+            let is_open = matches!(state, "Failed" | "NotDone") || is_open && of_versions;
+            if is_open {
+                assert_accepted(answer, &format!("{state}: {field}"));
+            } else {
+                assert_closed(answer, field, state);
+            }
+            // The policy may come with the change.
+            let mut both = change.clone();
+            both["spec"]["versionPolicy"] = json!("Bump");
+            assert_eq!(patch(&world, &never, &both).await.is_ok(), is_open, "{state}: {field}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn versions_need_a_name_and_what_the_next_one_is_to_be_like() {
+    let world = World::empty("bump-needs").await;
+    let object = |mut spec: Value| {
+        spec["versionPolicy"] = json!("Bump");
+        component("base", spec)
+    };
+    let import = json!({ "import": { "id": "ic-1" } });
+    let alike = json!({ "import": { "id": "ic-1" }, "forProvider": { "systemType": "Linux", "componentType": "Build" } });
+    for spec in [json!({}), json!({ "versionsToKeep": 1 }), json!({ "versionsToKeep": 100 }), alike] {
+        assert_accepted(create(&world, &object(spec.clone())).await, &spec.to_string());
+    }
+    let name = "versionPolicy Bump needs forProvider.name: versions are told apart within a name";
+    let like = "versionPolicy Bump with import needs forProvider.systemType and forProvider.componentType, so that the next \
+                version is like the one that is taken over";
+    assert_refused(
+        create(&world, &object(json!({ "forProvider": { "name": null } }))).await,
+        &[("spec", name)],
+        "name",
+    );
+    assert_refused(create(&world, &object(import)).await, &[("spec", like)], "import");
+    for count in [0, 101] {
+        assert!(create(&world, &object(json!({ "versionsToKeep": count }))).await.is_err(), "{count}");
     }
 }
 

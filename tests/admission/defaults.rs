@@ -21,6 +21,7 @@ async fn what_is_left_out_has_the_documented_default() {
             "recreatePolicy": "Never",
             "driftPolicy": "Correct",
             "preflightPolicy": "Check",
+            "versionPolicy": "Never",
             "forProvider": {
                 "content": "RUN echo hello",
                 "tag": [{ "key": "a" }],

@@ -198,6 +198,7 @@ async fn what_the_operator_s_marks_tell_of_and_no_object_stands_for_is_found() {
     assert_eq!(world.effects("UpdateAOSPImage"), 0);
 }
 
+#[expect(clippy::too_many_lines, reason = "one table, and what it needs")]
 #[tokio::test]
 async fn a_plan_says_what_would_be_done_and_does_nothing() {
     let world = World::new("plan").await;
@@ -210,8 +211,35 @@ async fn a_plan_says_what_would_be_done_and_does_nothing() {
     let tagged = json!({ "forProvider": { "tag": [{ "key": "team", "value": "base" }] } });
     world.create(component("made", tagged)).await;
     world.until_ready("ImageComponent", "made").await;
+    let versions = json!({ "versionPolicy": "Bump" });
+    world.create(component("versions", versions)).await;
+    world.until_ready("ImageComponent", "versions").await;
+    let shared = format!("plan-{}", world.namespace);
+    world
+        .create(json!({
+            "apiVersion": "cloudimages.dev/v1alpha1",
+            "kind": "ClusterCloudAccount",
+            "metadata": { "name": shared },
+            "spec": {
+                "allowedNamespaces": { "names": ["another"], "selector": { "matchLabels": { "team": "another" } } },
+                "aliyun": { "regionId": "cn-hangzhou", "ecs": { "endpoint": world.endpoint() },
+                    "credentialsSecretRef": { "name": "aliyun", "namespace": world.namespace } },
+            },
+        }))
+        .await;
+    let of_others = json!({ "accountRef": { "kind": "ClusterCloudAccount", "name": shared } });
+    let mut referring = crate::harness::image_export(
+        "referring",
+        "image-1",
+        json!({ "accountRef": { "name": "volcengine" } }),
+    );
+    referring["spec"]["forProvider"].as_object_mut().expect("parameters").remove("imageId");
+    referring["spec"]["forProvider"]["imageRef"] = json!({ "name": "made" });
+    world.create(secret("volcengine")).await;
+    world.create(crate::harness::volcengine_account("volcengine", world.volcengine_endpoint())).await;
     let before = effects(&world);
 
+    let bumped = json!({ "versionPolicy": "Bump", "forProvider": { "content": "RUN echo another" } });
     let adopted = json!({ "import": { "id": theirs }, "forProvider": {
         "name": null, "content": null, "componentVersion": null, "tag": [{ "key": "a", "value": "b" }],
     } });
@@ -244,6 +272,11 @@ async fn a_plan_says_what_would_be_done_and_does_nothing() {
             "nobody looked",
         ),
         (world.get("ImageComponent", "made").await.expect("it is there"), "nothing", json!([]), ""),
+        (component("versions", bumped), "change", json!(["CreateImageComponent"]), "a new version is made"),
+        (component("versions", json!({ "versionPolicy": "Bump" })), "nothing", json!([]), ""),
+        (component("made", json!({ "forProvider": { "tag": [] } })), "change", json!(["UntagResources"]), ""),
+        (component("of-others", of_others), "blocked", json!([]), "does not allow this namespace"),
+        (referring, "blocked", json!([]), "give the id itself"),
     ];
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("all.json");

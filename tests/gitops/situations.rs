@@ -94,6 +94,7 @@ impl Situation {
     fn status(&self, progress: &Progress, object: &Value) -> ImageStatus {
         let shown = Shown {
             named: vec![],
+            versions: vec![],
             next_token: None,
             overdue_at: None,
             last_seen: None,

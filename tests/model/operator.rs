@@ -344,6 +344,7 @@ impl<'a> Pass<'a> {
             attempt,
             since: moment(since),
             reference: None,
+            version: None,
             origin: Origin::Made,
         };
         let status = self.object.status.as_ref().map(|status| &status.0);
@@ -548,6 +549,7 @@ impl<'a> Pass<'a> {
             attempt: 1,
             since: moment(0),
             reference: None,
+            version: None,
             origin: Origin::Imported,
         };
         let to = Progress::Building { intent, handle, percent: None };
@@ -626,6 +628,7 @@ pub fn call(world: &mut World, settings: &Settings, operator: usize, fate: Fate)
         attempt,
         since: moment(since),
         reference: None,
+        version: None,
         origin: Origin::Made,
     };
     let lost = matches!(answer, Err(CallError::Unknown(_)));
@@ -657,6 +660,7 @@ pub fn give_up(world: &mut World, settings: &Settings, operator: usize) {
             attempt,
             since: moment(since),
             reference: None,
+            version: None,
             origin: Origin::Made,
         };
         let to = Progress::New { attempt, tried: Some(intent) };
@@ -753,6 +757,7 @@ fn status_of(
             _ => None,
         },
         named: vec![],
+        versions: vec![],
         overdue_at: None,
         last_seen: None,
         handled_request: asked.as_deref().filter(|_| settled),

@@ -17,6 +17,9 @@ const DEEDS: [Deed; 2] = [Deed::KillBefore, Deed::KillAfter];
 /// What the operator does before it looks after anything is the same for every kind.
 const START: (&str, &str) = ("(any kind)", "ImageComponent");
 
+/// The kind whose versions follow each other.
+const VERSIONS: (&str, &str) = ("ImageComponent with versionPolicy Bump", "ImageComponent");
+
 /// A kind, or the start.
 #[derive(Clone)]
 struct Group {
@@ -38,8 +41,14 @@ fn groups(names: &str) -> Vec<Group> {
         subject: subject.clone(),
         steps: vec![Step::Start, Step::Delete],
     });
+    let versions = subjects.iter().filter(|subject| subject.kind == VERSIONS.1).map(|subject| Group {
+        name: VERSIONS.0.into(),
+        subject: subject.clone(),
+        steps: vec![Step::Create, Step::Bump, Step::Delete],
+    });
     start
         .chain(kinds)
+        .chain(versions)
         .filter(|group| wanted(&group.name) || group.name == START.0 && wanted("start"))
         .collect()
 }
@@ -65,6 +74,8 @@ impl Group {
         let counts = |(to, point): &(To, Point)| match ended.step {
             // The rest is in the kinds' own rows.
             Step::Start => *to == To::ApiServer && !of_kinds(&point.label),
+            // That is in the kind's own row.
+            Step::Create if self.name == VERSIONS.0 => false,
             _ if self.name == START.0 => false,
             _ => !comes_by_itself(&point.label),
         };
@@ -237,7 +248,8 @@ pub const AROUND_THE_CALL: &[(&str, &str, &str)] = &[
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_around_the_creating_and_the_deleting_call() {
     let point = |label: &str| Point { label: label.into(), nth: 1 };
-    let lives = groups("").into_iter().filter(|group| group.name != START.0).flat_map(|group| {
+    let is_kind = |group: &Group| group.name != START.0 && group.name != VERSIONS.0;
+    let lives = groups("").into_iter().filter(is_kind).flat_map(|group| {
         let (_, creating, deleting) = AROUND_THE_CALL.iter().find(|row| row.0 == group.name).expect("a row");
         DEEDS.map(|deed| (group.clone(), *creating, *deleting, deed))
     });

@@ -31,6 +31,8 @@ pub enum Step {
     Create,
     /// Its spec is changed.
     Change,
+    /// Its spec is changed in what the vendor cannot change, of which a new version is made; the one before is one too many.
+    Bump,
     /// It is deleted.
     Delete,
 }
@@ -42,6 +44,7 @@ impl Step {
             Self::Start => "start",
             Self::Create => "create",
             Self::Change => "change",
+            Self::Bump => "new version",
             Self::Delete => "delete",
         }
     }
@@ -147,13 +150,14 @@ impl Life {
                 self.operator.start(&self.proxies.gate);
                 self.operator.until_it_watches(&self.proxies.gate).await?;
             }
-            Step::Change | Step::Delete => {}
+            Step::Change | Step::Bump | Step::Delete => {}
         }
         let hit = self.gate().arm(plan.cloned());
         match step {
             Step::Start => self.operator.start(&self.proxies.gate),
             Step::Create => self.apply().await,
             Step::Change => drop(self.world.patch(&self.subject.kind, &self.name(), self.change()).await),
+            Step::Bump => drop(self.world.patch(&self.subject.kind, &self.name(), bump()).await),
             Step::Delete => self.world.delete(&self.subject.kind, &self.name()).await,
         }
         let name = self.name();
@@ -221,6 +225,12 @@ pub fn change(kind: &str, to: &str) -> Value {
         "RootVolumeTemplate" => json!({ "forProvider": { "description": to } }),
         _ => json!({ "resyncInterval": "9h" }),
     } })
+}
+
+/// The policy comes with the edit, so that nothing is in the list of versions yet.
+fn bump() -> Value {
+    let parameters = json!({ "content": "RUN echo another" });
+    json!({ "spec": { "versionPolicy": "Bump", "versionsToKeep": 1, "forProvider": parameters } })
 }
 
 /// Waits until the step is over and nothing is asked any more.
@@ -363,6 +373,7 @@ pub fn essence(object: &Value) -> Value {
         "state": status["operation"]["state"],
         "action": status["operation"]["action"],
         "has": has,
+        "versions": status["versions"].as_array().map(|versions| versions.iter().map(|it| it["version"].clone()).collect::<Vec<_>>()),
         "atProvider": at_provider,
     })
 }

@@ -70,6 +70,9 @@ impl Cell {
             (Self::Arrived { made, left: 0 }, Step::Delete) => format!("✓ gone, made {made}, nothing left"),
             (Self::Arrived { made, .. }, Step::Delete) => format!("✓ gone, made {made}, the file stays"),
             (Self::Arrived { made, .. }, Step::Change) => format!("✓ as changed, made {made}"),
+            (Self::Arrived { made, left }, Step::Bump) => {
+                format!("✓ the new version, made {made}, {left} left")
+            }
             (Self::Arrived { made, .. }, _) => format!("✓ Ready, made {made}"),
             (Self::NotReached, _) => "– not asked this time".into(),
             (Self::NotTaken, _) => "✗ not tried".into(),

@@ -11,8 +11,8 @@ pub fn folder() -> PathBuf {
     workspace::root().join("deploy/samples")
 }
 
-/// Those of things that must be there already, and of what can be chosen: they are not applied with the others.
-const APART: [&str; 2] = ["adoption", "policies"];
+/// Those of things that must be there already, of what can be chosen, and of single uses: they are not applied with the others.
+const APART: [&str; 3] = ["adoption", "policies", "uses"];
 
 /// Those of what can be chosen: how an image is made and kept.
 pub fn policies() -> Result<Vec<PathBuf>> {

@@ -3,7 +3,7 @@
 use crate::{
     cli::rules::Refusal,
     engine::progress::{Comparison, Difference, Lookalike, Observation, fields},
-    kinds::{Kind, survey::Look},
+    kinds::{FITTING, Kind, survey::Look},
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -113,6 +113,11 @@ impl Verdict {
         Self::new(Action::Unknown).because(&why)
     }
 
+    /// It would wait for a person.
+    pub fn blocked(changes: Vec<Change>, why: &str) -> Self {
+        Self::new(Action::Blocked).with(changes).because(why)
+    }
+
     /// What it takes over was not looked at.
     pub fn adopted() -> Self {
         Self::new(Action::Adopt)
@@ -194,6 +199,10 @@ pub fn of(
         verdict
     };
     match look {
+        Look::Waits(reference) if FITTING.iter().all(|(refers, _)| *refers != kind.crd().spec.names.kind) => {
+            let why = format!("no kind of this version has an image id that {reference} can mean; give the id itself");
+            Verdict::blocked(changes, &why)
+        }
         Look::Waits(reference) => {
             let verdict = if is_asked_for { creation() } else { Verdict::new(Action::Nothing) };
             verdict.because(&format!("waits for the image of {reference}"))
@@ -218,6 +227,15 @@ pub fn of(
             let gone = format!("the vendor does not have {id}");
             if again && !has_none { creation() } else { Verdict::new(Action::Blocked).with(changes) }
                 .because(&gone)
+        }
+        Look::Outdated(id, differences) if has_none => Verdict::new(Action::Adopt)
+            .with(over(changes, &differences))
+            .because(&format!("{id} differs in what only a new version can have: it is made when the annotation reconcile.cloudimages.dev/requested-at asks for it")),
+        Look::Outdated(id, differences) => {
+            let mut verdict = Verdict::new(Action::Change).with(over(changes, &differences));
+            verdict.calls.push(kind.action().into());
+            verdict.image_id = Some(id.clone());
+            verdict.because(&format!("a new version is made, and {id} stays as the one before"))
         }
         Look::There(id, observation, comparison) => {
             let verdict = there(kind, stored, has_none, changes, &observation, comparison);
@@ -258,7 +276,16 @@ fn there(
             plain(changes).because(&what)
         }
         Some(Comparison::Amendable(differences)) => {
-            let calls: BTreeSet<_> = differences.iter().filter_map(|it| kind.amends(&it.field)).collect();
+            let calls: BTreeSet<_> = differences
+                .iter()
+                .flat_map(|it| {
+                    if it.calls.is_empty() {
+                        kind.amends(&it.field).into_iter().collect()
+                    } else {
+                        it.calls.clone()
+                    }
+                })
+                .collect();
             let mut verdict = plain(over(changes, &differences));
             verdict.calls = calls.into_iter().map(Into::into).collect();
             verdict
@@ -346,6 +373,8 @@ mod tests {
             (None, &reported, seen(Comparison::Amendable(tag())), Action::Adopt, &[]),
             (Some(&has), &managed, seen(Comparison::Fixed(tag())), Action::Replace, &[]),
             (Some(&has), &observed, seen(Comparison::Fixed(tag())), Action::Nothing, &[]),
+            (Some(&has), &managed, Look::Outdated("ic-1".into(), tag()), Action::Change, create),
+            (None, &managed, Look::Outdated("ic-1".into(), tag()), Action::Adopt, &[]),
         ] {
             let verdict = of(component(), current, stored, vec![], look.clone());
             assert_eq!(

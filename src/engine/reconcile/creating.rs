@@ -1,6 +1,6 @@
 //! From nothing to something at the vendor: intent, call, answer; and what became of a lost one.
 
-use super::{Error, Next, Pass, showing::wait_after};
+use super::{Error, Next, Pass, showing::wait_after, succeeding::Unfollowed};
 use crate::{
     engine::{
         external::{Connect, External, Submitted},
@@ -55,7 +55,18 @@ impl<K: External> Pass<'_, K> {
         let since = earlier.unwrap_or_else(Timestamp::now);
         let reference = self.resolved.clone();
         let token = K::token(&uid, attempt);
-        let intent = Intent { token, attempt, since: Some(since), reference, origin: Origin::Made };
+        let since = Some(since);
+        let mut intent = Intent { token, attempt, since, reference, version: None, origin: Origin::Made };
+        if replay {
+            intent.version.clone_from(&self.version);
+        } else {
+            match Box::pin(self.following_version(client, &intent)).await {
+                Ok(version) => intent.version = version,
+                Err(Unfollowed::Call(error)) => return self.trouble(&from, &error).await,
+                Err(Unfollowed::Detail(detail)) => return self.wait_for_room(&from, detail).await,
+            }
+            self.version.clone_from(&intent.version);
+        }
         let asked = Instant::now();
         let permit = self.permit(&from, &intent).await?;
         let in_flight = tokio::select! {
@@ -90,9 +101,9 @@ impl<K: External> Pass<'_, K> {
         if let (true, Err(CallError::Refused(refusal))) = (replay, &answer)
             && self.ends_with(refusal)
         {
-            return self.release(&from, &Wish::default()).await;
+            return self.nothing_came(&from, intent.attempt).await;
         }
-        self.submitted(client, from, intent, replay, answer).await
+        Box::pin(self.submitted(client, from, intent, replay, answer)).await
     }
 
     /// Something is in the way, or it cannot be told. Guarded, since what is in the way may be what this object made, as
@@ -100,7 +111,8 @@ impl<K: External> Pass<'_, K> {
     async fn not_clear(&mut self, from: Progress, attempt: u32, error: CallError) -> Result<Next, Error> {
         let CallError::Refused(_) = &error else { return self.trouble(&from, &error).await };
         let token = K::token(&self.uid(), attempt);
-        let tried = Intent { token, attempt, since: None, reference: None, origin: Origin::Made };
+        let tried =
+            Intent { token, attempt, since: None, reference: None, version: None, origin: Origin::Made };
         let to = Progress::submitted(tried, false, Err(&error));
         if let Progress::New { tried, .. } = to {
             // No call was made, so that its number is not used up.
@@ -171,7 +183,7 @@ impl<K: External> Pass<'_, K> {
         self.just_held = !self.held();
         let untouched = self.just_held
             && self.object.status().is_none_or(|status| status.operation.is_none() && status.phase.is_none());
-        if untouched && intent.attempt == 1 && intent.reference.is_none() {
+        if untouched && intent.attempt == 1 && intent.reference.is_none() && intent.version.is_none() {
             let (object, permit) = self.world.journal.first_permit(&self.object, intent.clone()).await?;
             self.object = object;
             return Ok(permit);
@@ -335,7 +347,7 @@ impl<K: External> Pass<'_, K> {
             }
             (Progress::New { attempt, .. }, false) => self.submit(client, from, attempt, false).await,
             (to @ Progress::New { .. }, true) => match self.clear_leftovers(client, &to).await {
-                Ok(true) => self.release(&from, wish).await,
+                Ok(true) => self.nothing_came(&from, attempt).await,
                 Ok(false) => Ok(Next::In(self.to_beat())),
                 Err(error) => self.trouble(&from, &error).await,
             },
@@ -428,6 +440,10 @@ impl<K: External> Pass<'_, K> {
             _ => vec![],
         };
         candidates.extend(found);
+        match self.subject().versions(client).await {
+            Ok(versions) => candidates.extend(versions.into_iter().map(|(id, _)| id)),
+            Err(error) => return self.trouble(&from, &error).await,
+        }
         candidates.sort();
         candidates.dedup();
         candidates.retain(|id| !self.is_taken(id));

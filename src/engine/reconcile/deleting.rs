@@ -50,6 +50,9 @@ impl<K: External> Pass<'_, K> {
             self.show(&from, from.clone(), Some(detail), true, None).await?;
             return Ok(Next::In(self.to_beat()));
         }
+        if let Some(next) = Box::pin(self.clear_predecessors(client, &from)).await? {
+            return Ok(next);
+        }
         if self.local.deleting {
             match self.look(client, &handle).await {
                 Ok(Observation::Missing) => return self.leave(client, from, gone(&handle)).await,
@@ -135,7 +138,12 @@ impl<K: External> Pass<'_, K> {
     }
 
     /// What the last attempt made is gone: the object goes as soon as nothing of earlier ones is left.
-    async fn leave(&mut self, client: &K::Client, from: Progress, note: String) -> Result<Next, Error> {
+    pub(super) async fn leave(
+        &mut self,
+        client: &K::Client,
+        from: Progress,
+        note: String,
+    ) -> Result<Next, Error> {
         match self.clear_leftovers(client, &from).await {
             Ok(true) => self.deleted(&from, note).await,
             Ok(false) => Ok(Next::In(self.to_beat())),

@@ -126,6 +126,9 @@ impl<K: External> Pass<'_, K> {
                 Ok((aligned, differs)) => (to, detail) = (aligned, differs),
                 Err(next) => return Ok(next),
             }
+            if detail.is_none() {
+                Box::pin(self.retire(client, &mut to)).await;
+            }
             // Its own condition says nothing of it, so the next look tries again.
             if let Err(error) = self.clear_leftovers(client, &to).await {
                 tracing::warn!(%error, "what earlier attempts left behind cannot be looked for");
@@ -189,7 +192,10 @@ impl<K: External> Pass<'_, K> {
                 self.local.amended = 0;
                 None
             }
-            Comparison::Fixed(fields) => Some(differs(origin(&to), product, &fields)),
+            Comparison::Fixed(fields) => {
+                let bumps = self.object.succession().is_some() && self.object.is_outdated(product);
+                Some(differs(origin(&to), product, &fields, bumps))
+            }
             Comparison::Amendable(fields) if reports && (drifts || taken_over) => {
                 Some(drifted(product, &fields, "driftPolicy is Report"))
             }
@@ -286,7 +292,8 @@ impl<K: External> Pass<'_, K> {
     /// The vendor took the order and refused it afterwards. Its token is used up, so the next attempt is another one.
     async fn refused(&mut self, from: &Progress, attempt: u32, refusal: Refusal) -> Result<Next, Error> {
         let token = K::token(&self.uid(), attempt);
-        let tried = Intent { token, attempt, since: None, reference: None, origin: Origin::Made };
+        let tried =
+            Intent { token, attempt, since: None, reference: None, version: None, origin: Origin::Made };
         // The creating calls in between went well; how often it was all in vain is the number of attempts.
         self.local.failures = attempt - 1;
         let error = CallError::Refused(refusal);
@@ -369,8 +376,12 @@ fn drifted(product: &Product, fields: &[Difference], why: &str) -> Detail {
 }
 
 /// What the vendor cannot change differs from the spec.
-fn differs(origin: Origin, product: &Product, fields: &[Difference]) -> Detail {
+fn differs(origin: Origin, product: &Product, fields: &[Difference], bumps: bool) -> Detail {
     let advice = match origin {
+        _ if bumps => {
+            "versionPolicy Bump makes a new version of the spec when that changes, or when the annotation \
+             reconcile.cloudimages.dev/requested-at asks for it; to have none, set it to what the vendor has (status.atProvider)"
+        }
         Origin::Made => "set it to what the vendor has (status.atProvider), or make a new object",
         Origin::Imported | Origin::Observed => {
             "set it to what the vendor has (status.atProvider), or delete this object: without deletionPolicy: Delete, the image stays there"

@@ -87,6 +87,7 @@ impl<K: External> Pass<'_, K> {
             _ if self.deleting() => Next::In(Duration::ZERO),
             Progress::Building { .. } => Next::In(self.to_beat()),
             Progress::New { .. } => Next::In(Duration::ZERO),
+            Progress::Ready { .. } if self.is_to_retire(progress) => Next::In(Duration::ZERO),
             Progress::Ready { intent, .. } if Self::may_turn_up(intent) => {
                 Next::In(self.to_next_resync().map_or(pace::SLOW_LOOK, |wait| wait.min(pace::SLOW_LOOK)))
             }
@@ -267,6 +268,7 @@ impl<K: External> Pass<'_, K> {
                 _ => None,
             },
             named: self.object.named(),
+            versions: self.versions_with(progress),
             overdue_at: self.overdue_at(progress),
             last_seen: self.local.last_seen,
             handled_request: self.annotation(REQUESTED_AT).filter(|_| settled),

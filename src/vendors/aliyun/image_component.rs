@@ -8,10 +8,11 @@ use crate::{
         external::{External, Submitted, Timeout},
         journal::Permit,
         progress::{Comparison, Deletion, Difference, Handle, Lookalike, Observation, Product, Recovered},
+        versions::Succession,
     },
-    image::{ImageSpec, ImageStatus, fixed, kept, placed},
+    image::{ImageSpec, ImageStatus, VersionPolicy, fixed, kept, placed, versioned},
     vendors::normalise,
-    wire::{CallError, Class, Effect, endpoint::Endpoints, pages},
+    wire::{CallError, Class, Effect, digest::sha256_hex, endpoint::Endpoints, pages},
 };
 use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
@@ -19,6 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::Value;
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, HashMap},
     time::Duration,
 };
@@ -26,6 +28,8 @@ use std::{
 // ---- What a user writes --------------------------------------------------------------------------------------------
 
 const AGAIN: &str = "make a new object with another name or componentVersion";
+const BUMP: &str = "make a new object with another name or componentVersion, or set versionPolicy: Bump and change it while nothing \
+                    is under way, to have a new version made";
 
 /// Content in YAML, whose scripts may have any word at the beginning of a line.
 const YAML: &str = r#"(?m)^"?(Tasks|Parameters)"?[ \\t]*:|\\A\\s*[{]"#;
@@ -54,22 +58,39 @@ const RESTART: &str = r"(?i)(^|(^|[^\\\\\\r])\\r?\\n)[ \\t]*RESTART[ \\t]+[^ \\t
     printcolumn(name = "Image ID", type_ = "string", json_path = ".status.imageId", description = "The vendor's id of the component"),
     validation = placed("regionId", AGAIN),
     validation = fixed("name", AGAIN),
-    validation = fixed("description", AGAIN),
+    validation = versioned("description", BUMP),
     validation = fixed("systemType", AGAIN),
     validation = fixed("componentType", AGAIN),
-    validation = fixed("content", AGAIN),
-    validation = fixed("componentVersion", AGAIN),
+    validation = versioned("content", BUMP),
+    validation = versioned("componentVersion", BUMP),
     validation = kept("resourceGroupId")
 )]
 #[x_kube(
     validation = Rule::new("has(self.forProvider.content) || has(self.import)").message("forProvider.content is required: what the component runs (or name an existing component in import)"),
+    validation = Rule::new("!has(self.versionPolicy) || self.versionPolicy != 'Bump' || has(self.forProvider.name)").message("versionPolicy Bump needs forProvider.name: versions are told apart within a name"),
+    validation = Rule::new("!has(self.versionPolicy) || self.versionPolicy != 'Bump' || !has(self.__import__) || (has(self.forProvider.systemType) && has(self.forProvider.componentType))").message("versionPolicy Bump with import needs forProvider.systemType and forProvider.componentType, so that the next version is like the one that is taken over"),
 )]
 pub struct ImageComponentSpec {
     /// What all kinds share.
     #[serde(flatten)]
     pub image: ImageSpec<ComponentMatch>,
+
+    /// What a change of `forProvider.content` or `forProvider.description` does when the component is there, since the vendor
+    /// cannot change it. `Never`: it is refused. `Bump`: a new component of the same name is made, with the next patch number
+    /// that nobody has used (`1.0.0`, `1.0.1`, …); `forProvider.componentVersion` is the lowest that it may have, and
+    /// `status.versions` shows the newest and those before it. Needs `forProvider.name`. Default: `Never`.
+    #[serde(default)]
+    pub version_policy: VersionPolicy,
+
+    /// How many versions stay at the vendor with `versionPolicy: Bump`, the newest included, 1 to 100: older ones that this
+    /// object made are deleted once the newest is Ready, unless an image template or pipeline uses them. Left out: all of
+    /// them, up to 100. Example: `3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub versions_to_keep: Option<u32>,
+
     /// The parameters of CreateImageComponent, under the vendor's names. Only `tag` and `resourceGroupId` can be
-    /// changed later.
+    /// changed later; with `versionPolicy: Bump`, `content` and `description` as well, of which a new version is made.
     pub for_provider: ComponentParameters,
 }
 
@@ -114,8 +135,8 @@ pub struct ComponentParameters {
     )]
     pub name: Option<String>,
 
-    /// What the component is for: 2 to 256 characters, not beginning with `http://` or `https://`. Cannot be changed.
-    /// Example: `This is description.`
+    /// What the component is for: 2 to 256 characters, not beginning with `http://` or `https://`. Can be changed only with
+    /// `versionPolicy: Bump`, which makes a new version of it. Example: `This is description.`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     #[x_kube(
@@ -135,7 +156,8 @@ pub struct ComponentParameters {
     pub component_type: Option<ComponentType>,
 
     /// The commands, at most 16 KB: either YAML with a list `Tasks` of `Name`, `Action` and `Properties` (Linux and
-    /// Windows), or lines like a Dockerfile's without `FROM` (Linux). At most 127 commands. Cannot be changed.
+    /// Windows), or lines like a Dockerfile's without `FROM` (Linux). At most 127 commands. Can be
+    /// changed only with `versionPolicy: Bump`, which makes a new version of it.
     /// Example: `RUN echo hello world`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65536))]
@@ -149,8 +171,8 @@ pub struct ComponentParameters {
     pub content: Option<String>,
 
     /// The component's version, major.minor.patch, each a non-negative integer. Name and version together are unique
-    /// in the account. Default: the vendor takes the highest major version of that name plus one. Cannot be changed.
-    /// Example: `1.0.0`.
+    /// in the account. Default: the vendor takes the highest major version of that name plus one. Cannot be changed; with
+    /// `versionPolicy: Bump` it can, and is the lowest version that the next one may have. Example: `1.0.0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9]+[.][0-9]+[.][0-9]+$')").message("componentVersion must be major.minor.patch, each a non-negative integer, for example 1.0.0"))]
@@ -428,7 +450,14 @@ impl External for ImageComponent {
 
     fn compare(&self, _: &Client, product: &Product) -> Comparison {
         match read(&product.at_provider) {
-            Some(component) => self.spec.for_provider.compare(&component, self.took_over(), &self.dropped()),
+            Some(component) => {
+                let mut parameters = Cow::Borrowed(&self.spec.for_provider);
+                if self.bumps() {
+                    // It only says from which number on.
+                    parameters.to_mut().component_version = None;
+                }
+                parameters.compare(&component, self.took_over(), &self.dropped())
+            }
             None => Comparison::Same,
         }
     }
@@ -464,6 +493,45 @@ impl External for ImageComponent {
         Ok(())
     }
 
+    fn succession(&self) -> Option<Succession> {
+        let ComponentParameters { content, description, .. } = &self.spec.for_provider;
+        let text = serde_json::json!([content, description]).to_string();
+        self.bumps().then(|| Succession {
+            keep: self.spec.versions_to_keep.and_then(|keep| keep.try_into().ok()),
+            digest: sha256_hex(text.as_bytes()),
+        })
+    }
+
+    fn is_outdated(&self, product: &Product) -> bool {
+        let Some(component) = read(&product.at_provider) else { return false };
+        let ComponentParameters { content, description, .. } = &self.spec.for_provider;
+        normalise::differs(content.as_deref(), &component.content)
+            || normalise::differs(description.as_deref(), &component.description)
+    }
+
+    fn version_of(product: &Product) -> Option<String> {
+        read(&product.at_provider).map(|component| component.component_version).filter(|it| !it.is_empty())
+    }
+
+    async fn versions(&self, client: &Client) -> Result<Vec<(String, String)>, CallError> {
+        let Some(name) = self.spec.for_provider.name.as_ref().filter(|_| self.bumps()) else {
+            return Ok(vec![]);
+        };
+        let rows = describe(client, &self.region(client), &[pair("Owner", OWN), pair("Name", name)]).await?;
+        let there = rows.iter().filter_map(read).filter(|component| normalise::same(name, &component.name));
+        Ok(there.map(|component| (component.image_component_id, component.component_version)).collect())
+    }
+
+    fn next_version(&self, used: &[String], last: Option<&str>) -> Option<String> {
+        next_version(used, last, self.spec.for_provider.component_version.as_deref())
+    }
+
+    fn with_version(&self, version: &str) -> Self {
+        let mut object = self.clone();
+        object.spec.for_provider.component_version = Some(version.to_owned());
+        object
+    }
+
     async fn delete(&self, client: &Client, handle: &Handle) -> Result<Deletion, CallError> {
         let params = [pair("ImageComponentId", handle.id())];
         match client
@@ -474,6 +542,38 @@ impl External for ImageComponent {
             done => done.map(|_| Deletion::Gone),
         }
     }
+}
+
+impl ImageComponent {
+    fn bumps(&self) -> bool {
+        self.spec.version_policy == VersionPolicy::Bump
+    }
+}
+
+/// The next patch number after `last`, above all that are in use of its major and minor version; at least `floor`. Of a version
+/// that cannot be read, nothing follows.
+fn next_version(used: &[String], last: Option<&str>, floor: Option<&str>) -> Option<String> {
+    let parts = |version: &str| {
+        let mut parts = version.split('.').map(|part| part.parse::<u64>().ok());
+        let version = (parts.next()??, parts.next()??, parts.next()??);
+        parts.next().is_none().then_some(version)
+    };
+    let used: Vec<_> = used.iter().filter_map(|version| parts(version)).collect();
+    let free = |(major, minor, patch): (u64, u64, u64)| {
+        let highest = used.iter().filter(|it| (it.0, it.1) == (major, minor)).map(|it| it.2).max();
+        let next =
+            highest.map_or(Some(patch), |highest| highest.checked_add(1).map(|next| next.max(patch)))?;
+        Some((major, minor, next))
+    };
+    let floor = floor.and_then(parts);
+    let after =
+        last.and_then(parts).and_then(|(major, minor, patch)| Some((major, minor, patch.checked_add(1)?)));
+    let (major, minor, patch) = match (after, floor) {
+        (Some(after), Some(floor)) => free(after.max(floor)),
+        (Some(start), None) | (None, Some(start)) => free(start),
+        (None, None) => None,
+    }?;
+    Some(format!("{major}.{minor}.{patch}"))
 }
 
 impl ComponentParameters {
@@ -563,7 +663,9 @@ impl TagChanges {
         };
         let is_any = !self.set.is_empty() || !self.removed.is_empty();
         let theirs = shown(&mut component.tags.iter().filter(changes));
-        is_any.then(|| Difference::new("tag", theirs, shown(&mut self.set.iter())))
+        let calls = [(self.removed.is_empty(), "UntagResources"), (self.set.is_empty(), "TagResources")];
+        let calls = calls.into_iter().filter_map(|(none, call)| (!none).then_some(call));
+        is_any.then(|| Difference::new("tag", theirs, shown(&mut self.set.iter())).by(calls))
     }
 }
 
@@ -723,6 +825,7 @@ mod tests {
         let changes = parameters().tag_changes(&component, &dropped);
         let difference = changes.difference(&component).unwrap();
         assert_eq!((&*difference.theirs, &*difference.ours), ("\"old=base\"", "\"team=base\""));
+        assert_eq!(difference.calls, ["UntagResources", "TagResources"]);
     }
 
     #[test]
@@ -738,6 +841,68 @@ mod tests {
             assert!(params.contains(&pair(key, value)), "{key}");
         }
         assert!(!params.iter().any(|(key, _)| key == "Description"));
+    }
+
+    #[test]
+    fn the_next_version_is_above_all_that_were_used() {
+        for (used, last, floor, expected) in [
+            (&["1.0.0"][..], Some("1.0.0"), Some("1.0.0"), Some("1.0.1")),
+            (&["1.0.0"], Some("1.0.0"), None, Some("1.0.1")),
+            (&["1.0.0", "1.0.7", "2.0.0"], Some("1.0.0"), None, Some("1.0.8")),
+            (&[], Some("1.0.3"), None, Some("1.0.4")),
+            (&["1.0.0"], Some("1.0.0"), Some("2.0.0"), Some("2.0.0")),
+            (&["1.0.0", "2.0.0"], Some("1.0.0"), Some("2.0.0"), Some("2.0.1")),
+            (&["2.1.4"], Some("2.1.4"), Some("1.0.0"), Some("2.1.5")),
+            (&["1.0.9"], Some("1.0.9"), Some("1.0.3"), Some("1.0.10")),
+            (&["odd", "1.0"], None, Some("1.0.0"), Some("1.0.0")),
+            (&[], None, None, None),
+            (&[], Some("1.0.18446744073709551615"), None, None),
+            (&["1.0.18446744073709551615"], Some("1.0.1"), None, None),
+        ] {
+            let used: Vec<_> = used.iter().map(|it| (*it).to_owned()).collect();
+            assert_eq!(next_version(&used, last, floor).as_deref(), expected, "{used:?} {last:?} {floor:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_a_version_is_made_of_asks_for_a_new_one() {
+        let object = |change: fn(&mut ImageComponentSpec)| {
+            let mut spec = ImageComponentSpec {
+                image: ImageSpec::default(),
+                version_policy: VersionPolicy::Bump,
+                versions_to_keep: Some(2),
+                for_provider: parameters(),
+            };
+            change(&mut spec);
+            ImageComponent::new("n", spec)
+        };
+        let row = serde_json::json!({
+            "imageComponentId": "ic-1", "name": "n", "componentVersion": "1.0.7", "content": "RUN true", "systemType": "Linux",
+            "componentType": "Build", "resourceGroupId": "rg-1",
+            "tags": {"tag": [{"tagKey": "team", "tagValue": "base"}, {"tagKey": "empty", "tagValue": ""}]},
+        });
+        let product = product("ic-1", &row);
+        let same = object(|_| ());
+        let digest = same.succession().map(|it| it.digest);
+        assert_eq!(same.succession().and_then(|it| it.keep), Some(2));
+        assert!(!same.is_outdated(&product));
+        for (change, outdated) in [
+            (
+                (|spec| spec.for_provider.content = Some("RUN false".into())) as fn(&mut ImageComponentSpec),
+                true,
+            ),
+            (|spec| spec.for_provider.description = Some("another".into()), true),
+            (|spec| spec.for_provider.tag = None, false),
+            (|spec| spec.for_provider.component_version = Some("2.0.0".into()), false),
+        ] {
+            let changed = object(change);
+            assert_eq!(changed.is_outdated(&product), outdated, "{changed:?}");
+            assert_eq!(changed.succession().map(|it| it.digest) != digest, outdated, "{changed:?}");
+        }
+        let off = object(|spec| spec.version_policy = VersionPolicy::Never);
+        assert_eq!(off.succession(), None);
+        assert_eq!(ImageComponent::version_of(&product).as_deref(), Some("1.0.7"));
+        assert_eq!(off.with_version("3.0.0").spec.for_provider.component_version.as_deref(), Some("3.0.0"));
     }
 
     #[test]

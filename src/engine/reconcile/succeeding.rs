@@ -1,0 +1,255 @@
+//! Making a new version take the place of what is there, and deleting those that are too many or go with the object.
+
+use super::{Error, Next, Pass};
+use crate::{
+    engine::{
+        external::External,
+        is_operation_of,
+        progress::{Deletion, Intent, Origin, Progress},
+        status::{self, Detail},
+        versions::{self, Known},
+    },
+    image::{DeletionPolicy, OperationState, VERSIONS, Version},
+    wire::CallError,
+};
+use std::time::Duration;
+
+/// Why no version can follow now.
+pub(super) enum Unfollowed {
+    /// The vendor could not be asked which there are.
+    Call(CallError),
+    /// There is no room, or no number.
+    Detail(Detail),
+}
+
+impl<K: External> Pass<'_, K> {
+    /// The versions that the status is to show with `to`.
+    pub(super) fn versions_with(&self, to: &Progress) -> Vec<Version> {
+        let succession = self.object.succession();
+        let outdated = match to {
+            Progress::Ready { product, .. } if succession.is_some() => self.object.is_outdated(product),
+            _ => false,
+        };
+        let known = Known {
+            succession: succession.as_ref(),
+            is_own: self.is_own(),
+            deleting: self.deleting(),
+            gone: &self.local.retired,
+            version: K::version_of,
+            outdated,
+        };
+        versions::stored(self.object.status(), to, &known)
+    }
+
+    /// Whether what the status shows is of this very object, and not of one that it was restored or copied from.
+    fn is_own(&self) -> bool {
+        let operation = self.object.status().and_then(|status| status.operation.as_ref());
+        operation.is_some_and(|operation| is_operation_of(&self.object, operation))
+    }
+
+    /// Whether what `import` names has been taken over, and something that was made has taken its place since.
+    pub(super) fn has_gone_on(&self) -> bool {
+        let Some(status) = self.object.status().filter(|_| self.is_own()) else { return false };
+        let Some(operation) = &status.operation else { return false };
+        let named = self.spec().import.as_ref().and_then(|import| import.id.as_deref());
+        let is_import = |version: &Version| version.imported || Some(&*version.image_id) == named;
+        let under_way = operation.version.is_some()
+            && matches!(
+                operation.state,
+                OperationState::InFlight | OperationState::Running | OperationState::Unclear
+            );
+        status::origin(operation) == Origin::Made
+            && (under_way || status.versions.iter().any(is_import))
+            && status
+                .versions
+                .first()
+                .is_none_or(|newest| status.image_id.as_ref() != Some(&newest.image_id) || !is_import(newest))
+    }
+
+    /// Whether the spec asks for something else, in what a new version is made of, than what is there was made from.
+    pub(super) fn is_to_be_succeeded(&self, progress: &Progress) -> bool {
+        let (Progress::Ready { intent, handle, .. } | Progress::Missing { intent, handle, .. }) = progress
+        else {
+            return false;
+        };
+        let Some(succession) = self.object.succession().filter(|_| intent.origin != Origin::Observed) else {
+            return false;
+        };
+        let outdated = match progress {
+            Progress::Ready { product, .. } => self.object.is_outdated(product),
+            _ => false,
+        };
+        let versions = self.versions_with(progress);
+        versions::is_outdated(&versions, handle.id(), &succession, outdated)
+    }
+
+    /// The version that an attempt makes where it follows others, none that was used before.
+    pub(super) async fn following_version(
+        &mut self,
+        client: &K::Client,
+        intent: &Intent,
+    ) -> Result<Option<String>, Unfollowed> {
+        if self.object.succession().is_none() {
+            return Ok(None);
+        }
+        let attempt = Progress::Submitting(intent.clone());
+        if !versions::has_room(&self.versions_with(&attempt)) {
+            self.retire_surplus(client, &attempt).await;
+        }
+        let own = self.versions_with(&attempt);
+        if own.is_empty() {
+            return Ok(None);
+        }
+        if !versions::has_room(&own) {
+            let message = format!(
+                "the object has {VERSIONS} versions, and no more are kept; set versionsToKeep to have the oldest deleted, or remove \
+                 their use at the vendor / 此对象已有 {VERSIONS} 个版本，达到上限；请设置 versionsToKeep 以删除最旧的版本"
+            );
+            return Err(Unfollowed::Detail(Detail::stalled("TooManyVersions", message)));
+        }
+        let there = self.object.versions(client).await.map_err(Unfollowed::Call)?;
+        let used: Vec<_> = there
+            .into_iter()
+            .map(|(_, version)| version)
+            .chain(own.iter().filter_map(|version| version.version.clone()))
+            .collect();
+        let next = self.object.next_version(&used, own.first().and_then(|last| last.version.as_deref()));
+        next.map(Some).ok_or_else(|| {
+            let message = "there is no version number left after the last one; make a new object with another name / 已没有可用的\
+                           后续版本号，请使用其他名称新建对象";
+            Unfollowed::Detail(Detail::stalled("TooManyVersions", message))
+        })
+    }
+
+    /// A change of the spec, or of what is there, makes room.
+    pub(super) async fn wait_for_room(&mut self, at: &Progress, detail: Detail) -> Result<Next, Error> {
+        self.show(at, at.clone(), Some(detail), false, None).await?;
+        Ok(Next::In(crate::engine::pace::SLOW_LOOK))
+    }
+
+    /// Whether there are versions to delete that nobody has tried to.
+    pub(super) fn is_to_retire(&self, progress: &Progress) -> bool {
+        let Some(keep) = self.object.succession().and_then(|succession| succession.keep) else {
+            return false;
+        };
+        let versions = self.versions_with(progress);
+        matches!(progress, Progress::Ready { .. })
+            && !self.deleting()
+            && versions::surplus(&versions, Some(keep))
+                .iter()
+                .any(|version| !self.local.kept.contains(&version.image_id))
+    }
+
+    /// Deletes the versions that are too many, now that the newest is there. One that is in use stays, and is tried again with
+    /// the next look.
+    pub(super) async fn retire(&mut self, client: &K::Client, to: &mut Progress) {
+        let stays =
+            if matches!(to, Progress::Ready { .. }) { self.retire_surplus(client, to).await } else { vec![] };
+        if let (Progress::Ready { product, .. }, false) = (to, stays.is_empty()) {
+            let note = format!("earlier versions stay: {}", stays.join("; "));
+            product.note = Some(match product.note.take() {
+                Some(before) => format!("{before}; {note}"),
+                None => note,
+            });
+        }
+    }
+
+    /// Deletes what is too many, and gives what stays, and why.
+    async fn retire_surplus(&mut self, client: &K::Client, to: &Progress) -> Vec<String> {
+        let keep = self.object.succession().and_then(|succession| succession.keep);
+        let versions = self.versions_with(to);
+        let surplus: Vec<_> = versions::surplus(&versions, keep).into_iter().cloned().collect();
+        let mut stays = vec![];
+        for version in surplus {
+            let why = match self
+                .retire_one(client, &version, "more are there than versionsToKeep asks for")
+                .await
+            {
+                Ok(Deletion::Gone | Deletion::Remains(_)) => continue,
+                Ok(Deletion::Underway) => "the vendor is deleting it".to_owned(),
+                Ok(Deletion::Waiting(why)) => why,
+                Err(error) => error.to_string(),
+            };
+            stays.push(format!("{}: {why}", name(&version)));
+            self.local.kept.insert(version.image_id);
+        }
+        stays
+    }
+
+    async fn retire_one(
+        &mut self,
+        client: &K::Client,
+        version: &Version,
+        why: &str,
+    ) -> Result<Deletion, CallError> {
+        let done = self.subject().delete(client, &K::handle(&version.image_id)).await?;
+        if matches!(done, Deletion::Gone | Deletion::Remains(_)) {
+            self.local.retired.insert(version.image_id.clone());
+            self.local.kept.remove(&version.image_id);
+            let note = format!("{} is deleted at the vendor: {why}", name(version));
+            self.world.telemetry.retired(&self.object, note).await;
+        }
+        Ok(done)
+    }
+
+    /// The earlier versions that go with the object.
+    pub(super) fn predecessors(&self, progress: &Progress) -> Vec<Version> {
+        let newest = progress.handle().and_then(|handle| handle.image.as_deref());
+        let all = self.spec().deletion_policy == Some(DeletionPolicy::Delete);
+        let versions = self.versions_with(progress);
+        versions::predecessors(&versions, newest, all).into_iter().cloned().collect()
+    }
+
+    /// Deletes the earlier versions of an object that goes; `None`: none is left.
+    pub(super) async fn clear_predecessors(
+        &mut self,
+        client: &K::Client,
+        from: &Progress,
+    ) -> Result<Option<Next>, Error> {
+        let mut is_underway = false;
+        for version in self.predecessors(from) {
+            match self.retire_one(client, &version, "it goes with its object").await {
+                Ok(Deletion::Gone | Deletion::Remains(_)) => {}
+                Ok(Deletion::Underway) => is_underway = true,
+                Ok(Deletion::Waiting(why)) => {
+                    let detail = Detail::waiting("DeletionWaits", format!("{}: {why}", name(&version)));
+                    self.show(from, from.clone(), Some(detail), true, None).await?;
+                    return Ok(Some(Next::In(self.to_beat())));
+                }
+                Err(error) => return self.trouble(from, &error).await.map(Some),
+            }
+        }
+        Ok(is_underway.then(|| Next::In(self.to_beat())))
+    }
+
+    /// Nothing is left of an object that goes but its earlier versions.
+    pub(super) async fn delete_versions(
+        &mut self,
+        client: &K::Client,
+        from: Progress,
+    ) -> Result<Next, Error> {
+        match Box::pin(self.clear_predecessors(client, &from)).await? {
+            Some(next) => Ok(next),
+            None => self.leave(client, from, "its versions are deleted at the vendor".into()).await,
+        }
+    }
+
+    /// The last call for an object that goes came to nothing: it goes as well, when its earlier versions have gone.
+    pub(super) async fn nothing_came(&mut self, from: &Progress, attempt: u32) -> Result<Next, Error> {
+        let wish = super::Wish::default();
+        if self.predecessors(from).is_empty() {
+            return self.release(from, &wish).await;
+        }
+        let to = Progress::New { attempt: attempt + 1, tried: from.intent().cloned() };
+        self.show(from, to, None, true, None).await?;
+        Ok(Next::In(Duration::ZERO))
+    }
+}
+
+/// What to call a version.
+fn name(version: &Version) -> String {
+    match &version.version {
+        Some(number) => format!("version {number} ({})", version.image_id),
+        None => version.image_id.clone(),
+    }
+}
