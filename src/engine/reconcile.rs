@@ -327,15 +327,15 @@ impl<K: External> Pass<'_, K> {
         }
         match step {
             Step::Find => self.find(&client, progress, &wish).await,
-            Step::Submit { attempt } => self.submit(&client, progress, attempt, false).await,
-            Step::Recover(intent) => self.recover(&client, progress, intent, &wish).await,
+            Step::Submit { attempt } => Box::pin(self.submit(&client, progress, attempt, false)).await,
+            Step::Recover(intent) => Box::pin(self.recover(&client, progress, intent, &wish)).await,
             Step::Observe(handle) => self.observe(&client, progress, handle, &wish).await,
             Step::Adopt { intent, id } => self.adopt(&client, progress, intent, &id).await,
             Step::Discard { handle, attempt } => {
                 self.discard(&client, progress, &handle, attempt, &wish).await
             }
-            Step::Delete(handle) => self.delete(&client, progress, handle).await,
-            Step::Retire => self.delete_versions(&client, progress).await,
+            Step::Delete(handle) => Box::pin(self.delete(&client, progress, handle)).await,
+            Step::Retire => Box::pin(self.delete_versions(&client, progress)).await,
             Step::Rest | Step::Suspended | Step::Release => Ok(Next::Change),
         }
     }

@@ -339,13 +339,15 @@ impl<K: External> Pass<'_, K> {
         tracing::info!(token = intent.token, ?recovered, "recovered");
         let attempt = intent.attempt;
         match (Progress::recovered(intent, recovered), wish.deleting) {
-            (Progress::Submitting(_), _) => self.submit(client, from, attempt, true).await,
+            (Progress::Submitting(_), _) => Box::pin(self.submit(client, from, attempt, true)).await,
             // A reference may mean something else by now, which is for the next pass to find out.
             (to @ Progress::New { .. }, false) if self.object.reference().is_some() => {
                 self.show(&from, to, None, false, None).await?;
                 Ok(Next::In(Duration::ZERO))
             }
-            (Progress::New { attempt, .. }, false) => self.submit(client, from, attempt, false).await,
+            (Progress::New { attempt, .. }, false) => {
+                Box::pin(self.submit(client, from, attempt, false)).await
+            }
             (to @ Progress::New { .. }, true) => match self.clear_leftovers(client, &to).await {
                 Ok(true) => self.nothing_came(&from, attempt).await,
                 Ok(false) => Ok(Next::In(self.to_beat())),

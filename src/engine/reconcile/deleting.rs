@@ -29,7 +29,9 @@ impl<K: External> Pass<'_, K> {
                     .await?;
                 Ok(Next::In(Duration::ZERO))
             }
-            Ok(Deletion::Gone | Deletion::Remains(_)) => self.submit(client, from, attempt, false).await,
+            Ok(Deletion::Gone | Deletion::Remains(_)) => {
+                Box::pin(self.submit(client, from, attempt, false)).await
+            }
             Ok(Deletion::Underway) => Ok(Next::In(self.to_beat())),
             Ok(Deletion::Waiting(why)) => {
                 self.show(&from, from.clone(), Some(Detail::waiting("DeletionWaits", why)), false, None)

@@ -72,7 +72,7 @@ impl<K: External> Pass<'_, K> {
                 let token = K::token(&self.uid(), 1);
                 let intent = Intent { token, attempt: 1, since, reference: None, version: None, origin };
                 let to = Progress::Building { intent, handle: handle.clone(), percent: None };
-                self.seen(client, from, to, seen, wish).await
+                Box::pin(self.seen(client, from, to, seen, wish)).await
             }
         }
     }

@@ -222,7 +222,8 @@ impl<K: External> Pass<'_, K> {
             }
             Comparison::Amendable(fields) => {
                 // What the vendor chose when it made it, whatever it was asked, is no drift.
-                let amended = self.amend(client, from, &to, product.clone(), &fields, drifts).await?;
+                let amended =
+                    Box::pin(self.amend(client, from, &to, product.clone(), &fields, drifts)).await?;
                 return Ok(amended.map(|amended| (amended, None)));
             }
         };
