@@ -150,6 +150,8 @@ impl<'a> Pass<'a> {
             matches!(progress, Progress::Unclear { .. }) && handled != Some(outcome_text(*outcome))
         });
         Wish {
+            succeed: false,
+            predecessors: false,
             deleting: *deleting,
             suspended: spec.suspend && !self.is(Mutation::SuspendIsIgnored),
             observe_only: false,
@@ -246,7 +248,7 @@ impl<'a> Pass<'a> {
                 self.delete_at_vendor(handle.id())?;
                 self.leave()
             }
-            Step::Rest | Step::Suspended | Step::Release => Ok(()),
+            Step::Rest | Step::Suspended | Step::Release | Step::Retire => Ok(()),
         }
     }
 
