@@ -182,6 +182,7 @@ impl<K: External> Pass<'_, K> {
         version: &Version,
         why: &str,
     ) -> Result<Deletion, CallError> {
+        self.confirm().await.map_err(|error| CallError::NotSent(error.to_string()))?;
         let done = self.subject().delete(client, &K::handle(&version.image_id)).await?;
         if matches!(done, Deletion::Gone | Deletion::Remains(_)) {
             self.local.retired.insert(version.image_id.clone());
