@@ -501,14 +501,19 @@ pub fn import_is_no_afterthought() -> ValidationRule {
     }
 }
 
+/// Whether the status lacks a field, in CEL.
+fn none(field: &str) -> String {
+    format!("!has(oldSelf.status.{field})")
+}
+
 /// A rule for the whole object: what was made stays in its account. What a failed build left behind was made, too.
 pub fn account_is_kept() -> ValidationRule {
-    let none = |id: &str| format!("!has(oldSelf.status.{id})");
     ValidationRule {
         rule: format!(
-            "self.spec.accountRef == oldSelf.spec.accountRef || (({OPEN}) && {} && {})",
+            "self.spec.accountRef == oldSelf.spec.accountRef || (({OPEN}) && {} && {} && {})",
             none("imageId"),
-            none("taskId")
+            none("taskId"),
+            none("versions")
         ),
         message: Some(
             "accountRef cannot be changed once something is asked for: what was made stays in its account; make a new object"
@@ -559,9 +564,10 @@ pub fn unseen_says_so(rule: &ValidationRule) -> Option<String> {
 }
 
 /// A rule for a `spec.forProvider` field that says where the vendor's thing is: elsewhere its id means nothing, so that it
-/// would be given up for lost. Open only until an attempt is under way and again after one failed.
+/// would be given up for lost. Open only until an attempt is under way and again after one failed, unless earlier versions are
+/// there.
 pub fn placed(field: &str, instead: &str) -> Rule {
-    closed(field, instead, &format!("({OPEN})"))
+    closed(field, instead, &format!("(({OPEN}) && {})", none("versions")))
 }
 
 /// Whether something is in the way, in CEL: then the vendor may not have taken what the spec says.

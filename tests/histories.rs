@@ -1,17 +1,20 @@
 //! Every way to crash, lose an answer, read a stale cache or be refused, seven passes deep, through the real state
-//! machine: never more than one thing at the vendor, never one left behind, never stuck where the vendor can tell.
+//! machine: never more than one thing at the vendor, never one left behind, never stuck where the vendor can tell. With versions
+//! that follow each other: none twice, and none gone that is not an earlier one of the object itself.
 
 use cloud_image_operator::{
     engine::{
         progress::{Handle, Intent, Observation, Origin, Product, Progress, Recovered, Step, Wish},
         record::{Record, Recorded},
         status::{self, Shown},
+        versions::{self, Known, Succession},
     },
-    image::ImageStatus,
+    image::{ImageStatus, OperationState, Version},
     wire::{CallError, Class, Refusal},
 };
 use jiff::Timestamp;
-use std::collections::HashMap;
+use serde_json::json;
+use std::collections::{BTreeSet, HashMap};
 
 const DEPTH: u32 = 7;
 
@@ -31,6 +34,8 @@ enum Fault {
     LateAndLost,
     /// Before the pass, a person replaces the object with a manifest that has no finalizer and no record.
     Replaced,
+    /// Before the pass, a person asks for other content, where admission lets that through.
+    Edited,
 }
 
 const FAULTS: [Fault; 11] = [
@@ -46,6 +51,9 @@ const FAULTS: [Fault; 11] = [
     Fault::LateAndLost,
     Fault::Replaced,
 ];
+
+/// Those that an object with versions meets besides.
+const EDITED: [Fault; 1] = [Fault::Edited];
 
 /// What an API offers after a lost answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -78,6 +86,14 @@ struct World {
     released: bool,
     uid: &'static str,
     late: Option<Underway>,
+    /// How its versions follow each other, if they do; the digest is the number of the content.
+    succession: Option<Succession>,
+    /// As which content each thing was made.
+    contents: Vec<String>,
+    /// Tokens of all that was ever made.
+    ever: Vec<String>,
+    /// What the process remembers of earlier versions that it deleted.
+    gone: BTreeSet<String>,
 }
 
 impl World {
@@ -94,14 +110,30 @@ impl World {
             released: false,
             uid: UID,
             late: None,
+            succession: None,
+            contents: vec![],
+            ever: vec![],
+            gone: BTreeSet::new(),
         }
+    }
+
+    /// One with a first version, and with something of another's beside it.
+    fn with_versions(api: Api, keep: Option<usize>) -> Self {
+        let mut world = Self::new(api, false);
+        world.succession = Some(Succession { keep, digest: "1".into() });
+        world.made.push(Some(FOREIGN.into()));
+        world.contents.push("1".into());
+        (0..2).for_each(|_| world.pass(Fault::None));
+        assert!(matches!(world.progress(&world.stored), Progress::Ready { .. }), "{world:?}");
+        world
     }
 
     /// The object is lost, and made anew from a backup, with its status or without.
     fn restored(&self, with_status: bool) -> Self {
         let status = self.stored.status.clone().filter(|_| with_status);
         let stored = Stored { record: self.stored.record.clone(), status };
-        Self { uid: "restored", before: stored.clone(), stored, late: None, ..self.clone() }
+        let gone = BTreeSet::new();
+        Self { uid: "restored", before: stored.clone(), stored, late: None, gone, ..self.clone() }
     }
 
     fn there(&self) -> usize {
@@ -127,6 +159,9 @@ impl World {
         if fault == Fault::Replaced && self.operation().is_some() {
             self.write(Stored { record: None, ..self.stored.clone() });
         }
+        if fault == Fault::Edited {
+            self.edit();
+        }
         let late = self.late.take();
         self.pass_on(fault);
         if let Some((known, to)) = late {
@@ -143,7 +178,8 @@ impl World {
             let attempt = progress.intent().map_or(1, |intent| intent.attempt);
             self.write(Stored { record: Some(self.record(attempt)), ..self.stored.clone() });
         }
-        match progress.next(&self.wish) {
+        let wish = self.wish_of(&progress, &read);
+        match progress.next(&wish) {
             Step::Submit { attempt } => self.create(attempt, false, fresh, fault),
             Step::Recover(intent) if self.careless => self.create(intent.attempt, false, true, fault),
             Step::Recover(intent)
@@ -168,41 +204,170 @@ impl World {
                     Progress::New { attempt, .. } if !self.wish.deleting => {
                         self.create(attempt, false, fresh, fault);
                     }
+                    // The earlier versions go first.
+                    to @ Progress::New { .. } if !self.predecessors(&to, &self.stored).is_empty() => {
+                        self.guarded(&to, fresh);
+                    }
                     Progress::New { .. } => self.release(fresh),
                     to => self.guarded(&to, fresh),
                 }
             }
-            Step::Observe(handle) if fault == Fault::None => {
+            Step::Observe(handle)
+                if fault == Fault::None
+                    || self.succession.is_some()
+                        && matches!(fault, Fault::CrashBeforeClose | Fault::StaleRead | Fault::Edited) =>
+            {
                 let seen = match self.find(&handle) {
                     Some(_) => {
-                        Observation::Ready(Product { image_id: handle.image.clone(), ..Product::default() })
+                        let at_provider = json!({ "version": handle.image });
+                        Observation::Ready(Product {
+                            image_id: handle.image.clone(),
+                            at_provider,
+                            ..Product::default()
+                        })
                     }
                     None => Observation::Missing,
                 };
-                self.guarded(&progress.observed(seen), fresh);
+                let to = progress.observed(seen);
+                if self.retire(&to, &read, fresh, fault) {
+                    self.guarded(&to, fresh);
+                }
             }
             Step::Discard { handle, attempt } => {
                 self.delete(&handle);
                 self.create(attempt, false, fresh, fault);
             }
             Step::Delete(handle) => {
+                // As `Pass::confirm`.
+                if self.succession.is_some() && !fresh || !self.clear(&progress, fault) {
+                    return;
+                }
                 self.delete(&handle);
                 if fault == Fault::None {
                     self.release(fresh);
                 }
             }
+            Step::Retire => {
+                if fresh && self.clear(&progress, fault) && fault == Fault::None {
+                    self.release(true);
+                }
+            }
             Step::Release => self.release(fresh),
-            Step::Observe(_)
-            | Step::Rest
-            | Step::Suspended
-            | Step::Find
-            | Step::Adopt { .. }
-            | Step::Retire => {}
+            Step::Observe(_) | Step::Rest | Step::Suspended | Step::Find | Step::Adopt { .. } => {}
         }
     }
 
+    // ---- versions that follow each other: as `reconcile::succeeding` -----------------------------------------------
+
+    fn edit(&mut self) {
+        let open = self.operation().is_none_or(|operation| {
+            matches!(
+                operation.state,
+                OperationState::Succeeded
+                    | OperationState::Missing
+                    | OperationState::Failed
+                    | OperationState::NotDone
+            )
+        });
+        // An intent in the record alone is one, and a third content shows no more than a second.
+        let begun = self.operation().is_some();
+        if let Some(succession) = self.succession.as_mut().filter(|it| open && begun && it.digest != "3") {
+            succession.digest = if succession.digest == "1" { "2" } else { "3" }.into();
+        }
+    }
+
+    fn is_own(&self, stored: &Stored) -> bool {
+        let operation = stored.status.as_ref().and_then(|status| status.operation.as_ref());
+        operation.is_some_and(|operation| {
+            operation.state != OperationState::Restored
+                && operation.token == token(self.uid, operation.attempt)
+        })
+    }
+
+    fn is_other(&self, id: &str) -> bool {
+        let wanted = self.succession.as_ref().map(|succession| &succession.digest);
+        id.parse::<usize>().ok().and_then(|id| self.contents.get(id)) != wanted
+    }
+
+    fn versions(&self, to: &Progress, stored: &Stored) -> Vec<Version> {
+        let version = |product: &Product| product.at_provider["version"].as_str().map(Into::into);
+        let outdated = to.handle().is_some_and(|handle| self.is_other(handle.id()));
+        let known = Known {
+            succession: self.succession.as_ref(),
+            is_own: self.is_own(stored),
+            deleting: self.wish.deleting,
+            gone: &self.gone,
+            version,
+            outdated,
+        };
+        versions::stored(stored.status.as_ref(), to, &known)
+    }
+
+    fn predecessors(&self, progress: &Progress, stored: &Stored) -> Vec<Version> {
+        let newest = progress.handle().and_then(|handle| handle.image.as_deref());
+        let versions = self.versions(progress, stored);
+        versions::predecessors(&versions, newest, false).into_iter().cloned().collect()
+    }
+
+    fn wish_of(&self, progress: &Progress, read: &Stored) -> Wish {
+        let succeed = match (progress, &self.succession) {
+            (
+                Progress::Ready { handle, .. } | Progress::Missing { handle, was_ready: true, .. },
+                Some(succession),
+            ) => {
+                let versions = self.versions(progress, read);
+                versions::is_outdated(&versions, handle.id(), succession, self.is_other(handle.id()))
+            }
+            _ => false,
+        };
+        let predecessors = !self.predecessors(progress, read).is_empty();
+        Wish { succeed, predecessors, ..self.wish.clone() }
+    }
+
+    /// Deletes what is too many, unless the process reads an old cache; false: it was killed.
+    fn retire(&mut self, to: &Progress, read: &Stored, fresh: bool, fault: Fault) -> bool {
+        let Some(Succession { keep: Some(keep), .. }) = self.succession else { return true };
+        if matches!(to, Progress::Ready { .. }) && fresh {
+            let versions = self.versions(to, read);
+            let surplus = versions::surplus(&versions, Some(keep)).into_iter().cloned().collect();
+            return self.delete_versions(surplus, fault);
+        }
+        true
+    }
+
+    /// Deletes the earlier versions of an object that goes; false: it was killed.
+    fn clear(&mut self, progress: &Progress, fault: Fault) -> bool {
+        let predecessors = self.predecessors(progress, &self.stored);
+        self.delete_versions(predecessors, fault)
+    }
+
+    fn delete_versions(&mut self, versions: Vec<Version>, fault: Fault) -> bool {
+        for version in versions {
+            self.delete(&Handle::image(&*version.image_id));
+            self.gone.insert(version.image_id);
+            if fault == Fault::CrashBeforeClose {
+                self.gone.clear();
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether this is what another object has, or an earlier version of this one.
+    fn is_taken(&self, id: usize) -> bool {
+        let text = id.to_string();
+        let status = self.stored.status.as_ref().filter(|_| self.is_own(&self.stored));
+        let earlier = status.is_some_and(|status| {
+            status.image_id.as_ref() != Some(&text)
+                && status.versions.iter().any(|version| version.image_id == text)
+        });
+        earlier || self.made[id].as_deref() == Some(FOREIGN)
+    }
+
+    // ----------------------------------------------------------------------------------------------------------------
+
     fn create(&mut self, attempt: u32, replay: bool, fresh: bool, fault: Fault) {
-        let intent = Intent {
+        let mut intent = Intent {
             token: token(self.uid, attempt),
             attempt,
             since: Some(Timestamp::UNIX_EPOCH),
@@ -210,6 +375,8 @@ impl World {
             version: None,
             origin: Origin::Made,
         };
+        let own = self.versions(&Progress::Submitting(intent.clone()), &self.stored);
+        intent.version = (!own.is_empty()).then(|| "next".into());
         if !self.careless {
             if !fresh {
                 return; // 409
@@ -271,14 +438,16 @@ impl World {
             .filter(|_| self.api == Api::HonoursToken);
         let id = known.unwrap_or_else(|| {
             self.made.push(Some(token.to_owned()));
+            self.ever.push(token.to_owned());
+            self.contents.push(self.succession.as_ref().map(|it| it.digest.clone()).unwrap_or_default());
             self.made.len() - 1
         });
         Handle::image(id.to_string())
     }
 
     fn recover(&self) -> Recovered {
-        let ids =
-            self.made.iter().enumerate().filter(|(_, made)| made.is_some()).map(|(id, _)| id.to_string());
+        let free = (0..self.made.len()).filter(|id| self.made[*id].is_some() && !self.is_taken(*id));
+        let ids = free.map(|id| id.to_string());
         match self.api {
             Api::HonoursToken => Recovered::Replay,
             Api::CanBeSearched => Recovered::Candidates(ids.map(Handle::image).collect()),
@@ -318,7 +487,7 @@ impl World {
                 _ => None,
             },
             named: vec![],
-            versions: vec![],
+            versions: self.versions(to, &self.stored),
             overdue_at: None,
             last_seen: None,
             progress: to,
@@ -344,22 +513,29 @@ impl World {
         let short = |stored: &Stored| {
             let uid = stored.record.as_ref().map(|record| &record.uid);
             let operation = stored.status.as_ref().and_then(|status| status.operation.as_ref());
-            format!("{uid:?} {:?} {}", self.progress(stored), operation.is_some())
+            let versions = stored.status.as_ref().map(|status| &status.versions);
+            format!("{uid:?} {:?} {} {versions:?}", self.progress(stored), operation.is_some())
         };
         let late = self.late.as_ref().map(|(known, to)| {
             (known.as_ref().and_then(|known| known.operation.as_ref()).map(|known| &known.state), to)
         });
         format!(
-            "{} | {} | {:?} | {} | {late:?}",
+            "{} | {} | {:?} | {} | {late:?} | {:?} {:?} {:?}",
             short(&self.before),
             short(&self.stored),
             self.made,
-            self.released
+            self.released,
+            self.succession,
+            self.contents,
+            self.gone,
         )
     }
 }
 
 const UID: &str = "uid";
+
+/// The token of what another one made.
+const FOREIGN: &str = "foreign";
 
 fn token(uid: &str, attempt: u32) -> String {
     format!("{uid}-{attempt}")
@@ -393,9 +569,10 @@ fn explore(
     check(&world);
     let mut histories = 1;
     if depth > 0 {
-        for fault in FAULTS {
+        let more = if world.succession.is_some() { &EDITED[..] } else { &[] };
+        for fault in FAULTS.iter().chain(more) {
             let mut next = world.clone();
-            next.pass(fault);
+            next.pass(*fault);
             histories += explore(next, depth - 1, seen, check);
         }
     }
@@ -487,4 +664,114 @@ fn what_is_restored_makes_nothing_and_deletes_nothing_by_itself() {
             }
         });
     }
+}
+
+/// How deep histories of versions go, after the first one is there.
+const VERSIONS_DEEP: u32 = 6;
+
+/// Walks every history of an object with a first version, of each sort of vendor, and of how many versions stay.
+fn every_succession(mut check: impl FnMut(Api, Option<usize>, &World)) -> u64 {
+    let mut histories = 0;
+    for (api, keep) in APIS.into_iter().flat_map(|api| [None, Some(1), Some(2)].map(|keep| (api, keep))) {
+        let world = World::with_versions(api, keep);
+        let mut check = |world: &World| check(api, keep, world);
+        histories += explore(world, VERSIONS_DEEP, &mut HashMap::new(), &mut check);
+    }
+    histories
+}
+
+impl World {
+    /// What the vendor has in the object's own name.
+    fn own(&self) -> Vec<usize> {
+        let own = |id: &usize| self.made[*id].as_deref().is_some_and(|made| made != FOREIGN);
+        (0..self.made.len()).filter(own).collect()
+    }
+
+    /// Whether the stored object leads to this thing.
+    fn leads_to(&self, id: usize) -> bool {
+        let Some(status) = &self.stored.status else { return false };
+        let text = id.to_string();
+        let listed = status.versions.iter().map(|version| &version.image_id).chain(&status.image_id);
+        let asked = status.operation.as_ref().is_some_and(|operation| {
+            let open = matches!(operation.state, OperationState::InFlight | OperationState::Unclear);
+            open && self.made[id].as_ref() == Some(&operation.token)
+        });
+        // An answer on its way is stored as soon as it is there.
+        asked || self.late.is_some() || listed.into_iter().any(|it| *it == text)
+    }
+}
+
+#[test]
+fn no_version_is_made_twice_or_lost_and_nothing_else_goes() {
+    let mut most = 0;
+    let histories = every_succession(|api, keep, world| {
+        let own = world.own();
+        most = most.max(own.len());
+        assert_eq!(world.made[0].as_deref(), Some(FOREIGN), "it is another's: {world:?}");
+        assert!(!own.is_empty(), "{api:?} {keep:?}: none is there: {world:?}");
+        let contents: BTreeSet<_> = own.iter().map(|id| &world.contents[*id]).collect();
+        assert_eq!(contents.len(), own.len(), "{api:?} {keep:?}: one is there twice: {world:?}");
+        let tokens: BTreeSet<_> = world.ever.iter().collect();
+        assert_eq!(tokens.len(), world.ever.len(), "{api:?} {keep:?}: made twice: {world:?}");
+        for id in own {
+            assert!(world.leads_to(id), "{api:?} {keep:?}: nobody knows of {id}: {world:?}");
+        }
+    });
+    println!("at most {most} versions over {histories} histories");
+    assert_eq!(most, 3);
+    assert!(histories > 1_000_000, "{histories}");
+}
+
+#[test]
+fn once_the_faults_end_the_newest_is_as_asked_and_no_more_stay_than_are_to() {
+    every_succession(|api, keep, world| {
+        let mut world = world.clone();
+        (0..6).for_each(|_| world.pass(Fault::None));
+        match world.progress(&world.stored) {
+            Progress::Ready { handle, .. } => {
+                assert!(!world.is_other(handle.id()), "{api:?} {keep:?} {world:?}");
+                let made = world.ever.len();
+                assert_eq!(world.own().len(), keep.map_or(made, |keep| keep.min(made)), "{api:?} {world:?}");
+                let listed = world.stored.status.as_ref().map_or(0, |status| status.versions.len());
+                assert_eq!(listed, world.own().len(), "{api:?} {keep:?} {world:?}");
+            }
+            Progress::Unclear { .. } => assert_eq!(api, Api::Neither, "{world:?}"),
+            other => panic!("{api:?} {keep:?} is stuck at {other:?}: {world:?}"),
+        }
+    });
+}
+
+#[test]
+fn a_deletion_at_any_point_of_a_succession_leaves_none_behind() {
+    every_succession(|api, keep, world| {
+        for fault in FAULTS {
+            let mut world = world.clone();
+            world.wish = Wish { deleting: true, asked: true, ..Wish::default() };
+            world.pass(fault);
+            (0..6).for_each(|_| world.pass(Fault::None));
+            assert_eq!(world.made[0].as_deref(), Some(FOREIGN), "{api:?} {keep:?} {world:?}");
+            if world.released {
+                assert_eq!(world.own(), [0; 0], "{api:?} {keep:?} {fault:?} {world:?}");
+            } else {
+                let unclear = matches!(world.progress(&world.stored), Progress::Unclear { .. });
+                assert!(unclear && api == Api::Neither, "{api:?} {keep:?} {fault:?} {world:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_restored_object_deletes_no_version_of_the_one_before_it() {
+    every_succession(|api, keep, world| {
+        if world.stored.record.is_none() {
+            return;
+        }
+        for with_status in [false, true] {
+            let mut restored = world.restored(with_status);
+            (0..3).for_each(|_| restored.pass(Fault::None));
+            restored.wish = Wish { deleting: true, ..Wish::default() };
+            restored.pass(Fault::None);
+            assert!(restored.released && restored.made == world.made, "{api:?} {keep:?} {restored:?}");
+        }
+    });
 }

@@ -68,7 +68,7 @@ async fn import(vendor: &Simulator, folder: &TempDir) -> Imported {
         let mut child = command.spawn().expect("the program runs");
         let status = format!("/proc/{}/status", child.id());
         let mut out = child.stdout.take().expect("a pipe");
-        let (mut text, mut peak, mut buffer) = (Vec::new(), 0, [0; 1 << 16]);
+        let (mut text, mut peak, mut buffer) = (Vec::new(), 0, vec![0; 1 << 16]);
         loop {
             let read = out.read(&mut buffer).expect("the pipe is read");
             // While it still runs: afterwards there is nothing to read.

@@ -40,7 +40,7 @@ impl Rules {
     /// The object as the API server would store it, with defaults.
     pub fn defaulted(&self, object: &Value) -> Value {
         let mut object = object.clone();
-        drop_nulls(&mut object);
+        read_as_stored(&mut object);
         kube_cel::apply_defaults(&self.schema, &object)
     }
 
@@ -68,14 +68,22 @@ impl Rules {
     }
 }
 
-/// Nothing of ours is nullable, so that the API server takes null for nothing.
-fn drop_nulls(value: &mut Value) {
+/// Nothing of ours is nullable, so that the API server takes null for nothing; and it takes a number without a fraction for an
+/// integer, however it is written.
+fn read_as_stored(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             fields.retain(|_, value| !value.is_null());
-            fields.values_mut().for_each(drop_nulls);
+            fields.values_mut().for_each(read_as_stored);
         }
-        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        Value::Array(items) => items.iter_mut().for_each(read_as_stored),
+        Value::Number(number) if number.is_f64() => {
+            let whole =
+                number.as_f64().filter(|float| float.fract() == 0.0).map(|float| format!("{float:.0}"));
+            if let Some(whole) = whole.and_then(|text| text.parse::<i64>().ok()) {
+                *value = whole.into();
+            }
+        }
         _ => {}
     }
 }
@@ -247,6 +255,7 @@ mod tests {
             assert_eq!(check(parameters.clone()), [refusal], "{parameters}");
         }
         assert_eq!(check(json!({ "content": "RUN true", "name": "镜".repeat(128), "tag": null })), [""; 0]);
+        assert_eq!(rules.defaulted(&json!({ "a": [1.0, 1.5, 1e300] }))["a"], json!([1, 1.5, 1e300]));
         let long = "spec.forProvider.name: name must be 2 to 128 characters long";
         assert_eq!(check(json!({ "content": "RUN true", "name": "镜".repeat(129) })), [long]);
         let import = json!({ "import": { "id": "ic-1" }, "managementPolicy": "Observe", "forProvider": {} });

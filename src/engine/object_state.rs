@@ -131,7 +131,9 @@ impl From<ObjectState> for Kept {
                 reduced: None,
                 found: None,
                 trouble: None,
-            } if leftovers.is_empty() && retired.is_empty() && kept.is_empty() => Self::AtRest { wake, context, last_seen, newest, starting },
+            } if leftovers.is_empty() && retired.is_empty() && kept.is_empty() => {
+                Self::AtRest { wake, context, last_seen, newest, starting }
+            }
             state => Self::Whole(Box::new(state)),
         }
     }

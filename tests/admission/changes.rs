@@ -129,6 +129,18 @@ async fn with_the_policy_content_is_open_while_nothing_is_under_way() {
             assert_eq!(patch(&world, &never, &both).await.is_ok(), is_open, "{state}: {field}");
         }
     }
+    // Nothing is there of an attempt that failed; but elsewhere, the ids of earlier versions would mean nothing.
+    let operation =
+        json!({ "action": "CreateImageComponent", "token": "t", "attempt": 2, "state": "Failed" });
+    let elsewhere = json!({ "spec": { "forProvider": { "regionId": "cn-beijing" } } });
+    let account = json!({ "spec": { "accountRef": { "name": "another" } } });
+    for (versions, is_open) in [(Value::Null, true), (json!([{ "imageId": "ic-1" }]), false)] {
+        let failed = json!({ "phase": "Failed", "operation": operation, "versions": versions });
+        world.patch_status("ImageComponent", "base", failed).await;
+        for change in [&elsewhere, &account] {
+            assert_eq!(patch(&world, &object, change).await.is_ok(), is_open, "{change}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What the API server accepts, the operator reads: generated from every field of every CRD, with values at and around every
 //! bound, pattern and format.
 
-use super::ask::{create, patch_status};
+use super::ask::{create, create_only, patch_status};
 use crate::{
     harness::World,
     schema::{fields, placed},
@@ -16,6 +16,9 @@ use rand::{SeedableRng, rngs::StdRng};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fs, path::Path};
+
+/// Of so many, `plan` is asked about one: it takes milliseconds of each, and there are thousands.
+const PLANNED: usize = 13;
 
 /// How many requests are under way at once.
 const AT_ONCE: usize = 16;
@@ -106,13 +109,13 @@ async fn what_the_api_server_accepts_can_be_read() {
                 let base = base(path);
                 values.iter().map(move |value| (path.clone(), placed(&base, schema, path, value)))
             });
-            let answers = stream::iter(tries).map(|(path, object)| {
+            let answers = stream::iter(tries).enumerate().map(|(place, (path, object))| {
                 let world = &world;
                 async move {
-                    let answer = if part == "spec" {
-                        create(world, &object).await
-                    } else {
-                        patch_status(world, &object).await
+                    let answer = match part {
+                        "spec" if place % PLANNED == 0 => create(world, &object).await,
+                        "spec" => create_only(world, &object).await,
+                        _ => patch_status(world, &object).await,
                     };
                     (path, object, answer)
                 }

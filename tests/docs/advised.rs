@@ -72,6 +72,11 @@ const APPLIED: &[(&str, &str, &str)] = &[
         "a_refusal_for_its_token_is_shown_and_the_next_attempt_has_another",
     ),
     (
+        "TooManyVersions",
+        "e2e/versions.rs",
+        "where_there_is_no_room_for_another_version_old_ones_are_named_to_go",
+    ),
+    (
         "Unusable",
         "e2e/root_volume_template.rs",
         "an_image_that_cannot_be_used_says_so_and_recovers_by_itself",

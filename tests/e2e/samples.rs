@@ -30,6 +30,7 @@ fn samples(world: &World, folder: &str) -> Vec<(String, Vec<Value>)> {
 
 async fn with_accounts(name: &str) -> World {
     let world = World::new(name).await;
+    world.quicken();
     for (kind, account) in
         [("ImageComponent", "aliyun"), ("AospImage", "volcengine"), ("RootVolumeTemplate", "zstack")]
     {

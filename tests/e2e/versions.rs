@@ -281,3 +281,33 @@ async fn nothing_is_made_while_it_is_not_to_be_and_what_is_restored_is_told() {
     assert_eq!(versions(&object), ["1.0.2", "1.0.1"], "{object:#}");
     assert!(world.calls(DELETE) == 0 && there(&world, "base").len() == 3);
 }
+
+#[tokio::test]
+async fn where_there_is_no_room_for_another_version_old_ones_are_named_to_go() {
+    let mut world = World::new("versions-full").await;
+    world.create(bumping("base", json!({}))).await;
+    let object = world.until_ready(KIND, "base").await;
+    // As if it had been edited ninety-nine times, of which one version is in use.
+    world.stop_operator().await;
+    let ecs = world.vendor.aliyun_ecs();
+    let mut all = vec![];
+    for number in 0..99 {
+        let version = format!("0.0.{number}");
+        let component = Component { name: "base".into(), version: version.clone(), ..Component::default() };
+        all.insert(0, json!({ "imageId": ecs.seed(component), "version": version }));
+    }
+    let used = all[50]["imageId"].as_str().expect("an id").to_owned();
+    ecs.modify(&used, |component| component.in_use = true);
+    all.insert(0, object["status"]["versions"][0].clone());
+    world.patch_status(KIND, "base", json!({ "versions": all })).await;
+    world.start_operator().await;
+    world.patch(KIND, "base", content("b")).await;
+    let told = world.until_condition(KIND, "base", "Stalled", "True", "TooManyVersions").await;
+    assert!(told.contains("versionsToKeep"), "{told}");
+    assert_eq!((world.calls(CREATE), world.calls(DELETE)), (1, 0));
+
+    world.patch(KIND, "base", json!({ "spec": { "versionsToKeep": 2 } })).await;
+    let kept = |object: &Value| is_ready(object) && versions(object) == ["1.0.1", "1.0.0", "0.0.48"];
+    world.until(KIND, "base", "there is room", kept).await;
+    assert_eq!(there(&world, "base").len(), 3);
+}

@@ -125,6 +125,7 @@ pub fn phases() -> Vec<Situation> {
         attempt: 1,
         since: Some(Timestamp::UNIX_EPOCH),
         reference: Some("image-44".into()),
+        version: None,
         origin: Origin::Made,
     };
     let handle = Handle { image: Some("image-1".into()), task: Some("t-1".into()) };

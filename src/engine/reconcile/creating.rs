@@ -454,15 +454,17 @@ impl<K: External> Pass<'_, K> {
         Ok(Next::Change)
     }
 
-    /// Those of the vendor's things that no other object holds.
+    /// Those of the vendor's things that nothing else stands for.
     pub(super) fn not_taken(&self, handles: Vec<Handle>) -> Vec<Handle> {
         handles.into_iter().filter(|handle| !self.is_taken(handle.id())).collect()
     }
 
-    /// Whether another object holds this thing of the vendor's.
+    /// Whether another object holds this thing of the vendor's, or this one has it as an earlier version, so that it is not what
+    /// an attempt made.
     pub(super) fn is_taken(&self, id: &str) -> bool {
         let index = self.world.accounts.index();
-        self.realm().is_some_and(|realm| index.owner(&K::kind(&()), &realm, id, &self.uid()).is_some())
+        self.is_predecessor(id)
+            || self.realm().is_some_and(|realm| index.owner(&K::kind(&()), &realm, id, &self.uid()).is_some())
     }
 }
 

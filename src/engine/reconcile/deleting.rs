@@ -96,7 +96,7 @@ impl<K: External> Pass<'_, K> {
     }
 
     /// What another object's work is under way on is not taken away from it.
-    fn is_needed(&self, handle: &Handle) -> Option<Detail> {
+    pub(super) fn is_needed(&self, handle: &Handle) -> Option<Detail> {
         let (namespace, name) = (self.holder().namespace, self.holder().name);
         let id = handle.image.as_deref()?;
         let worker = self.world.accounts.index().at_work(&K::kind(&()), &namespace, &name, id)?;

@@ -47,6 +47,12 @@ impl<K: External> Pass<'_, K> {
         operation.is_some_and(|operation| is_operation_of(&self.object, operation))
     }
 
+    /// Whether this thing of the vendor's is an earlier version of the object.
+    pub(super) fn is_predecessor(&self, id: &str) -> bool {
+        let Some(status) = self.object.status().filter(|_| self.is_own()) else { return false };
+        status.image_id.as_deref() != Some(id) && status.versions.iter().any(|version| version.image_id == id)
+    }
+
     /// Whether what `import` names has been taken over, and something that was made has taken its place since.
     pub(super) fn has_gone_on(&self) -> bool {
         let Some(status) = self.object.status().filter(|_| self.is_own()) else { return false };
@@ -182,8 +188,12 @@ impl<K: External> Pass<'_, K> {
         version: &Version,
         why: &str,
     ) -> Result<Deletion, CallError> {
+        let handle = K::handle(&version.image_id);
+        if let Some(detail) = self.is_needed(&handle) {
+            return Ok(Deletion::Waiting(detail.message));
+        }
         self.confirm().await.map_err(|error| CallError::NotSent(error.to_string()))?;
-        let done = self.subject().delete(client, &K::handle(&version.image_id)).await?;
+        let done = self.subject().delete(client, &handle).await?;
         if matches!(done, Deletion::Gone | Deletion::Remains(_)) {
             self.local.retired.insert(version.image_id.clone());
             self.local.kept.remove(&version.image_id);
