@@ -12,9 +12,9 @@ mod subject;
 mod schema;
 
 mod proof {
+    mod each_request;
     mod edits;
     mod gate;
-    mod kill_points;
     mod life;
     mod outage;
     mod past;

@@ -4,7 +4,7 @@
 use super::past::Past;
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -28,7 +28,7 @@ impl fmt::Display for Point {
 }
 
 /// What is done to a request, or to its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Deed {
     /// It is not forwarded, and the operator is killed.
     KillBefore,
@@ -54,18 +54,39 @@ pub enum Deed {
     Conflict,
     /// It takes its effect, and the answer is 409 all the same.
     ConflictAfter,
+    /// Just before it is forwarded, somebody else writes the object that it is about: it goes on from an old version.
+    Overtaken,
     /// It is not forwarded, and the answer is 410: the version that it goes on from is too old.
     Expired,
     /// Something in between answers: 500. Whether it was forwarded, the operator cannot know.
     Error(bool),
     /// Something in between answers: 502 with a page of HTML. Whether it was forwarded, the operator cannot know.
     BadGateway(bool),
+    /// It takes its effect; the answer is 200 with a page of HTML, as of a portal where one logs in.
+    Garbage,
+    /// It takes its effect; the answer is 200 with `{}`, which says nothing, and means no "no".
+    Hollow,
 }
 
 impl Deed {
     /// Whether the operator is to be killed for it.
     pub fn kills(self) -> bool {
         matches!(self, Self::KillBefore | Self::KillAfter)
+    }
+
+    /// Whether the request gets where it is to go, and takes its effect there.
+    fn is_forwarded(self) -> bool {
+        !matches!(
+            self,
+            Self::KillBefore
+                | Self::NotSent
+                | Self::TooMany
+                | Self::Throttled
+                | Self::Conflict
+                | Self::Expired
+                | Self::Error(false)
+                | Self::BadGateway(false)
+        )
     }
 }
 
@@ -131,6 +152,8 @@ struct State {
     counts: HashMap<String, u32>,
     seen: Vec<(To, Point)>,
     plan: Option<(Point, Deed)>,
+    /// What is done to the next requests to vendors once the plan was met.
+    then: VecDeque<Deed>,
     told: Option<oneshot::Sender<()>>,
     chance: Option<Chance>,
     habits: Vec<Habit>,
@@ -145,6 +168,7 @@ impl Default for Gate {
             counts: HashMap::new(),
             seen: vec![],
             plan: None,
+            then: VecDeque::new(),
             told: None,
             chance: None,
             habits: vec![],
@@ -165,7 +189,13 @@ impl Gate {
         state.seen.clear();
         state.told = plan.is_some().then_some(told);
         state.plan = plan;
+        state.then.clear();
         hit
+    }
+
+    /// After what is armed was met, these are done to the next requests to vendors, such as those that ask what became of it.
+    pub fn then(&self, deeds: impl IntoIterator<Item = Deed>) {
+        self.state().then.extend(deeds);
     }
 
     /// From now on, things happen at random; `None`: no more.
@@ -245,10 +275,17 @@ impl Gate {
             && let Some((_, deed)) = state.plan.take()
         {
             state.hits.push((point, deed));
-            if deed == Deed::KillBefore {
-                state.held = true;
+            state.held |= deed == Deed::KillBefore;
+            if !deed.is_forwarded() {
                 state.told.take().map(|told| told.send(()));
             }
+            return Verdict::Hit(deed);
+        }
+        if to == To::Vendor
+            && state.plan.is_none()
+            && let Some(deed) = state.then.pop_front()
+        {
+            state.hits.push((point, deed));
             return Verdict::Hit(deed);
         }
         let habit = state.habits.iter().find(|(_, is_meant)| is_meant(label)).map(|(deed, _)| *deed);
@@ -314,8 +351,8 @@ pub fn comes_by_itself(label: &str) -> bool {
     label.starts_with("WATCH ") || label == "GET customresourcedefinitions"
 }
 
-/// The points that were not met before, in their order.
-pub fn distinct(points: impl IntoIterator<Item = Point>) -> Vec<Point> {
+/// What was not met before, in its order.
+pub fn distinct<T: Clone + Eq + Hash>(points: impl IntoIterator<Item = T>) -> Vec<T> {
     let mut met = HashSet::new();
     points.into_iter().filter(|point| met.insert(point.clone())).collect()
 }

@@ -88,6 +88,7 @@ pub struct Life {
     number: usize,
     proxies: Proxies,
     operator: Operator,
+    then: Vec<Deed>,
 }
 
 impl Life {
@@ -97,7 +98,13 @@ impl Life {
         world.quicken();
         let proxies = Proxies::start(world.vendor.addresses()).await;
         let operator = Operator::new(name, &proxies);
-        Self { world, subject: subject.clone(), number, proxies, operator }
+        Self { world, subject: subject.clone(), number, proxies, operator, then: vec![] }
+    }
+
+    /// After what is planned for the creation was met, these are done to the next requests to the vendor.
+    pub fn then(mut self, deeds: Vec<Deed>) -> Self {
+        self.then = deeds;
+        self
     }
 
     /// Lives it: the first step is `Start` or `Create`. After a step that went wrong, the others are not taken. Gives what came
@@ -153,6 +160,9 @@ impl Life {
             Step::Change | Step::Bump | Step::Delete => {}
         }
         let hit = self.gate().arm(plan.cloned());
+        if step == Step::Create && plan.is_some() {
+            self.gate().then(self.then.iter().copied());
+        }
         match step {
             Step::Start => self.operator.start(&self.proxies.gate),
             Step::Create => self.apply().await,

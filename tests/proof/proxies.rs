@@ -157,8 +157,9 @@ async fn handle(
             return Ok(said(400, to, "Throttling", "Request was denied due to request throttling."));
         }
         Deed::Error(false) => return Ok(said(500, to, "InternalError", "Something went wrong in between.")),
-        Deed::BadGateway(false) => return Ok(page()),
+        Deed::BadGateway(false) => return Ok(page(502)),
         Deed::Twice => drop(upstream.send(request.clone(), streams).await),
+        Deed::Overtaken => upstream.overtake(&request).await?,
         _ => {}
     }
     let answer = upstream.send(request, streams).await?;
@@ -168,7 +169,12 @@ async fn handle(
         Deed::Lost => Err(io::Error::other("lost")),
         Deed::ConflictAfter => Ok(said(409, to, "Conflict", "the object has been modified")),
         Deed::Error(_) => Ok(said(500, to, "InternalError", "Something went wrong in between.")),
-        Deed::BadGateway(_) => Ok(page()),
+        Deed::BadGateway(_) => Ok(page(502)),
+        Deed::Garbage => Ok(page(200)),
+        Deed::Hollow => {
+            let answer = Response::builder().header(header::CONTENT_TYPE, "application/json");
+            Ok(answer.body(full("{}")).expect("an answer"))
+        }
         Deed::Delay => {
             tokio::time::sleep(DELAY).await;
             Ok(answer)
@@ -186,6 +192,18 @@ async fn handle(
 }
 
 impl Upstream {
+    /// Somebody writes the object of the API server that a request is about, so that there is a newer version of it.
+    async fn overtake(&self, request: &Request<Bytes>) -> Result<(), io::Error> {
+        let path = request.uri().path();
+        let annotations = json!({ "metadata": { "annotations": { "example.com/overtook": path } } });
+        let write = Request::patch(path.trim_end_matches("/status"))
+            .header(header::CONTENT_TYPE, "application/merge-patch+json")
+            .body(annotations.to_string().into())
+            .map_err(io::Error::other)?;
+        let answer = self.send(write, false).await?;
+        if answer.status().is_success() { Ok(()) } else { Err(io::Error::other(answer.status().to_string())) }
+    }
+
     async fn send(&self, request: Request<Bytes>, streams: bool) -> Result<Response<Body>, io::Error> {
         match self {
             Self::ApiServer(client) => {
@@ -300,9 +318,10 @@ fn cuttable(answer: Response<Body>, path: String, gate: &Gate) -> Response<Body>
     })
 }
 
-fn page() -> Response<Body> {
-    let answer = Response::builder().status(502).header(header::CONTENT_TYPE, "text/html");
-    answer.body(full("<html><body><h1>502 Bad Gateway</h1></body></html>")).expect("an answer")
+/// What a gateway or a portal says to people.
+fn page(status: u16) -> Response<Body> {
+    let answer = Response::builder().status(status).header(header::CONTENT_TYPE, "text/html");
+    answer.body(full("<html><body><h1>Please try again</h1></body></html>")).expect("an answer")
 }
 
 /// Such as `PATCH imagecomponents/status` or `WATCH secrets`.

@@ -1,15 +1,16 @@
-//! What the kills led to, for everybody to read: `docs/reliability.md`.
+//! What kills and wrong answers led to, for everybody to read: `docs/reliability.md`.
 
 use super::{
-    gate::{Point, To},
+    each_request::{Series, Trial},
+    gate::{Deed, Point, To},
     life::{Step, folder},
     soak,
 };
 use serde::{Deserialize, Serialize};
-use std::{fmt, fs, path::PathBuf};
+use std::{fs, path::PathBuf};
 use xtask::workspace;
 
-/// What came of one kill.
+/// What came of one deed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Cell {
@@ -29,27 +30,25 @@ pub enum Cell {
     Failed(String),
 }
 
-/// One request, at which the operator was killed twice.
+/// One request, and all that was done at it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
-    /// A kind, or the start.
-    pub group: String,
     /// What was under way.
     pub step: Step,
     /// Who was asked.
     pub to: To,
     /// The request.
     pub point: Point,
-    /// Killed before it was forwarded.
-    pub before: Cell,
-    /// Killed after it took its effect.
-    pub after: Cell,
+    /// Each deed that fits it, and what came of it.
+    pub cells: Vec<(Deed, Cell)>,
 }
 
 /// All rows of one kind.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Results {
-    /// The kind.
+    /// What was done at each request.
+    pub series: Series,
+    /// The kind, or the start.
     pub group: String,
     /// In the order of the requests.
     pub rows: Vec<Row>,
@@ -59,8 +58,13 @@ impl Results {
     /// Keeps them, so that kinds can be run one after the other.
     pub fn keep(&self) {
         let text = serde_json::to_string_pretty(self).expect("JSON");
-        let file = folder().join(format!("{}.json", self.group.trim_matches(['(', ')']).replace(' ', "-")));
+        let group = self.group.trim_matches(['(', ')']).replace(' ', "-");
+        let file = folder().join(format!("{}-{group}.json", self.series.word()));
         fs::create_dir_all(folder()).and_then(|()| fs::write(file, text)).expect("the results are written");
+    }
+
+    fn title(&self) -> &str {
+        if self.group.starts_with('(') { "The start of the operator" } else { &self.group }
     }
 }
 
@@ -81,26 +85,76 @@ impl Cell {
     }
 }
 
-impl fmt::Display for Results {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            out,
-            "## {}\n",
-            if self.group.starts_with('(') { "The start of the operator" } else { &self.group }
-        )?;
-        writeln!(out, "| step | request | killed before it was forwarded | killed after it took effect |")?;
-        writeln!(out, "|---|---|---|---|")?;
-        for row in &self.rows {
-            let to = match row.to {
-                To::ApiServer => "",
-                To::Vendor => "vendor: ",
-            };
-            let nth = if row.point.nth > 1 { format!(" ({}.)", row.point.nth) } else { String::new() };
-            let (before, after) = (row.before.show(row.step), row.after.show(row.step));
-            writeln!(out, "| {} | {to}`{}`{nth} | {before} | {after} |", row.step.word(), row.point.label)?;
-        }
-        Ok(())
+impl Row {
+    fn request(&self) -> String {
+        let nth = if self.point.nth > 1 { format!(" ({}.)", self.point.nth) } else { String::new() };
+        format!("`{}`{nth}", self.point.label)
     }
+
+    fn of(&self, trial: &Trial) -> Option<&Cell> {
+        self.cells.iter().find(|(deed, _)| *deed == trial.deed).map(|(_, cell)| cell)
+    }
+}
+
+fn heads(trials: &[Trial]) -> String {
+    trials.iter().map(|trial| format!(" {} |", trial.name)).collect()
+}
+
+/// One table of what the kills led to.
+fn kills(results: &Results) -> String {
+    let trials = Series::Kills.trials(To::Vendor);
+    let mut out = format!("## {}\n\n| step | request |", results.title());
+    out += &heads(trials);
+    out += &format!("\n|---|---|{}\n", "---|".repeat(trials.len()));
+    for row in &results.rows {
+        let to = match row.to {
+            To::ApiServer => "",
+            To::Vendor => "vendor: ",
+        };
+        out += &format!("| {} | {to}{} |", row.step.word(), row.request());
+        for trial in trials {
+            out += &format!(" {} |", row.of(trial).map(|cell| cell.show(row.step)).unwrap_or_default());
+        }
+        out += "\n";
+    }
+    out
+}
+
+/// What the wrong answers led to: two tables with signs, since there are many, and what the red ones mean.
+fn answers(results: &Results) -> String {
+    let mut out = format!("### {}, answered wrongly\n", results.title());
+    for (to, whom) in [(To::Vendor, "the vendor"), (To::ApiServer, "the API server")] {
+        let rows: Vec<_> = results.rows.iter().filter(|row| row.to == to).collect();
+        if rows.is_empty() {
+            continue;
+        }
+        let trials = Series::Answers.trials(to);
+        out += &format!("\n| step | request to {whom} |");
+        out += &heads(trials);
+        out += &format!("\n|---|---|{}\n", ":-:|".repeat(trials.len()));
+        let mut red = String::new();
+        for row in rows {
+            out += &format!("| {} | {} |", row.step.word(), row.request());
+            for trial in trials {
+                let sign = match row.of(trial) {
+                    None => "",
+                    Some(Cell::Arrived { .. }) => "✓",
+                    Some(Cell::NotReached) => "–",
+                    Some(cell @ (Cell::Failed(_) | Cell::NotTaken)) => {
+                        let (step, request) = (row.step.word(), row.request());
+                        red += &format!("- {step}, {request}, {}: {}\n", trial.name, cell.show(row.step));
+                        "✗"
+                    }
+                };
+                out += &format!(" {sign} |");
+            }
+            out += "\n";
+        }
+        if !red.is_empty() {
+            out += &format!("\n{red}");
+        }
+    }
+    out
 }
 
 const HEAD: &str = "\
@@ -124,30 +178,68 @@ such as the second look at a build (–).
 [How it never makes a thing twice](never-twice.md) says why this holds.
 ";
 
-/// Writes the page from the results of all kinds, if they are there.
-pub fn write() {
+const ANSWERS_HEAD: &str = "\
+## Answered wrongly at every request
+
+Written by `cargo xtask test --wrong-answers`. The same proxies and the same requests, but the operator is not killed: something
+is done to the request, or to its answer, at one request in each life. The cells say the same as above: ✓ is where an undisturbed
+object arrives, with the same effects in the ledger; – was not asked this time; an empty cell does not fit the request.
+
+| column | what happens |
+|---|---|
+| refused | it is not forwarded, and the connection ends |
+| lost | it takes its effect, and the connection ends without an answer |
+| cut | it takes its effect, and the connection ends in the middle of the answer |
+| silent | it takes its effect, and no answer ever comes: the operator gives up at its deadline |
+| 500 | it takes its effect, and something in between answers 500 |
+| a page | it takes its effect, and the answer is 200 with a page of HTML, as of a portal where one logs in |
+| `{}` | it takes its effect, and the answer is 200 with an empty object: no \"no\", and nothing else |
+| 429 | it is not forwarded, and the answer is 429 |
+| 409 | it is not forwarded, and the answer is 409 |
+| 409, done | it takes its effect, and the answer is 409 all the same, as after a repetition in between |
+| overtaken | just before it, somebody else writes the object that it is about, so that it goes on from an old version |
+| 410 | it is not forwarded, and the version that it goes on from is said to be too old |
+| twice | a network forwards it twice, and the second answer is passed on. Not for `BuildAOSPImage` and `ExportImage`, of which each makes another thing, so that nobody can know |
+
+An API server that shows an older version of everything is another test: see [the table](never-twice.md#what-the-api-server-may-do).
+";
+
+/// Writes a series' part of the page from the results of all kinds, as far as they are there.
+pub fn write(series: Series) {
     let mut all: Vec<Results> = vec![];
     for entry in fs::read_dir(folder()).expect("the results").flatten() {
-        if entry.path().extension().is_some_and(|end| end == "json") {
-            let text = fs::read_to_string(entry.path()).expect("a result");
+        let path = entry.path();
+        let is_of_series = entry.file_name().to_string_lossy().starts_with(&format!("{}-", series.word()));
+        if is_of_series && path.extension().is_some_and(|end| end == "json") {
+            let text = fs::read_to_string(path).expect("a result");
             all.push(serde_json::from_str(&text).expect("a result"));
         }
     }
     all.sort_by(|one, other| one.group.cmp(&other.group));
-    let cells = || all.iter().flat_map(|results| &results.rows).flat_map(|row| [&row.before, &row.after]);
+    let cells =
+        || all.iter().flat_map(|results| &results.rows).flat_map(|row| &row.cells).map(|(_, cell)| cell);
     let arrived = cells().filter(|cell| matches!(cell, Cell::Arrived { .. })).count();
     let failed = cells().filter(|cell| matches!(cell, Cell::Failed(_) | Cell::NotTaken)).count();
     let not_reached = cells().filter(|cell| matches!(cell, Cell::NotReached)).count();
-    let mut page = HEAD.to_owned();
-    page += &format!(
-        "\n**{arrived} kills survived, {failed} not; {not_reached} requests were not made again.**\n"
-    );
+    let (head, what, table): (_, _, fn(&Results) -> String) = match series {
+        Series::Kills => (HEAD, "kills survived", kills),
+        Series::Answers => (ANSWERS_HEAD, "wrong answers survived", answers),
+    };
+    let mut part =
+        format!("{head}\n**{arrived} {what}, {failed} not; {not_reached} requests were not made again.**\n");
     for results in &all {
-        page += &format!("\n{results}");
+        part += &format!("\n{}", table(results));
     }
-    let (_, others) = parts();
-    write_page(&page, &others);
+    let mut page = Page::read();
+    match series {
+        Series::Kills => page.kills = part,
+        Series::Answers => page.answers = part,
+    }
+    page.write();
 }
+
+/// Where the part about wrong answers begins.
+const ANSWERS: &str = "<!-- wrong answers -->";
 
 /// Where the soak's part of the page begins.
 const SOAK: &str = "<!-- soak -->";
@@ -170,16 +262,32 @@ At the end nothing goes wrong any more, every object settles and is deleted, and
 (`--seed`) makes the same users, faults and kills; what meets what depends on the machine.
 ";
 
-/// The kill points' part of the page as it is, and the rest.
-fn parts() -> (String, String) {
-    let page = fs::read_to_string(file()).unwrap_or_default();
-    let (kills, rest) = page.split_once(SOAK).unwrap_or((&page, ""));
-    (kills.to_owned(), rest.to_owned())
+/// The page, whose parts are written at different times.
+struct Page {
+    kills: String,
+    answers: String,
+    soak: String,
+}
+
+impl Page {
+    fn read() -> Self {
+        let page = fs::read_to_string(file()).unwrap_or_default();
+        let (rest, soak) = page.split_once(SOAK).unwrap_or((&page, ""));
+        let (kills, answers) = rest.split_once(ANSWERS).unwrap_or((rest, ""));
+        Self { kills: kills.into(), answers: answers.into(), soak: soak.into() }
+    }
+
+    fn write(&self) {
+        let [kills, answers, soak] = [&self.kills, &self.answers, &self.soak].map(|part| part.trim());
+        let page = format!("{kills}\n\n{ANSWERS}\n\n{answers}\n\n{SOAK}\n\n{soak}\n");
+        fs::write(file(), page).expect("the page is written");
+        eprintln!("wrote {}", file().display());
+    }
 }
 
 /// Writes what came of a soak to the page.
 pub fn write_soak(report: &soak::Report) {
-    let mut part = format!("\n\n{SOAK_HEAD}\n");
+    let mut part = format!("{SOAK_HEAD}\n");
     let violations = match report.violations.len() {
         0 => "nothing made twice, nothing lost, nobody needed".to_owned(),
         number => format!("{number} violations"),
@@ -197,8 +305,7 @@ pub fn write_soak(report: &soak::Report) {
         part += &format!("\n- ✗ {}\n", violation.replace('|', "\\|"));
     }
     part += BROKEN;
-    let (kills, _) = parts();
-    write_page(&kills, &part);
+    Page { soak: part, ..Page::read() }.write();
 }
 
 const BROKEN: &str = "
@@ -209,13 +316,6 @@ permit without the write before it (`Ok((object.clone(), Permit(intent)))`), and
 whose operator is killed after the vendor was asked to build, or before the answer is stored, is built twice. Within three minutes
 the soak finds an image that no object holds. `ImageComponent` stays green, since its token finds the lost call again.
 ";
-
-fn write_page(kills: &str, rest: &str) {
-    let kills = kills.trim_end();
-    let rest = if rest.is_empty() { "\n" } else { rest };
-    fs::write(file(), format!("{kills}\n\n{SOAK}{rest}")).expect("the page is written");
-    eprintln!("wrote {}", file().display());
-}
 
 fn file() -> PathBuf {
     workspace::root().join("docs/reliability.md")

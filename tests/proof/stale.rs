@@ -3,8 +3,8 @@
 //! object is where it was. And what came and went while nobody was told of it.
 
 use super::{
+    each_request::AROUND_THE_CALL,
     gate::{Cut, Deed, Point},
-    kill_points::AROUND_THE_CALL,
     life::{self, Operator},
     past::{History, Past, Version},
     proxies::Proxies,

@@ -27,6 +27,9 @@ const SHRINKING: Duration = Duration::from_secs(300);
 const WAITS: &[&str] =
     &["AccountNotFound", "SecretNotFound", "ReferenceNotFound", "ImportNotFound", "NotFound"];
 
+/// What may still arrive as long as an object is young, and is for a person to mend after that: a fresh object is younger.
+const ARRIVES: &[&str] = &["AccountNotFound", "SecretNotFound", "ReferenceNotFound"];
+
 /// An object that sequences of specs are applied to, and a fresh one, each with a vendor of its own. Both are called the
 /// same, in two namespaces.
 struct Pair<'a> {
@@ -178,9 +181,11 @@ impl Pair<'_> {
             count.bad += 1;
             let good = good.unwrap_or(base);
             for side in [OLD, FRESH] {
-                self.apply(side, &good).await.map_err(|refusal| {
-                    format!("a bad state cannot be left: {refusal}\n{good:#}\nit is {object:#}")
-                })?;
+                // While a call is under way, what it asks for cannot be changed, even if it is about to be refused once more.
+                let leave = async || self.apply(side, &good).await;
+                self.until("a bad state can be left", leave)
+                    .await
+                    .map_err(|why| format!("{why}\n{good:#}\nit is {object:#}"))?;
             }
             self.until_the_same("both are as the good spec says").await?;
             let object = self.get(OLD).await.unwrap_or_default();
@@ -307,7 +312,10 @@ fn end(object: &Value, vendor: &Simulator, action: &str) -> Value {
         }
     }
     let uid = object["metadata"]["uid"].as_str().unwrap_or("?");
-    let conditions = ["Ready", "Reconciling", "Stalled"].map(of_condition);
+    let mut conditions = ["Ready", "Reconciling", "Stalled"].map(of_condition).to_vec();
+    if ARRIVES.iter().any(|reason| conditions[0][2] == **reason) {
+        conditions.truncate(1);
+    }
     let has = ids.map(|id| !id.is_empty());
     if !is_ready(object) {
         // What was there before stays where the new spec cannot be had.

@@ -23,6 +23,8 @@ const TO_VENDORS: &[Deed] = &[
     Deed::Error(true),
     Deed::BadGateway(false),
     Deed::BadGateway(true),
+    Deed::Garbage,
+    Deed::Hollow,
 ];
 
 /// And to one to the API server.
@@ -37,6 +39,8 @@ const TO_THE_API_SERVER: &[Deed] = &[
     Deed::Error(true),
     Deed::BadGateway(false),
     Deed::BadGateway(true),
+    Deed::Garbage,
+    Deed::Hollow,
 ];
 
 /// These make another thing each time that they arrive, so that nobody could know of what a network repeats.

@@ -12,12 +12,17 @@ use crate::{controlplane, generate, kubectl, tools, workspace};
 pub struct Options {
     /// Only this, which takes up to half an hour: for every kind, create, change and delete an object again and again, each time
     /// with the operator killed at another of its requests, and write docs/reliability.md from what came of it.
-    #[arg(long)]
+    #[arg(long, group = "each_request")]
     kill_points: bool,
+
+    /// Only this, which takes up to half an hour: as with --kill-points, but the operator lives, and the answer
+    /// to one of its requests is lost, cut, never given, wrong or a "no". Writes its part of docs/reliability.md.
+    #[arg(long, group = "each_request")]
+    wrong_answers: bool,
 
     /// Only this, which takes minutes: for every kind, apply sequences of specs that are made from its schema, and see each
     /// object end where a fresh one with the last spec ends. A sequence that fails is printed as short as it can be made.
-    #[arg(long, conflicts_with = "kill_points")]
+    #[arg(long, conflicts_with = "each_request")]
     states: bool,
 
     /// With these sequences: another number makes others, the same one makes the same.
@@ -28,13 +33,13 @@ pub struct Options {
     #[arg(long, value_name = "NUMBER", default_value_t = 20, requires = "states")]
     sequences: usize,
 
-    /// Of these kinds alone, like `AospImage`, or for the kill points `start` for the start of the operator, whose page is
-    /// written from the last results of all of them.
+    /// Of these kinds alone, like `AospImage`, or, where it is about each request, `start` for the start of the operator; the page
+    /// is written from the last results of all of them.
     #[arg(long = "kind", value_name = "KIND")]
     kinds: Vec<String>,
 
     /// So many objects side by side; more need more memory, and processors.
-    #[arg(long, value_name = "NUMBER", default_value_t = 24, requires = "kill_points")]
+    #[arg(long, value_name = "NUMBER", default_value_t = 24, requires = "each_request")]
     at_once: usize,
 }
 
@@ -60,7 +65,10 @@ const STEPS: &[Step] = &[
 /// Runs the command: all steps, until one fails. What the steps print is passed on as it is.
 pub fn run(options: &Options) -> Result<()> {
     if options.kill_points {
-        return kill_points(options);
+        return at_each_request("killed", options);
+    }
+    if options.wrong_answers {
+        return at_each_request("answered_wrongly", options);
     }
     if options.states {
         return states(options);
@@ -82,11 +90,14 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The whole matrix, of which [`run`] runs a part.
-fn kill_points(options: &Options) -> Result<()> {
+/// A whole matrix, of which [`run`] runs a part.
+fn at_each_request(what: &str, options: &Options) -> Result<()> {
     proof(
-        "kill_points::killed_at_every_request",
-        &[("KILL_POINTS", options.kinds.join(",")), ("KILL_POINTS_AT_ONCE", options.at_once.to_string())],
+        &format!("each_request::{what}_at_every_request"),
+        &[
+            ("EACH_REQUEST_KINDS", options.kinds.join(",")),
+            ("EACH_REQUEST_AT_ONCE", options.at_once.to_string()),
+        ],
     )
 }
 

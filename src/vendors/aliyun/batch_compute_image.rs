@@ -185,10 +185,18 @@ const SHARED: &str = "BatchCompute stops sharing the ECS image before it deletes
 async fn get(client: &Client, id: &str) -> Result<Option<Value>, CallError> {
     let target = format!("/images/{}", encode::component(id));
     match client.batch_compute("GetImage", Effect::Read, Method::GET, &target, vec![]).await {
-        Ok(answer) => Ok(Some(lower_camel(answer.value))),
+        Ok(answer) => told(lower_camel(answer.value)).map(Some),
         Err(CallError::Refused(refusal)) if refusal.code == NO_IMAGE => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// What GetImage tells of an image. What has no id is no image, though the answer was no "no": something in between gave it.
+fn told(row: Value) -> Result<Value, CallError> {
+    if row.get(BatchComputeImage::ROW_ID).is_some_and(Value::is_string) {
+        return Ok(row);
+    }
+    Err(Effect::Read.unanswered("GetImage was answered without an image".into()))
 }
 
 /// ListImages: the account's own images, all or the first pages that are `enough`.
@@ -444,6 +452,14 @@ mod tests {
         });
         change(&mut row);
         read(&lower_camel(row)).unwrap()
+    }
+
+    #[test]
+    fn an_answer_without_an_image_is_none() {
+        for nothing in [serde_json::json!({}), serde_json::json!([]), serde_json::json!({ "id": null })] {
+            assert!(matches!(told(nothing), Err(CallError::NoAnswer(_))));
+        }
+        assert!(told(serde_json::json!({ "id": "img-1" })).is_ok());
     }
 
     #[test]

@@ -234,6 +234,9 @@ struct Created {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Page {
+    /// In every answer of the vendor's.
+    #[serde(default)]
+    request_id: Option<IgnoredAny>,
     #[serde(default)]
     image_component: Option<Set>,
     #[serde(default)]
@@ -248,8 +251,12 @@ struct Set {
 }
 
 impl Page {
-    fn rows(self) -> Vec<Value> {
-        self.image_component.and_then(|set| set.image_component_set).unwrap_or_default()
+    /// An answer without anything that the vendor's has does not say that there is no component: something in between gave it.
+    fn rows(self) -> Result<Vec<Value>, CallError> {
+        if self.image_component.is_none() && self.request_id.is_none() {
+            return Err(Effect::Read.unanswered("DescribeImageComponents was answered with nothing".into()));
+        }
+        Ok(self.image_component.and_then(|set| set.image_component_set).unwrap_or_default())
     }
 }
 
@@ -292,7 +299,7 @@ async fn page(
     params.extend(token.map(|token| pair("NextToken", token)));
     let mut page: Page = client.ecs("DescribeImageComponents", Effect::Read, region, &params).await?.value;
     let next = page.next_token.take();
-    Ok(pages::Page { rows: page.rows(), next })
+    Ok(pages::Page { rows: page.rows()?, next })
 }
 
 fn pair(key: impl Into<String>, value: impl Into<String>) -> (String, String) {
@@ -787,12 +794,15 @@ mod tests {
     #[test]
     fn a_page_without_rows_is_empty() {
         for page in [
-            serde_json::json!({}),
-            serde_json::json!({ "ImageComponent": null }),
+            serde_json::json!({ "RequestId": "r" }),
+            serde_json::json!({ "RequestId": "r", "ImageComponent": null }),
             serde_json::json!({ "ImageComponent": {} }),
             serde_json::json!({ "ImageComponent": { "ImageComponentSet": null } }),
         ] {
-            assert!(Page::deserialize(&page).unwrap().rows().is_empty(), "{page}");
+            assert_eq!(Page::deserialize(&page).unwrap().rows(), Ok(vec![]), "{page}");
+        }
+        for nothing in [serde_json::json!({}), serde_json::json!({ "Message": "please log in" })] {
+            assert!(Page::deserialize(&nothing).unwrap().rows().is_err(), "{nothing}");
         }
     }
 

@@ -267,13 +267,31 @@ impl Call {
 
 /// Of what may be a lost call's, what is taken for it, and what a person must tell. Where others export too, time tells nothing:
 /// the call may never have reached the vendor, and an export from the console have begun in the same second. If all have
-/// failed, nothing was exported, whoever asked for it, and asking again makes nothing twice.
-fn told_apart(maybe: Vec<Task>, call: Call, exported_by: Exporters) -> (Vec<Task>, Vec<Task>) {
+/// failed, nothing was exported, whoever asked for it, and asking again makes nothing twice. `earlier`: how many attempts of the
+/// same object came before this one.
+fn told_apart(maybe: Vec<Task>, call: Call, earlier: u32, exported_by: Exporters) -> (Vec<Task>, Vec<Task>) {
     match exported_by {
-        Exporters::OperatorOnly => maybe.into_iter().partition(|task| task.is_likely_of(call)),
+        Exporters::OperatorOnly => {
+            without_earlier(maybe, earlier).into_iter().partition(|task| task.is_likely_of(call))
+        }
         Exporters::Anyone if maybe.iter().all(|task| task.status == "Failed") => (vec![], vec![]),
         Exporters::Anyone => (vec![], maybe),
     }
+}
+
+/// A vendor that fails at once leaves the tasks of earlier attempts so close to a call that time does not tell them from it. Each
+/// of those attempts left one at most, which failed, or there were no later one; and the last task is not an earlier one's.
+fn without_earlier(mut maybe: Vec<Task>, earlier: u32) -> Vec<Task> {
+    // Of the same second, the one that failed is the earlier one.
+    maybe.sort_by_key(|task| (task.created, task.status != "Failed"));
+    let Some(last) = maybe.pop() else { return maybe };
+    for _ in 0..earlier {
+        if let Some(index) = maybe.iter().position(|task| task.status == "Failed") {
+            maybe.remove(index);
+        }
+    }
+    maybe.push(last);
+    maybe
 }
 
 /// DescribeTasks with all its pages: without `MaxResults` it answers 20 rows, however many ids were asked for.
@@ -407,8 +425,9 @@ impl External for ImageExport {
         let operation = self.status.as_ref().and_then(|status| status.operation.as_ref());
         let call = Call::new(since, operation.is_some_and(|operation| operation.started_at.is_some()));
         let tasks = rows.iter().filter_map(Task::read);
-        let maybe = tasks.filter(|task| task.may_be_export() && task.may_be_of(call));
-        let (likely, doubtful) = told_apart(maybe.collect(), call, client.0.exported_by);
+        let maybe = tasks.filter(|task| task.may_be_export() && task.may_be_of(call)).collect();
+        let earlier = operation.map_or(0, |operation| operation.attempt.saturating_sub(1));
+        let (likely, doubtful) = told_apart(maybe, call, earlier, client.0.exported_by);
         let handles = |tasks: Vec<Task>| tasks.into_iter().map(|task| Handle::task(task.id)).collect();
         Ok(Recovered::Doubtful { likely: handles(likely), doubtful: handles(doubtful) })
     }
@@ -657,8 +676,40 @@ mod tests {
         ] {
             let row = |status| json!({"id": "t", "type": "ExportImage", "status": status, "createdAt": at.to_string()});
             let tasks = statuses.iter().filter_map(|status| Task::read(&row(status))).collect();
-            let (likely, doubtful) = told_apart(tasks, call, exported_by);
+            let (likely, doubtful) = told_apart(tasks, call, 0, exported_by);
             assert_eq!((likely.len(), doubtful.len()), expected, "{statuses:?} {exported_by:?}");
+        }
+    }
+
+    #[test]
+    fn what_earlier_attempts_left_is_not_the_lost_call_s() {
+        let at = Timestamp::from_second(1_000_000_000).unwrap();
+        let call = Call::new(at - pace::SKEW, true);
+        for (statuses, earlier, expected) in [
+            (&["Failed", "Running"][..], 1, &["1"][..]),
+            (&["Failed", "Failed"], 1, &["1"]),
+            (&["Failed"], 1, &["0"]),
+            (&["Failed", "Failed", "Succeeded"], 3, &["2"]),
+            // These are more than earlier attempts can have left, or none of theirs.
+            (&["Failed", "Running"], 0, &["0", "1"]),
+            (&["Failed", "Failed", "Running"], 1, &["1", "2"]),
+            (&["Running", "Succeeded"], 1, &["0", "1"]),
+            (&["Running", "Failed"], 1, &["0", "1"]),
+        ] {
+            let rows = (0_i64..).zip(statuses).map(|(second, status)| {
+                let created = (at + SignedDuration::from_secs(second)).to_string();
+                json!({"id": second.to_string(), "type": "ExportImage", "status": status, "createdAt": created})
+            });
+            // Vendors list the newest first.
+            let mut tasks: Vec<_> = rows.filter_map(|row| Task::read(&row)).collect();
+            tasks.reverse();
+            let (likely, doubtful) = told_apart(tasks, call, earlier, Exporters::OperatorOnly);
+            let likely: Vec<_> = likely.into_iter().map(|task| task.id).collect();
+            assert_eq!(
+                (likely, doubtful.len()),
+                (expected.iter().map(|id| (*id).to_owned()).collect(), 0),
+                "{statuses:?}"
+            );
         }
     }
 

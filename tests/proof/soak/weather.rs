@@ -15,7 +15,7 @@ use vendor_simulator::{Fault, FaultRule, When};
 const ONE_IN: u64 = 14;
 
 /// What the network does often.
-const OFTEN: [Deed; 9] = [
+const OFTEN: [Deed; 11] = [
     Deed::NotSent,
     Deed::Lost,
     Deed::Truncated,
@@ -25,6 +25,8 @@ const OFTEN: [Deed; 9] = [
     Deed::Error(true),
     Deed::BadGateway(false),
     Deed::BadGateway(true),
+    Deed::Garbage,
+    Deed::Hollow,
 ];
 
 /// Changes everything at random until all is over; then the operator runs.
