@@ -34,6 +34,8 @@ pub mod request_id;
 mod runner;
 mod schedule;
 mod secrets;
+pub mod shard;
+pub mod shared_locks;
 pub mod standing;
 pub mod status;
 pub mod store;
@@ -67,6 +69,8 @@ use on_behalf::on_behalf_of;
 use packed::Packer;
 use progress::Origin;
 use serde::de::DeserializeOwned;
+use shard::Shard;
+use shared_locks::SharedLocks;
 use std::{
     collections::HashSet,
     fmt::Debug,
@@ -100,6 +104,8 @@ pub struct Shared {
     pub beat: Duration,
     /// Cancelled when no new work is to be taken.
     pub stopping: CancellationToken,
+    /// Whose objects are looked after.
+    pub shard: Shard,
 }
 
 /// The controller of one kind, for one namespace or all, until `stopping`; then it finishes what is under way.
@@ -107,7 +113,7 @@ pub fn run<K: External>(
     shared: Shared,
     namespace: Option<String>,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let Shared { client, accounts, telemetry, health, beat, stopping } = shared;
+    let Shared { client, accounts, telemetry, health, beat, stopping, shard } = shared;
     let reading = health.reading(name_of::<K>(namespace.as_deref()));
     let api = match &namespace {
         Some(namespace) => Api::<Guarded<K>>::namespaced(client.clone(), namespace),
@@ -123,11 +129,13 @@ pub fn run<K: External>(
         accounts: accounts.clone(),
         telemetry,
         states: object_state::ObjectStates::default(),
+        shared: SharedLocks::new(&client, shard, accounts.watched()),
+        begun_elsewhere: tokio::sync::OnceCell::new(),
         client,
         beat,
         stopping: stopping.clone(),
     });
-    let seen = seen(api, reading.clone(), &world, &store, &stored);
+    let seen = seen(api, reading.clone(), shard, &world, &store, &stored);
     let of_account = stored.clone();
     let affected = accounts.changes().flat_map(move |account| stream::iter(of_account.users_of(&account)));
     let waits = stored.clone();
@@ -156,29 +164,32 @@ pub fn name_of<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> String
     namespace.map_or_else(|| plural.to_string(), |namespace| format!("{plural} in namespace {namespace}"))
 }
 
-/// Keeps what the watch sees, and names who is to be looked at; `None` once all objects have been seen.
+/// Keeps what the watch sees of a shard, and names who is to be looked at; `None` once all objects have been seen.
 fn seen<K: External>(
     api: Api<Guarded<K>>,
     reading: Reading,
+    shard: Shard,
     world: &Arc<reconcile::World>,
     store: &Arc<Store<K>>,
     stored: &Arc<StoredKind<K>>,
 ) -> impl Stream<Item = Option<ObjectName>> + Send + use<K> {
     let (world, store, stored, packer) = (world.clone(), store.clone(), stored.clone(), Packer::default());
     events(api, reading.clone()).filter_map(move |event| {
+        // Whatever is kept, locked, counted or woken is so for what the store has, so others' objects must not get that far.
+        let event = event.ok().and_then(|event| of_shard(shard, &store, event));
         // Status is ours: only what others write is a reason to look.
         let woken = match event {
-            Ok(watcher::Event::Init) => {
+            Some(watcher::Event::Init) => {
                 store.begin_list();
                 None
             }
-            Ok(watcher::Event::InitApply(object)) => {
+            Some(watcher::Event::InitApply(object)) => {
                 let (name, is_news) = store.keep(packer.pack(&object));
                 expect_lock(&object, &world);
                 was_seen(&name, &object, &world, &stored);
                 is_news.then_some(Some(name))
             }
-            Ok(watcher::Event::Apply(object)) => {
+            Some(watcher::Event::Apply(object)) => {
                 let (name, is_news) = store.keep(packer.pack(&object));
                 if let Ok(object) = &object.0
                     && object.status().is_some_and(|status| status.phase == Some(Phase::Ready))
@@ -188,13 +199,13 @@ fn seen<K: External>(
                 was_seen(&name, &object, &world, &stored);
                 is_news.then_some(Some(name))
             }
-            Ok(watcher::Event::Delete(object)) => {
+            Some(watcher::Event::Delete(object)) => {
                 let name = Arc::new((object.namespace().unwrap_or_default(), object.name_any()));
                 store.remove(&name);
                 has_gone(&name, &object, &world, &stored);
                 None
             }
-            Ok(watcher::Event::InitDone) => {
+            Some(watcher::Event::InitDone) => {
                 store.end_list();
                 // What went while nobody watched leaves nothing behind.
                 let there: HashSet<_> = store.all().iter().map(|object| object.uid().clone()).collect();
@@ -205,7 +216,7 @@ fn seen<K: External>(
                 reading.done();
                 Some(None)
             }
-            Err(_) => None,
+            None => None,
         };
         ready(woken)
     })
@@ -263,6 +274,35 @@ fn their_turn<R: Clone + Eq + Hash + Send + 'static>(
             }
         }
     })
+}
+
+/// What an event means for a shard: objects of others are not there, and go when they become others'.
+fn of_shard<K: External>(
+    shard: Shard,
+    store: &Store<K>,
+    event: watcher::Event<Guarded<K>>,
+) -> Option<watcher::Event<Guarded<K>>> {
+    let is_ours = |object: &Guarded<K>| {
+        let namespace = object.namespace().unwrap_or_default();
+        let account = match &object.0 {
+            Ok(object) => &object.spec().account_ref,
+            Err(unreadable) => &unreadable.account,
+        };
+        shard.holds(&AccountKey::of(account, &namespace))
+    };
+    let is_known = |object: &Guarded<K>| {
+        store.get(&(object.namespace().unwrap_or_default(), object.name_any())).is_some()
+    };
+    match event {
+        watcher::Event::Apply(object) if !is_ours(&object) => {
+            is_known(&object).then_some(watcher::Event::Delete(object))
+        }
+        watcher::Event::InitApply(object) if !is_ours(&object) => None,
+        watcher::Event::Delete(object) if !is_ours(&object) => {
+            is_known(&object).then_some(watcher::Event::Delete(object))
+        }
+        event => Some(event),
+    }
 }
 
 /// What `api` tells of its objects, for as long as somebody listens.

@@ -5,12 +5,13 @@ use crate::{
     api_server::{self, Connections, NoWay, Way},
     engine::{
         self, Shared, account_controller,
-        accounts::{Account, Accounts, Seen, secret_key},
+        accounts::{Account, Accounts, Seen, SharedLimits, secret_key},
         health::{Health, Reading},
         index::Index,
         lease,
         metrics::Metrics,
         pace,
+        shard::Shard,
         telemetry::{Events, Telemetry},
     },
     kinds::{FITTING, KINDS, Kind},
@@ -56,6 +57,12 @@ pub struct Options {
     /// Work only while holding the Lease `cloud-image-operator`, for more than one replica.
     #[arg(long, overrides_with = "leader_elect")]
     pub leader_elect: bool,
+
+    /// Divide the work into so many shards, each with a Lease of its own, for several replicas that each hold some: an object
+    /// belongs to the shard of its account's namespace, or of its ClusterCloudAccount. All replicas must be given the same
+    /// number: those with another one wait until none works that has the former. More than 1 means --leader-elect.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64), overrides_with = "shards")]
+    pub shards: u32,
 
     /// How log lines look.
     #[arg(long, value_enum, default_value_t = LogFormat::Text, overrides_with = "log_format")]
@@ -179,77 +186,39 @@ async fn run_counted(
             served.map_err(|error| Error::Metrics(address, error))
         }
     });
+    let limits = Arc::<Mutex<SharedLimits>>::default();
+    let parts = Parts {
+        client,
+        connections,
+        options,
+        endpoints,
+        telemetry,
+        health,
+        replica: Arc::new(lease::Replica::new(limits.clone())),
+        limits,
+    };
     let work = async {
+        let Parts { client, options, health, .. } = &parts;
         // Nothing is under way yet, so nothing has to be waited for.
         let unfit = tokio::select! {
-            checked = check_api_server(&client, options.kinds, &health) => checked?,
+            checked = check_api_server(client, options.kinds, health) => checked?,
             () = stop.cancelled() => return Ok(()),
         };
         let crds = served::watch(client.clone(), options.kinds, health.clone(), unfit);
-        let mut crds = tokio::spawn(ended.clone().run_until_cancelled_owned(crds));
-        let identity = lease::identity();
-        loop {
-            let lead = if options.leader_elect {
-                let lead = lease::acquire(&client, &health, &identity, &stop);
-                health.have(START);
-                let Some(lead) = lead.await else { return Ok(()) };
-                Some(lead)
-            } else {
-                None
-            };
-            metrics.leads(true);
-            let stopping = stop.child_token();
-            let shared = (telemetry.clone(), health.clone());
-            // Who does not lead any more writes nothing.
-            let client = lead.as_ref().map_or_else(|| client.clone(), |lead| lead.guard(&client));
-            // Whether it leads is asked when there is a connection, not before.
-            let client = connections.share(&client);
-            let (accounts, controllers) =
-                controllers(&client, &options, endpoints.clone(), shared, stopping.clone());
-            // What has to be read is known now.
-            health.have(START);
-            // Told to stop with nothing under way, they may have ended before anybody waits for their end.
-            let mut controllers = std::pin::pin!(controllers.fuse());
-            let lost = async {
-                match &lead {
-                    Some(lead) => lead.lost().await,
-                    None => std::future::pending().await,
-                }
-            };
-            let ended = tokio::select! {
-                () = &mut controllers => Ended::Told,
-                () = stop.cancelled() => Ended::Told,
-                () = lost => Ended::LeaseLost,
-                _ = &mut crds => Ended::Panicked,
-            };
-            match ended {
-                Ended::LeaseLost => tracing::warn!(
-                    "the lease was lost, so another replica may lead; work is stopped here, and this replica stands by"
-                ),
-                _ => health.lack("stop", "told to stop: no new work is taken"),
+        let crds = tokio::spawn(ended.clone().run_until_cancelled_owned(crds));
+        // Each shard hears of it.
+        let broken = CancellationToken::new();
+        let shards =
+            Shard::all(options.shards).into_iter().map(|shard| parts.look_after(shard, &stop, &broken));
+        let mut shards = std::pin::pin!(join_all(shards).fuse());
+        let outcomes = tokio::select! {
+            outcomes = &mut shards => outcomes,
+            _ = crds => {
+                broken.cancel();
+                shards.await
             }
-            metrics.leads(false);
-            stopping.cancel();
-            if !controllers.is_terminated() && tokio::time::timeout(pace::GRACE, controllers).await.is_err() {
-                tracing::warn!(
-                    "some work did not end in time; what it was about is written down, and the next start finds out"
-                );
-            }
-            // Whether a vendor, or the next replica, hears that we go is not worth waiting for.
-            let release = async {
-                if let Some(lead) = lead {
-                    lead.release().await;
-                }
-            };
-            let _ = tokio::join!(tokio::time::timeout(pace::FAREWELL, accounts.close()), release);
-            match ended {
-                Ended::Told => return Ok(()),
-                Ended::Panicked => return Err(Error::Panicked("what watches the CRDs")),
-                // An API server that was away for longer than a lease lasts is no reason to start anew, and to fail at that until
-                // it is back.
-                Ended::LeaseLost => health.stand_down(),
-            }
-        }
+        };
+        outcomes.into_iter().collect()
     };
     let outcome = tokio::select! {
         // It serves until all else has ended.
@@ -260,15 +229,113 @@ async fn run_counted(
     outcome
 }
 
-/// Why work ends.
-#[derive(Clone, Copy)]
-enum Ended {
-    /// The operator was told to.
-    Told,
-    /// Another replica may lead.
-    LeaseLost,
-    /// What watches the CRDs panicked.
-    Panicked,
+/// What all shards of a process have in common.
+struct Parts {
+    client: Client,
+    connections: Connections,
+    options: Options,
+    endpoints: Endpoints,
+    telemetry: Telemetry,
+    health: Health,
+    replica: Arc<lease::Replica>,
+    limits: Arc<Mutex<SharedLimits>>,
+}
+
+/// Why the work on a shard ended.
+enum End {
+    /// The operator is told to stop, or a part of it has ended.
+    Over(Result<(), Error>),
+    /// Another replica has the shard, or asks for it.
+    GivenUp,
+}
+
+impl Parts {
+    /// Looks after a shard whenever this replica holds its lease, until `stop`.
+    async fn look_after(
+        &self,
+        shard: Shard,
+        stop: &CancellationToken,
+        broken: &CancellationToken,
+    ) -> Result<(), Error> {
+        loop {
+            let lead = if self.options.leader_elect || shard.is_part() {
+                let lead = lease::acquire(&self.client, &self.health, stop, shard, &self.replica);
+                self.health.have(START);
+                let Some(lead) = lead.await else { return Ok(()) };
+                Some(lead)
+            } else {
+                None
+            };
+            match self.work(shard, lead, stop, broken).await {
+                End::Over(outcome) => return outcome,
+                // An API server that was away for longer than a lease lasts is no reason to start anew, and to fail at that until
+                // it is back.
+                End::GivenUp => {}
+            }
+        }
+    }
+
+    /// Works on the objects of a shard until `stop`, or until another replica does.
+    async fn work(
+        &self,
+        shard: Shard,
+        lead: Option<lease::Lead>,
+        stop: &CancellationToken,
+        broken: &CancellationToken,
+    ) -> End {
+        let leading = self.telemetry.metrics().leads();
+        let stopping = stop.child_token();
+        // Who does not lead any more writes nothing.
+        let client = lead.as_ref().map_or_else(|| self.client.clone(), |lead| lead.guard(&self.client));
+        // Whether it leads is asked when there is a connection, not before.
+        let client = self.connections.share(&client);
+        let health = self.health.labelled(&shard.label());
+        let (accounts, controllers) = controllers(&client, self, &health, shard, stopping.clone());
+        // What has to be read is known now.
+        health.have(START);
+        // Told to stop with nothing under way, they may have ended before anybody waits for their end.
+        let mut controllers = std::pin::pin!(controllers.fuse());
+        let given_up = async {
+            let Some(lead) = &lead else { return std::future::pending().await };
+            tokio::select! {
+                () = lead.lost() => tracing::warn!(
+                    lease = shard.lease(),
+                    "the lease was lost, so another replica may lead; work is stopped here, and this replica stands by"
+                ),
+                () = lead.asked() => tracing::info!(
+                    lease = shard.lease(),
+                    "another replica asks for the lease and gets it; work is stopped here, and this replica stands by"
+                ),
+            }
+        };
+        let end = tokio::select! {
+            () = &mut controllers => End::Over(Ok(())),
+            () = stop.cancelled() => End::Over(Ok(())),
+            () = given_up => End::GivenUp,
+            () = broken.cancelled() => End::Over(Err(Error::Panicked("what watches the CRDs"))),
+        };
+        if matches!(end, End::Over(_)) {
+            health.lack("stop", "told to stop: no new work is taken");
+        }
+        drop(leading);
+        stopping.cancel();
+        if !controllers.is_terminated() && tokio::time::timeout(pace::GRACE, controllers).await.is_err() {
+            tracing::warn!(
+                "some work did not end in time; what it was about is written down, and the next start finds out"
+            );
+        }
+        // Whether a vendor, or the next replica, hears that we go is not worth waiting for.
+        let release = async {
+            if let Some(lead) = lead {
+                lead.release().await;
+            }
+        };
+        let _ = tokio::join!(tokio::time::timeout(pace::FAREWELL, accounts.close()), release);
+        if matches!(end, End::GivenUp) {
+            health.stand_down();
+        }
+        end
+    }
 }
 
 /// What is not known before the API server has answered.
@@ -293,9 +360,9 @@ async fn check_api_server(
 
 fn controllers(
     client: &Client,
-    options: &Options,
-    endpoints: Endpoints,
-    (telemetry, health): (Telemetry, Health),
+    Parts { options, endpoints, telemetry, limits, .. }: &Parts,
+    health: &Health,
+    shard: Shard,
     stopping: CancellationToken,
 ) -> (Arc<Accounts>, impl Future<Output = ()> + use<>) {
     let namespaces: Vec<_> = if options.namespaces.is_empty() {
@@ -315,20 +382,21 @@ fn controllers(
     let accounts = Accounts::new(
         client.clone(),
         VENDORS,
-        endpoints,
+        endpoints.clone(),
         telemetry.clone(),
         Arc::new(Index::new(options.fitting)),
-        namespaced.clone(),
-        cluster.clone(),
+        (namespaced.clone(), cluster.clone()),
+        (shard, limits.clone()),
     );
     telemetry.metrics().observe(Arc::downgrade(&accounts));
     let shared = Shared {
         client: client.clone(),
         accounts: accounts.clone(),
-        telemetry,
+        telemetry: telemetry.clone(),
         health: health.clone(),
         beat: options.beat,
         stopping: stopping.clone(),
+        shard,
     };
     let mut running = vec![];
     for namespace in &namespaces {

@@ -73,6 +73,9 @@ async fn five_hundred_share_looks(kind: &Kind) {
     let mut fewest = usize::MAX;
     for _ in 0..4 {
         fewest = fewest.min(one_look(&world, kind).await);
+        if fewest <= COUNT / 100 + 1 {
+            break;
+        }
     }
     assert!(fewest <= COUNT / 100 + 1, "{fewest} calls of {} for one look", kind.look);
     // That look is over and the next one sees all at their end: so it is about all of them.

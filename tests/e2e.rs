@@ -36,6 +36,7 @@ mod e2e {
     mod root_volume_template;
     mod samples;
     mod scale;
+    mod shards;
     mod tags;
     mod unclear;
     mod versions;

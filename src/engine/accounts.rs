@@ -18,6 +18,7 @@ use super::{
     news::News,
     pace,
     secrets::{NamespaceLabels, SecretKey, Secrets},
+    shard::Shard,
     status::READY,
     telemetry::Telemetry,
 };
@@ -39,7 +40,7 @@ use kube::{
 };
 use needs::Needs;
 use serde::de::DeserializeOwned;
-use sharing::SharedLimits;
+pub use sharing::{SharedLimits, Used};
 use std::{
     collections::{HashMap, HashSet},
     fmt::{self, Debug},
@@ -193,6 +194,9 @@ impl<A: Account> Seen<A> {
     }
 }
 
+/// The accounts of namespaces, by the namespace that a watch covers, or `None` for all.
+pub type NamespacedAccounts = Vec<(Option<String>, Arc<Seen<CloudAccount>>)>;
+
 /// How many locks there are for putting finalizers on accounts.
 const HOLDING: usize = 64;
 
@@ -208,7 +212,9 @@ pub struct Accounts {
     needs: Mutex<Needs>,
     labels: NamespaceLabels,
     connections: Mutex<HashMap<AccountKey, Arc<Connection>>>,
-    limits: Mutex<SharedLimits>,
+    /// All shards of a process have them in common.
+    limits: Arc<Mutex<SharedLimits>>,
+    shard: Shard,
     /// Which namespaces may use which account, as was seen last.
     admitted: Mutex<HashMap<AccountKey, HashSet<String>>>,
     /// The accounts that have our finalizer, though the watch may not have told so yet.
@@ -231,8 +237,8 @@ impl Accounts {
         endpoints: Endpoints,
         telemetry: Telemetry,
         index: Arc<Index>,
-        namespaced: Vec<(Option<String>, Arc<Seen<CloudAccount>>)>,
-        cluster: Arc<Seen<ClusterCloudAccount>>,
+        (namespaced, cluster): (NamespacedAccounts, Arc<Seen<ClusterCloudAccount>>),
+        (shard, limits): (Shard, Arc<Mutex<SharedLimits>>),
     ) -> Arc<Self> {
         Arc::new_cyclic(|this: &Weak<Self>| {
             let this = this.clone();
@@ -253,7 +259,8 @@ impl Accounts {
                 needs: Mutex::default(),
                 labels: NamespaceLabels::default(),
                 connections: Mutex::default(),
-                limits: Mutex::default(),
+                limits: limits.clone(),
+                shard,
                 admitted: Mutex::default(),
                 held: Mutex::default(),
                 holding: std::array::from_fn(|_| tokio::sync::Mutex::default()),
@@ -287,6 +294,9 @@ impl Accounts {
     /// the other still needs it.
     pub fn serve<A: Account>(&self, account: &A) -> Result<(), Unusable> {
         match secret_key(account) {
+            _ if !self.shard.holds(&account.key()) => {
+                Err(Unusable::new("AccountNotWatched", format!("{} belongs to another shard", account.key())))
+            }
             Some((namespace, _)) if self.seen_in(&namespace).is_none() => Err(Unusable::new(
                 "AccountNotWatched",
                 format!(
@@ -320,6 +330,9 @@ impl Accounts {
 
     /// The watch has seen an account, or another version of one; `secret`: the Secret that it names, where it can be read.
     pub fn account_seen(&self, account: AccountKey, secret: Option<SecretKey>) {
+        if !self.shard.holds(&account) {
+            return;
+        }
         self.forget_secrets(lock(&self.needs).set(account.clone(), secret));
         self.changes.tell(&account);
     }
@@ -366,11 +379,23 @@ impl Accounts {
         }
     }
 
+    /// The namespaces whose objects are looked after; `None`: all.
+    pub fn watched(&self) -> Vec<Option<String>> {
+        self.namespaced.iter().map(|(namespace, _)| namespace.clone()).collect()
+    }
+
     /// What is counted of all accounts that can be read.
     pub fn facts(&self) -> Vec<AccountFacts> {
-        fn facts<A: Account>(account: &DeserializeGuard<A>, limits: &SharedLimits) -> Option<AccountFacts> {
+        fn facts<A: Account>(
+            account: &DeserializeGuard<A>,
+            limits: &SharedLimits,
+            shard: Shard,
+        ) -> Option<AccountFacts> {
             let account = account.0.as_ref().ok()?;
             let key = account.key();
+            if !shard.holds(&key) {
+                return None;
+            }
             let credentials = account.status().and_then(|status| status.credentials.as_ref());
             let conditions = account.status().map(|status| &*status.conditions).unwrap_or_default();
             let unready = |condition: &&Condition| condition.type_ == READY && condition.status != "True";
@@ -385,9 +410,9 @@ impl Accounts {
         }
         let limits = lock(&self.limits);
         let namespaced = self.namespaced.iter().flat_map(|(_, seen)| seen.store.state());
-        let namespaced = namespaced.filter_map(|account| facts(&account, &limits));
+        let namespaced = namespaced.filter_map(|account| facts(&account, &limits, self.shard));
         let cluster = self.cluster.store.state();
-        namespaced.chain(cluster.iter().filter_map(|account| facts(account, &limits))).collect()
+        namespaced.chain(cluster.iter().filter_map(|account| facts(account, &limits, self.shard))).collect()
     }
 }
 

@@ -1,8 +1,8 @@
 //! What an account's Secret holds, as far as a vendor reads it; and what is wrong with it, before anybody is called.
 
 use super::external::Unusable;
-use super::pace;
 use base64::{Engine, engine::general_purpose::STANDARD};
+use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, fmt::Debug};
 
 /// The keys of a Secret that vendors read. Never printed.
@@ -17,9 +17,16 @@ const PLAIN: &str =
     "store it as plain UTF-8 text, for example with kubectl create secret generic --from-literal";
 
 impl Credentials {
-    /// Tells them from all others, as long as the program runs. Nothing can be read from it.
+    /// Tells them from all others, in whatever process. Nothing can be read from it.
     pub fn identity(&self) -> u64 {
-        pace::seed(&format!("{:?}", self.keys))
+        let mut hash = Sha256::new();
+        for (key, value) in &self.keys {
+            for part in [key.as_bytes(), value] {
+                hash.update(part.len().to_be_bytes());
+                hash.update(part);
+            }
+        }
+        hash.finalize().iter().take(8).fold(0, |identity, byte| identity << 8 | u64::from(*byte))
     }
 
     /// `source` is the Secret's `namespace/name`, for messages.

@@ -1,6 +1,6 @@
 //! An object that may not be readable: one odd object must not end a watch, and what it holds at the vendor stays held.
 
-use crate::image::OperationState;
+use crate::image::{AccountRef, OperationState};
 use kube::{Resource, api::ObjectMeta};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error};
 use serde_json::Value;
@@ -23,6 +23,8 @@ pub struct Unreadable {
     pub works_on: Vec<String>,
     /// Its conditions, as JSON: whether it still says that it cannot be read.
     pub says: String,
+    /// The account that it names, as far as that can be told.
+    pub account: AccountRef,
 }
 
 /// All texts in a value.
@@ -60,7 +62,8 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
             texts(&operation["reference"], &mut works_on);
         }
         let says = object["status"]["conditions"].to_string();
-        Ok(Self(Err(Unreadable { metadata, error, held, works_on, says })))
+        let account = AccountRef::deserialize(&object["spec"]["accountRef"]).unwrap_or_default();
+        Ok(Self(Err(Unreadable { metadata, error, held, works_on, says, account })))
     }
 }
 

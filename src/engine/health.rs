@@ -24,7 +24,11 @@ const HEARTBEAT: &str = "the heartbeat";
 
 /// What the operator's parts know of their own state. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Health(Arc<State>);
+pub struct Health {
+    state: Arc<State>,
+    /// Whose readings are told apart by it: of one of several shards.
+    label: Arc<str>,
+}
 
 #[derive(Default)]
 struct State {
@@ -47,17 +51,17 @@ impl fmt::Debug for Health {
 impl Health {
     /// From now on, `what` is missing, and the operator is not ready. `why` is a sentence for people.
     pub fn lack(&self, what: &str, why: impl Into<String>) {
-        lock(&self.0.lacks).insert(what.to_owned(), why.into());
+        lock(&self.state.lacks).insert(what.to_owned(), why.into());
     }
 
     /// From now on it is not missing any more.
     pub fn have(&self, what: &str) {
-        lock(&self.0.lacks).remove(what);
+        lock(&self.state.lacks).remove(what);
     }
 
     /// Something to know about `what` that keeps nobody from being ready.
     pub fn note(&self, what: &str, text: impl Into<String>) {
-        lock(&self.0.notes).insert(what.to_owned(), text.into());
+        lock(&self.state.notes).insert(what.to_owned(), text.into());
     }
 
     /// Whether the operator leads and has read all that it needs, or could lead: what there is to know of it, or what is
@@ -66,35 +70,43 @@ impl Health {
         let lines = |texts: &Mutex<BTreeMap<String, String>>| {
             lock(texts).values().map(|text| format!("{text}\n")).collect::<String>()
         };
-        let lacks = lines(&self.0.lacks);
-        if lacks.is_empty() { Ok(format!("ok\n{}", lines(&self.0.notes))) } else { Err(lacks) }
+        let lacks = lines(&self.state.lacks);
+        if lacks.is_empty() { Ok(format!("ok\n{}", lines(&self.state.notes))) } else { Err(lacks) }
+    }
+
+    /// The same for one of several shards, whose readings end with this.
+    #[must_use]
+    pub fn labelled(&self, label: &str) -> Self {
+        Self { state: self.state.clone(), label: label.into() }
     }
 
     /// Something that must be read before the operator is ready.
     pub fn reading(&self, what: impl Into<String>) -> Reading {
-        let what = what.into();
+        let what = what.into() + &self.label;
         let lack = format!("still to be read: {what}");
         self.lack(&what, lack);
-        lock(&self.0.readings).insert(what.clone());
+        lock(&self.state.readings).insert(what.clone());
         Reading { health: self.clone(), what }
     }
 
     /// A loop has moved.
     pub fn moved(&self, what: &str) {
-        lock(&self.0.pulses).insert(what.to_owned(), Instant::now());
+        lock(&self.state.pulses).insert(what.to_owned(), Instant::now());
     }
 
-    /// Nothing is read any more: this replica has stopped its work, and stands by.
+    /// Nothing is read any more: this replica has stopped its work, or that on this shard, and stands by.
     pub fn stand_down(&self) {
-        lock(&self.0.pulses).clear();
-        for what in std::mem::take(&mut *lock(&self.0.readings)) {
-            self.have(&what);
+        let is_ours = |what: &str| what.ends_with(&*self.label);
+        lock(&self.state.pulses).retain(|what, _| !is_ours(what));
+        let (mut lacks, mut readings) = (lock(&self.state.lacks), lock(&self.state.readings));
+        for what in readings.extract_if(.., |what| is_ours(what)) {
+            lacks.remove(&what);
         }
     }
 
     /// Whether all loops that ever moved still do; the API server may be down for as long as it likes.
     pub fn life(&self) -> Result<(), String> {
-        let pulses = lock(&self.0.pulses);
+        let pulses = lock(&self.state.pulses);
         let stuck: String = pulses
             .iter()
             .filter(|(_, moved)| moved.elapsed() > STUCK)
@@ -120,7 +132,7 @@ impl Reading {
 
     /// It cannot be read as yet.
     pub fn failed(&self, why: &dyn fmt::Display) {
-        let mut lacks = lock(&self.health.0.lacks);
+        let mut lacks = lock(&self.health.state.lacks);
         if let Some(lack) = lacks.get_mut(&self.what) {
             *lack = format!("still to be read: {}: {why}", self.what);
         }
@@ -203,6 +215,20 @@ mod tests {
         assert_eq!((health.readiness().is_ok(), health.life()), (true, Ok(())));
         drop(reading);
         assert!(health.reading("things").health.readiness().is_err(), "it leads again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_stands_by_for_one_shard_goes_on_with_the_others() {
+        let health = Health::default();
+        let [one, two] = [" (shard 0 of 2)", " (shard 1 of 2)"].map(|label| health.labelled(label));
+        let (given_up, kept) = (one.reading("things"), two.reading("things"));
+        given_up.done();
+        one.stand_down();
+        assert!(health.readiness().is_err(), "the other is still to be read");
+        kept.done();
+        tokio::time::advance(STUCK * 2).await;
+        assert!(health.readiness().is_ok());
+        assert!(health.life().is_err_and(|stuck| stuck.contains("shard 1") && !stuck.contains("shard 0")));
     }
 
     /// A controller of one object with one worker, whose passes end, or never do.

@@ -7,8 +7,13 @@ use super::{
     locks::{Held, Holder, Key, Locks},
     metrics::Facts,
     news::News,
+    shared_locks::SharedLocks,
 };
-use futures::Stream;
+use futures::{
+    Stream,
+    future::{BoxFuture, try_join_all},
+};
+use kube::Client;
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
@@ -30,12 +35,27 @@ pub trait KindIndex: Send + Sync {
     fn namespaces(&self, account: &AccountKey) -> Vec<String>;
     /// The object of that name, if there is one.
     fn image(&self, namespace: &str, name: &str) -> Option<Referent>;
+    /// The same, as the API server has it now, of whatever shard.
+    fn read_image(
+        &self,
+        client: Client,
+        namespace: &str,
+        name: &str,
+    ) -> BoxFuture<'static, Result<Option<Referent>, kube::Error>>;
     /// Another object than `uid` that has this id of the vendor's as its own, by its status, whether it can be read or not.
     fn holder(&self, realm: &str, id: &str, uid: &str) -> Option<Holder>;
     /// Another object than `uid` that cannot be read and may be at work on this, with whatever credentials.
     fn unreadable_worker(&self, thing: &str, uid: &str) -> Option<Holder>;
     /// An object whose reference means the object of this namespace and name, and that is at work on its image of this id.
     fn at_work(&self, namespace: &str, name: &str, id: &str) -> Option<Holder>;
+    /// The same, as the API server has it now, of whatever shard.
+    fn read_at_work(
+        &self,
+        shared: SharedLocks,
+        namespace: &str,
+        name: &str,
+        id: &str,
+    ) -> BoxFuture<'static, Result<Option<Holder>, kube::Error>>;
     /// What is counted of its objects.
     fn facts(&self) -> Vec<Facts>;
     /// Whether it has an object of this uid.
@@ -77,6 +97,12 @@ pub struct Reference {
     pub kind: Option<String>,
     /// Its name, in the same namespace.
     pub name: String,
+}
+
+impl Reference {
+    fn may_mean(&self, kind_index: &dyn KindIndex) -> bool {
+        self.kind.as_deref().is_none_or(|kind| kind_index.kind() == kind)
+    }
 }
 
 /// Something that others may be waiting for.
@@ -203,6 +229,11 @@ impl Index {
         lock(&self.ended).contains(uid) || self.each(|kind_index| kind_index.knows(uid)).contains(&true)
     }
 
+    /// Whether there is an object with this uid.
+    pub fn knows(&self, uid: &str) -> bool {
+        self.each(|kind_index| kind_index.knows(uid)).contains(&true)
+    }
+
     /// The object is gone, and so is all that the vendor had of it.
     pub fn ended(&self, uid: &str) {
         lock(&self.ended).insert(uid);
@@ -239,8 +270,7 @@ impl Index {
         asking: (&str, &str),
     ) -> Result<String, Unresolved> {
         let Reference { name, instead, .. } = reference;
-        let taken: Vec<_> =
-            self.fitting.iter().filter(|(refers, _)| *refers == asking.0).map(|(_, kind)| *kind).collect();
+        let taken = self.taken(asking.0);
         if taken.is_empty() {
             return Err(Unresolved::Unfit(format!(
                 "no kind of this version has an image id that {} can use; give {instead} instead of the reference",
@@ -248,55 +278,57 @@ impl Index {
             )));
         }
         self.or_wait(Signal::Ready(namespace.into(), name.clone()), || {
-            self.resolve_now(namespace, reference, asking, &taken)
+            let referents = self.each(|kind_index| {
+                reference.may_mean(kind_index).then(|| kind_index.image(namespace, name)).flatten()
+            });
+            meant(referents.into_iter().flatten(), namespace, reference, asking, &taken)
         })
     }
 
-    fn resolve_now(
+    /// The same, as the API server knows it now: what is referred to may be an object of another shard.
+    pub async fn resolve_in_all_shards(
         &self,
+        client: &Client,
         namespace: &str,
-        Reference { kind, name, instead }: &Reference,
+        reference: &Reference,
         asking: (&str, &str),
-        taken: &[&str],
-    ) -> Result<String, Unresolved> {
-        let wanted =
-            |kind_index: &dyn KindIndex| kind.as_deref().is_none_or(|kind| kind_index.kind() == kind);
-        let (found, unfit): (Vec<_>, Vec<_>) = self
-            .each(|kind_index| wanted(kind_index).then(|| kind_index.image(namespace, name)).flatten())
-            .into_iter()
-            .flatten()
-            .filter(|referent| (referent.kind.as_str(), name.as_str()) != asking)
-            .partition(|referent| taken.contains(&referent.kind.as_str()));
-        let kind = kind.as_deref().unwrap_or("an image object");
-        match found.as_slice() {
-            [] if !unfit.is_empty() => Err(Unresolved::Unfit(format!(
-                "{} {name} has no image id that {} can use, which takes that of {}; correct the reference, or give {instead} \
-                 instead",
-                unfit[0].kind,
-                asking.0,
-                taken.join(" or ")
-            ))),
-            [] => Err(Unresolved::Missing(format!(
-                "waits for {kind} named {name} in namespace {namespace}, which does not exist; create it, or correct the reference"
-            ))),
-            [Referent { ready: Some(id), .. }] => Ok(id.clone()),
-            [Referent { kind, ready: None }] => {
-                Err(Unresolved::NotReady(format!("waits until {kind} {name} is Ready and has an image id")))
-            }
-            many => {
-                let kinds: Vec<_> = many.iter().map(|referent| referent.kind.as_str()).collect();
-                Err(Unresolved::Unfit(format!(
-                    "{name} is the name of several objects ({}); give the reference a kind",
-                    kinds.join(", ")
-                )))
-            }
-        }
+    ) -> Result<Result<String, Unresolved>, kube::Error> {
+        let reads = self.each(|kind_index| {
+            let read = || kind_index.read_image(client.clone(), namespace, &reference.name);
+            reference.may_mean(kind_index).then(read)
+        });
+        let referents = try_join_all(reads.into_iter().flatten()).await?;
+        let referents = referents.into_iter().flatten();
+        Ok(meant(referents, namespace, reference, asking, &self.taken(asking.0)))
+    }
+
+    /// The kinds whose image ids a kind takes.
+    fn taken(&self, asking: &str) -> Vec<&'static str> {
+        self.fitting.iter().filter(|(refers, _)| *refers == asking).map(|(_, kind)| *kind).collect()
     }
 
     /// The object that is at work on the image of another one, which it refers to: as long as it is, that image must stay.
     pub fn at_work(&self, kind: &str, namespace: &str, name: &str, id: &str) -> Option<Holder> {
-        let refers = self.fitting.iter().filter(|(_, referent)| *referent == kind).map(|(refers, _)| *refers);
-        refers.into_iter().find_map(|refers| self.of_kind(refers, |it| it.at_work(namespace, name, id)))
+        self.refers(kind).find_map(|refers| self.of_kind(refers, |it| it.at_work(namespace, name, id)))
+    }
+
+    /// The same, as the API server knows it now: what is at work may be an object of another shard.
+    pub async fn at_work_in_all_shards(
+        &self,
+        shared: &SharedLocks,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        id: &str,
+    ) -> Result<Option<Holder>, kube::Error> {
+        let read = |it: &dyn KindIndex| Some(it.read_at_work(shared.clone(), namespace, name, id));
+        let reads: Vec<_> = self.refers(kind).filter_map(|refers| self.of_kind(refers, &read)).collect();
+        Ok(try_join_all(reads).await?.into_iter().flatten().next())
+    }
+
+    /// The kinds whose references may mean one.
+    fn refers(&self, kind: &str) -> impl Iterator<Item = &'static str> {
+        self.fitting.iter().filter(move |(_, referent)| *referent == kind).map(|(refers, _)| *refers)
     }
 
     /// The object other than `uid` that owns this thing of the vendor's, if there is one.
@@ -435,11 +467,48 @@ impl Index {
     }
 }
 
+/// Which of the objects that have its name a reference means.
+fn meant(
+    referents: impl Iterator<Item = Referent>,
+    namespace: &str,
+    Reference { kind, name, instead }: &Reference,
+    asking: (&str, &str),
+    taken: &[&str],
+) -> Result<String, Unresolved> {
+    let (found, unfit): (Vec<_>, Vec<_>) = referents
+        .filter(|referent| (referent.kind.as_str(), name.as_str()) != asking)
+        .partition(|referent| taken.contains(&referent.kind.as_str()));
+    let kind = kind.as_deref().unwrap_or("an image object");
+    match found.as_slice() {
+        [] if !unfit.is_empty() => Err(Unresolved::Unfit(format!(
+            "{} {name} has no image id that {} can use, which takes that of {}; correct the reference, or give {instead} \
+             instead",
+            unfit[0].kind,
+            asking.0,
+            taken.join(" or ")
+        ))),
+        [] => Err(Unresolved::Missing(format!(
+            "waits for {kind} named {name} in namespace {namespace}, which does not exist; create it, or correct the reference"
+        ))),
+        [Referent { ready: Some(id), .. }] => Ok(id.clone()),
+        [Referent { kind, ready: None }] => {
+            Err(Unresolved::NotReady(format!("waits until {kind} {name} is Ready and has an image id")))
+        }
+        many => {
+            let kinds: Vec<_> = many.iter().map(|referent| referent.kind.as_str()).collect();
+            Err(Unresolved::Unfit(format!(
+                "{name} is the name of several objects ({}); give the reference a kind",
+                kinds.join(", ")
+            )))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use futures::{FutureExt, StreamExt};
-    use std::pin::pin;
+    use std::{future::ready, pin::pin};
 
     fn object(uid: &str, kind_id: KindId) -> Holder {
         Holder { uid: uid.into(), kind_id, kind: "Kind".into(), namespace: "ns".into(), name: uid.into() }
@@ -473,6 +542,14 @@ mod tests {
         fn image(&self, namespace: &str, _: &str) -> Option<Referent> {
             (namespace == "ns").then(|| Referent { kind: self.kind(), ready: None })
         }
+        fn read_image(
+            &self,
+            _: Client,
+            namespace: &str,
+            name: &str,
+        ) -> BoxFuture<'static, Result<Option<Referent>, kube::Error>> {
+            Box::pin(ready(Ok(self.image(namespace, name))))
+        }
         fn holder(&self, _: &str, id: &str, uid: &str) -> Option<Holder> {
             (id == "stored" && uid != "a").then(|| object("a", 1))
         }
@@ -481,6 +558,15 @@ mod tests {
         }
         fn at_work(&self, _: &str, _: &str, _: &str) -> Option<Holder> {
             None
+        }
+        fn read_at_work(
+            &self,
+            _: SharedLocks,
+            _: &str,
+            _: &str,
+            _: &str,
+        ) -> BoxFuture<'static, Result<Option<Holder>, kube::Error>> {
+            Box::pin(ready(Ok(None)))
         }
         fn facts(&self) -> Vec<Facts> {
             vec![]

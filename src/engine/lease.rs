@@ -1,4 +1,9 @@
-//! One active replica: the Lease `cloud-image-operator` of coordination.k8s.io, held and renewed.
+//! One active replica: the Lease `cloud-image-operator` of coordination.k8s.io, held and renewed; or one for each shard, of which a
+//! replica gives one up for a replica that has two fewer and asks for it.
+//!
+//! Replicas that divide the work into different numbers of shards would look after the same objects under different Leases. So
+//! the first Lease names the number. Who holds another one looks at it before each renewal, and whoever changes it waits until
+//! all have done so.
 //!
 //! The lease only saves calls. What keeps two replicas from making a thing twice is the journal, whose writes are
 //! guarded by resourceVersion.
@@ -7,10 +12,15 @@
 //! renewals fail or hang, takes over and gives back without resourceVersion, and tells replicas apart by their field
 //! managers, where ours have one in common.
 
-use super::{health::Health, pace};
+use super::{
+    accounts::{SharedLimits, Used},
+    health::Health,
+    lock, pace,
+    shard::Shard,
+};
 use crate::image::FIELD_MANAGER;
 use http::{Method, Request};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::MicroTime};
 use kube::{
     Api, Client,
@@ -18,19 +28,31 @@ use kube::{
     client::Body,
 };
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, timeout, timeout_at},
+    try_join,
 };
 use tokio_util::sync::CancellationToken;
 use tower::{BoxError, service_fn};
 
-const NAME: &str = "cloud-image-operator";
-/// What it is to the operator's health.
-const LEASE: &str = "lease";
+/// Names the replica that asks for a lease.
+const WANTED_BY: &str = "cloudimages.dev/wanted-by";
+/// On the first Lease: into how many shards all divide the work.
+const SHARDS: &str = "cloudimages.dev/shards";
+/// When that was another number last.
+const SHARDS_SINCE: &str = "cloudimages.dev/shards-since";
+/// Which keys of vendors' are used for the objects of the shard.
+const USES: &str = "cloudimages.dev/uses";
+/// How long a lease that was given up is left to who asked for it.
+const LEFT: Duration = Duration::from_secs(10);
 /// How long the others leave a lease alone that does not change, in seconds.
 const DURATION: u32 = 15;
 /// How long this replica counts as the holder after it asked for a renewal that came about: safely less.
@@ -59,44 +81,111 @@ type Until = Arc<Mutex<Instant>>;
 #[error("the lease has run out; another replica may lead now, so nothing is written")]
 struct NotLeading;
 
-/// As whom a process holds the lease, as long as it lives: what it held before and lost, since it could not be renewed, need not
-/// run out for itself.
-pub fn identity() -> String {
-    std::env::var("HOSTNAME").unwrap_or_default() + "_" + &uuid::Uuid::new_v4().simple().to_string()
+/// One replica, and what it knows of who holds which shard.
+#[derive(Debug)]
+pub struct Replica {
+    /// As whom the process holds leases, as long as it lives: what it held before and lost, since it could not be renewed, need
+    /// not run out for itself.
+    identity: String,
+    /// Of each shard, who holds it, and which keys are used for it.
+    holders: Mutex<HashMap<Shard, (String, Used)>>,
+    limits: Arc<Mutex<SharedLimits>>,
+}
+
+impl Default for Replica {
+    fn default() -> Self {
+        Self::new(Arc::default())
+    }
+}
+
+impl Replica {
+    /// Its limits are told who else uses the same keys.
+    pub fn new(limits: Arc<Mutex<SharedLimits>>) -> Self {
+        let host = std::env::var("HOSTNAME").unwrap_or_default();
+        let identity = host + "_" + &uuid::Uuid::new_v4().simple().to_string();
+        Self { identity, holders: Mutex::default(), limits }
+    }
+
+    /// Somebody holds a shard, or nobody does (an empty name).
+    fn note(&self, shard: Shard, holder: &str, used: Used) {
+        let others = {
+            let mut holders = lock(&self.holders);
+            holders.insert(shard, (holder.to_owned(), used));
+            let mut others = HashMap::<String, Used>::new();
+            for (holder, used) in holders.values().filter(|(holder, _)| *holder != self.identity) {
+                others.entry(holder.clone()).or_default().add(used);
+            }
+            others
+        };
+        if shard.is_part() {
+            lock(&self.limits).share(shard.of(), others.into_values().collect());
+        }
+    }
+
+    fn count(&self, holder: &str) -> usize {
+        lock(&self.holders).values().filter(|(other, _)| *other == holder).count()
+    }
+
+    /// Whether it asks `holder` for this shard: the last of one that has two more than itself.
+    fn asks(&self, shard: Shard, holder: &str) -> bool {
+        let is_last = {
+            let holders = lock(&self.holders);
+            let theirs = holders.iter().filter(|(_, (other, _))| *other == holder);
+            theirs.map(|(shard, _)| shard.number()).max() == Some(shard.number())
+        };
+        is_last && self.count(holder) >= self.count(&self.identity) + 2
+    }
 }
 
 /// Waits until this replica leads; `None`: `stop` came first, and it does not.
 pub async fn acquire(
     client: &Client,
     health: &Health,
-    identity: &str,
     stop: &CancellationToken,
+    shard: Shard,
+    replica: &Arc<Replica>,
 ) -> Option<Lead> {
-    health.lack(LEASE, "the lease has not been read yet");
-    let identity = identity.to_owned();
-    tracing::info!(identity, "waiting for the lease");
-    let candidate = Arc::new(Candidate { api: Api::default_namespaced(client.clone()), identity });
+    let name = shard.lease();
+    let about = format!("lease{}", shard.label());
+    health.lack(&about, "the lease has not been read yet");
+    tracing::info!(identity = replica.identity, lease = name, "waiting for the lease");
+    let candidate = Arc::new(Candidate {
+        api: Api::default_namespaced(client.clone()),
+        name,
+        shard,
+        replica: replica.clone(),
+        asked: CancellationToken::new(),
+        unsettled: AtomicBool::new(false),
+    });
     let mut seen = None;
     while !stop.is_cancelled() {
         let asked = Instant::now();
         let claimed = candidate.claim(&mut seen).await;
         match &claimed {
             Ok(_) => {
-                health.have(LEASE);
-                health.note(LEASE, "this replica stands by: another one leads");
+                health.have(&about);
+                health.note(&about, format!("this replica stands by: another one leads{}", shard.label()));
             }
-            Err(why) => health.lack(LEASE, why.clone()),
+            Err(why) => health.lack(&about, why.clone()),
         }
-        if claimed == Ok(true) && !stop.is_cancelled() {
-            health.note(LEASE, "this replica leads");
+        let unsettled = candidate.unsettled.load(Ordering::Relaxed);
+        if unsettled && claimed.is_ok() {
+            let what = format!(
+                "another number of shards was set: waits until nobody goes by the former one{}",
+                shard.label()
+            );
+            health.note(&about, what);
+        }
+        if claimed == Ok(true) && !unsettled && !stop.is_cancelled() {
+            health.note(&about, format!("this replica leads{}", shard.label()));
             let lost = CancellationToken::new();
             let until = Arc::new(Mutex::new(asked + SAFE));
             let renewing = tokio::spawn(renew(candidate.clone(), asked, lost.clone(), until.clone()));
             return Some(Lead { candidate, lost, renewing, until });
         }
         // At the latest when the lease that was seen has run out.
-        let left = seen.as_ref().map(|(_, since)| {
-            (*since + Duration::from_secs(DURATION.into())).saturating_duration_since(Instant::now())
+        let left = seen.as_ref().and_then(|seen| seen.since).map(|since| {
+            (since + Duration::from_secs(DURATION.into())).saturating_duration_since(Instant::now())
         });
         let wait = left.filter(|left| !left.is_zero()).map_or(RETRY, |left| left.min(RETRY));
         tokio::select! {
@@ -113,6 +202,11 @@ impl Lead {
     /// Resolves when somebody else may lead.
     pub async fn lost(&self) {
         self.lost.cancelled().await;
+    }
+
+    /// Resolves when another replica has asked for what this one holds.
+    pub async fn asked(&self) {
+        self.candidate.asked.cancelled().await;
     }
 
     /// A client that writes only while this replica leads. The clock is asked at each write, since who was asleep does not
@@ -156,17 +250,68 @@ async fn renew(candidate: Arc<Candidate>, mut asked: Instant, lost: Cancellation
     lost.cancel();
 }
 
-/// Another holder's lease: its version, and since when by our own clock it has been that.
-type Sighting = Option<(Option<String>, Instant)>;
+/// Another holder's lease.
+#[derive(Debug, Default)]
+struct Seen {
+    version: Option<String>,
+    /// Since when by our own clock it has been that.
+    since: Option<Instant>,
+    renewed: Option<MicroTime>,
+    /// It was seen to be renewed.
+    lives: bool,
+}
+
+type Sighting = Option<Seen>;
 
 /// Who wants to hold the lease.
 #[derive(Debug)]
 struct Candidate {
     api: Api<Lease>,
-    identity: String,
+    name: String,
+    shard: Shard,
+    replica: Arc<Replica>,
+    /// Another replica asks for it.
+    asked: CancellationToken,
+    /// Somebody may still go by another number of shards.
+    unsettled: AtomicBool,
+}
+
+fn used(annotations: Option<&BTreeMap<String, String>>) -> Used {
+    annotations.and_then(|all| all.get(USES)).map_or_else(Used::default, |used| Used::read(used))
+}
+
+/// Into how many shards a Lease says that all divide the work, and when that was another number last.
+fn divided(lease: &Lease) -> (u32, Option<Timestamp>) {
+    let annotation = |name| lease.metadata.annotations.as_ref().and_then(|all| all.get(name));
+    let number = annotation(SHARDS).and_then(|number| number.parse().ok());
+    (number.unwrap_or(1), annotation(SHARDS_SINCE).and_then(|since| since.parse().ok()))
 }
 
 impl Candidate {
+    /// Whether all are to divide the work into as many shards as this one does; on the first Lease, it decides.
+    fn goes_by(&self, first: &Lease) -> bool {
+        let (number, since) = divided(first);
+        let is_old = |since| {
+            Timestamp::now().duration_since(since) > SignedDuration::from_secs(DURATION.into()) + pace::CLOCKS
+        };
+        self.unsettled.store(!since.is_none_or(is_old), Ordering::Relaxed);
+        number == self.shard.of()
+    }
+
+    /// The first Lease names the number of shards from now on.
+    fn decide(&self, first: &mut Lease) {
+        let (number, _) = divided(first);
+        if number == self.shard.of() {
+            return;
+        }
+        let annotations = first.metadata.annotations.get_or_insert_default();
+        annotations.insert(SHARDS.into(), self.shard.of().to_string());
+        if number > 1 {
+            annotations.insert(SHARDS_SINCE.into(), Timestamp::now().to_string());
+            self.unsettled.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Renews the lease when that is due, and tells when that was asked for; `None`: it is somebody else's.
     async fn renew(&self) -> Option<Instant> {
         sleep(RENEW).await;
@@ -192,39 +337,87 @@ impl Candidate {
 
     /// Guarded by resourceVersion, so two cannot both succeed.
     async fn try_claim(&self, seen: &mut Sighting) -> Result<bool, kube::Error> {
-        let mut lease = self.api.get_opt(NAME).await?.unwrap_or_default();
+        let identity = &self.replica.identity;
+        let is_first = self.shard.number() == 0;
+        let first =
+            async { if is_first { Ok(None) } else { self.api.get_opt(&self.shard.first().lease()).await } };
+        let (first, lease) = try_join!(first, self.api.get_opt(&self.name))?;
+        if !is_first && !self.goes_by(&first.unwrap_or_default()) {
+            return Ok(false);
+        }
+        let mut lease = lease.unwrap_or_default();
         let version = lease.metadata.resource_version.clone();
+        if is_first {
+            self.goes_by(&lease);
+        }
+        let wanted_by = lease.metadata.annotations.as_ref().and_then(|all| all.get(WANTED_BY)).cloned();
+        let wanted = wanted_by.is_some_and(|by| by != *identity);
         let spec = lease.spec.get_or_insert_default();
-        let holder = spec.holder_identity.as_deref().unwrap_or_default();
-        let ours = holder == self.identity;
+        let holder = spec.holder_identity.clone().unwrap_or_default();
+        self.replica.note(self.shard, &holder, used(lease.metadata.annotations.as_ref()));
+        let ours = holder == *identity;
         if !ours && !holder.is_empty() {
-            let since = match seen {
-                Some((known, since)) if *known == version => *since,
-                _ => seen.insert((version, Instant::now())).1,
-            };
+            let known = seen.get_or_insert_default();
+            if known.since.is_none() || known.version != version {
+                let renewed = spec.renew_time.clone();
+                known.lives = known.since.is_some() && known.renewed != renewed;
+                (known.version, known.since, known.renewed) = (version, Some(Instant::now()), renewed);
+            }
             let duration = spec.lease_duration_seconds.and_then(|seconds| u32::try_from(seconds).ok());
-            if since.elapsed() < Duration::from_secs(duration.unwrap_or(DURATION).into()) {
+            let duration = Duration::from_secs(duration.unwrap_or(DURATION).into());
+            if known.since.is_some_and(|since| since.elapsed() < duration) {
+                // Only who lives is asked: his lease would run out later for it.
+                if known.lives && !wanted && self.replica.asks(self.shard, &holder) {
+                    known.lives = false;
+                    let annotations = lease.metadata.annotations.get_or_insert_default();
+                    if annotations.insert(WANTED_BY.into(), identity.clone()).is_none() {
+                        self.write(lease).await?;
+                    }
+                }
                 return Ok(false);
             }
         }
+        if ours && wanted && self.shard.is_part() && self.replica.count(identity) > 1 {
+            self.asked.cancel();
+        }
+        let renewed = spec.renew_time.as_ref().map(|at| Timestamp::now().duration_since(at.0));
+        let given_up = renewed.and_then(|age| Duration::try_from(age).ok()).is_some_and(|age| age < LEFT);
+        if holder.is_empty() && wanted && given_up {
+            // It was given up for another one.
+            return Ok(false);
+        }
         let now = MicroTime(Timestamp::now());
         if !ours {
-            spec.holder_identity = Some(self.identity.clone());
+            spec.holder_identity = Some(identity.clone());
             spec.acquire_time = Some(now.clone());
             spec.lease_transitions =
                 Some(spec.lease_transitions.map_or(0, |before| before.saturating_add(1)));
         }
         spec.renew_time = Some(now);
         spec.lease_duration_seconds = i32::try_from(DURATION).ok();
-        self.write(lease).await.map(|()| true)
+        if !ours && let Some(annotations) = &mut lease.metadata.annotations {
+            annotations.remove(WANTED_BY);
+        }
+        if is_first && !ours {
+            self.decide(&mut lease);
+        }
+        let used = lock(&self.replica.limits).used(self.shard);
+        if self.shard.is_part() {
+            lease.metadata.annotations.get_or_insert_default().insert(USES.into(), used.to_string());
+        }
+        self.write(lease).await?;
+        self.replica.note(self.shard, identity, used);
+        Ok(true)
     }
 
     async fn write(&self, mut lease: Lease) -> Result<(), kube::Error> {
         let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
         if lease.metadata.resource_version.is_some() {
-            self.api.replace(NAME, &params, &lease).await.map(drop)
+            self.api.replace(&self.name, &params, &lease).await.map(drop)
         } else {
-            lease.metadata = ObjectMeta { name: Some(NAME.into()), ..ObjectMeta::default() };
+            let ObjectMeta { annotations, .. } = lease.metadata;
+            lease.metadata =
+                ObjectMeta { name: Some(self.name.clone()), annotations, ..ObjectMeta::default() };
             self.api.create(&params, &lease).await.map(drop)
         }
     }
@@ -239,10 +432,12 @@ impl Candidate {
     }
 
     async fn try_give_back(&self) -> Result<(), kube::Error> {
-        let Some(mut lease) = self.api.get_opt(NAME).await? else { return Ok(()) };
-        let ours = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_ref() == Some(&self.identity));
+        let Some(mut lease) = self.api.get_opt(&self.name).await? else { return Ok(()) };
+        let ours =
+            lease.spec.as_mut().filter(|spec| spec.holder_identity.as_ref() == Some(&self.replica.identity));
         let Some(spec) = ours else { return Ok(()) };
         spec.holder_identity = None;
+        self.replica.note(self.shard, "", Used::default());
         self.write(lease).await
     }
 }
@@ -253,18 +448,25 @@ mod tests {
     use axum::{
         Json, Router,
         body::Bytes,
-        http::{Method, StatusCode},
+        http::{Method, StatusCode, Uri},
     };
+    use futures::future::join_all;
     use serde_json::{Value, json};
     use std::{
         future::pending,
         sync::{Mutex, PoisonError},
     };
 
-    /// An API server that keeps one Lease, which may be told what to do with the next requests.
+    const NAME: &str = "cloud-image-operator";
+
+    async fn alone(client: &Client, health: &Health, stop: &CancellationToken) -> Option<Lead> {
+        acquire(client, health, stop, Shard::WHOLE, &Arc::default()).await
+    }
+
+    /// An API server that keeps Leases, which may be told what to do with the next requests.
     #[derive(Clone, Default)]
     struct ApiServer {
-        lease: Arc<Mutex<Value>>,
+        leases: Arc<Mutex<BTreeMap<String, Value>>>,
         mood: Arc<Mutex<Mood>>,
     }
 
@@ -281,7 +483,9 @@ mod tests {
     impl ApiServer {
         fn client(&self) -> Client {
             let server = self.clone();
-            let serve = async move |method: Method, body: Bytes| server.serve(&method, &body).await;
+            let serve = async move |method: Method, uri: Uri, body: Bytes| {
+                server.serve(&method, uri.path(), &body).await
+            };
             Client::new(Router::new().fallback(serve), "default")
         }
 
@@ -290,10 +494,10 @@ mod tests {
         }
 
         fn lease(&self) -> Value {
-            self.lease.lock().unwrap_or_else(PoisonError::into_inner).clone()
+            self.leases.lock().unwrap_or_else(PoisonError::into_inner)[NAME].clone()
         }
 
-        async fn serve(&self, method: &Method, body: &[u8]) -> (StatusCode, Json<Value>) {
+        async fn serve(&self, method: &Method, path: &str, body: &[u8]) -> (StatusCode, Json<Value>) {
             let mood = self.mood.lock().unwrap_or_else(PoisonError::into_inner).clone();
             match mood {
                 Mood::Failing => return refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
@@ -301,7 +505,13 @@ mod tests {
                 Mood::Stopping(stop) if method != Method::GET => stop.cancel(),
                 Mood::Stopping(_) | Mood::Well => {}
             }
-            let mut lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
+            let new = || serde_json::from_slice::<Value>(body).expect("JSON");
+            let name = match path.rsplit_once("/leases").expect("a Lease").1.strip_prefix('/') {
+                Some(name) => name.to_owned(),
+                None => new()["metadata"]["name"].as_str().expect("a name").to_owned(),
+            };
+            let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+            let lease = leases.entry(name).or_default();
             let version = lease["metadata"]["resourceVersion"].clone();
             if method == Method::GET {
                 return match *lease {
@@ -309,7 +519,7 @@ mod tests {
                     _ => (StatusCode::OK, Json(lease.clone())),
                 };
             }
-            let mut new: Value = serde_json::from_slice(body).expect("JSON");
+            let mut new = new();
             if new["metadata"]["resourceVersion"] != version {
                 return refusal(StatusCode::CONFLICT, "Conflict");
             }
@@ -332,7 +542,7 @@ mod tests {
     async fn it_leads_as_long_as_renewals_succeed_and_no_longer_than_the_others_wait() {
         for mood in [Mood::Failing, Mood::Hanging] {
             let server = ApiServer::default();
-            let lead = acquire(&server.client(), &Health::default(), &identity(), &CancellationToken::new())
+            let lead = alone(&server.client(), &Health::default(), &CancellationToken::new())
                 .await
                 .expect("it leads");
             let guarded: Api<Lease> = Api::default_namespaced(lead.guard(&server.client()));
@@ -369,29 +579,26 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_another_holds_is_taken_when_it_has_not_changed_for_its_duration() {
         let server = ApiServer::default();
-        let dead = acquire(&server.client(), &Health::default(), &identity(), &CancellationToken::new())
-            .await
-            .expect("it leads");
+        let dead =
+            alone(&server.client(), &Health::default(), &CancellationToken::new()).await.expect("it leads");
         let since = Instant::now();
         dead.renewing.abort();
-        let next = acquire(&server.client(), &Health::default(), &identity(), &CancellationToken::new())
-            .await
-            .expect("it leads");
+        let next =
+            alone(&server.client(), &Health::default(), &CancellationToken::new()).await.expect("it leads");
         assert!(since.elapsed() >= Duration::from_secs(DURATION.into()));
         assert_eq!(server.lease()["spec"]["leaseTransitions"], 1);
 
         // What was given back is free at once.
         next.release().await;
         let since = Instant::now();
-        acquire(&server.client(), &Health::default(), &identity(), &CancellationToken::new())
-            .await
-            .expect("it leads");
+        alone(&server.client(), &Health::default(), &CancellationToken::new()).await.expect("it leads");
         assert!(since.elapsed() < RETRY);
 
         // Who lost it because it could not be renewed leads again as soon as it can be: nobody else took it.
-        let (server, since) = (ApiServer::default(), Instant::now());
+        let (server, since, replica) = (ApiServer::default(), Instant::now(), Arc::default());
+        let (health, stop) = (Health::default(), CancellationToken::new());
         for _ in 0..2 {
-            let lead = acquire(&server.client(), &Health::default(), "same", &CancellationToken::new()).await;
+            let lead = acquire(&server.client(), &health, &stop, Shard::WHOLE, &replica).await;
             lead.expect("it leads").renewing.abort();
         }
         assert!(since.elapsed() < RETRY);
@@ -400,13 +607,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nobody_gives_back_what_is_anothers() {
         let server = ApiServer::default();
-        let dead = acquire(&server.client(), &Health::default(), "dead", &CancellationToken::new())
-            .await
-            .expect("it leads");
+        let dead =
+            alone(&server.client(), &Health::default(), &CancellationToken::new()).await.expect("it leads");
         dead.renewing.abort();
-        let third = acquire(&server.client(), &Health::default(), "third", &CancellationToken::new())
-            .await
-            .expect("it leads");
+        let third =
+            alone(&server.client(), &Health::default(), &CancellationToken::new()).await.expect("it leads");
 
         let holder = server.lease()["spec"]["holderIdentity"].clone();
         dead.release().await;
@@ -417,10 +622,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_waits_for_the_lease_is_ready_once_it_could_be_taken_and_says_what_it_does() {
         let (server, stop) = (ApiServer::default(), CancellationToken::new());
-        let lead = acquire(&server.client(), &Health::default(), &identity(), &stop).await.expect("it leads");
+        let lead = alone(&server.client(), &Health::default(), &stop).await.expect("it leads");
         server.set(Mood::Failing);
         let (client, health) = (server.client(), Health::default());
-        let waiting = acquire(&client, &health, "another", &stop);
+        let waiting = alone(&client, &health, &stop);
         let watching = async {
             sleep(RETRY * 2).await;
             let missing = health.readiness().unwrap_err();
@@ -435,13 +640,89 @@ mod tests {
         assert_eq!(health.readiness().unwrap(), "ok\nthis replica leads\n");
     }
 
+    /// The shards that a replica leads.
+    type Led = Arc<Mutex<Vec<u32>>>;
+
+    /// A replica that divides the work into so many shards, and those that it leads at the moment.
+    fn replica(server: &ApiServer, of: u32) -> (Led, JoinHandle<()>) {
+        let (leads, client) = (Led::default(), server.client());
+        let led = leads.clone();
+        let work = tokio::spawn(async move {
+            let (replica, health, stop) = (Arc::default(), Health::default(), CancellationToken::new());
+            let all = Shard::all(of).into_iter().map(|shard| {
+                let (client, led, replica, health, stop) = (&client, &led, &replica, &health, &stop);
+                async move {
+                    loop {
+                        let lead = acquire(client, health, stop, shard, replica).await.expect("it leads");
+                        lock(led).push(shard.number());
+                        tokio::select! {
+                            () = lead.lost() => {}
+                            () = lead.asked() => {}
+                        }
+                        lock(led).retain(|number| *number != shard.number());
+                        lead.release().await;
+                    }
+                }
+            });
+            join_all(all).await;
+        });
+        (leads, work)
+    }
+
+    fn numbers(leads: &Led) -> Vec<u32> {
+        let mut numbers = lock(leads).clone();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn replicas_share_the_shards_and_take_over_those_of_one_that_dies() {
+        let server = ApiServer::default();
+        let (first, first_work) = replica(&server, 4);
+        sleep(RETRY * 3).await;
+        assert_eq!(numbers(&first), [0, 1, 2, 3]);
+        let (second, _work) = replica(&server, 4);
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!((numbers(&first).len(), numbers(&second).len()), (2, 2));
+        first_work.abort();
+        let killed = Instant::now();
+        while numbers(&second).len() < 4 {
+            sleep(Duration::from_millis(100)).await;
+        }
+        assert!(killed.elapsed() <= Duration::from_secs(u64::from(DURATION) + 5), "{:?}", killed.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn replicas_with_another_number_of_shards_never_work_beside_those_with_the_former() {
+        for (before, after) in [(2, 3), (3, 2), (2, 1), (1, 2)] {
+            let server = ApiServer::default();
+            let (two, first_work) = replica(&server, before);
+            let (also_two, also_work) = replica(&server, before);
+            sleep(Duration::from_secs(60)).await;
+            let (three, _work) = replica(&server, after);
+            sleep(Duration::from_secs(60)).await;
+            assert_eq!(numbers(&three), [] as [u32; 0], "{before} are at work");
+            // Who holds the first Lease dies; the other goes on with his own.
+            let (dies, lives) =
+                if numbers(&two).contains(&0) { (first_work, also_two) } else { (also_work, two) };
+            dies.abort();
+            let end = Instant::now() + Duration::from_secs(300);
+            while Instant::now() < end {
+                sleep(Duration::from_millis(100)).await;
+                let (former, new) = (numbers(&lives), numbers(&three));
+                assert!(former.is_empty() || new.is_empty(), "{before}: {former:?}, {after}: {new:?}");
+            }
+            let all = numbers(&lives).len() + numbers(&three).len();
+            assert!(all > 0, "nobody works");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn who_is_stopped_while_acquiring_does_not_keep_it() {
         let (server, stop) = (ApiServer::default(), CancellationToken::new());
         server.set(Mood::Stopping(stop.clone()));
-        assert!(acquire(&server.client(), &Health::default(), &identity(), &stop).await.is_none());
+        assert!(alone(&server.client(), &Health::default(), &stop).await.is_none());
         let lease = server.lease();
-        assert!(!lease.is_null(), "it was taken");
         assert_eq!(lease["spec"]["holderIdentity"], Value::Null, "{lease:#}");
 
         // However slow the API server is, the end comes soon.
@@ -453,7 +734,7 @@ mod tests {
         };
         let (client, health) = (server.client(), Health::default());
         let since = Instant::now();
-        let (lead, ()) = tokio::join!(acquire(&client, &health, "another", &stop), stopping);
+        let (lead, ()) = tokio::join!(alone(&client, &health, &stop), stopping);
         assert!(lead.is_none() && since.elapsed() < Duration::from_secs(1) + TRY + 2 * pace::FAREWELL);
     }
 }

@@ -69,6 +69,8 @@ struct State {
     waiting: HashSet<Key>,
     preparing: usize,
     others: [usize; URGENCIES],
+    /// How many processes use the key, if this is not the only one.
+    sharers: Option<u32>,
     /// When somebody looks whether there is room, if nothing happens before.
     alarm: Option<Instant>,
     served: u64,
@@ -156,6 +158,14 @@ impl Limits {
         self.apply(&mut state);
     }
 
+    /// So many processes use the key: each has its part of what is published, or what accounts say.
+    pub fn share(&self, sharers: u32) {
+        let mut state = self.state();
+        if state.sharers.replace(sharers) != Some(sharers) {
+            self.apply(&mut state);
+        }
+    }
+
     /// The account does not use the key any more.
     pub fn forget(&self, account: &AccountKey) {
         let mut state = self.state();
@@ -165,9 +175,9 @@ impl Limits {
     }
 
     fn apply(&self, state: &mut State) {
-        let State { own, buckets, .. } = state;
+        let State { own, buckets, sharers, .. } = state;
         for ((_, action), bucket) in buckets {
-            bucket.window.set_limit(limit(own, self.published, action));
+            bucket.window.set_limit(part(limit(own, self.published, action), *sharers));
         }
     }
 
@@ -341,7 +351,7 @@ impl Limits {
     /// Makes the bucket of a region and an action, and gives its key.
     fn bucket(&self, state: &mut State, region: &str, action: &str) -> Key {
         let now = Instant::now();
-        let State { own, buckets, .. } = state;
+        let State { own, buckets, sharers, .. } = state;
         let mut key = (region.to_owned(), action.to_owned());
         if !buckets.contains_key(&key) && buckets.len() >= BUCKETS {
             // Whoever remembers nothing that counts is not missed.
@@ -352,7 +362,7 @@ impl Limits {
             }
         }
         let bucket = buckets.entry(key.clone()).or_insert_with(|| Bucket {
-            window: Window::new(limit(own, self.published, action)),
+            window: Window::new(part(limit(own, self.published, action), *sharers)),
             gate: Gate::new(now),
             queue: FairQueue::default(),
             silence: Silence::default(),
@@ -379,6 +389,15 @@ fn limit(
     let own = own.map(|limit| (limit.requests, Duration::from(limit.period)));
     let published = || published.iter().find(|limit| limit.0 == action).map(|limit| (limit.1, limit.2));
     own.min_by(|one, other| rate(one).total_cmp(&rate(other))).or_else(published)
+}
+
+/// What one of several has of a limit, so that together they keep it.
+fn part(limit: Option<(u32, Duration)>, sharers: Option<u32>) -> Option<(u32, Duration)> {
+    let sharers = sharers.unwrap_or(1).max(1);
+    limit.map(|(requests, period)| match requests / sharers {
+        0 => (1, period * sharers / requests.max(1)),
+        part => (part, period),
+    })
 }
 
 impl Silence {
@@ -907,5 +926,23 @@ mod tests {
             }
             assert!(start.elapsed() <= Duration::from_secs(1));
         }
+    }
+
+    #[test]
+    fn parts_together_are_no_more_than_the_whole() {
+        for (requests, period, sharers) in
+            [(1000, 60, 2), (1000, 60, 3), (50, 1, 64), (1, 60, 2), (2, 3600, 5)]
+        {
+            let limit = Some((requests, Duration::from_secs(period)));
+            let whole_period = Duration::from_secs(period).as_secs_f64();
+            let (part, of) = part(limit, Some(sharers)).expect("a limit");
+            let rate = f64::from(part) / of.as_secs_f64() * f64::from(sharers);
+            assert!(part > 0 && rate <= f64::from(requests) / whole_period + 1e-9, "{sharers}");
+            assert!(part == 1 || of.as_secs() == period);
+        }
+        assert_eq!(
+            (part(None, Some(2)), part(Some((5, Duration::ZERO)), None)),
+            (None, Some((5, Duration::ZERO)))
+        );
     }
 }

@@ -143,7 +143,7 @@ pub struct Metrics {
     described: Vec<Described>,
     /// How many accounts have a label value of their own.
     most_accounts: usize,
-    source: Mutex<Weak<Accounts>>,
+    sources: Mutex<Vec<Weak<Accounts>>>,
     scraping: Mutex<()>,
     objects: Family<Objects, Gauge>,
     stalled: Family<Reasons, Gauge>,
@@ -225,7 +225,7 @@ impl Metrics {
             leads: to.add(
                 "leader",
                 "",
-                "1 for the replica that works, 0 for one that stands by",
+                "1 for the replica that works, 0 for one that stands by; with shards, how many the replica looks after",
                 Gauge::default(),
             ),
             objects: to.add(
@@ -347,7 +347,7 @@ impl Metrics {
                 Family::default(),
             ),
             most_accounts,
-            source: Mutex::default(),
+            sources: Mutex::default(),
             scraping: Mutex::default(),
             registry: to.registry,
             described: to.described,
@@ -372,15 +372,21 @@ impl Metrics {
 
     /// From now on, what is in memory about these accounts and their objects is read at each scrape.
     pub fn observe(&self, accounts: Weak<Accounts>) {
-        *self.source.lock().unwrap_or_else(PoisonError::into_inner) = accounts;
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.retain(|source| source.strong_count() > 0);
+        sources.push(accounts);
     }
 
     /// OpenMetrics text.
     pub fn open_metrics(&self) -> String {
         let _one = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
-        let accounts = self.source.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
-        if let Some(accounts) = accounts {
-            self.count(&accounts.facts(), accounts.index().facts(), Timestamp::now());
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // Who led, and stands by now, has nothing to count any more.
+        if !sources.is_empty() {
+            let sources: Vec<_> = sources.iter().filter_map(Weak::upgrade).collect();
+            let facts: Vec<_> = sources.iter().flat_map(|accounts| accounts.facts()).collect();
+            let kinds = sources.iter().flat_map(|accounts| accounts.index().facts()).collect();
+            self.count(&facts, kinds, Timestamp::now());
         }
         let mut out = String::new();
         // Writing to a String cannot fail.
@@ -513,9 +519,20 @@ impl Metrics {
         self.writes.get_or_create(&Writes { verb, resource: resource(path), code }).inc();
     }
 
-    /// Whether this replica works.
-    pub fn leads(&self, leads: bool) {
-        self.leads.set(leads.into());
+    /// This replica works, or looks after one more shard, until this is dropped.
+    pub fn leads(&self) -> Leading {
+        self.leads.inc();
+        Leading(self.leads.clone())
+    }
+}
+
+/// A replica works, or looks after a shard.
+#[derive(Debug)]
+pub struct Leading(Gauge);
+
+impl Drop for Leading {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 
@@ -704,7 +721,7 @@ mod tests {
     fn both_formats_say_the_same() {
         let metrics = Metrics::default();
         metrics.call("vendor", "Create", Duration::from_secs(1), &Ok(()));
-        metrics.leads(true);
+        let _leading = metrics.leads();
         let (open, text) = (metrics.open_metrics(), metrics.text());
         assert!(
             open.ends_with("# EOF\n") && open.contains("# TYPE cloud_image_operator_vendor_calls counter")

@@ -1,6 +1,6 @@
 //! The in-memory state of an object between two passes. Losing it costs a look, never a thing.
 
-use super::{pace, progress::Progress};
+use super::{pace, progress::Progress, shared_locks::SharedLock};
 use jiff::Timestamp;
 use std::{
     collections::{BTreeSet, HashMap},
@@ -44,6 +44,10 @@ pub struct ObjectState {
     pub kept: BTreeSet<String>,
     /// The newest version of the object that this process wrote or saw, and when.
     pub newest: Option<(u64, Instant)>,
+    /// The lock on what it works on that shards have in common, and when it was renewed.
+    pub work_lock: Option<(SharedLock, Instant)>,
+    /// The one on the id that it takes over.
+    pub id_lock: Option<SharedLock>,
     /// It has waited for all objects to be known.
     pub starting: bool,
     /// The fingerprint of the status that the API server did not take, and was told of.
@@ -126,6 +130,8 @@ impl From<ObjectState> for Kept {
                 retired,
                 kept,
                 newest,
+                work_lock: None,
+                id_lock: None,
                 starting,
                 unstorable: None,
                 reduced: None,

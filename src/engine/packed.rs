@@ -10,7 +10,7 @@ use super::{
     reconcile, status,
     urgency::Urgency,
 };
-use crate::image::Phase;
+use crate::image::{AccountRef, Phase};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt, api::ObjectMeta};
@@ -152,6 +152,7 @@ impl<K: External> Packed<K> {
             held: vec![],
             works_on: vec![],
             says: String::new(),
+            account: AccountRef::default(),
         }))
     }
 }

@@ -6,6 +6,7 @@ mod importing;
 mod looking;
 mod outliving;
 mod preflighting;
+mod sharing;
 mod showing;
 mod succeeding;
 
@@ -22,6 +23,7 @@ use super::{
     progress::{Answer, Comparison, Handle, Origin, Product, Progress, Step, Wish},
     record::Recorded,
     request_id,
+    shared_locks::SharedLocks,
     status::{self, Detail, Garbled},
     telemetry::{self, Telemetry},
     urgency::Urgency,
@@ -41,7 +43,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{sync::OnceCell, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -63,6 +65,10 @@ pub struct World {
     pub kind_id: KindId,
     /// Cancelled when no new work is to be taken.
     pub stopping: CancellationToken,
+    /// The locks that it has in common with other shards, if there are any.
+    pub shared: Option<SharedLocks>,
+    /// What objects of other shards were at work on when this one began: they may have begun when all were in one.
+    pub begun_elsewhere: OnceCell<Vec<Holder>>,
 }
 
 /// Why a pass ended early. Everything of the vendor's is shown on the object instead.
@@ -160,10 +166,13 @@ async fn pass<K: External>(packed: Arc<Packed<K>>, world: Arc<World>) -> Result<
         looked: AtomicBool::new(false),
         just_held: false,
         confirmed: None,
+        elsewhere: vec![],
+        alike_elsewhere: 0,
     };
     let done = pass.run().await;
     let wake = match &done {
         Ok(Next::Forget) => {
+            pass.give_back_all_shared().await;
             world.accounts.index().release(&uid);
             world.states.forget(&uid);
             return Ok(None);
@@ -204,6 +213,7 @@ async fn pass<K: External>(packed: Arc<Packed<K>>, world: Arc<World>) -> Result<
     if may_hold_lock && kept == Kept::No {
         world.accounts.index().unlock(&uid);
     }
+    pass.give_back_shared(wake).await;
     if done.is_ok() {
         world.accounts.index().keep(&uid, &super::owned_ids(&pass.object));
     }
@@ -257,6 +267,10 @@ struct Pass<'a, K: External> {
     just_held: bool,
     /// When it was asked last, by a write of this pass, whether the object is the newest version, and it was.
     confirmed: Option<Instant>,
+    /// The ids that others own in this one's realm, of whatever shard, once they were looked at.
+    elsewhere: Vec<(String, Holder)>,
+    /// How many of those have a call under way that asks for the same.
+    alike_elsewhere: usize,
 }
 
 impl<K: External> Pass<'_, K> {
@@ -317,7 +331,7 @@ impl<K: External> Pass<'_, K> {
         if wish.deleting && self.object.status().and_then(|status| status.phase) != Some(Phase::Deleting) {
             self.show(&progress, progress.clone(), None, true, None).await?;
         }
-        if let Err(detail) = self.prepare(&client, &progress, &step) {
+        if let Err(detail) = self.prepare(&client, &progress, &step).await {
             // All objects have been read in a moment, which is not worth showing.
             if detail.reason == STARTING && !std::mem::replace(&mut self.local.starting, true) {
                 return Ok(Next::Poll(pace::ACCOUNTS));
@@ -448,12 +462,20 @@ impl<K: External> Pass<'_, K> {
     }
 
     /// What must be so before the vendor is called: references resolved, nobody else at the same thing.
-    fn prepare(&mut self, client: &K::Client, progress: &Progress, step: &Step) -> Result<(), Detail> {
+    async fn prepare(&mut self, client: &K::Client, progress: &Progress, step: &Step) -> Result<(), Detail> {
         let index = self.world.accounts.index();
         let begins = matches!(step, Step::Submit { .. } | Step::Discard { .. });
         if let (true, Some(reference)) = (begins, self.object.reference()) {
             let asking = (&*K::kind(&()), &*self.object.name_any());
-            let resolved = index.resolve(&self.object.namespace().unwrap_or_default(), &reference, asking);
+            let namespace = self.object.namespace().unwrap_or_default();
+            let mut resolved = index.resolve(&namespace, &reference, asking);
+            if let Some(shared) = &self.world.shared
+                && (reference.kind.is_none() || matches!(resolved, Err(Unresolved::Missing(_))))
+            {
+                // News of objects of other shards wake nobody here.
+                let all = index.resolve_in_all_shards(shared.client(), &namespace, &reference, asking);
+                resolved = all.await.map_err(|error| sharing::unreadable(&error))?;
+            }
             let is_young = !self.youth().is_zero();
             self.resolved = Some(resolved.map_err(|unresolved| match unresolved {
                 Unresolved::NotReady(why) => Detail::waiting("ReferenceNotReady", why),
@@ -481,7 +503,8 @@ impl<K: External> Pass<'_, K> {
                 ),
             ),
             Held::Unknown => self.starting("one of them may be at work on the same thing"),
-        })
+        })?;
+        self.lock_in_all_shards(&key, &thing).await
     }
 
     /// Why nobody may begin yet.
@@ -513,6 +536,9 @@ impl<K: External> Pass<'_, K> {
         {
             // Nobody can keep it from what it has begun.
             let _ = index.lock(&key, &self.holder(), true);
+            if self.local.work_lock.is_none() {
+                let _ = self.lock_in_all_shards(&key, &thing).await;
+            }
         }
         if let Some(realm) = self.realm() {
             for id in super::owned_ids(&self.object) {
@@ -529,7 +555,13 @@ impl<K: External> Pass<'_, K> {
     }
 
     /// Makes the object the owner of what the vendor has under an id, or says why it cannot be.
-    fn claim(&self, id: &str) -> Result<(), Detail> {
+    async fn claim(&mut self, id: &str) -> Result<(), Detail> {
+        self.claim_here(id)?;
+        self.claim_in_all_shards(id).await
+    }
+
+    /// The same among the objects of this shard.
+    fn claim_here(&self, id: &str) -> Result<(), Detail> {
         let Some(realm) = self.realm() else { return Ok(()) };
         let claimed = self.world.accounts.index().claim(&realm, id, &self.holder(), false);
         claimed.map_err(|held| match held {
@@ -786,6 +818,11 @@ fn lock_kept<K: External>(object: &K) -> Kept {
         }
         _ => Kept::No,
     }
+}
+
+/// Whether an object keeps the lock on what it works on, at this moment.
+pub(super) fn keeps_lock<K: External>(object: &K) -> bool {
+    lock_kept(object) != Kept::No
 }
 
 /// What an object asks the vendor for, by its spec.

@@ -13,11 +13,13 @@ use super::{
     owned_ids,
     packed::Packed,
     reconcile,
+    shared_locks::{self, SharedLocks},
     store::Store,
     users::Users,
 };
 use crate::image::Phase;
-use kube::ResourceExt;
+use futures::future::BoxFuture;
+use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -169,6 +171,13 @@ impl<K: External> StoredKind<K> {
     }
 }
 
+fn referent<K: External>(object: &Guarded<K>) -> Option<Referent> {
+    let status = object.0.as_ref().ok()?.status();
+    let ready = status.filter(|status| status.phase == Some(Phase::Ready));
+    let ready = ready.and_then(|status| status.image_id.clone());
+    Some(Referent { kind: K::kind(&()).into_owned(), ready })
+}
+
 impl<K: External> KindIndex for StoredKind<K> {
     fn kind(&self) -> String {
         K::kind(&()).into_owned()
@@ -208,12 +217,17 @@ impl<K: External> KindIndex for StoredKind<K> {
     }
 
     fn image(&self, namespace: &str, name: &str) -> Option<Referent> {
-        let object = self.store.get(&(namespace.into(), name.into()))?.unpack();
-        let status = object.0.as_ref().ok()?.status();
-        let ready = status
-            .filter(|status| status.phase == Some(Phase::Ready))
-            .and_then(|status| status.image_id.clone());
-        Some(Referent { kind: self.kind(), ready })
+        referent(&self.store.get(&(namespace.into(), name.into()))?.unpack())
+    }
+
+    fn read_image(
+        &self,
+        client: Client,
+        namespace: &str,
+        name: &str,
+    ) -> BoxFuture<'static, Result<Option<Referent>, kube::Error>> {
+        let (api, name) = (Api::<Guarded<K>>::namespaced(client, namespace), name.to_owned());
+        Box::pin(async move { Ok(api.get_opt(&name).await?.as_ref().and_then(referent)) })
     }
 
     fn facts(&self) -> Vec<Facts> {
@@ -259,6 +273,30 @@ impl<K: External> KindIndex for StoredKind<K> {
         let worker =
             busy.find(|object| object.unpack().0.as_ref().is_ok_and(|object| works_on(object, id)))?;
         Some(Self::holder_of(&worker))
+    }
+
+    fn read_at_work(
+        &self,
+        shared: SharedLocks,
+        namespace: &str,
+        name: &str,
+        id: &str,
+    ) -> BoxFuture<'static, Result<Option<Holder>, kube::Error>> {
+        let (namespace, name, id) = (namespace.to_owned(), name.to_owned(), id.to_owned());
+        Box::pin(async move {
+            let mut worker = None;
+            let is_at_work = |object: &K| {
+                let refers = object.reference().is_some_and(|reference| reference.name == name);
+                refers && works_on(object, &id) && reconcile::may_be_under_way(object)
+            };
+            let look = |object: &Guarded<K>| {
+                if worker.is_none() && object.0.as_ref().is_ok_and(&is_at_work) {
+                    worker = Some(shared_locks::holder(object));
+                }
+            };
+            shared.look_at_namespace::<K>(&namespace, look).await?;
+            Ok(worker)
+        })
     }
 }
 

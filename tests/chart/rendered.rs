@@ -239,6 +239,12 @@ fn the_rights_are_these_and_no_others() {
     let inside = |namespace: &str| (json!(namespace), inside.clone());
     assert_eq!(roles(&two), [inside("a"), inside("b"), (json!("operators"), lease.clone())]);
 
+    let shared = helm.template(&["replicas=2", "shards=2"]);
+    let locks = set(&["coordination.k8s.io/leases[] get,create,update,delete"]);
+    assert_eq!(roles(&shared), [(json!("operators"), locks)]);
+    assert!(arguments(&shared).contains("--shards=2"));
+    assert_eq!(the(&shared, "Deployment", "")["spec"]["strategy"]["type"], "Recreate");
+
     let narrow = helm.template(&[
         r#"watchNamespaces=["a","b"]"#,
         r#"rbac.secrets={"names":["s"],"namespaces":["a"]}"#,
@@ -375,6 +381,7 @@ fn wrong_values_are_refused_with_their_place() {
         assert!(refusal.contains(place), "{value}: {refusal}");
     }
     for (values, sentence) in [
+        (&["shards=2", "leaderElection.enabled=false"][..], "leaderElection.enabled must be true"),
         (&["replicas=2", "leaderElection.enabled=false"][..], "leaderElection.enabled must be true"),
         (&["replicas=2", "simulator.enabled=true"], "set replicas to 1"),
         (

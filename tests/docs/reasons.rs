@@ -11,6 +11,7 @@ use std::{
 
 /// CamelCase words in the engine's code that are no reasons.
 const OTHERS: &[&str] = &[
+    "SharedLocks",
     // Kinds and types of conditions and their values
     "CloudAccount",
     "ClusterCloudAccount",

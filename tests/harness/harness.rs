@@ -622,6 +622,7 @@ impl World {
         let (group, version) = match kind {
             "Namespace" | "Secret" | "ConfigMap" => ("", "v1"),
             "Event" => ("events.k8s.io", "v1"),
+            "Lease" => ("coordination.k8s.io", "v1"),
             "CustomResourceDefinition" => ("apiextensions.k8s.io", "v1"),
             "ClusterRole" | "ClusterRoleBinding" | "Role" | "RoleBinding" => {
                 ("rbac.authorization.k8s.io", "v1")

@@ -47,6 +47,7 @@ impl Operator {
             namespaces,
             metrics_addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into(),
             leader_elect: false,
+            shards: 1,
             log_format: LogFormat::Text,
             events: Events::All,
             metrics_accounts: 100,

@@ -106,6 +106,9 @@ annotations:
 {{- if and (gt (int .Values.replicas) 1) (not .Values.leaderElection.enabled) }}
 {{- fail "replicas is more than 1, so leaderElection.enabled must be true: only one operator may work at a time" }}
 {{- end }}
+{{- if and (gt (int .Values.shards) 1) (not .Values.leaderElection.enabled) }}
+{{- fail "shards is more than 1, so leaderElection.enabled must be true: each shard is worked on by who holds its Lease" }}
+{{- end }}
 {{- if and (gt (int .Values.replicas) 1) .Values.simulator.enabled }}
 {{- fail "replicas is more than 1, and simulator.enabled is true: each pod would have vendors of its own; set replicas to 1" }}
 {{- end }}

@@ -1,20 +1,104 @@
 //! Which limits an account's calls count for: a vendor counts by whose key it is, in whatever account object that stands.
 
 use super::AccountKey;
-use crate::engine::limits::{Limits, Published};
-use std::{
-    collections::HashMap,
-    sync::{Arc, Weak},
+use crate::engine::{
+    limits::{Limits, Published},
+    shard::Shard,
 };
+use sha2::{Digest, Sha256};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+use tokio::time::Instant;
 
 /// The place that a key is used at, and what tells the key from others.
 type Key = (String, u64);
 
 /// The limits of all accounts.
 #[derive(Debug, Default)]
-pub(super) struct SharedLimits {
+pub struct SharedLimits {
     accounts: HashMap<AccountKey, (Key, Arc<Limits>)>,
-    keys: HashMap<Key, Weak<Limits>>,
+    keys: HashMap<Key, (Weak<Limits>, Instant)>,
+    /// In how many shards the work is divided, and which keys each of the other replicas uses.
+    shared: Option<(u32, Vec<Used>)>,
+}
+
+/// How long it may take until two replicas know of each other that they use a key: until then, as many are taken to use it as
+/// there can be. Longer than a renewal of a Lease and the looks at it take.
+const HEARD: Duration = Duration::from_secs(15);
+/// How many keys are named one by one.
+const NAMED: usize = 8_000;
+
+/// Which keys somebody uses, by names from which nothing can be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Used {
+    /// None.
+    #[default]
+    None,
+    /// These.
+    Keys(BTreeSet<u32>),
+    /// More than can be named.
+    Any,
+}
+
+impl Used {
+    /// As it is displayed.
+    pub fn read(text: &str) -> Self {
+        match text {
+            "" => Self::None,
+            "*" => Self::Any,
+            keys => Self::Keys(keys.split(',').filter_map(|key| u32::from_str_radix(key, 16).ok()).collect()),
+        }
+    }
+
+    fn of(keys: BTreeSet<u32>) -> Self {
+        match keys.len() {
+            0 => Self::None,
+            1..=NAMED => Self::Keys(keys),
+            _ => Self::Any,
+        }
+    }
+
+    /// And those.
+    pub fn add(&mut self, more: &Self) {
+        *self = match (std::mem::take(self), more) {
+            (Self::None, keys) => keys.clone(),
+            (keys, Self::None) => keys,
+            (Self::Keys(keys), Self::Keys(more)) => Self::of(keys.union(more).copied().collect()),
+            (Self::Any, _) | (_, Self::Any) => Self::Any,
+        };
+    }
+
+    fn has(&self, key: u32) -> bool {
+        match self {
+            Self::None => false,
+            Self::Keys(keys) => keys.contains(&key),
+            Self::Any => true,
+        }
+    }
+}
+
+impl fmt::Display for Used {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => Ok(()),
+            Self::Keys(keys) => {
+                let keys: Vec<_> = keys.iter().map(|key| format!("{key:x}")).collect();
+                out.write_str(&keys.join(","))
+            }
+            Self::Any => out.write_str("*"),
+        }
+    }
+}
+
+/// The same in every process.
+fn name_of((place, identity): &Key) -> u32 {
+    let hash =
+        Sha256::new().chain_update(place).chain_update([0]).chain_update(identity.to_be_bytes()).finalize();
+    hash.iter().take(4).fold(0, |name, byte| name << 8 | u32::from(*byte))
 }
 
 impl SharedLimits {
@@ -34,7 +118,7 @@ impl SharedLimits {
         {
             return limits.clone();
         }
-        let shared = self.keys.get(&key).and_then(Weak::upgrade);
+        let shared = self.keys.get(&key).and_then(|(limits, _)| limits.upgrade());
         let rotated =
             || before.as_ref().filter(|(known, _)| known.0 == key.0).map(|(_, limits)| limits.clone());
         let limits = shared.or_else(rotated).unwrap_or_else(|| Arc::new(Limits::new(published)));
@@ -43,10 +127,42 @@ impl SharedLimits {
         {
             former.forget(account);
         }
-        self.keys.retain(|_, limits| limits.strong_count() > 0);
-        self.keys.insert(key.clone(), Arc::downgrade(&limits));
+        self.keys.retain(|_, (limits, _)| limits.strong_count() > 0);
+        let (of_key, _) = self.keys.entry(key.clone()).or_insert_with(|| (Weak::new(), Instant::now()));
+        *of_key = Arc::downgrade(&limits);
+        self.apply();
         self.accounts.insert(account.clone(), (key, limits.clone()));
         limits
+    }
+
+    /// The work is divided into so many shards, and the other replicas use these keys: what is published is shared with them.
+    pub fn share(&mut self, shards: u32, others: Vec<Used>) {
+        self.shared = Some((shards, others));
+        self.apply();
+    }
+
+    fn apply(&self) {
+        let Some((shards, others)) = &self.shared else { return };
+        // After a rotation several keys have the same limits.
+        let mut sharers = HashMap::<_, (Arc<Limits>, u32)>::new();
+        for (key, (limits, since)) in &self.keys {
+            let Some(limits) = limits.upgrade() else { continue };
+            let name = name_of(key);
+            let others = others.iter().filter(|used| used.has(name)).count();
+            let known = u32::try_from(others + 1).unwrap_or(u32::MAX);
+            let count = if since.elapsed() < HEARD { known.max(*shards) } else { known };
+            let most = sharers.entry(Arc::as_ptr(&limits)).or_insert((limits, count));
+            most.1 = most.1.max(count);
+        }
+        for (limits, count) in sharers.into_values() {
+            limits.share(count);
+        }
+    }
+
+    /// Which keys are used for the objects of a shard.
+    pub fn used(&self, shard: Shard) -> Used {
+        let accounts = self.accounts.iter().filter(|(account, _)| shard.holds(account));
+        Used::of(accounts.map(|(_, (key, _))| name_of(key)).collect())
     }
 
     /// The limits of an account that has called.
@@ -65,10 +181,71 @@ impl SharedLimits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::AccountKind;
+    use crate::{image::AccountKind, wire::Effect};
+    use futures::FutureExt;
 
     fn account(namespace: &str) -> AccountKey {
         AccountKey { kind: AccountKind::CloudAccount, namespace: Some(namespace.into()), name: "a".into() }
+    }
+
+    const CREATES: &[Published] = &[("Create", 1000, Duration::from_secs(60))];
+
+    /// How many calls a replica may make in a minute.
+    fn room(limits: &Arc<Limits>) -> String {
+        assert!(
+            limits.acquire("r", "Create", Effect::Read).now_or_never().is_some_and(|permit| permit.is_ok())
+        );
+        let budgets = limits.budgets();
+        format!("{:.0}", budgets[0].rate.expect("a limit") * 60.0)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn replicas_that_use_one_key_keep_its_limit_together() {
+        let of_shard = |number: usize| {
+            let of = |name: &String| Shard::all(2)[number].holds(&account(name));
+            (0..100).map(|number| number.to_string()).find(of).expect("one of each")
+        };
+        let all = || {
+            let mut all = SharedLimits::default();
+            all.share(2, vec![]);
+            all
+        };
+        let (mut one, mut two) = (all(), all());
+        let in_one = one.of(&account(&of_shard(0)), "cloud".into(), 1, CREATES);
+        let in_two = two.of(&account(&of_shard(1)), "cloud".into(), 1, CREATES);
+        // Neither has heard of the other, so that each leaves it its part.
+        assert_eq!([room(&in_one), room(&in_two)], ["500", "500"]);
+        let hear = |all: &mut SharedLimits, used: Used| all.share(2, vec![Used::read(&used.to_string())]);
+        tokio::time::sleep(HEARD * 10).await;
+        hear(&mut one, two.used(Shard::all(2)[1]));
+        hear(&mut two, one.used(Shard::all(2)[0]));
+        assert_eq!([room(&in_one), room(&in_two)], ["500", "500"]);
+        // What nobody else uses is used to the full.
+        tokio::time::sleep(HEARD * 10).await;
+        hear(&mut one, two.used(Shard::all(2)[0]));
+        assert_eq!(room(&in_one), "1000");
+        // A new key may be used by others that have not been heard of.
+        let other = one.of(&account(&of_shard(0)), "cloud".into(), 2, CREATES);
+        assert_eq!(room(&other), "500");
+        tokio::time::sleep(HEARD).await;
+        hear(&mut one, two.used(Shard::all(2)[1]));
+        assert_eq!(room(&other), "500", "the other goes on with the former one");
+        hear(&mut one, two.used(Shard::all(2)[0]));
+        assert_eq!(room(&other), "1000");
+    }
+
+    #[test]
+    fn who_uses_more_keys_than_can_be_named_may_use_any() {
+        let many = Used::of((0..9000).collect());
+        assert!(many == Used::Any && Used::read(&many.to_string()).has(7));
+        let mut some = Used::of([1, 0xffff_ffff].into());
+        assert_eq!(Used::read(&some.to_string()), some);
+        assert!(some.has(1) && !some.has(2) && !Used::default().has(1));
+        some.add(&Used::of([2].into()));
+        assert!(some.has(1) && some.has(2));
+        some.add(&Used::Any);
+        assert!(some.has(3));
+        assert!(Used::of((0..8000).map(|key| key | 0xf000_0000).collect()).to_string().len() < 100_000);
     }
 
     #[test]

@@ -75,7 +75,8 @@ impl<K: External> Pass<'_, K> {
             () = tokio::time::sleep_until(asked + pace::PERMIT_AGE) => None,
             () = self.world.stopping.cancelled() => None,
         };
-        let Some(place) = in_flight.filter(|_| asked.elapsed() <= pace::PERMIT_AGE) else {
+        let Some(place) = in_flight.filter(|_| asked.elapsed() <= pace::PERMIT_AGE && self.is_lock_fresh())
+        else {
             return self.give_up_permit(intent, replay).await;
         };
         let started = Instant::now();
@@ -86,7 +87,7 @@ impl<K: External> Pass<'_, K> {
         rate.report(&answer);
         drop((place, rate));
         let answer = match answer {
-            Ok(submitted) => self.own(submitted),
+            Ok(submitted) => self.own(submitted).await,
             Err(CallError::Refused(refusal))
                 if refusal.class == Class::Conflict
                     || replay
@@ -146,24 +147,32 @@ impl<K: External> Pass<'_, K> {
 
     /// What the call made, or a repeated one found again, is only ours if no other object holds it; and at once, so that nobody
     /// who looks for what a lost call made takes it for that.
-    fn own(&self, submitted: Submitted) -> Result<Submitted, CallError> {
+    async fn own(&self, submitted: Submitted) -> Result<Submitted, CallError> {
         let id = submitted.handle.id();
-        if self.is_taken(id) {
+        if self.is_taken(id) || self.is_taken_over_elsewhere(id).await {
             return Err(CallError::Undecidable(vec![id.to_owned()]));
         }
         // Where it cannot be claimed yet, its status is what counts.
-        let _ = self.claim(id);
+        let _ = self.claim_here(id);
         Ok(submitted)
     }
 
     /// What is there may be what an earlier call of this attempt made, after `since`.
     async fn settle_refusal(
-        &self,
+        &mut self,
         client: &K::Client,
         refusal: Refusal,
         since: Option<Timestamp>,
     ) -> Result<Submitted, CallError> {
-        let there = match (self.subject().lookalikes(client).await, since) {
+        let there = self.subject().lookalikes(client).await;
+        // After what is there was seen: whoever made it had written his intent before.
+        self.look_elsewhere().await.map_err(|error| CallError::Unknown(error.to_string()))?;
+        if since.is_some() && self.alike_elsewhere > 0 {
+            return Err(CallError::Unknown(format!(
+                "{refusal}; another object asks for the same at this moment"
+            )));
+        }
+        let there = match (there, since) {
             (Ok(there), _) => there,
             // Nothing of ours can be there, and what is only matters for the message.
             (Err(_), None) if refusal.class == Class::Conflict => vec![],
@@ -309,7 +318,18 @@ impl<K: External> Pass<'_, K> {
         let settled = lost_at + self.settle(client);
         let early = settled.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero());
         let since = before(intent.since.or(self.born()));
-        let recovered = match self.subject().recover(client, &intent.token, since).await {
+        let recovered = self.subject().recover(client, &intent.token, since).await;
+        let is_decided = match &recovered {
+            Ok(Recovered::Found(_)) => true,
+            // That looks again before it decides.
+            Ok(Recovered::Replay) | Err(_) => false,
+            Ok(_) => early.is_none(),
+        };
+        // After what is there was seen: whoever made it had written his intent before.
+        if is_decided && let Err(error) = self.look_elsewhere().await {
+            return self.trouble(&from, &error).await;
+        }
+        let recovered = match recovered {
             Ok(Recovered::Found(handle)) if self.is_taken(handle.id()) => Recovered::Undecidable(vec![]),
             Ok(Recovered::Found(handle)) => Recovered::Found(handle),
             // What does not show yet may do so a moment later, and what might be it may not be all.
@@ -355,7 +375,7 @@ impl<K: External> Pass<'_, K> {
             },
             (to, _) => {
                 if let Some(handle) = to.handle()
-                    && let Err(detail) = self.claim(handle.id())
+                    && let Err(detail) = self.claim(handle.id()).await
                 {
                     // Another one that looks for its own has found it a moment ago.
                     return self.wait_slowly(&from, detail).await;
@@ -371,8 +391,14 @@ impl<K: External> Pass<'_, K> {
     /// Before a call is repeated with its token, it is looked whether its effect is there: for how long a vendor honours a
     /// token is not published, and a forgotten one would make a second thing. What is there, as the spec asks for, since the
     /// call is it; of several, and of what is there a while longer by the vendor's clock, nobody can tell.
-    async fn made_since(&self, client: &K::Client, call: Option<Timestamp>) -> Result<Recovered, CallError> {
+    async fn made_since(
+        &mut self,
+        client: &K::Client,
+        call: Option<Timestamp>,
+    ) -> Result<Recovered, CallError> {
         let there = self.subject().lookalikes(client).await?;
+        // After what is there was seen: whoever made it had written his intent before.
+        self.look_elsewhere().await?;
         let since = before(call);
         let later = call.and_then(|call| call.checked_sub(pace::CLOCKS).ok()).unwrap_or(since);
         let mut found: (Vec<_>, Vec<_>) = (vec![], vec![]);
@@ -393,7 +419,7 @@ impl<K: External> Pass<'_, K> {
         // It may be that of others who asked for the same at the same time, or for what the vendor can turn into it. Whose it is
         // the vendor knows by the token that it was given a moment ago.
         let is_young = call.is_some_and(|call| Timestamp::now().duration_since(call) < pace::TOKEN);
-        let others = self.others_asking();
+        let others = self.others_asking() + self.alike_elsewhere;
         if is_young && others > 0 && doubtful.is_empty() && likely.len() <= others + 1 {
             return Ok(Recovered::Replay);
         }
@@ -437,6 +463,10 @@ impl<K: External> Pass<'_, K> {
             Ok(found) => found,
             Err(error) => return self.trouble(&from, &error).await,
         };
+        // After what is there was seen, as in `recover`.
+        if let Err(error) = self.look_elsewhere().await {
+            return self.trouble(&from, &error).await;
+        }
         let mut candidates = match &from {
             Progress::Restored { candidates, .. } => candidates.clone(),
             _ => vec![],
@@ -462,6 +492,9 @@ impl<K: External> Pass<'_, K> {
     /// Whether another object holds this thing of the vendor's, or this one has it as an earlier version, so that it is not what
     /// an attempt made.
     pub(super) fn is_taken(&self, id: &str) -> bool {
+        if self.elsewhere.iter().any(|(taken, _)| taken == id) {
+            return true;
+        }
         let index = self.world.accounts.index();
         self.is_predecessor(id)
             || self.realm().is_some_and(|realm| index.owner(&K::kind(&()), &realm, id, &self.uid()).is_some())

@@ -4,6 +4,7 @@ use super::{Error, Next, Pass};
 use crate::{
     engine::{
         external::External,
+        locks::Holder,
         pace,
         progress::{Deletion, Handle, Observation, Origin, Progress, Wish},
         status::Detail,
@@ -48,7 +49,12 @@ impl<K: External> Pass<'_, K> {
         from: Progress,
         handle: Handle,
     ) -> Result<Next, Error> {
-        if let Some(detail) = self.is_needed(&handle) {
+        let needed = match self.is_needed(&handle) {
+            // What the vendor is at already cannot be called back.
+            None if !self.local.deleting => self.is_needed_elsewhere(&handle).await,
+            needed => needed,
+        };
+        if let Some(detail) = needed {
             self.show(&from, from.clone(), Some(detail), true, None).await?;
             return Ok(Next::In(self.to_beat()));
         }
@@ -100,12 +106,31 @@ impl<K: External> Pass<'_, K> {
         let (namespace, name) = (self.holder().namespace, self.holder().name);
         let id = handle.image.as_deref()?;
         let worker = self.world.accounts.index().at_work(&K::kind(&()), &namespace, &name, id)?;
+        Some(Self::waits_for_worker(&worker, &namespace, id))
+    }
+
+    /// The same for the work of other shards' objects.
+    async fn is_needed_elsewhere(&self, handle: &Handle) -> Option<Detail> {
+        let (shared, id) = (self.world.shared.as_ref()?, handle.image.as_deref()?);
+        let (namespace, name) = (self.holder().namespace, self.holder().name);
+        let index = self.world.accounts.index();
+        match index.at_work_in_all_shards(shared, &K::kind(&()), &namespace, &name, id).await {
+            Ok(worker) => Some(Self::waits_for_worker(&worker?, &namespace, id)),
+            Err(error) => {
+                let message =
+                    format!("whether an object of another shard is at work on {id} cannot be read: {error}");
+                Some(Detail::waiting("DeletionWaits", message))
+            }
+        }
+    }
+
+    fn waits_for_worker(worker: &Holder, namespace: &str, id: &str) -> Detail {
         let message = format!(
             "waits for {}, which is at work on {id}: it is deleted when that has ended; deletionPolicy: Retain lets this object go \
              at once, and leaves {id} at the vendor",
-            worker.name_for(&namespace)
+            worker.name_for(namespace)
         );
-        Some(Detail::waiting("DeletionWaits", message))
+        Detail::waiting("DeletionWaits", message)
     }
 
     /// Deletes what earlier attempts made that turned up after they were given up. Whether nothing of it is left.
@@ -125,9 +150,15 @@ impl<K: External> Pass<'_, K> {
         if last < 2 {
             return Ok(true);
         }
+        let mut leftovers = self.subject().leftovers(client, &K::token(&self.uid(), last)).await?;
+        leftovers.retain(|handle| progress.handle().is_none_or(|own| own.id() != handle.id()));
+        if !leftovers.is_empty() {
+            // An object of another shard may have taken it over.
+            self.look_elsewhere().await?;
+        }
         let mut cleared = true;
-        for handle in self.subject().leftovers(client, &K::token(&self.uid(), last)).await? {
-            if progress.handle().is_some_and(|own| own.id() == handle.id()) || self.is_taken(handle.id()) {
+        for handle in leftovers {
+            if self.is_taken(handle.id()) {
                 continue;
             }
             self.confirm().await.map_err(|error| CallError::NotSent(error.to_string()))?;

@@ -60,7 +60,7 @@ impl<K: External> Pass<'_, K> {
             }
             Ok(seen) => {
                 if !wish.observe_only
-                    && let Err(detail) = self.claim(handle.id())
+                    && let Err(detail) = self.claim(handle.id()).await
                 {
                     return self.wait_for_owner(&from, detail).await;
                 }
@@ -82,7 +82,7 @@ impl<K: External> Pass<'_, K> {
         // What is at rest by its status would not look before its next resync.
         let settled = !matches!(at, Progress::Ready { .. });
         self.show(at, at.clone(), Some(detail), settled, None).await?;
-        Ok(Next::Poll(pace::OTHERS))
+        Ok(Next::Poll(self.until_ripe().unwrap_or(pace::OTHERS)))
     }
 
     pub(super) async fn adopt(
@@ -102,7 +102,7 @@ impl<K: External> Pass<'_, K> {
                 self.wait_slowly(&from, Detail::stalled("InvalidOutcome", message)).await
             }
             Ok(_) => {
-                if let Err(detail) = self.claim(id) {
+                if let Err(detail) = self.claim(id).await {
                     return self.wait_for_owner(&from, detail).await;
                 }
                 let restored = matches!(from, Progress::Unclear { restored: true, .. });

@@ -49,7 +49,7 @@ impl<K: External> Pass<'_, K> {
         let origin = from.intent().map_or(Origin::Made, |intent| intent.origin);
         // What was only observed until now is ours to change and delete from now on.
         if !wish.observe_only && (origin == Origin::Observed || !self.held()) {
-            if let Err(detail) = self.claim(handle.id()) {
+            if let Err(detail) = self.claim(handle.id()).await {
                 return self.wait_for_owner(&from, detail).await;
             }
             let (attempt, since) = from.intent().map_or((1, None), |intent| (intent.attempt, intent.since));

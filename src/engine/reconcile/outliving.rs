@@ -1,6 +1,6 @@
 //! What a call made whose object was gone before the answer could be stored.
 
-use super::{Pass, creating::before};
+use super::{Pass, creating::before, sharing::Elsewhere};
 use crate::{
     engine::{
         accounts::Accounts,
@@ -8,6 +8,7 @@ use crate::{
         locks::Holder,
         pace,
         progress::{Comparison, Deletion, Handle, Intent, Progress, Recovered},
+        shared_locks::SharedLocks,
         telemetry::Telemetry,
     },
     image::DeletionPolicy,
@@ -33,6 +34,7 @@ impl<K: External> Pass<'_, K> {
             holder: self.holder(),
             realm: self.realm(),
             accounts: self.world.accounts.clone(),
+            shared: self.world.shared.clone(),
             telemetry: self.world.telemetry.clone(),
             beat: self.world.beat.max(Duration::from_secs(1)),
             stopping: self.world.stopping.clone(),
@@ -57,6 +59,7 @@ struct Outlived<K: External> {
     holder: Holder,
     realm: Option<String>,
     accounts: Arc<Accounts>,
+    shared: Option<SharedLocks>,
     telemetry: Telemetry,
     beat: Duration,
     stopping: CancellationToken,
@@ -123,24 +126,34 @@ impl<K: External> Outlived<K> {
 
     async fn recover(&self) -> Result<Recovered, CallError> {
         let since = before(self.intent.since);
-        let is_free = |id: &str| !self.is_taken(id);
+        let recovered = self.object.recover(&self.client, &self.intent.token, since).await?;
+        let there = match recovered {
+            // Asking with its token would make it, if it was not made.
+            Recovered::Replay => self.object.lookalikes(&self.client).await?,
+            _ => vec![],
+        };
+        // After what is there was seen: whoever made it had written his intent before.
+        let elsewhere = match &self.shared {
+            Some(shared) => shared.seen::<K>(&self.accounts, self.realm.as_deref(), &self.object).await?,
+            None => Elsewhere::default(),
+        };
+        let is_free = |id: &str| !self.is_taken(id) && elsewhere.owned.iter().all(|(taken, _)| taken != id);
         let free = |handles: Vec<Handle>| handles.into_iter().filter(|handle| is_free(handle.id())).collect();
-        Ok(match self.object.recover(&self.client, &self.intent.token, since).await? {
+        Ok(match recovered {
             Recovered::Found(handle) if !is_free(handle.id()) => Recovered::Candidates(vec![]),
             Recovered::Candidates(handles) => Recovered::Candidates(free(handles)),
             Recovered::Doubtful { likely, doubtful } => {
                 Recovered::Doubtful { likely: free(likely), doubtful: free(doubtful) }
             }
-            // Asking with its token would make it, if it was not made.
             Recovered::Replay => {
-                let there = self.object.lookalikes(&self.client).await?.into_iter().filter(|thing| {
+                let there = there.into_iter().filter(|thing| {
                     !matches!(thing.comparison, Comparison::Fixed(_))
                         && thing.created.is_none_or(|created| created >= since)
                         && is_free(&thing.id)
                 });
                 let handles: Vec<_> = there.map(|thing| K::handle(&thing.id)).collect();
                 // It may be that of others who asked for the like at the same time, one made anew under this name for one.
-                if self.others_ask() {
+                if self.others_ask() || elsewhere.asking_alike > 0 {
                     Recovered::Undecidable(handles.iter().map(|handle| handle.id().to_owned()).collect())
                 } else {
                     Recovered::Candidates(handles)

@@ -1,0 +1,227 @@
+//! What a pass asks where other shards look after other objects: nobody there may be at the same thing, or own the same id.
+
+use super::{Pass, asks_alike, keeps_lock, may_be_under_way, wanted};
+use crate::{
+    engine::{
+        accounts::Accounts,
+        external::External,
+        locks::{Holder, Key},
+        shared_locks::{self, SharedLocks},
+        status::Detail,
+    },
+    image::Phase,
+    wire::CallError,
+};
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long after a claim those who had the id just then have written so: then the others' objects are looked at. Longer than a
+/// write to the API server may take.
+const RIPE: SignedDuration = SignedDuration::from_secs(20);
+
+impl<K: External> Pass<'_, K> {
+    /// Takes the lock on a thing that all shards have in common, or says why it cannot be had.
+    pub(super) async fn lock_in_all_shards(&mut self, key: &Key, thing: &str) -> Result<(), Detail> {
+        let Some(shared) = &self.world.shared else { return Ok(()) };
+        let name = shared_locks::name_of(key);
+        match &self.local.work_lock {
+            Some((lock, at)) if lock.name == name && at.elapsed() < shared_locks::FRESH / 2 => return Ok(()),
+            // It works on something else now.
+            Some((lock, _)) if lock.name != name => shared.give_back(&lock.name, &self.uid()).await,
+            _ => {}
+        }
+        self.local.work_lock = None;
+        let since = Instant::now();
+        let lock = match shared.take::<K>(key, &self.holder()).await {
+            Ok(Ok(lock)) => lock,
+            Ok(Err(other)) => return Err(self.waits_for(&other, thing)),
+            Err(error) => return Err(unreachable(&error)),
+        };
+        match self.began_elsewhere(shared, thing).await {
+            Ok(None) => self.local.work_lock = Some((lock, since)),
+            Ok(Some(other)) => {
+                shared.give_back(&lock.name, &self.uid()).await;
+                return Err(self.waits_for(&other, thing));
+            }
+            Err(error) => return Err(unreachable(&error)),
+        }
+        Ok(())
+    }
+
+    fn waits_for(&self, other: &Holder, thing: &str) -> Detail {
+        let who = other.name_for(&self.holder().namespace);
+        let what = format!("waits for {who}, which is at work on {thing}; only one can be at a time");
+        Detail::waiting("WaitsForOther", what)
+    }
+
+    /// The object of another shard that is at work on the thing since before there were shards, and so without a lock.
+    async fn began_elsewhere(
+        &self,
+        shared: &SharedLocks,
+        thing: &str,
+    ) -> Result<Option<Holder>, kube::Error> {
+        let begun = self.world.begun_elsewhere.get_or_try_init(|| shared.at_work::<K>()).await?;
+        let index = self.world.accounts.index();
+        for holder in begun.iter().filter(|holder| holder.uid != self.uid() && !index.knows(&holder.uid)) {
+            let works = |object: &K| keeps_lock(object) && object.exclusive().as_deref() == Some(thing);
+            if shared.is_so::<K>(holder, works).await? {
+                return Ok(Some(holder.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the lock was renewed so lately that nobody can have taken it for abandoned.
+    pub(super) fn is_lock_fresh(&self) -> bool {
+        self.local.work_lock.as_ref().is_none_or(|(_, at)| at.elapsed() < shared_locks::FRESH)
+    }
+
+    /// Claims an id in the sight of all shards, and looks whether an object of another one owns it once that can be seen.
+    pub(super) async fn claim_in_all_shards(&mut self, id: &str) -> Result<(), Detail> {
+        let (Some(shared), Some(realm)) = (&self.world.shared, self.realm()) else { return Ok(()) };
+        let key = Key::Id { kind: K::kind(&()).into_owned(), realm, id: id.into() };
+        let of_other =
+            |other: &Holder| super::importing::held_by_other(id, &other.name_for(&self.holder().namespace));
+        match shared.take::<K>(&key, &self.holder()).await {
+            Ok(Ok(lock)) => {
+                let age = Timestamp::now().duration_since(lock.since);
+                self.local.id_lock = Some(lock);
+                if age < RIPE {
+                    let what =
+                        format!("looks whether an object of another shard owns {id}, which takes 20 s");
+                    return Err(Detail::waiting("WaitsForOther", what));
+                }
+            }
+            Ok(Err(other)) => return Err(of_other(&other)),
+            Err(error) => return Err(unreachable(&error)),
+        }
+        self.look_elsewhere().await.map_err(|error| Detail::from(&error))?;
+        if let Some((_, other)) = self.elsewhere.iter().find(|(taken, _)| taken == id) {
+            return Err(super::importing::held_by_other(id, &other.name_for(&self.holder().namespace)));
+        }
+        Ok(())
+    }
+
+    /// How long it takes until a claim can be believed that was made a moment ago.
+    pub(super) fn until_ripe(&self) -> Option<Duration> {
+        let age = Timestamp::now().duration_since(self.local.id_lock.as_ref()?.since);
+        Duration::try_from(RIPE - age).ok().filter(|wait| !wait.is_zero())
+    }
+
+    /// Whether an object of another shard has claimed what this one has just made.
+    pub(super) async fn is_taken_over_elsewhere(&self, id: &str) -> bool {
+        let (Some(shared), Some(realm)) = (&self.world.shared, self.realm()) else { return false };
+        let key = Key::Id { kind: K::kind(&()).into_owned(), realm, id: id.into() };
+        // Where that cannot be found out, the claimant sees this object's status before it takes anything.
+        shared.is_held(&key, &self.uid()).await.unwrap_or(false)
+    }
+
+    /// Reads what the objects of other shards own, and have under way, as the API server has it now.
+    pub(super) async fn look_elsewhere(&mut self) -> Result<(), CallError> {
+        let Some(shared) = &self.world.shared else { return Ok(()) };
+        let seen = shared.seen::<K>(&self.world.accounts, self.realm().as_deref(), &self.object).await?;
+        (self.elsewhere, self.alike_elsewhere) = (seen.owned, seen.asking_alike);
+        Ok(())
+    }
+
+    /// Gives back the lock on what it works on, once it is at work on nothing, or need not keep it for that; `wake`: after what
+    /// time it goes on.
+    pub(super) async fn give_back_shared(&mut self, wake: Option<Duration>) {
+        let phase = self.object.status().and_then(|status| status.phase);
+        // Whoever waits to be let begin is about to need it; but nobody keeps others waiting while something else is in his way.
+        let is_through = may_be_under_way(&self.object)
+            || matches!(phase, Some(Phase::Ready | Phase::Failed))
+            || wake.is_none_or(|wait| wait > shared_locks::FRESH / 2);
+        if let (Some(shared), Some((lock, _))) = (&self.world.shared, &self.local.work_lock)
+            && is_through
+            && !keeps_lock(&self.object)
+        {
+            shared.give_back(&lock.name, &self.uid()).await;
+            self.local.work_lock = None;
+        }
+    }
+
+    /// Gives back all locks of an object that goes.
+    pub(super) async fn give_back_all_shared(&mut self) {
+        let Some(shared) = &self.world.shared else { return };
+        let locks = self.local.work_lock.take().map(|(lock, _)| lock).into_iter();
+        for lock in locks.chain(self.local.id_lock.take()) {
+            shared.give_back(&lock.name, &self.uid()).await;
+        }
+    }
+}
+
+fn unreachable(error: &kube::Error) -> Detail {
+    Detail::waiting("WaitsForOther", format!("the lock that shards have in common cannot be taken: {error}"))
+}
+
+/// What an object refers to cannot be read.
+pub(super) fn unreadable(error: &kube::Error) -> Detail {
+    Detail::waiting(
+        "ReferenceNotReady",
+        format!("whether another shard has what it refers to cannot be read: {error}"),
+    )
+}
+
+/// What the objects of all shards have, but for one that asks.
+#[derive(Debug, Default)]
+pub struct Elsewhere {
+    /// The ids that they own in its realm, and who does.
+    pub owned: Vec<(String, Holder)>,
+    /// How many of other shards' have a call under way that asks for the same.
+    pub asking_alike: usize,
+}
+
+impl SharedLocks {
+    /// What all objects of a kind have in a realm, but for the one that asks.
+    pub(super) async fn seen<K: External>(
+        &self,
+        accounts: &Accounts,
+        realm: Option<&str>,
+        asking: &K,
+    ) -> Result<Elsewhere, CallError> {
+        let (mut seen, own) = (Elsewhere::default(), wanted(asking));
+        let looked = self.look_at_all::<K>(|other| {
+            if other.uid() == asking.meta().uid {
+                return;
+            }
+            match &other.0 {
+                Ok(object) => {
+                    let vendor = accounts.vendor(&super::super::account_of(object));
+                    // Where its ids mean what, is not known without its account.
+                    if vendor.is_some_and(|vendor| Some(object.realm(&vendor).as_str()) != realm) {
+                        return;
+                    }
+                    let ids = super::super::owned_ids(object).into_iter().map(str::to_owned);
+                    seen.owned.extend(ids.map(|id| (id, shared_locks::holder(other))));
+                    let is_foreign = !accounts.index().knows(&object.uid().unwrap_or_default());
+                    if is_foreign && may_be_under_way(object) && asks_alike::<K>(&own, &wanted(object)) {
+                        seen.asking_alike += 1;
+                    }
+                }
+                Err(unreadable) => {
+                    let ids = unreadable.held.iter().cloned();
+                    seen.owned.extend(ids.map(|id| (id, shared_locks::holder(other))));
+                }
+            }
+        });
+        looked.await.map_err(|error| {
+            CallError::NotSent(format!("the objects of other shards cannot be read: {error}"))
+        })?;
+        Ok(seen)
+    }
+
+    /// The objects of a kind that are at work on something that only one may be at.
+    async fn at_work<K: External>(&self) -> Result<Vec<Holder>, kube::Error> {
+        let mut at_work = vec![];
+        self.look_at_all::<K>(|object| {
+            if object.0.as_ref().is_ok_and(may_be_under_way) {
+                at_work.push(shared_locks::holder(object));
+            }
+        })
+        .await?;
+        Ok(at_work)
+    }
+}

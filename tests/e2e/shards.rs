@@ -1,0 +1,176 @@
+//! Several operators that share the work: each holds some shards, and none of what must never happen happens between them.
+
+use super::replicas::LEASE;
+use crate::harness::{
+    PATIENCE, Program, World, component, condition, image_export, kubeconfig, secret, volcengine_account,
+};
+use cloud_image_operator::{
+    engine::{accounts::AccountKey, shard::Shard},
+    image::AccountRef,
+};
+use futures::future::join_all;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use vendor_simulator::{Fault, FaultRule};
+
+const KIND: &str = "ImageComponent";
+const CREATE: &str = "CreateImageComponent";
+const EXPORT: &str = "ExportImage";
+
+/// A namespace of this shard of two.
+fn namespace(prefix: &str, shard: usize) -> String {
+    let shard = Shard::all(2)[shard];
+    let is_of_shard = |name: &String| shard.holds(&AccountKey::of(&AccountRef::default(), name));
+    (0..100).map(|number| format!("{prefix}-{number}")).find(is_of_shard).expect("a namespace of each shard")
+}
+
+/// Starts an operator that shares the work in the namespaces of these worlds. Without `grace` it is killed.
+fn start(worlds: &[&World], grace: Option<Duration>) -> Program {
+    let mut arguments: Vec<_> = ["--shards=2".to_owned(), "--leader-elect".to_owned()].into();
+    for world in worlds {
+        arguments.push(format!("--namespace={}", world.namespace));
+        arguments.extend(world.endpoints().iter().map(|endpoint| format!("--allow-endpoint={endpoint}")));
+    }
+    Program::start_at(kubeconfig(), &arguments, grace)
+}
+
+async fn until_leads(program: &Program, shards: &[&str]) {
+    let leads = |body: &str| shards.iter().all(|shard| body.contains(&format!("leads (shard {shard} of 2)")));
+    let of_two = |body: &str| body.matches("replica leads").count() == shards.len();
+    program.until("/readyz", "it leads its shards", |_, body| leads(body) && of_two(body)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shards_are_shared_and_those_of_one_that_is_killed_are_taken_over() {
+    const COUNT: usize = 20;
+    let _lease = LEASE.lock().await;
+    let worlds = [
+        World::with_account(&namespace("shards", 0)).await,
+        World::with_account(&namespace("shards", 1)).await,
+    ];
+    let [one, two] = &worlds;
+    let first = start(&[one, two], None);
+    until_leads(&first, &["0", "1"]).await;
+    for world in &worlds {
+        world.create(component("alone", json!({}))).await;
+        world.until_ready(KIND, "alone").await;
+    }
+    // One that comes gets one of the two.
+    let second = start(&[one, two], Some(Duration::from_secs(20)));
+    until_leads(&second, &["1"]).await;
+    until_leads(&first, &["0"]).await;
+
+    // Killed in the middle of its calls.
+    let slow = || FaultRule::new(Fault::SlowAnswer { millis: 3_000 }).action(CREATE);
+    for world in &worlds {
+        world.vendor.set_faults(vec![slow()]);
+    }
+    let names: Vec<_> = (0..COUNT).map(|number| format!("component-{number}")).collect();
+    let objects = names.iter().flat_map(|name| worlds.iter().map(move |world| (world, name)));
+    let objects: Vec<_> = objects.collect();
+    join_all(objects.iter().map(|(world, name)| world.create(component(name, json!({}))))).await;
+    one.until_true("some calls are under way", || one.calls(CREATE) > 5 && two.calls(CREATE) > 5).await;
+    drop(first);
+    let killed = Instant::now();
+    for world in &worlds {
+        world.vendor.set_faults(vec![]);
+    }
+    one.create(component("after", json!({}))).await;
+    until_leads(&second, &["0", "1"]).await;
+    let taken_over = killed.elapsed();
+    one.until_ready(KIND, "after").await;
+    let took = killed.elapsed();
+    assert!(took < Duration::from_secs(30), "{took:?}, {taken_over:?} of it for the lease: {}", second.log());
+    join_all(objects.iter().map(|(world, name)| world.until_ready(KIND, name))).await;
+    for (world, more) in [(one, 2), (two, 1)] {
+        assert_eq!((world.effects(CREATE), world.vendor.aliyun_ecs().count()), (COUNT + more, COUNT + more));
+    }
+    let (code, log) = second.stop().await;
+    assert_eq!(code, Some(0), "{log}");
+}
+
+/// Two namespaces of two shards with one key: their objects work on one image, and want to own one thing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_one_may_have_is_held_in_all_shards() {
+    let _lease = LEASE.lock().await;
+    let worlds =
+        [World::with_account(&namespace("held", 0)).await, World::with_account(&namespace("held", 1)).await];
+    let [one, two] = &worlds;
+    one.vendor.configure(|settings| {
+        settings.volcengine.export_queue_seconds = 1.0;
+        settings.volcengine.export_seconds = 20.0;
+        // The vendor is not the one who keeps exports apart.
+        settings.volcengine.lock_while_exporting = false;
+    });
+    one.run(1.0);
+    for world in &worlds {
+        world.create(secret("volcengine")).await;
+        world.create(volcengine_account("volcengine", one.volcengine_endpoint())).await;
+        world.create(crate::harness::account("shared", one.endpoint())).await;
+    }
+    let programs = [start(&[one, two], None), start(&[one, two], None)];
+    join_all(programs.iter().map(|program| {
+        program.until("/readyz", "each leads one", |_, body| body.matches("replica leads").count() == 1)
+    }))
+    .await;
+
+    // What one shard made, the other does not take over; nor do both take over what neither made.
+    let shared = json!({ "accountRef": { "name": "shared" } });
+    one.create(component("made", shared.clone())).await;
+    let made = one.until_ready(KIND, "made").await;
+    two.create(component("gone", shared.clone())).await;
+    let left = two.until_ready(KIND, "gone").await;
+    two.patch(KIND, "gone", json!({ "spec": { "deletionPolicy": "Retain" } })).await;
+    two.delete(KIND, "gone").await;
+    two.until_gone(KIND, "gone").await;
+    let import = |object: &Value| {
+        let id = object["status"]["imageId"].clone();
+        json!({ "accountRef": { "name": "shared" }, "import": { "id": id }, "forProvider": { "name": null } })
+    };
+    two.create(component("theirs", import(&made))).await;
+    join_all(worlds.iter().map(|world| world.create(component("both", import(&left))))).await;
+
+    let exports = worlds.iter().flat_map(|world| ["a"].map(|name| (world, name)));
+    let exports: Vec<_> = exports.collect();
+    let account = json!({ "accountRef": { "name": "volcengine" } });
+    join_all(
+        exports.iter().map(|(world, name)| world.create(image_export(name, "image-44", account.clone()))),
+    )
+    .await;
+    one.until_true("one export runs", || one.effects(EXPORT) > 0).await;
+    // The rest of them takes less.
+    one.run(20.0);
+    join_all(exports.iter().map(|(world, name)| world.until_ready("ImageExport", name))).await;
+    assert_eq!(one.effects(EXPORT), 2);
+    assert_eq!(one.vendor.volcengine().overlapping_exports(), []);
+
+    // Two that use one key have half of what the vendor takes each: 1 000 in 60 s.
+    let half = |body: &str| {
+        let rates =
+            body.lines().filter(|line| line.starts_with("cloud_image_operator_rate_limit_calls_per_second"));
+        let mut rates = rates.filter(|line| line.contains(CREATE));
+        rates.any(|rate| rate.rsplit_once(' ').is_some_and(|(_, rate)| rate.starts_with("8.3")))
+    };
+    join_all(programs.iter().map(|program| program.until("/metrics", "it takes half", |_, body| half(body))))
+        .await;
+
+    let held = |object: &Value| condition(object, "Ready")["reason"] == "HeldByOther";
+    two.until(KIND, "theirs", "it is another's", held).await;
+    let is_ready = |object: &Value| condition(object, "Ready")["status"] == "True";
+    // One of them gets it; the other does not, however often it looks.
+    let end = Instant::now() + PATIENCE;
+    let number = loop {
+        let both = join_all(worlds.iter().map(|world| world.get(KIND, "both"))).await;
+        if let Some(number) = both.iter().position(|object| object.as_ref().is_some_and(is_ready)) {
+            break number;
+        }
+        if Instant::now() >= end {
+            let leases = one.list("Lease").await;
+            let logs = programs.each_ref().map(Program::log);
+            panic!("nobody owns the thing: {both:#?} {leases:#?} {logs:#?}");
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    };
+    let other = &worlds[1 - number];
+    other.until(KIND, "both", "it is another's", held).await;
+}
