@@ -135,6 +135,11 @@ pub fn run<K: External>(
         beat,
         stopping: stopping.clone(),
     });
+    if shard.number() == 0
+        && let Some(shared) = world.shared.clone()
+    {
+        tokio::spawn(panics::alone(shared.sweep::<K>(stopping.clone())));
+    }
     let seen = seen(api, reading.clone(), shard, &world, &store, &stored);
     let of_account = stored.clone();
     let affected = accounts.changes().flat_map(move |account| stream::iter(of_account.users_of(&account)));

@@ -14,6 +14,8 @@ pub mod docs;
 pub mod engine;
 pub mod image;
 pub mod kinds;
+#[cfg(test)]
+mod lock_tests;
 pub mod log;
 pub mod panics;
 pub mod period;

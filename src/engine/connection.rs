@@ -145,7 +145,7 @@ impl Connection {
         &self.account
     }
 
-    /// Tells its credentials from all others, in whatever process. Nothing can be read from it.
+    /// Tells its credentials from all others, in whatever process; it is shown to nobody.
     pub fn identity(&self) -> u64 {
         self.material.secret.identity()
     }

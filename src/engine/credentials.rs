@@ -17,7 +17,7 @@ const PLAIN: &str =
     "store it as plain UTF-8 text, for example with kubectl create secret generic --from-literal";
 
 impl Credentials {
-    /// Tells them from all others, in whatever process. Nothing can be read from it.
+    /// Tells them from all others, in whatever process. Nothing can be read from it, but a guess can be tried: it is shown to nobody.
     pub fn identity(&self) -> u64 {
         let mut hash = Sha256::new();
         for (key, value) in &self.keys {
@@ -93,9 +93,15 @@ impl Credentials {
         if text.is_empty() { Err(self.missing(key)) } else { Ok(text) }
     }
 
+    /// Who calls with them, as far as that is no secret: anybody can write another's name beside a secret of his own.
+    pub fn caller(&self) -> String {
+        let names = self.keys.iter().filter(|(key, _)| is_name(key));
+        names.map(|(_, value)| String::from_utf8_lossy(value.trim_ascii())).collect::<Vec<_>>().join("/")
+    }
+
     /// A text without what is secret: names and ids of keys are not.
     pub fn scrub(&self, text: &str) -> String {
-        let secrets = self.keys.iter().filter(|(key, _)| !matches!(&***key, "accessKeyId" | "accountName"));
+        let secrets = self.keys.iter().filter(|(key, _)| !is_name(key));
         let values = secrets.filter_map(|(_, value)| std::str::from_utf8(value).ok()).map(str::trim);
         // What could be a word of any text is not looked for.
         let is_word =
@@ -133,6 +139,11 @@ impl Credentials {
 }
 
 const QUOTES: [char; 7] = ['"', '\'', '`', '\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}'];
+
+/// Whether a key of a Secret names who calls, and is no secret itself.
+fn is_name(key: &str) -> bool {
+    matches!(key, "accessKeyId" | "accountName")
+}
 
 /// Whether it decodes to text of some length. Random names of the same alphabet decode to bytes that are no text.
 fn is_encoded(value: &str) -> bool {

@@ -3,7 +3,8 @@
 //!
 //! Replicas that divide the work into different numbers of shards would look after the same objects under different Leases. So
 //! the first Lease names the number. Who holds another one looks at it before each renewal, and whoever changes it waits until
-//! all have done so.
+//! all have done so. How long that is, the holder of the first Lease finds out by a clock that nobody sets, and no two clocks are
+//! compared.
 //!
 //! The lease only saves calls. What keeps two replicas from making a thing twice is the journal, whose writes are
 //! guarded by resourceVersion.
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::image::FIELD_MANAGER;
 use http::{Method, Request};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::MicroTime};
 use kube::{
     Api, Client,
@@ -30,7 +31,7 @@ use kube::{
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -47,8 +48,8 @@ use tower::{BoxError, service_fn};
 const WANTED_BY: &str = "cloudimages.dev/wanted-by";
 /// On the first Lease: into how many shards all divide the work.
 const SHARDS: &str = "cloudimages.dev/shards";
-/// When that was another number last.
-const SHARDS_SINCE: &str = "cloudimages.dev/shards-since";
+/// Into how many it was before, as long as somebody may still go by that.
+const SHARDS_BEFORE: &str = "cloudimages.dev/shards-before";
 /// Which keys of vendors' are used for the objects of the shard.
 const USES: &str = "cloudimages.dev/uses";
 /// How long a lease that was given up is left to who asked for it.
@@ -63,6 +64,9 @@ const RENEW: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_secs(2);
 /// How long one try may take.
 const TRY: Duration = Duration::from_secs(3);
+/// How long after the number of shards has changed nobody goes by the former one any more: whoever read that one counts as the
+/// holder for [`SAFE`] from before he did.
+const HEARD_OF: Duration = SAFE.saturating_add(TRY).saturating_add(TRY);
 
 /// The lease, held; renewed in the background until dropped.
 #[derive(Debug)]
@@ -156,6 +160,7 @@ pub async fn acquire(
         replica: replica.clone(),
         asked: CancellationToken::new(),
         unsettled: AtomicBool::new(false),
+        changed: Mutex::default(),
     });
     let mut seen = None;
     while !stop.is_cancelled() {
@@ -214,7 +219,7 @@ impl Lead {
     pub fn guard(&self, client: &Client) -> Client {
         let (until, inner) = (self.until.clone(), client.clone());
         let service = service_fn(move |request: Request<Body>| {
-            let leads = Instant::now() < *until.lock().unwrap_or_else(PoisonError::into_inner);
+            let leads = Instant::now() < *lock(&until);
             let inner = inner.clone();
             async move {
                 if leads || request.method() == Method::GET {
@@ -229,8 +234,12 @@ impl Lead {
 
     /// Gives the lease back, so that the next replica need not wait for it to run out. If that takes longer than
     /// [`pace::FAREWELL`], the next one does wait.
-    pub async fn release(self) {
+    pub async fn release(mut self) {
         self.renewing.abort();
+        // Only what has ended sets no clock any more.
+        let _ = (&mut self.renewing).await;
+        // What of this replica's work has not ended by now writes nothing beside the next holder's.
+        *lock(&self.until) = Instant::now();
         self.candidate.give_back().await;
     }
 }
@@ -245,8 +254,9 @@ impl Drop for Lead {
 async fn renew(candidate: Arc<Candidate>, mut asked: Instant, lost: CancellationToken, until: Until) {
     while let Ok(Some(again)) = timeout_at(asked + SAFE, candidate.renew()).await {
         asked = again;
-        *until.lock().unwrap_or_else(PoisonError::into_inner) = asked + SAFE;
+        *lock(&until) = asked + SAFE;
     }
+    *lock(&until) = Instant::now();
     lost.cancel();
 }
 
@@ -274,41 +284,51 @@ struct Candidate {
     asked: CancellationToken,
     /// Somebody may still go by another number of shards.
     unsettled: AtomicBool,
+    /// Since when this one has held the first Lease and seen there that the number of shards has changed.
+    changed: Mutex<Option<Instant>>,
 }
 
 fn used(annotations: Option<&BTreeMap<String, String>>) -> Used {
     annotations.and_then(|all| all.get(USES)).map_or_else(Used::default, |used| Used::read(used))
 }
 
-/// Into how many shards a Lease says that all divide the work, and when that was another number last.
-fn divided(lease: &Lease) -> (u32, Option<Timestamp>) {
-    let annotation = |name| lease.metadata.annotations.as_ref().and_then(|all| all.get(name));
-    let number = annotation(SHARDS).and_then(|number| number.parse().ok());
-    (number.unwrap_or(1), annotation(SHARDS_SINCE).and_then(|since| since.parse().ok()))
+/// Into how many shards a Lease says that all divide the work.
+fn divided(lease: &Lease) -> u32 {
+    let number = lease.metadata.annotations.as_ref().and_then(|all| all.get(SHARDS));
+    number.and_then(|number| number.parse().ok()).unwrap_or(1)
+}
+
+/// Whether somebody may still go by another number.
+fn is_unsettled(first: &Lease) -> bool {
+    first.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(SHARDS_BEFORE))
 }
 
 impl Candidate {
-    /// Whether all are to divide the work into as many shards as this one does; on the first Lease, it decides.
-    fn goes_by(&self, first: &Lease) -> bool {
-        let (number, since) = divided(first);
-        let is_old = |since| {
-            Timestamp::now().duration_since(since) > SignedDuration::from_secs(DURATION.into()) + pace::CLOCKS
-        };
-        self.unsettled.store(!since.is_none_or(is_old), Ordering::Relaxed);
-        number == self.shard.of()
-    }
-
-    /// The first Lease names the number of shards from now on.
+    /// Who takes the first Lease names the number of shards from then on.
     fn decide(&self, first: &mut Lease) {
-        let (number, _) = divided(first);
-        if number == self.shard.of() {
+        let before = divided(first);
+        if before == self.shard.of() {
             return;
         }
         let annotations = first.metadata.annotations.get_or_insert_default();
         annotations.insert(SHARDS.into(), self.shard.of().to_string());
-        if number > 1 {
-            annotations.insert(SHARDS_SINCE.into(), Timestamp::now().to_string());
-            self.unsettled.store(true, Ordering::Relaxed);
+        // Whoever works alone has no other Lease than this one.
+        if before > 1 {
+            annotations.insert(SHARDS_BEFORE.into(), before.to_string());
+        }
+    }
+
+    /// Who holds the first Lease says when nobody goes by the former number any more.
+    fn settle(&self, first: &mut Lease, is_held: bool) {
+        let mut changed = lock(&self.changed);
+        if !is_held || !is_unsettled(first) {
+            *changed = None;
+            return;
+        }
+        if changed.get_or_insert_with(Instant::now).elapsed() >= HEARD_OF
+            && let Some(annotations) = &mut first.metadata.annotations
+        {
+            annotations.remove(SHARDS_BEFORE);
         }
     }
 
@@ -342,20 +362,27 @@ impl Candidate {
         let first =
             async { if is_first { Ok(None) } else { self.api.get_opt(&self.shard.first().lease()).await } };
         let (first, lease) = try_join!(first, self.api.get_opt(&self.name))?;
-        if !is_first && !self.goes_by(&first.unwrap_or_default()) {
-            return Ok(false);
+        if let Some(first) = (!is_first).then(|| first.unwrap_or_default()) {
+            self.unsettled.store(is_unsettled(&first), Ordering::Relaxed);
+            if divided(&first) != self.shard.of() {
+                return Ok(false);
+            }
         }
         let mut lease = lease.unwrap_or_default();
         let version = lease.metadata.resource_version.clone();
-        if is_first {
-            self.goes_by(&lease);
-        }
         let wanted_by = lease.metadata.annotations.as_ref().and_then(|all| all.get(WANTED_BY)).cloned();
         let wanted = wanted_by.is_some_and(|by| by != *identity);
+        let number = divided(&lease);
         let spec = lease.spec.get_or_insert_default();
         let holder = spec.holder_identity.clone().unwrap_or_default();
         self.replica.note(self.shard, &holder, used(lease.metadata.annotations.as_ref()));
         let ours = holder == *identity;
+        if is_first && ours && number != self.shard.of() {
+            // A person has changed it, and others may go by that: it is decided anew by whoever takes the Lease, who waits for them.
+            spec.holder_identity = None;
+            self.write(lease).await?;
+            return Ok(false);
+        }
         if !ours && !holder.is_empty() {
             let known = seen.get_or_insert_default();
             if known.since.is_none() || known.version != version {
@@ -398,14 +425,21 @@ impl Candidate {
         if !ours && let Some(annotations) = &mut lease.metadata.annotations {
             annotations.remove(WANTED_BY);
         }
-        if is_first && !ours {
-            self.decide(&mut lease);
+        if is_first {
+            self.settle(&mut lease, ours);
+            if !ours {
+                self.decide(&mut lease);
+            }
         }
+        let is_unsettled = is_unsettled(&lease);
         let used = lock(&self.replica.limits).used(self.shard);
         if self.shard.is_part() {
             lease.metadata.annotations.get_or_insert_default().insert(USES.into(), used.to_string());
         }
         self.write(lease).await?;
+        if is_first {
+            self.unsettled.store(is_unsettled, Ordering::Relaxed);
+        }
         self.replica.note(self.shard, identity, used);
         Ok(true)
     }
@@ -715,6 +749,59 @@ mod tests {
             let all = numbers(&lives).len() + numbers(&three).len();
             assert!(all > 0, "nobody works");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_number_of_shards_that_a_person_writes_is_decided_anew() {
+        let server = ApiServer::default();
+        let (leads, _work) = replica(&server, 2);
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(numbers(&leads), [0, 1]);
+        lock(&server.leases).get_mut(NAME).expect("it is there")["metadata"]["annotations"][SHARDS] =
+            json!("3");
+        let changed = Instant::now();
+        while numbers(&leads).contains(&0) {
+            sleep(Duration::from_millis(100)).await;
+        }
+        assert!(changed.elapsed() <= SAFE, "{:?}", changed.elapsed());
+        sleep(Duration::from_secs(60)).await;
+        let annotations = server.lease()["metadata"]["annotations"].clone();
+        assert!(annotations[SHARDS] == "2" && annotations[SHARDS_BEFORE].is_null(), "{annotations:#}");
+        assert_eq!(numbers(&leads), [0, 1]);
+    }
+
+    /// Who holds the first Lease after a change and dies before he has waited leaves the whole wait to the next one.
+    #[tokio::test(start_paused = true)]
+    async fn how_long_a_former_number_may_still_be_gone_by_counts_anew_for_each_holder() {
+        let server = ApiServer::default();
+        let (_, former) = replica(&server, 3);
+        sleep(Duration::from_secs(60)).await;
+        former.abort();
+        let (first, first_work) = replica(&server, 2);
+        while server.lease()["metadata"]["annotations"][SHARDS_BEFORE].is_null() {
+            sleep(Duration::from_millis(100)).await;
+        }
+        sleep(HEARD_OF / 2).await;
+        first_work.abort();
+        assert_eq!(numbers(&first), [] as [u32; 0]);
+        let (second, _work) = replica(&server, 2);
+        let began = Instant::now();
+        while numbers(&second).is_empty() {
+            sleep(Duration::from_millis(100)).await;
+        }
+        assert!(began.elapsed() >= HEARD_OF, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_given_the_lease_back_writes_nothing_any_more() {
+        let server = ApiServer::default();
+        let lead =
+            alone(&server.client(), &Health::default(), &CancellationToken::new()).await.expect("it leads");
+        let guarded: Api<Lease> = Api::default_namespaced(lead.guard(&server.client()));
+        lead.release().await;
+        let lease = guarded.get(NAME).await.expect("it reads");
+        let refused = guarded.replace(NAME, &PostParams::default(), &lease).await.unwrap_err();
+        assert!(matches!(&refused, kube::Error::Service(error) if error.is::<NotLeading>()), "{refused:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -19,7 +19,10 @@ use crate::{
 use gate::Gate;
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
@@ -58,6 +61,7 @@ pub struct Limits {
     /// Of each region, whatever the action.
     silence: Mutex<HashMap<String, Silence>>,
     creating: Arc<Semaphore>,
+    accepted: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -144,6 +148,7 @@ impl Limits {
             state: Mutex::default(),
             silence: Mutex::default(),
             creating: Arc::new(Semaphore::new(CREATING)),
+            accepted: AtomicBool::new(false),
         }
     }
 
@@ -164,6 +169,16 @@ impl Limits {
         if state.sharers.replace(sharers) != Some(sharers) {
             self.apply(&mut state);
         }
+    }
+
+    /// Whether the vendor has ever done what was asked for with the key.
+    pub fn is_accepted(&self) -> bool {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// It has another key now.
+    pub fn expect_acceptance(&self) {
+        self.accepted.store(false, Ordering::Relaxed);
     }
 
     /// The account does not use the key any more.
@@ -502,6 +517,9 @@ impl RatePermit {
 
     /// Tells how the call went.
     pub fn report<T>(&mut self, answer: &Result<T, CallError>) {
+        if answer.is_ok() {
+            self.limits.accepted.store(true, Ordering::Relaxed);
+        }
         let mut state = self.limits.state();
         let now = Instant::now();
         let Some(bucket) = state.buckets.get_mut(&self.key) else { return };

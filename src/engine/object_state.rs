@@ -46,8 +46,8 @@ pub struct ObjectState {
     pub newest: Option<(u64, Instant)>,
     /// The lock on what it works on that shards have in common, and when it was renewed.
     pub work_lock: Option<(SharedLock, Instant)>,
-    /// The one on the id that it takes over.
-    pub id_lock: Option<SharedLock>,
+    /// The one on the id that it takes over, and since when this process has known that it has it.
+    pub id_lock: Option<(SharedLock, Instant)>,
     /// It has waited for all objects to be known.
     pub starting: bool,
     /// The fingerprint of the status that the API server did not take, and was told of.

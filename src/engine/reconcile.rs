@@ -168,6 +168,7 @@ async fn pass<K: External>(packed: Arc<Packed<K>>, world: Arc<World>) -> Result<
         confirmed: None,
         elsewhere: vec![],
         alike_elsewhere: 0,
+        alike_since: vec![],
     };
     let done = pass.run().await;
     let wake = match &done {
@@ -271,6 +272,8 @@ struct Pass<'a, K: External> {
     elsewhere: Vec<(String, Holder)>,
     /// How many of those have a call under way that asks for the same.
     alike_elsewhere: usize,
+    /// Since when those of them have had no answer that may get one yet.
+    alike_since: Vec<Timestamp>,
 }
 
 impl<K: External> Pass<'_, K> {
@@ -823,6 +826,19 @@ fn lock_kept<K: External>(object: &K) -> Kept {
 /// Whether an object keeps the lock on what it works on, at this moment.
 pub(super) fn keeps_lock<K: External>(object: &K) -> bool {
     lock_kept(object) != Kept::No
+}
+
+/// Since when an object has had no answer to a call that may have made something, unless that is long ago.
+fn unanswered_since<K: External>(object: &K) -> Option<Timestamp> {
+    let uid = object.uid().unwrap_or_default();
+    match status::progress(object.status(), &recorded(object, None), &uid, K::token) {
+        Ok(Progress::Submitting(intent) | Progress::Unclear { intent, restored: false, .. })
+            if keeps_lock(object) =>
+        {
+            intent.since.or_else(|| object.meta().creation_timestamp.as_ref().map(|time| time.0))
+        }
+        _ => None,
+    }
 }
 
 /// What an object asks the vendor for, by its spec.

@@ -3,17 +3,19 @@
 //!
 //! It is taken by creating the Lease, of which the API server lets one succeed. It names its holder, so that whoever finds it can
 //! ask the API server itself, not a cache, whether that object still has any right to it. A lock that has none behind it is free
-//! only when it has not been renewed for much longer than its holder takes from locking to writing down what it locks.
+//! only when it has not been renewed for much longer than its holder takes from locking to writing down what it locks. For how long
+//! that is so, whoever waits for it finds out by his own clock.
 
 use super::{
     external::External,
     guarded::Guarded,
+    lock,
     locks::{Holder, Key},
     reconcile,
     shard::Shard,
 };
 use crate::image::FIELD_MANAGER;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::MicroTime,
@@ -23,14 +25,25 @@ use kube::{
     api::{DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions},
 };
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 /// Names the object that holds a lock.
 const HELD_FOR: &str = "cloudimages.dev/held-for";
 /// How long what is locked may take to be written down: after that, the lock is renewed before anything is done with it.
 pub const FRESH: Duration = Duration::from_secs(60);
-/// How long after its last renewal a lock is free that nothing is behind.
-const ABANDONED: SignedDuration = SignedDuration::from_mins(10);
+/// How long nobody must have seen a lock renewed that nothing is behind, until it is free.
+const ABANDONED: Duration = Duration::from_secs(600);
+/// How often locks that are free are taken away, which nobody has asked for since.
+const SWEEP: Duration = Duration::from_secs(3600);
+/// Tells locks from other Leases.
+const SORT: &str = "cloudimages.dev/lock";
 /// How many objects are read at once.
 const PAGE: u32 = 500;
 
@@ -40,6 +53,18 @@ pub struct SharedLocks {
     client: Client,
     /// Those whose objects are looked after, in whatever shard; `None`: all.
     namespaces: Vec<Option<String>>,
+    /// Locks of others, by name.
+    seen: Arc<Mutex<HashMap<String, Seen>>>,
+}
+
+/// A lock of another object.
+#[derive(Debug)]
+struct Seen {
+    version: Option<String>,
+    /// Since when it has been that.
+    since: Instant,
+    /// When it was seen last.
+    looked: Instant,
 }
 
 impl fmt::Debug for SharedLocks {
@@ -53,14 +78,14 @@ impl fmt::Debug for SharedLocks {
 pub struct SharedLock {
     /// Of the Lease.
     pub name: String,
-    /// Since when it is this object's, by the API server's record.
+    /// When it was taken, by the clock of whoever took it.
     pub since: Timestamp,
 }
 
 impl SharedLocks {
     /// `None` where nobody shares the work.
     pub fn new(client: &Client, shard: Shard, namespaces: Vec<Option<String>>) -> Option<Self> {
-        shard.is_part().then(|| Self { client: client.clone(), namespaces })
+        shard.is_part().then(|| Self { client: client.clone(), namespaces, seen: Arc::default() })
     }
 
     /// The API server, for this shard.
@@ -88,7 +113,9 @@ impl SharedLocks {
         let found = self.api().get_opt(&name).await?.unwrap_or_default();
         let holder = holder_of(&found);
         let is_ours = holder.uid == by.uid;
-        if found.metadata.name.is_none() || !is_ours && !self.is_free::<K>(&found, &holder, key).await? {
+        if found.metadata.name.is_none()
+            || !is_ours && !self.is_free::<K>(&found, &holder, |object| has(object, key)).await?
+        {
             return Ok(Err(holder));
         }
         let mut renewed = lease(&name, by, found.metadata.resource_version.clone());
@@ -96,7 +123,10 @@ impl SharedLocks {
             renewed.acquire_time = found.spec.and_then(|spec| spec.acquire_time);
         }
         match self.api().replace(&name, &params, &renewed).await {
-            Ok(lease) => Ok(Ok(taken(name, &lease))),
+            Ok(lease) => {
+                lock(&self.seen).remove(&name);
+                Ok(Ok(taken(name, &lease)))
+            }
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(Err(holder)),
             Err(error) => Err(error),
         }
@@ -114,17 +144,67 @@ impl SharedLocks {
         &self,
         lease: &Lease,
         holder: &Holder,
-        key: &Key,
+        has: impl Fn(&Guarded<K>) -> bool,
     ) -> Result<bool, kube::Error> {
-        let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.as_ref()).map(|time| time.0);
-        let is_old = renewed.is_none_or(|at| Timestamp::now().duration_since(at) > ABANDONED);
+        let is_old = self.is_old(lease);
         if holder.kind != K::kind(&()) {
             return Ok(holder.kind.is_empty() && is_old);
         }
         let api = Api::<Guarded<K>>::namespaced(self.client.clone(), &holder.namespace);
         let object = api.get_opt(&holder.name).await?;
         let object = object.filter(|object| object.uid().as_ref() == Some(&holder.uid));
-        Ok(object.is_none_or(|object| is_old && !has(&object, key)))
+        Ok(object.is_none_or(|object| is_old && !has(&object)))
+    }
+
+    /// Whether a lock has not been renewed for long, as far as this process has seen: no other one's clock is asked.
+    fn is_old(&self, lease: &Lease) -> bool {
+        let (now, version) = (Instant::now(), lease.metadata.resource_version.clone());
+        let mut seen = lock(&self.seen);
+        seen.retain(|_, seen| now.duration_since(seen.looked) < SWEEP * 2);
+        let new = || Seen { version: version.clone(), since: now, looked: now };
+        let known = seen.entry(lease.name_any()).or_insert_with(new);
+        known.looked = now;
+        if known.version != version {
+            *known = Seen { version, since: now, looked: now };
+        }
+        now.duration_since(known.since) > ABANDONED
+    }
+
+    /// Takes away what is left of locks of a kind, from time to time: whose object went while nobody worked on its shard, or was
+    /// looked after by a process that knew nothing of its lock any more.
+    pub async fn sweep<K: External>(self, stopping: CancellationToken) {
+        loop {
+            if let Err(error) = self.try_sweep::<K>().await {
+                tracing::debug!(%error, kind = %K::kind(&()), "locks that nothing is behind stay for another hour");
+            }
+            tokio::select! {
+                () = sleep(SWEEP) => {}
+                () = stopping.cancelled() => return,
+            }
+        }
+    }
+
+    async fn try_sweep<K: External>(&self) -> Result<(), kube::Error> {
+        let mut params = ListParams::default().labels(SORT).limit(PAGE);
+        loop {
+            let page = self.api().list(&params).await?;
+            for lease in page.items {
+                let holder = holder_of(&lease);
+                // Which id or work it is on, its name does not tell: who has any keeps it.
+                let has = |object: &Guarded<K>| {
+                    object.0.as_ref().map_or(true, |object| {
+                        reconcile::keeps_lock(object) || !super::owned_ids(object).is_empty()
+                    })
+                };
+                if holder.kind == K::kind(&()) && self.is_free::<K>(&lease, &holder, has).await? {
+                    self.take_away(&lease).await;
+                }
+            }
+            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+            if params.continue_token.is_none() {
+                return Ok(());
+            }
+        }
     }
 
     /// Whether something is so of an object as the API server has it now; of one that cannot be read, it may be.
@@ -145,11 +225,19 @@ impl SharedLocks {
         if lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()) != Some(uid) {
             return;
         }
-        let version = lease.metadata.resource_version;
-        let preconditions = Preconditions { resource_version: version, uid: lease.metadata.uid };
+        self.take_away(&lease).await;
+    }
+
+    /// Deletes a lock, if it is still what was seen.
+    async fn take_away(&self, lease: &Lease) {
+        let (name, version) = (lease.name_any(), lease.metadata.resource_version.clone());
+        let preconditions = Preconditions { resource_version: version, uid: lease.metadata.uid.clone() };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        if let Err(error) = self.api().delete(name, &params).await {
-            tracing::debug!(%error, name, "a lock was not given back, and is free after a while");
+        match self.api().delete(&name, &params).await {
+            Ok(_) => drop(lock(&self.seen).remove(&name)),
+            Err(error) => {
+                tracing::debug!(%error, name, "a lock was not given back, and is free after a while");
+            }
         }
     }
 
@@ -252,6 +340,7 @@ fn lease(name: &str, by: &Holder, version: Option<String>) -> Lease {
             name: Some(name.into()),
             resource_version: version,
             annotations: Some(BTreeMap::from([(HELD_FOR.into(), held_for)])),
+            labels: Some(BTreeMap::from([(SORT.into(), by.kind.clone())])),
             ..ObjectMeta::default()
         },
         spec: Some(LeaseSpec {

@@ -240,7 +240,7 @@ fn the_rights_are_these_and_no_others() {
     assert_eq!(roles(&two), [inside("a"), inside("b"), (json!("operators"), lease.clone())]);
 
     let shared = helm.template(&["replicas=2", "shards=2"]);
-    let locks = set(&["coordination.k8s.io/leases[] get,create,update,delete"]);
+    let locks = set(&["coordination.k8s.io/leases[] get,list,create,update,delete"]);
     assert_eq!(roles(&shared), [(json!("operators"), locks)]);
     assert!(arguments(&shared).contains("--shards=2"));
     assert_eq!(the(&shared, "Deployment", "")["spec"]["strategy"]["type"], "Recreate");

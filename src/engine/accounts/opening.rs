@@ -6,6 +6,7 @@ use crate::{
     account::AccountVendor,
     engine::{
         connection::Connection,
+        credentials::Credentials,
         external::{Material, Unusable},
         limits::Limits,
         lock, pace,
@@ -180,7 +181,7 @@ impl Accounts {
             vendor: vendor.name(),
             secret: secret.credentials.clone(),
             http,
-            limits: self.limits(&key, vendor, secret.credentials.identity()),
+            limits: self.limits(&key, vendor, &secret.credentials),
             credit: self.credit(&key),
             telemetry: self.telemetry.clone(),
             endpoints: self.endpoints.clone(),
@@ -214,9 +215,10 @@ impl Accounts {
         }))
     }
 
-    fn limits(&self, key: &AccountKey, vendor: &AccountVendor, identity: u64) -> Arc<Limits> {
-        let place = (self.vendors.place)(vendor);
-        let limits = lock(&self.limits).of(key, place, identity, (self.vendors.published_limits)(vendor));
+    fn limits(&self, key: &AccountKey, vendor: &AccountVendor, credentials: &Credentials) -> Arc<Limits> {
+        let (place, caller) =
+            ((self.vendors.place)(vendor), (credentials.identity(), &*credentials.caller()));
+        let limits = lock(&self.limits).of(key, place, caller, (self.vendors.published_limits)(vendor));
         limits.set_own(key, &vendor.limits);
         limits
     }

@@ -21,9 +21,17 @@ type Key = (String, u64);
 #[derive(Debug, Default)]
 pub struct SharedLimits {
     accounts: HashMap<AccountKey, (Key, Arc<Limits>)>,
-    keys: HashMap<Key, (Weak<Limits>, Instant)>,
+    keys: HashMap<Key, Known>,
     /// In how many shards the work is divided, and which keys each of the other replicas uses.
     shared: Option<(u32, Vec<Used>)>,
+}
+
+/// A key, and by what name others hear of it.
+#[derive(Debug)]
+struct Known {
+    limits: Weak<Limits>,
+    since: Instant,
+    name: u32,
 }
 
 /// How long it may take until two replicas know of each other that they use a key: until then, as many are taken to use it as
@@ -32,7 +40,8 @@ const HEARD: Duration = Duration::from_secs(15);
 /// How many keys are named one by one.
 const NAMED: usize = 8_000;
 
-/// Which keys somebody uses, by names from which nothing can be read.
+/// Which keys somebody uses: those that a vendor has accepted, so that nobody takes a part of another's limit by naming his key. By
+/// names that are made of nothing secret: whoever may read a Lease could try guesses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Used {
     /// None.
@@ -95,20 +104,19 @@ impl fmt::Display for Used {
 }
 
 /// The same in every process.
-fn name_of((place, identity): &Key) -> u32 {
-    let hash =
-        Sha256::new().chain_update(place).chain_update([0]).chain_update(identity.to_be_bytes()).finalize();
+fn name_of(place: &str, caller: &str) -> u32 {
+    let hash = Sha256::new().chain_update(place).chain_update([0]).chain_update(caller).finalize();
     hash.iter().take(4).fold(0, |name, byte| name << 8 | u32::from(*byte))
 }
 
 impl SharedLimits {
     /// The limits of an account that calls this place with this key. They stay over a new key, so that a rotation does not
-    /// forget what the vendor counts.
+    /// forget what the vendor counts. `caller`: what tells the key from others, and whose it is.
     pub(super) fn of(
         &mut self,
         account: &AccountKey,
         place: String,
-        identity: u64,
+        (identity, caller): (u64, &str),
         published: &'static [Published],
     ) -> Arc<Limits> {
         let key = (place, identity);
@@ -118,18 +126,23 @@ impl SharedLimits {
         {
             return limits.clone();
         }
-        let shared = self.keys.get(&key).and_then(|(limits, _)| limits.upgrade());
+        let shared = self.keys.get(&key).and_then(|known| known.limits.upgrade());
         let rotated =
             || before.as_ref().filter(|(known, _)| known.0 == key.0).map(|(_, limits)| limits.clone());
         let limits = shared.or_else(rotated).unwrap_or_else(|| Arc::new(Limits::new(published)));
+        if !self.keys.contains_key(&key) {
+            // A former key's success says nothing of this one.
+            limits.expect_acceptance();
+        }
         if let Some((_, former)) = &before
             && !Arc::ptr_eq(former, &limits)
         {
             former.forget(account);
         }
-        self.keys.retain(|_, (limits, _)| limits.strong_count() > 0);
-        let (of_key, _) = self.keys.entry(key.clone()).or_insert_with(|| (Weak::new(), Instant::now()));
-        *of_key = Arc::downgrade(&limits);
+        self.keys.retain(|_, known| known.limits.strong_count() > 0);
+        let name = name_of(&key.0, caller);
+        let known = || Known { limits: Weak::new(), since: Instant::now(), name };
+        self.keys.entry(key.clone()).or_insert_with(known).limits = Arc::downgrade(&limits);
         self.apply();
         self.accounts.insert(account.clone(), (key, limits.clone()));
         limits
@@ -145,10 +158,9 @@ impl SharedLimits {
         let Some((shards, others)) = &self.shared else { return };
         // After a rotation several keys have the same limits.
         let mut sharers = HashMap::<_, (Arc<Limits>, u32)>::new();
-        for (key, (limits, since)) in &self.keys {
+        for Known { limits, since, name } in self.keys.values() {
             let Some(limits) = limits.upgrade() else { continue };
-            let name = name_of(key);
-            let others = others.iter().filter(|used| used.has(name)).count();
+            let others = others.iter().filter(|used| used.has(*name)).count();
             let known = u32::try_from(others + 1).unwrap_or(u32::MAX);
             let count = if since.elapsed() < HEARD { known.max(*shards) } else { known };
             let most = sharers.entry(Arc::as_ptr(&limits)).or_insert((limits, count));
@@ -161,8 +173,11 @@ impl SharedLimits {
 
     /// Which keys are used for the objects of a shard.
     pub fn used(&self, shard: Shard) -> Used {
-        let accounts = self.accounts.iter().filter(|(account, _)| shard.holds(account));
-        Used::of(accounts.map(|(_, (key, _))| name_of(key)).collect())
+        let accounts = self
+            .accounts
+            .iter()
+            .filter(|(account, (_, limits))| shard.holds(account) && limits.is_accepted());
+        Used::of(accounts.filter_map(|(_, (key, _))| Some(self.keys.get(key)?.name)).collect())
     }
 
     /// The limits of an account that has called.
@@ -181,7 +196,10 @@ impl SharedLimits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{image::AccountKind, wire::Effect};
+    use crate::{
+        image::AccountKind,
+        wire::{CallError, Effect},
+    };
     use futures::FutureExt;
 
     fn account(namespace: &str) -> AccountKey {
@@ -192,9 +210,8 @@ mod tests {
 
     /// How many calls a replica may make in a minute.
     fn room(limits: &Arc<Limits>) -> String {
-        assert!(
-            limits.acquire("r", "Create", Effect::Read).now_or_never().is_some_and(|permit| permit.is_ok())
-        );
+        let permit = limits.acquire("r", "Create", Effect::Read).now_or_never();
+        permit.expect("there is room").expect("a permit").report(&Ok(()));
         let budgets = limits.budgets();
         format!("{:.0}", budgets[0].rate.expect("a limit") * 60.0)
     }
@@ -211,8 +228,8 @@ mod tests {
             all
         };
         let (mut one, mut two) = (all(), all());
-        let in_one = one.of(&account(&of_shard(0)), "cloud".into(), 1, CREATES);
-        let in_two = two.of(&account(&of_shard(1)), "cloud".into(), 1, CREATES);
+        let in_one = one.of(&account(&of_shard(0)), "cloud".into(), (1, "key"), CREATES);
+        let in_two = two.of(&account(&of_shard(1)), "cloud".into(), (1, "key"), CREATES);
         // Neither has heard of the other, so that each leaves it its part.
         assert_eq!([room(&in_one), room(&in_two)], ["500", "500"]);
         let hear = |all: &mut SharedLimits, used: Used| all.share(2, vec![Used::read(&used.to_string())]);
@@ -225,13 +242,28 @@ mod tests {
         hear(&mut one, two.used(Shard::all(2)[0]));
         assert_eq!(room(&in_one), "1000");
         // A new key may be used by others that have not been heard of.
-        let other = one.of(&account(&of_shard(0)), "cloud".into(), 2, CREATES);
+        let other = one.of(&account(&of_shard(0)), "cloud".into(), (2, "other"), CREATES);
         assert_eq!(room(&other), "500");
         tokio::time::sleep(HEARD).await;
         hear(&mut one, two.used(Shard::all(2)[1]));
         assert_eq!(room(&other), "500", "the other goes on with the former one");
         hear(&mut one, two.used(Shard::all(2)[0]));
         assert_eq!(room(&other), "1000");
+    }
+
+    /// Whoever names another's key beside a secret of his own takes no part of its limit.
+    #[tokio::test(start_paused = true)]
+    async fn only_keys_that_a_vendor_has_accepted_are_named_to_others() {
+        let mut all = SharedLimits::default();
+        let used = |all: &SharedLimits| all.used(Shard::WHOLE);
+        let forged = all.of(&account("a"), "cloud".into(), (666, "key"), CREATES);
+        let refused = Err(CallError::NotSent("the signature is wrong".into()));
+        forged.acquire("r", "Create", Effect::Read).await.expect("a permit").report::<()>(&refused);
+        assert_eq!(used(&all), Used::None);
+        let true_one = all.of(&account("b"), "cloud".into(), (1, "key"), CREATES);
+        assert_eq!(used(&all), Used::None);
+        room(&true_one);
+        assert!(used(&all).has(name_of("cloud", "key")) && !used(&all).has(name_of("cloud", "other")));
     }
 
     #[test]
@@ -251,7 +283,8 @@ mod tests {
     #[test]
     fn one_key_has_one_limit_in_whatever_accounts_and_a_rotation_keeps_it() {
         let mut all = SharedLimits::default();
-        let mut of = |namespace: &str, place: &str, key| all.of(&account(namespace), place.into(), key, &[]);
+        let mut of =
+            |namespace: &str, place: &str, key| all.of(&account(namespace), place.into(), (key, ""), &[]);
         let first = of("one", "cloud", 1);
         assert!(Arc::ptr_eq(&first, &of("two", "cloud", 1)), "one key in two namespaces");
         assert!(!Arc::ptr_eq(&first, &of("three", "cloud", 2)), "another key");
@@ -264,7 +297,7 @@ mod tests {
         for namespace in ["one", "two", "three", "four"] {
             all.remove(&account(namespace));
         }
-        let _ = all.of(&account("five"), "cloud".into(), 9, &[]);
+        let _ = all.of(&account("five"), "cloud".into(), (9, ""), &[]);
         assert_eq!(all.keys.len(), 1, "nothing is left of those that are gone");
     }
 }

@@ -1,6 +1,6 @@
 //! What a pass asks where other shards look after other objects: nobody there may be at the same thing, or own the same id.
 
-use super::{Pass, asks_alike, keeps_lock, may_be_under_way, wanted};
+use super::{Pass, asks_alike, keeps_lock, may_be_under_way, unanswered_since, wanted};
 use crate::{
     engine::{
         accounts::Accounts,
@@ -12,14 +12,14 @@ use crate::{
     image::Phase,
     wire::CallError,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::ResourceExt;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long after a claim those who had the id just then have written so: then the others' objects are looked at. Longer than a
 /// write to the API server may take.
-const RIPE: SignedDuration = SignedDuration::from_secs(20);
+const RIPE: Duration = Duration::from_secs(20);
 
 impl<K: External> Pass<'_, K> {
     /// Takes the lock on a thing that all shards have in common, or says why it cannot be had.
@@ -82,13 +82,20 @@ impl<K: External> Pass<'_, K> {
     pub(super) async fn claim_in_all_shards(&mut self, id: &str) -> Result<(), Detail> {
         let (Some(shared), Some(realm)) = (&self.world.shared, self.realm()) else { return Ok(()) };
         let key = Key::Id { kind: K::kind(&()).into_owned(), realm, id: id.into() };
-        let of_other =
-            |other: &Holder| super::importing::held_by_other(id, &other.name_for(&self.holder().namespace));
+        let namespace = self.holder().namespace;
+        let of_other = |other: &Holder| super::importing::held_by_other(id, &other.name_for(&namespace));
         match shared.take::<K>(&key, &self.holder()).await {
             Ok(Ok(lock)) => {
-                let age = Timestamp::now().duration_since(lock.since);
-                self.local.id_lock = Some(lock);
-                if age < RIPE {
+                let before = self.local.id_lock.take();
+                if let Some((other, _)) = before.as_ref().filter(|(before, _)| before.name != lock.name) {
+                    // It claims something else now.
+                    shared.give_back(&other.name, &self.uid()).await;
+                }
+                // By this process's clock, whoever took it.
+                let seen =
+                    before.filter(|(before, _)| *before == lock).map_or_else(Instant::now, |(_, seen)| seen);
+                self.local.id_lock = Some((lock, seen));
+                if seen.elapsed() < RIPE {
                     let what =
                         format!("looks whether an object of another shard owns {id}, which takes 20 s");
                     return Err(Detail::waiting("WaitsForOther", what));
@@ -99,15 +106,29 @@ impl<K: External> Pass<'_, K> {
         }
         self.look_elsewhere().await.map_err(|error| Detail::from(&error))?;
         if let Some((_, other)) = self.elsewhere.iter().find(|(taken, _)| taken == id) {
-            return Err(super::importing::held_by_other(id, &other.name_for(&self.holder().namespace)));
+            let detail = of_other(other);
+            // Its owner may want to claim it, too.
+            if let (Some(shared), Some((lock, _))) = (&self.world.shared, self.local.id_lock.take()) {
+                shared.give_back(&lock.name, &self.uid()).await;
+            }
+            return Err(detail);
+        }
+        // Who began before the claim, and has written no answer yet, may not be able to, and not have seen the claim.
+        let claimed = self.local.id_lock.as_ref().map(|(lock, _)| lock.since);
+        if claimed.is_some_and(|claimed| self.alike_since.iter().any(|since| *since < claimed)) {
+            let what = format!(
+                "waits for an object of another shard that asks for the like, has no answer yet, and may have made {id}; it does so \
+                 for half an hour at most"
+            );
+            return Err(Detail::waiting("WaitsForOther", what));
         }
         Ok(())
     }
 
     /// How long it takes until a claim can be believed that was made a moment ago.
     pub(super) fn until_ripe(&self) -> Option<Duration> {
-        let age = Timestamp::now().duration_since(self.local.id_lock.as_ref()?.since);
-        Duration::try_from(RIPE - age).ok().filter(|wait| !wait.is_zero())
+        let (_, seen) = self.local.id_lock.as_ref()?;
+        Some(RIPE.saturating_sub(seen.elapsed())).filter(|wait| !wait.is_zero())
     }
 
     /// Whether an object of another shard has claimed what this one has just made.
@@ -122,7 +143,8 @@ impl<K: External> Pass<'_, K> {
     pub(super) async fn look_elsewhere(&mut self) -> Result<(), CallError> {
         let Some(shared) = &self.world.shared else { return Ok(()) };
         let seen = shared.seen::<K>(&self.world.accounts, self.realm().as_deref(), &self.object).await?;
-        (self.elsewhere, self.alike_elsewhere) = (seen.owned, seen.asking_alike);
+        (self.elsewhere, self.alike_elsewhere, self.alike_since) =
+            (seen.owned, seen.asking_alike, seen.since);
         Ok(())
     }
 
@@ -146,8 +168,7 @@ impl<K: External> Pass<'_, K> {
     /// Gives back all locks of an object that goes.
     pub(super) async fn give_back_all_shared(&mut self) {
         let Some(shared) = &self.world.shared else { return };
-        let locks = self.local.work_lock.take().map(|(lock, _)| lock).into_iter();
-        for lock in locks.chain(self.local.id_lock.take()) {
+        for (lock, _) in self.local.work_lock.take().into_iter().chain(self.local.id_lock.take()) {
             shared.give_back(&lock.name, &self.uid()).await;
         }
     }
@@ -172,6 +193,8 @@ pub struct Elsewhere {
     pub owned: Vec<(String, Holder)>,
     /// How many of other shards' have a call under way that asks for the same.
     pub asking_alike: usize,
+    /// Since when those of them that may get an answer yet have had none.
+    pub since: Vec<Timestamp>,
 }
 
 impl SharedLocks {
@@ -199,6 +222,7 @@ impl SharedLocks {
                     let is_foreign = !accounts.index().knows(&object.uid().unwrap_or_default());
                     if is_foreign && may_be_under_way(object) && asks_alike::<K>(&own, &wanted(object)) {
                         seen.asking_alike += 1;
+                        seen.since.extend(unanswered_since(object));
                     }
                 }
                 Err(unreadable) => {
