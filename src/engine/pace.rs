@@ -211,6 +211,32 @@ mod tests {
         assert!(moments.len() == 16 && moments.values().all(|count| *count < 125), "spread: {moments:?}");
     }
 
+    /// Ten thousand in half an hour are ten thousand looks, and five hundred calls: for each crowd there is time for many times
+    /// the calls that it takes, whatever others wait for.
+    #[test]
+    fn ten_thousand_are_looked_at_each_half_hour_in_few_calls() {
+        let (batch, interval) = (20, Duration::from_secs(1800));
+        let mut moments = std::collections::BTreeMap::<_, usize>::new();
+        for number in 0..10_000 {
+            let mut now = Duration::ZERO;
+            // One after the other, as long as the interval lasts, each once.
+            while let Some(next) = to_next_resync(now, interval, &format!("uid-{number}")) {
+                now += next;
+                if now > interval {
+                    break;
+                }
+                *moments.entry(now).or_default() += 1;
+            }
+        }
+        assert_eq!(moments.values().sum::<usize>(), 10_000);
+        let calls = |count: &usize| count.div_ceil(batch);
+        let all: usize = moments.values().map(calls).sum();
+        assert!(all <= 10_000 / batch + moments.len(), "{all}");
+        // One after the other, each as slow as half a second.
+        let (most, apart) = (moments.values().map(calls).max().unwrap_or(0), interval.as_secs() / CROWDS);
+        assert!(u64::try_from(most).is_ok_and(|most| most / 2 < apart / 4), "{most} calls in {apart} s");
+    }
+
     #[test]
     fn resync_keeps_its_phase_over_a_restart_and_can_be_off() {
         let interval = Duration::from_secs(36_000);

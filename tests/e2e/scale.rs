@@ -6,7 +6,8 @@
 use crate::harness::{Requests, World, component};
 use futures::future::join_all;
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use vendor_simulator::{Fault, FaultRule};
 
 const KIND: &str = "ImageComponent";
 const COUNT: usize = 200;
@@ -63,6 +64,40 @@ async fn a_resync_of_two_hundred_is_a_call_for_each_batch() {
     // A busy machine is late for some calls.
     let most = 2 * (2 * COUNT / BATCH + beats);
     assert!((2 * COUNT / BATCH..=most).contains(&looks), "{looks} calls, of {most} at most");
+}
+
+/// A thousand that are looked at from time to time, by a vendor that is slow at it, and one after the other that is new. What each
+/// layer does about that, `cargo test` shows with ten thousand and no clock: here all of them are together.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes, on a machine with nothing else to do"]
+async fn a_resync_of_a_thousand_keeps_nothing_new_waiting() {
+    const MANY: usize = 1000;
+    let mut world = World::with_account("resync-many").await;
+    world.start_operator().await;
+    let names: Vec<_> = (0..MANY).map(|number| format!("component-{number}")).collect();
+    let interval = json!({ "resyncInterval": "1m" });
+    join_all(names.iter().map(|name| world.create(component(name, interval.clone())))).await;
+    join_all(names.iter().map(|name| world.until_ready(KIND, name))).await;
+    let slow = FaultRule::new(Fault::SlowAnswer { millis: 2_000 }).action("DescribeImageComponents");
+    world.vendor.set_faults(vec![slow]);
+    let (looks, began) = (world.calls("DescribeImageComponents"), Instant::now());
+    let mut waited = vec![];
+    // Each of the crowds in which they are looked at comes by.
+    for number in 0..30 {
+        let calls = world.calls("CreateImageComponent");
+        world.create(component(&format!("new-{number}"), json!({}))).await;
+        let created = Instant::now();
+        world.until_true("it is asked for", || world.calls("CreateImageComponent") > calls).await;
+        waited.push(created.elapsed());
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+    let (looks, minutes) =
+        (world.calls("DescribeImageComponents") - looks, began.elapsed().as_secs_f64() / 60.0);
+    println!("{looks} looks in {minutes:.1} minutes; the longest wait: {:?}", waited.iter().max());
+    assert!(waited.iter().all(|waited| *waited <= Duration::from_secs(1)), "{waited:?}");
+    #[expect(clippy::cast_precision_loss, reason = "few")]
+    let (looks, least) = (looks as f64, (MANY / 20) as f64 * minutes);
+    assert!(looks >= least * 0.8 && looks <= least * 3.0, "{looks} calls in {minutes} minutes");
 }
 
 #[tokio::test]
