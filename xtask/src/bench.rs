@@ -5,6 +5,7 @@
 
 mod floor;
 mod lab;
+mod quota;
 mod reading;
 mod report;
 mod scenes;
@@ -56,6 +57,8 @@ enum Part {
     Builds,
     /// Many accounts, each with a Secret of its own.
     Accounts,
+    /// 3 000 creations against the vendor's quota, alone and beside a client that takes half of it.
+    Quota,
 }
 
 /// How objects are written.

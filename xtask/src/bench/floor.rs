@@ -4,6 +4,7 @@
 //! Its vendor's call is signed by itself, and what it writes is what the operator has written for an object before.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use hmac::{Hmac, KeyInit, Mac};
@@ -56,11 +57,23 @@ impl Floor {
             let path = path(&object);
             let mut going = lab.send("DELETE", &path, &Value::Null).await?;
             let id = text(&object["status"]["imageId"]);
-            self.call(lab, "DeleteImageComponent", &[("ImageComponentId", id)]).await?;
+            self.call(lab.http(), "DeleteImageComponent", &[("ImageComponentId", id)]).await?;
             going["metadata"]["finalizers"] = json!([]);
             self.write(lab, &path, going, "/metadata/finalizers").await.map(drop)
         });
         each.buffer_unordered(AT_ONCE).try_collect().await
+    }
+
+    /// Makes things that no object stands for, one each time, for as long as somebody lets it, whatever the vendor says.
+    pub(super) async fn make_for_ever(&self, http: &reqwest::Client, every: Duration) {
+        let mut times = tokio::time::interval(every);
+        loop {
+            let number = self.nonces.load(Ordering::Relaxed);
+            times.tick().await;
+            let name = format!("another-clients-{number}");
+            let parameters = [("Name", &*name), ("Content", "true"), ("ClientToken", &*name)];
+            let _ = self.call(http, "CreateImageComponent", &parameters).await;
+        }
     }
 
     async fn fulfil_one(&self, lab: &Lab, mut object: Value) -> Result<Value> {
@@ -84,7 +97,7 @@ impl Floor {
             ("Content", text(&spec["content"])),
             ("ClientToken", &*uid),
         ];
-        let made = self.call(lab, "CreateImageComponent", &parameters).await?;
+        let made = self.call(lab.http(), "CreateImageComponent", &parameters).await?;
         object["status"] = own(&self.example["status"], Some(text(&made["ImageComponentId"])))?;
         self.write(lab, &format!("{path}/status"), object, "/status").await
     }
@@ -106,7 +119,7 @@ impl Floor {
     }
 
     /// A call of ECS, signed with ACS3-HMAC-SHA256.
-    async fn call(&self, lab: &Lab, action: &str, parameters: &[(&str, &str)]) -> Result<Value> {
+    async fn call(&self, http: &reqwest::Client, action: &str, parameters: &[(&str, &str)]) -> Result<Value> {
         let given = parameters.iter().filter(|(_, value)| !value.is_empty()).copied();
         let mut query: Vec<_> = given
             .chain([("RegionId", REGION)])
@@ -134,7 +147,7 @@ impl Floor {
         let signature = hex::encode(mac.finalize().into_bytes());
         let authorization =
             format!("ACS3-HMAC-SHA256 Credential={},SignedHeaders={names},Signature={signature}", KEY.0);
-        let mut request = lab.http().post(format!("http://{}/?{query}", self.host));
+        let mut request = http.post(format!("http://{}/?{query}", self.host));
         for (name, value) in headers {
             request = request.header(name, value);
         }

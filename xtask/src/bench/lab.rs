@@ -124,18 +124,42 @@ impl Lab {
         ];
         let limits = actions.map(|action| json!({ "action": action, "requests": 1_000_000, "period": "1s" }));
         for vendor in ["aliyun", "volcengine"] {
-            for mut object in self.samples(&format!("accounts/{vendor}.yaml"))? {
-                object["metadata"]["namespace"] = json!(name);
-                let path = if object["kind"] == "Secret" {
-                    format!("/api/v1/namespaces/{name}/secrets")
-                } else {
-                    object["spec"]["limits"] = json!(limits);
-                    format!("{API}/namespaces/{name}/cloudaccounts")
-                };
-                self.send("POST", &path, &object).await?;
-            }
+            self.account(name, vendor, &json!(limits), None).await?;
         }
         Ok(())
+    }
+
+    /// An account of a vendor's and its Secret, with these limits; with `key`, that of the samples is not used.
+    pub(super) async fn account(
+        &self,
+        namespace: &str,
+        vendor: &str,
+        limits: &Value,
+        key: Option<(&str, &str)>,
+    ) -> Result<()> {
+        for mut object in self.samples(&format!("accounts/{vendor}.yaml"))? {
+            object["metadata"]["namespace"] = json!(namespace);
+            let path = if object["kind"] == "Secret" {
+                if let Some((id, secret)) = key {
+                    object["stringData"] = json!({ "accessKeyId": id, "accessKeySecret": secret });
+                }
+                format!("/api/v1/namespaces/{namespace}/secrets")
+            } else {
+                object["spec"]["limits"] = limits.clone();
+                format!("{API}/namespaces/{namespace}/cloudaccounts")
+            };
+            self.send("POST", &path, &object).await?;
+        }
+        Ok(())
+    }
+
+    /// What the simulated vendors have written down of calls of an action, from the beginning.
+    pub(super) async fn calls(&self, action: &str) -> Result<Vec<Value>> {
+        let url = format!("http://{}/_sim/ledger?action={action}", self.ports.admin());
+        let ledger = self.http.get(url).send().await.doing(|| "ask the simulated vendors")?;
+        let mut ledger: Value = serde_json::from_str(&ledger.text().await.unwrap_or_default())
+            .doing(|| "understand the simulated vendors")?;
+        Ok(ledger["calls"].as_array_mut().map(std::mem::take).unwrap_or_default())
     }
 
     /// The documents of a sample, aimed at the simulated vendors.

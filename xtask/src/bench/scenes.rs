@@ -8,7 +8,7 @@ use super::floor::{Floor, PLURAL};
 use super::lab::{API, Lab, Span};
 use super::report::Report;
 use super::watch::Watch;
-use super::{Options, Part};
+use super::{Options, Part, quota};
 use crate::error::{Error, Result};
 
 /// The operator's objects of which builds take a while.
@@ -48,6 +48,9 @@ pub(super) async fn run(options: &Options) -> Result<Report> {
     if options.has(Part::Accounts) {
         accounts(&mut lab, &mut report, options.count(5000)).await?;
     }
+    if options.has(Part::Quota) {
+        quota::run(&mut lab, options, &mut report).await?;
+    }
     Ok(report)
 }
 
@@ -68,7 +71,7 @@ async fn first(lab: &mut Lab, report: &mut Report) -> Result<Value> {
 }
 
 /// Manifests of so many objects.
-fn objects(lab: &Lab, namespace: &str, name: &str, count: usize) -> Result<Vec<Value>> {
+pub(super) fn objects(lab: &Lab, namespace: &str, name: &str, count: usize) -> Result<Vec<Value>> {
     let file = match name {
         "component" => "imagecomponents/imagecomponents.yaml",
         _ => "aospimages/aospimages.yaml",
