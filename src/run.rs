@@ -172,6 +172,7 @@ async fn run_counted(
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let endpoints = Endpoints::new(&options.allow_endpoints)?;
+    metrics.divided(options.shards);
     let connections = Connections::default();
     let telemetry = Telemetry::new(connections.share(&client), options.events, metrics.clone());
     let health = Health::default();

@@ -165,6 +165,7 @@ pub struct Metrics {
     running: Family<Kind, Gauge>,
     writes: Family<Writes, Counter>,
     leads: Gauge,
+    shards: Gauge,
 }
 
 impl fmt::Debug for Metrics {
@@ -226,6 +227,12 @@ impl Metrics {
                 "leader",
                 "",
                 "1 for the replica that works, 0 for one that stands by; with shards, how many the replica looks after",
+                Gauge::default(),
+            ),
+            shards: to.add(
+                "shards",
+                "",
+                "Into how many shards the work is divided: as many must have a leader",
                 Gauge::default(),
             ),
             objects: to.add(
@@ -517,6 +524,11 @@ impl Metrics {
         }
         let code = status.map_or_else(|| "none".to_owned(), |status| status.as_u16().to_string());
         self.writes.get_or_create(&Writes { verb, resource: resource(path), code }).inc();
+    }
+
+    /// Into how many shards the work is divided.
+    pub fn divided(&self, shards: u32) {
+        self.shards.set(shards.into());
     }
 
     /// This replica works, or looks after one more shard, until this is dropped.
