@@ -57,7 +57,8 @@ enum Part {
     Builds,
     /// Many accounts, each with a Secret of its own.
     Accounts,
-    /// 3 000 creations against the vendor's quota, alone and beside a client that takes half of it.
+    /// 3 000 creations against the vendor's quota, alone and beside a client that takes half of it: ten minutes, and only if it is
+    /// named.
     Quota,
 }
 
