@@ -554,13 +554,18 @@ pub fn object_name(field: &str) -> Rule {
 const DIFFERS: &str = "has(oldSelf.status) && has(oldSelf.status.conditions) \
                        && oldSelf.status.conditions.exists(c, c.type == 'Stalled' && c.status == 'True' && c.reason == 'SpecDiffers')";
 
-/// What a refusal says while nobody knows whether anything was asked for, in CEL. `None`: the rule is about something else.
+/// What a refusal says while nobody knows whether anything was asked for, in CEL, and while that is about to be known: what is
+/// closed in that moment may be open in the next. `None`: the rule is about something else.
 pub fn unseen_says_so(rule: &ValidationRule) -> Option<String> {
     let message = rule.message.as_deref().filter(|_| rule.rule.contains(OPEN))?;
     let unseen = "the operator has not seen this object yet, so it may be asking for it at this moment: try again when \
                   status.phase is there";
+    let under_way = "the vendor is being asked for it at this moment, or it is not known yet whether it was made: try again \
+                     when status.phase is no longer Submitting";
     let is_seen = "has(oldSelf.status) && has(oldSelf.status.phase)";
-    Some(format!("{is_seen} ? '{message}' : '{unseen}; {message}'"))
+    Some(format!(
+        "(!({is_seen}) ? '{unseen}; ' : oldSelf.status.phase == 'Submitting' ? '{under_way}; ' : '') + '{message}'"
+    ))
 }
 
 /// A rule for a `spec.forProvider` field that says where the vendor's thing is: elsewhere its id means nothing, so that it

@@ -180,13 +180,15 @@ async fn a_refusal_before_the_operator_has_seen_the_object_says_so() {
         json!({ "import": { "id": "ic-2" } }),
     ] {
         let change = json!({ "spec": change });
-        let says_so = |answer: Answer| {
-            format!("{:?}", answer.expect_err("closed")).contains("has not seen this object yet")
-        };
+        let says = |answer: Answer, what: &str| format!("{:?}", answer.expect_err("closed")).contains(what);
+        let says_so = |answer: Answer| says(answer, "has not seen this object yet");
         world.patch_status("ImageComponent", "new", json!({ "phase": null })).await;
         assert!(says_so(patch(&world, &object, &change).await), "{change}");
+        world.patch_status("ImageComponent", "new", json!({ "phase": "Submitting" })).await;
+        assert!(says(patch(&world, &object, &change).await, "no longer Submitting"), "{change}");
         world.patch_status("ImageComponent", "new", json!({ "phase": "Ready" })).await;
         assert!(!says_so(patch(&world, &object, &change).await), "{change}");
+        assert!(!says(patch(&world, &object, &change).await, "no longer Submitting"), "{change}");
     }
 }
 
