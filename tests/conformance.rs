@@ -39,6 +39,10 @@ const NOBODY_KNOWS: &[(&str, &str, &str)] = &[
 /// Kinds whose results stay: the exported file is the user's, and a task cannot be deleted.
 const STAYS: &[&str] = &["ImageExport"];
 
+/// The faults that a version meets which follows another one: those after which nobody knows, and those that must be tried again.
+const SUCCEEDING: &[&str] =
+    &["answer-lost", "not-sent", "hang-acted", "400-throttle", "500", "500-acted", "list-lag"];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_kind_stands_every_fault() {
     // Kinds that share a creating call would hide each other's effects: they get vendors of their own.
@@ -79,7 +83,19 @@ async fn every_kind_stands_every_fault() {
             places.push((hardship, quiet.len() - 1, world));
         }
     }
-    let worlds = quiet.iter().map(|(_, world)| world).chain(places.iter().map(|(_, _, world)| world));
+    // Of those whose versions follow each other, the next one stands what the first one has stood.
+    let versioned: Vec<_> = subject::all(KINDS).into_iter().filter(|it| it.has_versions).collect();
+    assert!(!versioned.is_empty());
+    let mut successions = vec![];
+    for mut hardship in
+        FAULTS.iter().filter(|(name, _)| SUCCEEDING.contains(name)).flat_map(faults::hardships)
+    {
+        hardship.name = format!("next-{}", hardship.name);
+        successions.push((hardship, first.beside(seeds.next().unwrap_or_default()).await));
+    }
+    let next = successions.iter().map(|(_, world)| world);
+    let worlds =
+        quiet.iter().map(|(_, world)| world).chain(next).chain(places.iter().map(|(_, _, world)| world));
     let endpoints: Vec<_> = worlds.flat_map(World::endpoints).collect();
     first.start_operator_with(&[], &endpoints.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let mut groups = vec![];
@@ -97,6 +113,11 @@ async fn every_kind_stands_every_fault() {
         let (subjects, calls) = groups[group].clone();
         lives += subjects.len();
         worlds.spawn(async move { stand(&hardship, number, &world, &subjects, &calls).await });
+    }
+    for (number, (hardship, world)) in (1..).zip(successions) {
+        let (subjects, calls) = (versioned.clone(), groups[0].1.clone());
+        lives += subjects.len();
+        worlds.spawn(async move { succeed(&hardship, number, &world, &subjects, &calls).await });
     }
     let mut failed = vec![];
     while let Some(ended) = worlds.join_next().await {
@@ -183,6 +204,60 @@ async fn stand(
         failures.push(format!("{}: {missed} of its faults hit nothing", hardship.name));
     }
     failures
+}
+
+/// A world in which a new version takes the place of the first one through one hardship; gives what went wrong.
+async fn succeed(
+    hardship: &Hardship,
+    number: usize,
+    world: &World,
+    subjects: &[Subject],
+    calls: &Calls,
+) -> Vec<String> {
+    world.quicken();
+    let name = |subject: &Subject| format!("{}-{}", subject.name, hardship.name);
+    for subject in subjects {
+        subject.apply(world, &hardship.name, number).await;
+        world.until_ready(&subject.kind, &name(subject)).await;
+    }
+    world.vendor.set_faults(hardship.rules(calls));
+    let lives = subjects.iter().map(|subject| async {
+        let life = AssertUnwindSafe(next_version(world, subject, &name(subject))).catch_unwind().await;
+        let failure = life.unwrap_or_else(|panic| Err(said(panic.as_ref()))).err()?;
+        Some(format!("{} {}: {failure}; {:#?}", hardship.name, subject.kind, world.call_log()))
+    });
+    let mut failures: Vec<_> = join_all(lives).await.into_iter().flatten().collect();
+    if world.vendor.faults().iter().all(|rule| rule.hit == 0) {
+        failures.push(format!("{}: none of its faults hit anything", hardship.name));
+    }
+    failures
+}
+
+/// From the first version to the second, which alone stays, and to the end.
+async fn next_version(world: &World, subject: &Subject, name: &str) -> Result<(), String> {
+    let Subject { kind, action, .. } = subject;
+    let first = subject::made(&world.vendor.ledger(), action);
+    world.patch(kind, name, subject.next_version()).await;
+    let alone = |object: &serde_json::Value| {
+        let versions = object["status"]["versions"].as_array().cloned().unwrap_or_default();
+        let [newest] = &versions[..] else { return false };
+        harness::is_ready(object)
+            && newest["imageId"] == object["status"]["imageId"]
+            && first.iter().all(|id| newest["imageId"] != id.as_str())
+    };
+    world.until(kind, name, "the new version is alone", alone).await;
+    let ledger = world.vendor.ledger();
+    let made = subject::made(&ledger, action);
+    let gone: Vec<_> = made.iter().filter(|id| subject::deleted(&ledger, id)).cloned().collect();
+    if made.len() != 2 || gone != first {
+        return Err(format!("the vendor made {made:?}, and of these {gone:?} are gone"));
+    }
+    world.delete(kind, name).await;
+    world.until_gone(kind, name).await;
+    let ledger = world.vendor.ledger();
+    let left: Vec<_> = made.iter().filter(|id| !subject::deleted(&ledger, id)).collect();
+    let all = subject::made(&ledger, action);
+    if left.is_empty() && all == made { Ok(()) } else { Err(format!("{left:?} is left of {all:?}")) }
 }
 
 fn said(panic: &(dyn Any + Send)) -> String {

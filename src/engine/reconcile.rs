@@ -161,6 +161,7 @@ async fn pass<K: External>(packed: Arc<Packed<K>>, world: Arc<World>) -> Result<
         connection: None,
         resolved: None,
         version: None,
+        retires_later: false,
         asked,
         began: Instant::now(),
         looked: AtomicBool::new(false),
@@ -259,6 +260,8 @@ struct Pass<'a, K: External> {
     resolved: Option<String>,
     /// The version that the attempt makes, or made.
     version: Option<String>,
+    /// An earlier version could not be deleted in this pass, for a reason that passes.
+    retires_later: bool,
     /// What was asked of the object when the pass began: its own writes may bring news that it has not acted on.
     asked: Asked,
     began: Instant,

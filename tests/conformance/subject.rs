@@ -15,6 +15,8 @@ pub struct Subject {
     pub name: String,
     /// The creating call.
     pub action: &'static str,
+    /// Whether a new version can take the place of what is there.
+    pub has_versions: bool,
     sample: String,
 }
 
@@ -44,12 +46,17 @@ pub fn beside(kinds: &[&dyn Kind], folder: &str) -> Vec<Subject> {
 
 fn with_samples(kinds: &[&dyn Kind], sample: impl Fn(&str) -> String) -> Vec<Subject> {
     let subject = |kind: &&dyn Kind| {
-        let names = kind.crd().spec.names;
+        let crd = kind.crd();
+        let names = crd.spec.names.clone();
+        let schema = serde_json::to_value(&crd.spec.versions[0]).expect("a CRD is JSON");
+        let has_versions =
+            !schema["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["versionPolicy"]
+                .is_null();
         let sample = sample(&names.plural);
         let object = documents(&sample).pop().expect("an object");
         assert_eq!(object["kind"], names.kind.as_str(), "the sample's last document");
         let name = object["metadata"]["name"].as_str().expect("a name").to_owned();
-        Subject { kind: names.kind, name, action: kind.action(), sample }
+        Subject { kind: names.kind, name, action: kind.action(), has_versions, sample }
     };
     kinds.iter().map(subject).collect()
 }
@@ -63,7 +70,17 @@ fn documents(sample: &str) -> Vec<Value> {
     sample.split("\n---\n").map(read).collect()
 }
 
+/// By kind, what asks for a new version of it.
+const EDITS: &[(&str, &str, &str)] = &[("ImageComponent", "content", "RUN echo another")];
+
 impl Subject {
+    /// The change of the spec that makes a new version, of which no other is to stay.
+    pub fn next_version(&self) -> Value {
+        let edit = EDITS.iter().find(|row| row.0 == self.kind);
+        let (_, field, value) = edit.unwrap_or_else(|| panic!("what makes a new version of {}?", self.kind));
+        json!({ "spec": { "versionPolicy": "Bump", "versionsToKeep": 1, "forProvider": { *field: value } } })
+    }
+
     /// What the sample calls the thing at the vendor.
     pub fn vendor_name(&self) -> Option<String> {
         let object = documents(&self.sample).pop()?;

@@ -87,6 +87,9 @@ impl<K: External> Pass<'_, K> {
             _ if self.deleting() => Next::In(Duration::ZERO),
             Progress::Building { .. } => Next::In(self.to_beat()),
             Progress::New { .. } => Next::In(Duration::ZERO),
+            Progress::Ready { .. } if self.is_to_retire(progress) && self.retires_later => {
+                Next::In(self.to_beat())
+            }
             Progress::Ready { .. } if self.is_to_retire(progress) => Next::In(Duration::ZERO),
             Progress::Ready { intent, .. } if Self::may_turn_up(intent) => {
                 Next::In(self.to_next_resync().map_or(pace::SLOW_LOOK, |wait| wait.min(pace::SLOW_LOOK)))
@@ -284,13 +287,23 @@ impl<K: External> Pass<'_, K> {
 
 /// How long to wait after the `failures`-th failure in a row: as long as the vendor asks, within reason.
 pub(super) fn wait_after(failures: u32, error: &CallError) -> Duration {
-    let quick = matches!(error, CallError::NotSent(_) | CallError::Unknown(_) | CallError::NoAnswer(_))
-        || matches!(error.class(), Some(Class::Throttled | Class::Unavailable));
+    let quick = passes(error) && !matches!(error, CallError::RateLimited { .. });
     let asked = match error {
         CallError::Refused(refusal) => refusal.retry_after.unwrap_or_default(),
         _ => Duration::ZERO,
     };
     pace::backoff(failures, !quick).max(asked.min(pace::PAUSE))
+}
+
+/// Whether the same call may go well a moment later.
+pub(super) fn passes(error: &CallError) -> bool {
+    matches!(
+        error,
+        CallError::NotSent(_)
+            | CallError::RateLimited { .. }
+            | CallError::Unknown(_)
+            | CallError::NoAnswer(_)
+    ) || matches!(error.class(), Some(Class::Throttled | Class::Unavailable))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Making a new version take the place of what is there, and deleting those that are too many or go with the object.
 
-use super::{Error, Next, Pass};
+use super::{Error, Next, Pass, showing::passes};
 use crate::{
     engine::{
         external::External,
@@ -147,7 +147,7 @@ impl<K: External> Pass<'_, K> {
     }
 
     /// Deletes the versions that are too many, now that the newest is there. One that is in use stays, and is tried again with
-    /// the next look.
+    /// the next look; what fails for a reason that passes, on the next beat.
     pub(super) async fn retire(&mut self, client: &K::Client, to: &mut Progress) {
         let stays =
             if matches!(to, Progress::Ready { .. }) { self.retire_surplus(client, to).await } else { vec![] };
@@ -174,6 +174,11 @@ impl<K: External> Pass<'_, K> {
                 Ok(Deletion::Gone | Deletion::Remains(_)) => continue,
                 Ok(Deletion::Underway) => "the vendor is deleting it".to_owned(),
                 Ok(Deletion::Waiting(why)) => why,
+                Err(error) if passes(&error) => {
+                    self.retires_later = true;
+                    stays.push(format!("{}: {error}", name(&version)));
+                    continue;
+                }
                 Err(error) => error.to_string(),
             };
             stays.push(format!("{}: {why}", name(&version)));
