@@ -8,10 +8,11 @@ use crate::{
         connection::Connection,
         existing::Existing,
         external::{External, Unusable},
+        preflight::Obstacle,
         progress::{Comparison, Difference, Handle, Lookalike, Observation, Product},
         versions,
     },
-    image::{ManagementPolicy, Phase},
+    image::{ManagementPolicy, Phase, PreflightPolicy},
     wire::{CallError, pages::Walk},
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream, stream::BoxStream};
@@ -59,6 +60,8 @@ pub enum Look {
     Free(Vec<Lookalike>),
     /// `import.match` fits none or several.
     Matches(Vec<String>),
+    /// Something that the creating call needs is not there.
+    Lacks(Obstacle),
     /// The vendor does not have this id.
     Missing(String),
     /// The vendor has it: its id, and in what it is to be succeeded by a new version.
@@ -206,7 +209,10 @@ async fn look<K: External>(connection: &Connection, object: K) -> Result<Look, T
                 ManagementPolicy::Managed => object.lookalikes(&client).await?,
                 ManagementPolicy::Observe => vec![],
             };
-            return Ok(Look::Free(in_the_way));
+            return Ok(match lacks(connection, &client, &object).await {
+                Some(obstacle) if in_the_way.is_empty() => Look::Lacks(obstacle),
+                _ => Look::Free(in_the_way),
+            });
         }
     };
     let region = object.region(&client);
@@ -224,6 +230,17 @@ async fn look<K: External>(connection: &Connection, object: K) -> Result<Look, T
             Look::There(id, observation, comparison)
         }
     })
+}
+
+/// What keeps the creating call from being made, as far as that can be read.
+async fn lacks<K: External>(connection: &Connection, client: &K::Client, object: &K) -> Option<Obstacle> {
+    let spec = object.spec();
+    let looks = spec.preflight_policy == PreflightPolicy::Check
+        && spec.management_policy == ManagementPolicy::Managed;
+    let preflight = object.preflight(client).filter(|_| looks)?;
+    let readers = connection.readers::<K>(client, &object.region(client), &preflight);
+    let found = readers.ask(preflight.id.clone()).await.ok()?;
+    (preflight.judge)(&preflight.id, found.as_ref())
 }
 
 /// In what the thing of an object is to be succeeded by a new version, if it is.

@@ -235,6 +235,12 @@ async fn a_plan_says_what_would_be_done_and_does_nothing() {
     );
     referring["spec"]["forProvider"].as_object_mut().expect("parameters").remove("imageId");
     referring["spec"]["forProvider"]["imageRef"] = json!({ "name": "made" });
+    world.vendor.volcengine().remove_image("image-nowhere");
+    let lacking = crate::harness::image_export(
+        "lacking",
+        "image-nowhere",
+        json!({ "accountRef": { "name": "volcengine" } }),
+    );
     world.create(secret("volcengine")).await;
     world.create(crate::harness::volcengine_account("volcengine", world.volcengine_endpoint())).await;
     let before = effects(&world);
@@ -277,6 +283,7 @@ async fn a_plan_says_what_would_be_done_and_does_nothing() {
         (component("made", json!({ "forProvider": { "tag": [] } })), "change", json!(["UntagResources"]), ""),
         (component("of-others", of_others), "blocked", json!([]), "does not allow this namespace"),
         (referring, "blocked", json!([]), "give the id itself"),
+        (lacking, "blocked", json!([]), "shows no image image-nowhere"),
     ];
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("all.json");

@@ -213,7 +213,9 @@ pub fn of(
             )),
             None => creation(),
         },
-        Look::Free(_) => Verdict::new(Action::Nothing).because(&standing(stored)),
+        Look::Lacks(obstacle) if is_asked_for && obstacle.passes => creation().because(&obstacle.why),
+        Look::Lacks(obstacle) if is_asked_for => Verdict::blocked(changes, &obstacle.why),
+        Look::Free(_) | Look::Lacks(_) => Verdict::new(Action::Nothing).because(&standing(stored)),
         Look::Matches(ids) => {
             let what = match &*ids {
                 [] => "nothing at the vendor fits import".to_owned(),
@@ -326,7 +328,10 @@ fn standing(object: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{engine::progress::Product, kinds::KINDS};
+    use crate::{
+        engine::{preflight::Obstacle, progress::Product},
+        kinds::KINDS,
+    };
     use serde_json::json;
 
     fn component() -> &'static dyn Kind {
@@ -360,6 +365,9 @@ mod tests {
             (None, &managed, Look::Free(vec![]), Action::Create, create),
             (None, &managed, lookalike(), Action::Create, create),
             (Some(&failed), &failed, Look::Free(vec![]), Action::Nothing, &[]),
+            (None, &managed, Look::Lacks(Obstacle::lasting("no such image")), Action::Blocked, &[]),
+            (None, &managed, Look::Lacks(Obstacle::passing("it is made")), Action::Create, create),
+            (Some(&failed), &failed, Look::Lacks(Obstacle::lasting("none")), Action::Nothing, &[]),
             (None, &managed, several(), Action::Blocked, &[]),
             (None, &managed, missing(), Action::Blocked, &[]),
             (Some(&has), &managed, missing(), Action::Blocked, &[]),
