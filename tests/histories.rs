@@ -34,7 +34,7 @@ enum Fault {
     LateAndLost,
     /// Before the pass, a person replaces the object with a manifest that has no finalizer and no record.
     Replaced,
-    /// Before the pass, a person asks for other content, where admission lets that through.
+    /// Instead of a pass, a person asks for other content, where admission lets that through.
     Edited,
 }
 
@@ -160,7 +160,7 @@ impl World {
             self.write(Stored { record: None, ..self.stored.clone() });
         }
         if fault == Fault::Edited {
-            self.edit();
+            return self.edit();
         }
         let late = self.late.take();
         self.pass_on(fault);
@@ -215,7 +215,7 @@ impl World {
             Step::Observe(handle)
                 if fault == Fault::None
                     || self.succession.is_some()
-                        && matches!(fault, Fault::CrashBeforeClose | Fault::StaleRead | Fault::Edited) =>
+                        && matches!(fault, Fault::CrashBeforeClose | Fault::StaleRead) =>
             {
                 let seen = match self.find(&handle) {
                     Some(_) => {

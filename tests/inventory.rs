@@ -116,7 +116,7 @@ async fn memory_does_not_grow_with_what_there_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes a minute; its numbers are in docs/performance.md"]
+#[ignore = "takes minutes; docs/performance.md says what was seen"]
 async fn ten_thousand_things() {
     compare(1_000, 10_000).await;
 }
