@@ -223,7 +223,7 @@ async fn what_outlives_its_object_is_not_what_another_one_asks_for() {
         rule(Fault::Hang { effect: true }, &asks),
     ]);
     // The answer that its finalizer is on comes late enough for the object to go.
-    world.start_slow_operator(Duration::from_secs(4)).await;
+    world.start_slow_operator(Duration::from_secs(8)).await;
     let is_held = |object: &Value| !object["metadata"]["finalizers"].is_null();
     world.until(KIND, "gone", "it has its finalizer", is_held).await;
     world.delete(KIND, "gone").await;
