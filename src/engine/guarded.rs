@@ -2,9 +2,15 @@
 
 use crate::image::{AccountRef, OperationState};
 use kube::{Resource, api::ObjectMeta};
-use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::Value;
-use std::{borrow::Cow, fmt::Debug};
+use std::{
+    borrow::Cow,
+    fmt::{self, Debug},
+};
 
 /// An object as the API server gave it.
 #[derive(Clone, Debug)]
@@ -39,11 +45,14 @@ fn texts(value: &Value, into: &mut Vec<String>) {
 
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut object = Value::deserialize(deserializer)?;
+        let mut text = Vec::with_capacity(4096);
         // Who wrote which field is half of what comes, and nobody here reads it.
-        if let Some(Value::Object(metadata)) = object.get_mut("metadata") {
-            metadata.remove("managedFields");
+        Copy { into: &mut text, without: &["metadata", "managedFields"] }.deserialize(deserializer)?;
+        if let Ok(read) = serde_json::from_slice(&text) {
+            return Ok(Self(Ok(read)));
         }
+        // What it says about why not must not change with what stands before it in the text.
+        let object: Value = serde_json::from_slice(&text).map_err(D::Error::custom)?;
         let error = match K::deserialize(&object) {
             Ok(read) => return Ok(Self(Ok(read))),
             Err(error) => error.to_string(),
@@ -64,6 +73,118 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
         let says = object["status"]["conditions"].to_string();
         let account = AccountRef::deserialize(&object["spec"]["accountRef"]).unwrap_or_default();
         Ok(Self(Err(Unreadable { metadata, error, held, works_on, says, account })))
+    }
+}
+
+/// Copies a value as JSON, but for the entry that this path of keys leads to. It makes nothing of what it reads, which is most of
+/// the work where a value is only kept.
+struct Copy<'a> {
+    into: &'a mut Vec<u8>,
+    without: &'static [&'static str],
+}
+
+impl Copy<'_> {
+    fn write<E: Error>(self, value: impl serde::Serialize) -> Result<(), E> {
+        serde_json::to_writer(self.into, &value).map_err(E::custom)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Copy<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Copy<'_> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a value")
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
+        self.write(value)
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
+        self.write(value)
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
+        self.write(value)
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
+        self.write(value)
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
+        self.write(value)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        self.write(())
+    }
+
+    fn visit_none<E: Error>(self) -> Result<(), E> {
+        self.write(())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, value: D) -> Result<(), D::Error> {
+        value.deserialize_any(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<(), A::Error> {
+        self.into.push(b'[');
+        let start = self.into.len();
+        loop {
+            let before = self.into.len();
+            if before > start {
+                self.into.push(b',');
+            }
+            if values.next_element_seed(Copy { into: self.into, without: &[] })?.is_none() {
+                self.into.truncate(before);
+                break;
+            }
+        }
+        self.into.push(b']');
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        self.into.push(b'{');
+        let start = self.into.len();
+        loop {
+            let before = self.into.len();
+            if before > start {
+                self.into.push(b',');
+            }
+            let key = self.into.len();
+            if fields.next_key_seed(Copy { into: self.into, without: &[] })?.is_none() {
+                self.into.truncate(before);
+                break;
+            }
+            // Names of fields have nothing to be escaped.
+            let is_next = |name: &&str| self.into[key..] == *format!("{name:?}").as_bytes();
+            match self.without {
+                [last] if is_next(last) => {
+                    self.into.truncate(before);
+                    fields.next_value::<IgnoredAny>()?;
+                }
+                [next, rest @ ..] if is_next(next) => {
+                    self.into.push(b':');
+                    fields.next_value_seed(Copy { into: self.into, without: rest })?;
+                }
+                _ => {
+                    self.into.push(b':');
+                    fields.next_value_seed(Copy { into: self.into, without: &[] })?;
+                }
+            }
+        }
+        self.into.push(b'}');
+        Ok(())
     }
 }
 
@@ -119,5 +240,40 @@ mod tests {
         assert!(unreadable.error.contains('7'), "{}", unreadable.error);
         assert!(read(done).unwrap().0.unwrap_err().works_on.is_empty());
         assert!(read(json!({ "kind": "Pod", "spec": 7 })).is_err());
+    }
+
+    #[test]
+    fn all_is_copied_but_who_wrote_what() {
+        let copied = |text: &str| {
+            let mut copy = vec![];
+            let mut deserializer = serde_json::Deserializer::from_str(text);
+            let whole = Copy { into: &mut copy, without: &["metadata", "managedFields"] };
+            whole.deserialize(&mut deserializer).map(|()| String::from_utf8(copy).unwrap())
+        };
+        let managed = r#""managedFields":[{"manager":"x","fieldsV1":{"f:a":{}}}]"#;
+        for rest in ["", r#""name":"a""#, r#""name":"a","labels":{"managedFields":"mine"}"#] {
+            let comma = if rest.is_empty() { "" } else { "," };
+            let expected = format!(r#"{{"kind":"Pod","metadata":{{{rest}}},"spec":null}}"#);
+            for metadata in [format!("{managed}{comma}{rest}"), format!("{rest}{comma}{managed}")] {
+                let text = format!(r#"{{"kind":"Pod","metadata":{{{metadata}}},"spec":null}}"#);
+                assert_eq!(copied(&text).unwrap(), expected);
+            }
+        }
+        for text in [
+            r#"{}"#,
+            r#"{"managedFields":1,"spec":{"metadata":{"managedFields":2},"managedFields":[]},"metadata":3}"#,
+            r#"{"":[],"a\"\n\\":[{},[[]],[null,true,false],-1,18446744073709551615,1.5,"\u0000\"一"],"b":{"c":{}}}"#,
+        ] {
+            assert_eq!(copied(text).unwrap(), text);
+            // From a tree of values, as from text.
+            let mut copy = vec![];
+            let whole = Copy { into: &mut copy, without: &[] };
+            let value: Value = serde_json::from_str(text).unwrap();
+            whole.deserialize(value.clone()).unwrap();
+            assert_eq!(serde_json::from_slice::<Value>(&copy).unwrap(), value);
+        }
+        for broken in ["", "{", r#"{"a":}"#, r#"{"a":[1,]}"#, r#"{"metadata":{"managedFields":[}}"#] {
+            assert!(copied(broken).is_err(), "{broken}");
+        }
     }
 }

@@ -57,7 +57,7 @@ impl Floor {
             let path = path(&object);
             let mut going = lab.send("DELETE", &path, &Value::Null).await?;
             let id = text(&object["status"]["imageId"]);
-            self.call(lab.http(), "DeleteImageComponent", &[("ImageComponentId", id)]).await?;
+            self.call(lab.http(), "DeleteImageComponent", &[("ImageComponentId".into(), id.into())]).await?;
             going["metadata"]["finalizers"] = json!([]);
             self.write(lab, &path, going, "/metadata/finalizers").await.map(drop)
         });
@@ -71,7 +71,8 @@ impl Floor {
             let number = self.nonces.load(Ordering::Relaxed);
             times.tick().await;
             let name = format!("another-clients-{number}");
-            let parameters = [("Name", &*name), ("Content", "true"), ("ClientToken", &*name)];
+            let parameters = [("Name", &*name), ("Content", "true"), ("ClientToken", &*name)]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()));
             let _ = self.call(http, "CreateImageComponent", &parameters).await;
         }
     }
@@ -90,13 +91,23 @@ impl Floor {
         object["metadata"]["annotations"] = own(&self.example["metadata"]["annotations"], None)?;
         let mut object = self.write(lab, &path, object, "/metadata").await?;
         let spec = &object["spec"]["forProvider"];
-        let parameters = [
-            ("Name", text(&spec["name"])),
-            ("ComponentVersion", text(&spec["componentVersion"])),
-            ("Description", text(&spec["description"])),
-            ("Content", text(&spec["content"])),
-            ("ClientToken", &*uid),
+        let named = |name: &str, value: &Value| (name.to_owned(), text(value).to_owned());
+        // Without tags the operator would find, and set right, that they are missing.
+        let tags = spec["tag"].as_array().into_iter().flatten().zip(1..).flat_map(|(tag, number)| {
+            [
+                named(&format!("Tag.{number}.Key"), &tag["key"]),
+                named(&format!("Tag.{number}.Value"), &tag["value"]),
+            ]
+        });
+        let fields = [
+            ("Name", "name"),
+            ("ComponentVersion", "componentVersion"),
+            ("Description", "description"),
+            ("Content", "content"),
         ];
+        let fields = fields.into_iter().map(|(name, field)| named(name, &spec[field]));
+        let token = ("ClientToken".to_owned(), uid.clone());
+        let parameters: Vec<_> = fields.chain(tags).chain([token]).collect();
         let made = self.call(lab.http(), "CreateImageComponent", &parameters).await?;
         object["status"] = own(&self.example["status"], Some(text(&made["ImageComponentId"])))?;
         self.write(lab, &format!("{path}/status"), object, "/status").await
@@ -119,8 +130,14 @@ impl Floor {
     }
 
     /// A call of ECS, signed with ACS3-HMAC-SHA256.
-    async fn call(&self, http: &reqwest::Client, action: &str, parameters: &[(&str, &str)]) -> Result<Value> {
-        let given = parameters.iter().filter(|(_, value)| !value.is_empty()).copied();
+    async fn call(
+        &self,
+        http: &reqwest::Client,
+        action: &str,
+        parameters: &[(String, String)],
+    ) -> Result<Value> {
+        let given = parameters.iter().filter(|(_, value)| !value.is_empty());
+        let given = given.map(|(key, value)| (&**key, &**value));
         let mut query: Vec<_> = given
             .chain([("RegionId", REGION)])
             .map(|(key, value)| format!("{}={}", encoded(key), encoded(value)))
