@@ -8,9 +8,18 @@ use cloud_image_operator::{
     run::{self, Options},
     traces::Traces,
 };
-use std::{ffi::OsStr, io::Write, path::Path, process::ExitCode};
+use std::{ffi::OsStr, io::Write, num::NonZero, path::Path, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+/// The system's keeps what was needed for a moment, and more so with each thread.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// How many threads work at most, however many CPUs a machine has: each takes memory, and one has time for a thousand objects a
+/// second.
+const WORKERS: usize = 4;
 
 /// Kubernetes operator that makes cloud images declarative on Volcengine, Alibaba Cloud and ZStack, and its command line.
 #[derive(Parser)]
@@ -106,7 +115,8 @@ fn output(text: &str) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn operate(options: Options) -> Result<(), Box<dyn std::error::Error>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let workers = std::thread::available_parallelism().map_or(1, NonZero::get).min(WORKERS);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
     let traces = Traces::start(runtime.handle(), |name| std::env::var(name).ok());
     let (traces, untraced) = match traces {
         Ok(traces) => (traces, None),

@@ -260,7 +260,7 @@ mod tests {
             }
         }
         for text in [
-            r#"{}"#,
+            "{}",
             r#"{"managedFields":1,"spec":{"metadata":{"managedFields":2},"managedFields":[]},"metadata":3}"#,
             r#"{"":[],"a\"\n\\":[{},[[]],[null,true,false],-1,18446744073709551615,1.5,"\u0000\"一"],"b":{"c":{}}}"#,
         ] {
