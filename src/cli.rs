@@ -81,13 +81,13 @@ impl From<Answer> for ExitCode {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No kubeconfig, or none that can be used.
-    #[error("no way to the API server: {0}; give --kubeconfig and --context, or set KUBECONFIG")]
+    #[error("no way to the API server: {}; give --kubeconfig and --context, or set KUBECONFIG", all(.0))]
     Kubeconfig(#[from] kube::config::KubeconfigError),
     /// The API server cannot be asked.
     #[error("the API server cannot be asked: {0}")]
     Client(kube::Error),
     /// A list was refused.
-    #[error("{what} cannot be read: {error}")]
+    #[error("{what} cannot be read: {}", said(.error))]
     Read {
         /// What was to be read.
         what: String,
@@ -121,6 +121,41 @@ pub enum Error {
     /// A result that has no JSON.
     #[error("the output cannot be written: {0}")]
     Json(#[from] serde_json::Error),
+}
+
+/// An error with all its causes, each once.
+fn all(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text += &format!(": {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// What an API server said, and what a person can do about it.
+pub fn said(error: &kube::Error) -> String {
+    let text = match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.trim().to_owned(),
+        error => all(error),
+    };
+    let advice = match error {
+        kube::Error::Api(status) => match status.code {
+            401 => "; log in again, or choose another --context",
+            403 => "; ask for that right, or choose another --context",
+            404 => {
+                "; this cluster does not know the operator's kinds: choose another --context, or install them \
+                 (cloud-image-operator crds | kubectl apply --server-side -f -)"
+            }
+            _ => "",
+        },
+        _ => "; is it up, and is it the one you mean (--context)?",
+    };
+    text + advice
 }
 
 /// Carries a command out. `Arguments` is the whole command line, for completions; `name` what it was called as.

@@ -22,6 +22,7 @@ use crate::{
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{
     Api, Client, Config, ResourceExt,
+    api::ListParams,
     core::{Selector, SelectorExt},
 };
 use serde_json::Value;
@@ -119,7 +120,20 @@ impl Accounts {
                 .map(|object| A::deserialize(object))
                 .ok_or_else(|| Error::NotFound(key.to_string(), "--account-file".into()))?
                 .map_err(|error| Error::Account(key.to_string(), error.to_string()))?,
-            (None, Some((cluster, api))) => cluster.get(api, &key.name, &key.to_string()).await?,
+            (None, Some((cluster, api))) => match cluster.get(api, &key.name, &key.to_string()).await {
+                Err(Error::NotFound(what, place)) => {
+                    // Whoever may not list them is told less.
+                    let others = api.list_metadata(&ListParams::default().limit(20)).await;
+                    let others =
+                        others.map(|list| list.items.iter().map(ResourceExt::name_any).collect::<Vec<_>>());
+                    let others = match others.as_deref().unwrap_or_default() {
+                        [] => String::new(),
+                        some => format!("; there are {}", some.join(", ")),
+                    };
+                    return Err(Error::NotFound(what, place + &others));
+                }
+                read => read?,
+            },
             (None, None) => return Err(Error::NotFound(key.to_string(), "any cluster".into())),
         };
         let Some((namespace, name)) = secret_key(&account).or_else(|| {
@@ -131,7 +145,7 @@ impl Accounts {
                 "it names no vendor or no Secret; correct its spec".into(),
             ));
         };
-        let what = format!("Secret {namespace}/{name}");
+        let what = format!("Secret {namespace}/{name} of {key}");
         let secret: Secret = match (&self.files, cluster) {
             (Some(objects), _) => {
                 let namespace = Some(&*namespace).filter(|namespace| !namespace.is_empty());

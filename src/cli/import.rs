@@ -19,7 +19,7 @@ use regex::Regex;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 /// What `import` takes.
 #[derive(Debug, clap::Args)]
@@ -91,6 +91,21 @@ impl Filter {
     }
 }
 
+/// A filter by what nothing has lets nothing through, which looks as if there were nothing.
+fn known(filters: &[Filter], kinds: &[&dyn Kind]) -> Result<(), Error> {
+    let mut fields: BTreeSet<String> = ["id".to_owned(), "name".to_owned()].into();
+    for kind in kinds {
+        let schema = serde_json::to_value(kind.crd()).unwrap_or_default();
+        let schema = &schema["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+        let parameters = schema["properties"]["forProvider"]["properties"].as_object();
+        fields.extend(parameters.into_iter().flatten().map(|(name, _)| name.clone()));
+    }
+    let unknown = filters.iter().find(|filter| !kinds.is_empty() && !fields.contains(&filter.field));
+    let Some(Filter { field, .. }) = unknown else { return Ok(()) };
+    let fields: Vec<_> = fields.into_iter().collect();
+    Err(Error::Usage(format!("--filter: nothing has a field {field:?}; there are {}", fields.join(", "))))
+}
+
 /// How much was seen of a kind, and why some of it was left out.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Count {
@@ -112,7 +127,9 @@ pub async fn run(options: Options) -> Result<Answer, Error> {
 async fn import(options: &Options, asked: &Asked) -> Result<(), Error> {
     let place = options.place.as_deref();
     let mut troubles = vec![];
-    for kind in asked.kinds(&options.kinds, place)? {
+    let kinds = asked.kinds(&options.kinds, place)?;
+    known(&options.filters, &kinds)?;
+    for kind in kinds {
         let name = kind.crd().spec.names.kind;
         match import_kind(options, asked, kind).await {
             Ok(count) => output::note(&told(&name, &count, options)),
@@ -397,6 +414,9 @@ mod tests {
             assert!(!fits(no, &existing), "{no}");
         }
         assert!(filter("name").is_err());
+        let known = |text: &str| known(&[filter(text).unwrap()], KINDS).map_err(|error| error.to_string());
+        assert_eq!(known("componentVersion=1.*"), Ok(()));
+        assert!(known("nmae=base").is_err_and(|error| error.contains("nmae") && error.contains("name, ")));
         let marked = Existing { mark: Some(Mark::Of("u".into())), ..existing };
         assert!(fits("id=*", &marked));
     }

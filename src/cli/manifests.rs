@@ -9,8 +9,18 @@ use std::{
     process::Command,
 };
 
-/// Reads a file, the files of a folder, or standard input for `-`.
+/// Reads a file, the files of a folder, or standard input for `-`. That nothing is there is a mistake: of a command before a
+/// pipe that failed, or of the path.
 pub fn read(path: &Path) -> Result<Vec<Value>, Error> {
+    let objects = read_all(path)?;
+    if objects.is_empty() {
+        let what = if path == Path::new("-") { "standard input".into() } else { path.display().to_string() };
+        return Err(Error::Manifest(format!("{what} has no objects; is it what was meant?")));
+    }
+    Ok(objects)
+}
+
+fn read_all(path: &Path) -> Result<Vec<Value>, Error> {
     if path == Path::new("-") {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map_err(|error| unreadable("standard input", &error))?;
@@ -27,7 +37,10 @@ pub fn read(path: &Path) -> Result<Vec<Value>, Error> {
     let mut files: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(is_manifest).collect();
     files.sort();
     if files.is_empty() {
-        return Err(Error::Manifest(format!("{} has no file .yaml, .yml or .json", path.display())));
+        return Err(Error::Manifest(format!(
+            "{} has no file .yaml, .yml or .json; folders below it are not read",
+            path.display()
+        )));
     }
     let objects = files.iter().map(|file| read_file(file)).collect::<Result<Vec<_>, _>>()?;
     Ok(objects.concat())
@@ -56,18 +69,25 @@ fn unreadable(what: impl std::fmt::Display, error: &std::io::Error) -> Error {
     Error::Manifest(format!("{what} cannot be read: {error}"))
 }
 
+const KUSTOMIZE: &str = "it is a kustomization: give the folder to -k";
+
 /// All objects of a text; those of a List one by one.
 fn parse(what: &str, text: &str) -> Result<Vec<Value>, Error> {
     let wrong = |error: &dyn std::fmt::Display| Error::Manifest(format!("{what} is no manifest: {error}"));
-    let documents = if text.trim_start().starts_with('{') {
+    // Some editors begin a text with it.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let is_json = text.trim_start().starts_with('{') && !text.lines().any(|line| line.trim_end() == "---");
+    let documents = if is_json {
         serde_json::Deserializer::from_str(text)
             .into_iter::<Value>()
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| wrong(&error))?
     } else {
-        let documents = documents(text);
-        let read = documents.iter().map(|document| serde_saphyr::from_str::<Value>(document));
-        read.collect::<Result<Vec<_>, _>>().map_err(|error| wrong(&error))?
+        let read = documents(text).into_iter().map(|(line, document)| {
+            serde_saphyr::from_str::<Value>(&document)
+                .map_err(|error| wrong(&format!("the document that begins in line {line}: {error}")))
+        });
+        read.collect::<Result<Vec<_>, _>>()?
     };
     let mut objects = vec![];
     for document in documents.into_iter().filter(|document| !document.is_null()) {
@@ -75,25 +95,28 @@ fn parse(what: &str, text: &str) -> Result<Vec<Value>, Error> {
             (Value::String(kind), Value::Array(items)) if kind.ends_with("List") => {
                 objects.extend(items.iter().cloned());
             }
+            (Value::String(kind), _) if kind == "Kustomization" => return Err(wrong(&KUSTOMIZE)),
             (Value::String(_), _) => objects.push(document),
+            _ if document["resources"].is_array() => return Err(wrong(&KUSTOMIZE)),
             _ => return Err(wrong(&"an object has no kind")),
         }
     }
     Ok(objects)
 }
 
-/// The documents of a YAML stream: nothing else may begin a line like that, not even within a text.
-fn documents(text: &str) -> Vec<String> {
-    let mut documents = vec![String::new()];
-    for line in text.lines() {
+/// The documents of a YAML stream, and in which line each begins: nothing else may begin a line like that, not even within a
+/// text.
+fn documents(text: &str) -> Vec<(usize, String)> {
+    let mut documents = vec![(1, String::new())];
+    for (line, number) in text.lines().zip(1..) {
         if line == "---" || line.starts_with("--- ") || line.starts_with("---\t") {
-            documents.push(String::new());
-        } else if let Some(document) = documents.last_mut() {
+            documents.push((number + 1, String::new()));
+        } else if let Some((_, document)) = documents.last_mut() {
             *document += line;
             *document += "\n";
         }
     }
-    let says_something = |document: &String| {
+    let says_something = |(_, document): &(usize, String)| {
         document.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
     };
     documents.retain(says_something);
@@ -123,6 +146,12 @@ mod tests {
         let list = "kind: List\nitems: [{kind: A, metadata: {name: a}}, {kind: A, metadata: {name: b}}]";
         assert_eq!(names(list).as_deref(), Ok("ab"));
         assert_eq!(names("").as_deref(), Ok(""));
+        assert_eq!(names(&format!("\u{feff}{}", one("a"))).as_deref(), Ok("a"));
+        let broken = names(&format!("{}---\nkind: [\n", one("a"))).unwrap_err();
+        assert!(broken.contains("the document that begins in line 6"), "{broken}");
+        for kustomization in ["resources: [a.yaml]", "kind: Kustomization\nresources: [a.yaml]"] {
+            assert!(names(kustomization).is_err_and(|error| error.contains("-k")), "{kustomization}");
+        }
         for wrong in ["name: a", "kind: [", "{\"kind\":", "- kind: A"] {
             assert!(names(wrong).is_err_and(|error| error.starts_with("it is no manifest: ")), "{wrong}");
         }

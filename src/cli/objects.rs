@@ -79,12 +79,16 @@ pub struct Cluster {
 impl Cluster {
     /// Connects with the rights of the kubeconfig's user.
     pub async fn connect(target: &Target) -> Result<Self, Error> {
-        let kubeconfig = match &target.kubeconfig {
-            Some(path) => Kubeconfig::read_from(path)?,
-            None => Kubeconfig::read()?,
-        };
         let options = KubeConfigOptions { context: target.context.clone(), ..KubeConfigOptions::default() };
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
+        let config = match (&target.kubeconfig, Kubeconfig::read) {
+            (Some(path), _) => Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await?,
+            (None, read) => match (read(), Config::incluster()) {
+                (Ok(kubeconfig), _) => Config::from_custom_kubeconfig(kubeconfig, &options).await?,
+                // As kubectl does it in a pod, where a pipeline may run.
+                (Err(_), Ok(config)) if target.context.is_none() => config,
+                (Err(error), _) => return Err(error.into()),
+            },
+        };
         let namespace = match (&target.namespace, target.all_namespaces) {
             (_, true) => None,
             (Some(namespace), _) => Some(namespace.clone()),
@@ -116,9 +120,11 @@ impl Cluster {
         name: &str,
         what: &str,
     ) -> Result<K, Error> {
-        match api.get_opt(name).await {
-            Ok(Some(object)) => Ok(object),
-            Ok(None) => Err(Error::NotFound(what.into(), "the cluster".into())),
+        match api.get(name).await {
+            Ok(object) => Ok(object),
+            Err(kube::Error::Api(status)) if is_about_an_object(&status) => {
+                Err(Error::NotFound(what.into(), "the cluster".into()))
+            }
             Err(error) => Err(Error::Read { what: what.into(), error: error.into() }),
         }
     }
@@ -211,6 +217,7 @@ impl Cluster {
             let crd = kind.crd();
             let (api, _) = self.api(&crd);
             let (kind, selected) = (crd.spec.names.kind, selected.clone());
+            let told_of = kind.clone();
             let read = move |object| Some(Object::read(&kind, &object)).filter(|object| selected.has(object));
             watcher(api, watcher::Config::default().timeout(pace::WATCH))
                 .default_backoff()
@@ -222,8 +229,8 @@ impl Cluster {
                         watcher::Event::Delete(object) => {
                             read(object).map(|object| News::Gone(Box::new(object)))
                         }
-                        watcher::Event::InitDone => Some(News::Complete),
-                        watcher::Event::Init => None,
+                        watcher::Event::Init => Some(News::Anew(told_of.clone())),
+                        watcher::Event::InitDone => Some(News::Complete(told_of.clone())),
                     };
                     futures::future::ready(Ok(news))
                 })
@@ -240,21 +247,68 @@ impl Cluster {
         };
         let mut newest: HashMap<String, (Timestamp, String)> = HashMap::new();
         // Those of others are many, in a big cluster.
-        let params = ListParams::default().limit(PAGE).fields("reportingController=cloud-image-operator");
-        for event in api.list(&params).await.into_iter().flat_map(|list| list.items) {
-            let series = event.series.as_ref().map(|series| series.last_observed_time.0);
-            let at = series.or(event.event_time.as_ref().map(|time| time.0));
-            let uid = event.regarding.as_ref().and_then(|regarding| regarding.uid.clone());
-            let (Some(at), Some(uid)) = (at, uid) else { continue };
-            if newest.get(&uid).is_none_or(|(before, _)| *before < at) {
-                let (reason, note) = (event.reason.unwrap_or_default(), event.note.unwrap_or_default());
-                newest.insert(uid, (at, format!("{reason}: {note}")));
+        let mut params = ListParams::default().limit(PAGE).fields(OURS);
+        // They come in the order of their names, so that the newest may be on the last page.
+        while let Ok(page) = api.list(&params).await {
+            for event in page.items {
+                let Some(Told { uid, at, text }) = told(event) else { continue };
+                if newest.get(&uid).is_none_or(|(before, _)| *before < at) {
+                    newest.insert(uid, (at, text));
+                }
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params.continue_token = Some(token),
+                None => break,
             }
         }
         let now = Timestamp::now();
         let shown = |(at, text)| format!("{text} ({} ago)", output::ago(at, now));
         newest.into_iter().map(|(uid, event)| (uid, shown(event))).collect()
     }
+
+    /// Events from now on, after those that are there; none where they may not be read, since they only add to what is shown.
+    pub fn watch_events(&self) -> impl Stream<Item = Told> + Send + use<> {
+        let api: Api<Event> = match &self.namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        };
+        watcher(api, watcher::Config::default().timeout(pace::WATCH).fields(OURS))
+            .default_backoff()
+            .filter_map(|event| {
+                let event = match event {
+                    Ok(watcher::Event::Apply(event) | watcher::Event::InitApply(event)) => told(event),
+                    _ => None,
+                };
+                futures::future::ready(event)
+            })
+    }
+}
+
+/// The Events of this operator.
+const OURS: &str = "reportingController=cloud-image-operator";
+
+/// What an Event tells of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The object's.
+    pub uid: String,
+    /// When it was told last.
+    pub at: Timestamp,
+    /// Reason and note.
+    pub text: String,
+}
+
+fn told(event: Event) -> Option<Told> {
+    let series = event.series.as_ref().map(|series| series.last_observed_time.0);
+    let at = series.or(event.event_time.as_ref().map(|time| time.0))?;
+    let uid = event.regarding.as_ref()?.uid.clone()?;
+    let (reason, note) = (event.reason.unwrap_or_default(), event.note.unwrap_or_default());
+    Some(Told { uid, at, text: format!("{reason}: {}", note.replace('\n', " ")) })
+}
+
+/// Whether it is an object that is not there, and not its kind.
+fn is_about_an_object(status: &kube::core::Status) -> bool {
+    status.code == 404 && status.details.as_ref().is_some_and(|details| !details.name.is_empty())
 }
 
 /// What a watch tells.
@@ -264,8 +318,10 @@ pub enum News {
     There(Box<Object>),
     /// It is gone.
     Gone(Box<Object>),
-    /// Everything of one more kind that was there has been told.
-    Complete,
+    /// All that is there of this kind is told, now or again, since the watch was lost.
+    Anew(String),
+    /// Everything of this kind that is there has been told.
+    Complete(String),
 }
 
 /// Which objects, as `KIND` or `KIND/NAME`; none: all.

@@ -9,10 +9,9 @@ use super::{
     objects::{Cluster, Place},
     output::{self, BAD, Format, GOOD, HEADING, QUIET, UNDER_WAY, styled},
     rules::{Refusal, Rules},
-    unmanaged::kind_of,
+    unmanaged::{CRDS, kind_of},
 };
 use crate::{
-    account::{CloudAccount, ClusterCloudAccount},
     engine::accounts::AccountKey,
     kinds::{Kind, survey::Look},
 };
@@ -21,12 +20,13 @@ use futures::{StreamExt, future::join_all, stream};
 use indicatif::ProgressBar;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
-    Api, CustomResourceExt,
+    Api,
     api::{DynamicObject, PostParams},
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, HashMap},
     path::PathBuf,
     time::Duration,
@@ -107,8 +107,14 @@ pub async fn run(options: Options) -> Result<Answer, Error> {
         None => options.target.namespace.clone(),
     };
     let accounts = Accounts::new(&options.calling, cluster.as_ref())?;
-    let planner =
-        Planner { cluster, accounts, default_namespace, opened: HashMap::new(), admitted: HashMap::new() };
+    let planner = Planner {
+        unasked: RefCell::default(),
+        cluster,
+        accounts,
+        default_namespace,
+        opened: HashMap::new(),
+        admitted: HashMap::new(),
+    };
     let plan = planner.plan(manifests).await;
     options.output.print(&plan, || table(&plan))?;
     let has = |action: Action| plan.summary.contains_key(&action);
@@ -122,6 +128,8 @@ pub async fn run(options: Options) -> Result<Answer, Error> {
 }
 
 struct Planner {
+    /// Why rules were looked at here though there is a cluster: the first object, and how many there were.
+    unasked: RefCell<BTreeMap<String, (String, usize)>>,
     cluster: Option<Cluster>,
     accounts: Accounts,
     default_namespace: Option<String>,
@@ -143,10 +151,11 @@ struct Wanted {
 
 impl Planner {
     async fn plan(mut self, manifests: Vec<Value>) -> Plan {
-        let (mut known, mut others) = (vec![], BTreeMap::new());
+        let (mut known, mut unknown, mut others) = (vec![], vec![], BTreeMap::new());
         for manifest in manifests {
             match definition(&manifest) {
                 Some(crd) => known.push((crd, manifest)),
+                None if is_of_our_group(&manifest) => unknown.push(manifest),
                 None => {
                     *others.entry(manifest["kind"].as_str().unwrap_or_default().to_owned()).or_insert(0) += 1;
                 }
@@ -171,11 +180,16 @@ impl Planner {
                 wanted.push(one);
             }
         }
+        for (why, (first, count)) in self.unasked.take() {
+            let of = if count == 1 { first } else { format!("{first} and {} more", count - 1) };
+            output::note(&format!("{of}: rules evaluated here, since {why}"));
+        }
         for one in &wanted {
             self.open(one).await;
         }
         let looks = wanted.iter().map(|one| self.entry(one));
-        let objects: Vec<_> = stream::iter(looks).buffered(LOOKED_AT).collect().await;
+        let mut objects: Vec<_> = stream::iter(looks).buffered(LOOKED_AT).collect().await;
+        objects.extend(unknown.iter().map(|manifest| self.mistyped(manifest)));
         progress.finish_and_clear();
         join_all(self.opened.values().flatten().map(|account| account.connection.close())).await;
         let (mut summary, mut calls) = (BTreeMap::new(), BTreeMap::new());
@@ -193,6 +207,28 @@ impl Planner {
         Plan { objects, summary, calls, rules }
     }
 
+    /// The group is ours, and the rest is not.
+    fn mistyped(&self, manifest: &Value) -> Entry {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let kinds: Vec<_> = CRDS
+            .iter()
+            .map(|crd| {
+                let version =
+                    crd.spec.versions.first().map(|version| version.name.clone()).unwrap_or_default();
+                format!("{} ({}/{version})", crd.spec.names.kind, crd.spec.group)
+            })
+            .collect();
+        let (version, kind) = (text(&manifest["apiVersion"]), text(&manifest["kind"]));
+        let namespace = manifest["metadata"]["namespace"].as_str().map(Into::into);
+        let sentence = format!("there is no kind {kind} in {version}; there are {}", kinds.join(", "));
+        Entry {
+            kind,
+            namespace: namespace.or_else(|| self.default_namespace.clone()),
+            name: text(&manifest["metadata"]["name"]),
+            verdict: Verdict::refused(&[Refusal { field: "kind".into(), sentence }]),
+        }
+    }
+
     /// What the API server makes of a manifest.
     async fn wanted(&self, crd: &CustomResourceDefinition, rules: &Rules, manifest: &Value) -> Wanted {
         let is_namespaced = crd.spec.scope == "Namespaced";
@@ -206,6 +242,11 @@ impl Planner {
             stored: Ok(Value::Null),
             trouble: None,
         };
+        if name.is_empty() {
+            let sentence = "is required: a plan cannot say what generateName would make".to_owned();
+            wanted.stored = Err(vec![Refusal { field: "metadata.name".into(), sentence }]);
+            return wanted;
+        }
         let mut object = manifest.clone();
         if let Some(namespace) = &namespace {
             object["metadata"]["namespace"] = namespace.as_str().into();
@@ -220,7 +261,7 @@ impl Planner {
         match api.get_opt(&name).await {
             Ok(current) => wanted.current = current.and_then(|it| serde_json::to_value(it).ok()),
             Err(error) => {
-                wanted.trouble = Some(error.to_string());
+                wanted.trouble = Some(super::said(&error));
                 return wanted;
             }
         }
@@ -232,9 +273,13 @@ impl Planner {
                 let refusals = rules.check(&object, wanted.current.as_ref());
                 wanted.stored = if refusals.is_empty() { Ok(object) } else { Err(refusals) };
                 let (kind, _, name) = &wanted.title;
-                output::note(&format!("{kind}/{name}: rules evaluated here, since {}", status.message));
+                self.unasked
+                    .borrow_mut()
+                    .entry(status.message)
+                    .or_insert_with(|| (format!("{kind}/{name}"), 0))
+                    .1 += 1;
             }
-            Err(error) => wanted.trouble = Some(error.to_string()),
+            Err(error) => wanted.trouble = Some(super::said(&error)),
         }
         wanted
     }
@@ -320,19 +365,18 @@ impl Wanted {
     }
 }
 
+/// Whether an object is meant for this operator, by its group.
+fn is_of_our_group(manifest: &Value) -> bool {
+    let group = manifest["apiVersion"].as_str().and_then(|version| version.split_once('/'));
+    group.is_some_and(|(group, _)| CRDS.iter().any(|crd| crd.spec.group == group))
+}
+
 /// The CRD of an object of ours.
-fn definition(manifest: &Value) -> Option<CustomResourceDefinition> {
-    let is_ours = |crd: &CustomResourceDefinition| {
-        let group = manifest["apiVersion"].as_str().and_then(|version| version.split_once('/'));
-        group.is_some_and(|(group, _)| group == crd.spec.group) && manifest["kind"] == crd.spec.names.kind
-    };
-    let kind = kind_of(manifest).map(Kind::crd);
-    kind.into_iter().chain([CloudAccount::crd(), ClusterCloudAccount::crd()]).find(is_ours).map(|crd| {
-        // Those of accounts are completed as the manifests have them.
-        crate::kinds::crds(crate::kinds::KINDS)
-            .into_iter()
-            .find(|it| it.spec.names.kind == crd.spec.names.kind)
-            .unwrap_or(crd)
+fn definition(manifest: &Value) -> Option<&'static CustomResourceDefinition> {
+    let (group, version) = manifest["apiVersion"].as_str()?.split_once('/')?;
+    CRDS.iter().find(|crd| {
+        let is_served = || crd.spec.versions.iter().any(|served| served.name == version);
+        manifest["kind"] == crd.spec.names.kind && crd.spec.group == group && is_served()
     })
 }
 
@@ -364,7 +408,10 @@ async fn dry_run(
     if let Some(current) = current.filter(|current| rules.defaulted(&object) == **current) {
         return Ok(Ok(current.clone()));
     }
-    let typed: DynamicObject = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
+    let typed: DynamicObject = match serde_json::from_value(object) {
+        Ok(typed) => typed,
+        Err(error) => return Ok(Err(vec![Refusal { field: String::new(), sentence: error.to_string() }])),
+    };
     let params = PostParams { dry_run: true, ..PostParams::default() };
     let answer = match current {
         Some(_) => api.replace(name, &params, &typed).await,
@@ -428,5 +475,35 @@ fn sign(action: Action) -> (char, Style) {
         Action::Replace | Action::Refused | Action::Blocked => ('!', BAD),
         Action::Unknown => ('?', BAD),
         Action::Nothing => ('=', QUIET),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// To make a CRD takes longer than all else that is done with an object.
+    #[test]
+    fn a_definition_is_made_once_and_is_that_of_the_version() {
+        let manifest = |version: &str, kind: &str| json!({ "apiVersion": version, "kind": kind });
+        for crd in &*CRDS {
+            let object = manifest("cloudimages.dev/v1alpha1", &crd.spec.names.kind);
+            assert!(definition(&object).is_some_and(|found| std::ptr::eq(found, crd)), "{object}");
+        }
+        for (version, kind, is_ours) in [
+            ("cloudimages.dev/v1alpha7", "ImageExport", true),
+            ("cloudimages.dev/v1alpha1", "imageexport", true),
+            ("cloudimages.dev/v1alpha1", "", true),
+            ("apps/v1", "ImageExport", false),
+            ("v1", "ConfigMap", false),
+        ] {
+            let object = manifest(version, kind);
+            assert_eq!(
+                (definition(&object).is_none(), is_of_our_group(&object)),
+                (true, is_ours),
+                "{object}"
+            );
+        }
     }
 }

@@ -3,8 +3,11 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube_cel::{CompiledSchema, ErrorKind, Validator, compile_schema};
 use regex::Regex;
-use serde_json::Value;
-use std::cell::OnceCell;
+use serde_json::{Value, json};
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::HashMap,
+};
 
 /// The schema and the rules of one kind.
 #[derive(Debug)]
@@ -12,7 +15,26 @@ pub struct Rules {
     schema: Value,
     /// Made when the first object is looked at: most are looked at by the API server.
     compiled: OnceCell<(CompiledSchema, Validator)>,
+    patterns: Patterns,
 }
+
+/// Patterns, each compiled when it is needed first, and kept: that takes far longer than to look at a text.
+#[derive(Debug, Default)]
+struct Patterns(RefCell<HashMap<String, Result<Regex, regex::Error>>>);
+
+impl Patterns {
+    /// Whether a text matches; or that the pattern is none.
+    fn fit(&self, pattern: &str, text: &str) -> Result<bool, regex::Error> {
+        let mut kept = self.0.borrow_mut();
+        if !kept.contains_key(pattern) {
+            kept.insert(pattern.to_owned(), Regex::new(pattern));
+        }
+        kept[pattern].as_ref().map(|pattern| pattern.is_match(text)).map_err(Clone::clone)
+    }
+}
+
+/// Where the rules of a text stand that are looked at without CEL: as a list of what must hold, one of its parts at least.
+const MATCHES: &str = "x-matches";
 
 /// Why an object would be refused: the field, and the sentence of the rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +51,9 @@ impl Rules {
         let version = crd.spec.versions.first();
         let schema = version.and_then(|version| version.schema.as_ref()?.open_api_v3_schema.as_ref());
         let mut schema = schema.and_then(|schema| serde_json::to_value(schema).ok()).unwrap_or_default();
+        take_matches(&mut schema);
         escape(&mut schema);
-        Self { compiled: OnceCell::new(), schema }
+        Self { compiled: OnceCell::new(), schema, patterns: Patterns::default() }
     }
 
     fn compiled(&self) -> &(CompiledSchema, Validator) {
@@ -48,13 +71,14 @@ impl Rules {
     /// the API server does it.
     pub fn check(&self, object: &Value, old: Option<&Value>) -> Vec<Refusal> {
         let mut refusals = vec![];
-        structure(&self.schema, object, "", &mut refusals);
+        structure(&self.schema, &self.patterns, object, "", &mut refusals);
         if !refusals.is_empty() {
             return refusals;
         }
+        matches(&self.schema, &self.patterns, object, "", &mut refusals);
         let (compiled, validator) = self.compiled();
         let Err(errors) = validator.validate_compiled(compiled, object, old) else {
-            return vec![];
+            return refusals;
         };
         let refusal = |error: kube_cel::ValidationError| Refusal {
             sentence: match error.kind {
@@ -64,7 +88,8 @@ impl Rules {
             // Those that rules give begin with a dot.
             field: error.field_path.trim_start_matches('.').to_owned(),
         };
-        errors.into_iter().map(refusal).collect()
+        refusals.extend(errors.into_iter().map(refusal));
+        refusals
     }
 }
 
@@ -118,8 +143,101 @@ fn escape(schema: &mut Value) {
     }
 }
 
+/// Takes the rules of texts that only match patterns out of what the library looks at: it compiles a pattern at each call, which
+/// for ten thousand objects takes minutes.
+fn take_matches(schema: &mut Value) {
+    let Value::Object(fields) = schema else {
+        if let Value::Array(items) = schema {
+            items.iter_mut().for_each(take_matches);
+        }
+        return;
+    };
+    if fields.get("type").is_some_and(|type_| type_ == "string")
+        && let Some(Value::Array(rules)) = fields.get_mut("x-kubernetes-validations")
+    {
+        let mut taken = vec![];
+        rules.retain(|rule| {
+            let is_plain =
+                rule.as_object().is_some_and(|rule| rule.keys().all(|key| key == "rule" || key == "message"));
+            let parts = rule["rule"].as_str().filter(|_| is_plain).and_then(matching);
+            let Some(parts) = parts else { return true };
+            let message = rule["message"].as_str().map(str::to_owned);
+            let message = message
+                .unwrap_or_else(|| format!("failed rule: {}", rule["rule"].as_str().unwrap_or_default()));
+            taken.push(json!({ "anyOf": parts, "message": message }));
+            false
+        });
+        if !taken.is_empty() {
+            fields.insert(MATCHES.into(), taken.into());
+        }
+    }
+    fields.values_mut().for_each(take_matches);
+}
+
+/// The parts of `self.matches('…') || !self.matches('…')`: whether each is to match, and its pattern. `None` of any other rule.
+fn matching(rule: &str) -> Option<Vec<(bool, String)>> {
+    let (mut rest, mut parts) = (rule.trim(), vec![]);
+    loop {
+        let positive = rest.strip_prefix('!').map_or((true, rest), |rest| (false, rest));
+        let mut chars = positive.1.strip_prefix("self.matches('")?.char_indices();
+        let mut pattern = String::new();
+        let end = loop {
+            match chars.next()? {
+                (at, '\'') => break at,
+                // Other escapes are none of ours.
+                (_, '\\') => match chars.next()? {
+                    (_, char @ ('\\' | '\'' | '"')) => pattern.push(char),
+                    _ => return None,
+                },
+                (_, char) => pattern.push(char),
+            }
+        };
+        parts.push((positive.0, pattern));
+        rest = positive.1["self.matches('".len() + end + 1..].strip_prefix(')')?.trim_start();
+        if rest.is_empty() {
+            return Some(parts);
+        }
+        rest = rest.strip_prefix("||")?.trim_start();
+    }
+}
+
+/// Looks at the rules that [`take_matches`] took, as the library looks at the others.
+fn matches(schema: &Value, patterns: &Patterns, value: &Value, path: &str, refusals: &mut Vec<Refusal>) {
+    match value {
+        Value::String(text) => {
+            for rule in schema[MATCHES].as_array().into_iter().flatten() {
+                let mut parts = rule["anyOf"].as_array().into_iter().flatten();
+                let fits = |part: &Value| {
+                    let pattern = part[1].as_str().unwrap_or_default();
+                    patterns.fit(pattern, text).map(|fits| fits == (part[0] == true))
+                };
+                let sentence = match parts.try_fold(false, |any, part| Ok(any || fits(part)?)) {
+                    Ok(true) => continue,
+                    Ok(false) => rule["message"].as_str().unwrap_or_default().to_owned(),
+                    Err::<_, regex::Error>(error) => format!("the rule cannot be evaluated here: {error}"),
+                };
+                refusals.push(Refusal { field: path.to_owned(), sentence });
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                matches(&schema["items"], patterns, item, &format!("{path}[{index}]"), refusals);
+            }
+        }
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                if let Some(schema) = schema["properties"].get(name) {
+                    let below = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                    matches(schema, patterns, value, &below, refusals);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 /// The part of OpenAPI that CRDs of this project use.
-fn structure(schema: &Value, value: &Value, path: &str, refusals: &mut Vec<Refusal>) {
+fn structure(schema: &Value, patterns: &Patterns, value: &Value, path: &str, refusals: &mut Vec<Refusal>) {
     let mut refuse = |sentence: String| refusals.push(Refusal { field: path.to_owned(), sentence });
     let number = |key: &str| schema[key].as_f64();
     let fits = match schema["type"].as_str() {
@@ -153,7 +271,7 @@ fn structure(schema: &Value, value: &Value, path: &str, refusals: &mut Vec<Refus
         }
     }
     if let (Some(text), Some(pattern)) = (value.as_str(), schema["pattern"].as_str())
-        && Regex::new(pattern).is_ok_and(|pattern| !pattern.is_match(text))
+        && patterns.fit(pattern, text).is_ok_and(|fits| !fits)
     {
         refuse(format!("must match {pattern}"));
     }
@@ -167,7 +285,7 @@ fn structure(schema: &Value, value: &Value, path: &str, refusals: &mut Vec<Refus
     }
     if let Value::Array(items) = value {
         for (index, item) in items.iter().enumerate() {
-            structure(&schema["items"], item, &format!("{path}[{index}]"), refusals);
+            structure(&schema["items"], patterns, item, &format!("{path}[{index}]"), refusals);
         }
         let keys = schema["x-kubernetes-list-map-keys"].as_array();
         let key = |item: &Value| match keys {
@@ -191,7 +309,7 @@ fn structure(schema: &Value, value: &Value, path: &str, refusals: &mut Vec<Refus
     let Some(properties) = schema["properties"].as_object() else { return };
     for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
         match properties.get(name) {
-            Some(schema) => structure(schema, value, &below(name), refusals),
+            Some(schema) => structure(schema, patterns, value, &below(name), refusals),
             // The API server knows these without a schema.
             None if path.is_empty() => {}
             None if schema["x-kubernetes-preserve-unknown-fields"] == true => {}
@@ -218,6 +336,104 @@ mod tests {
         for crd in crate::kinds::crds(KINDS) {
             let rules = Rules::of(&crd);
             assert_eq!(broken(&rules.compiled().0), Vec::<String>::new(), "{}", crd.spec.names.kind);
+        }
+    }
+
+    /// How the library looks at them is what counts.
+    #[test]
+    fn patterns_mean_here_what_they_mean_in_cel() {
+        fn each(schema: &Value, seen: &mut dyn FnMut(&Value, &Value)) {
+            if schema["type"] == "string" {
+                for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
+                    seen(schema, rule);
+                }
+            }
+            match schema {
+                Value::Object(fields) => fields.values().for_each(|below| each(below, seen)),
+                Value::Array(items) => items.iter().for_each(|below| each(below, seen)),
+                _ => {}
+            }
+        }
+        let texts = [
+            "",
+            " ",
+            "a",
+            "A",
+            "9",
+            "镜像",
+            "a-b.c",
+            "-a",
+            "1.0.0",
+            "http://x",
+            "https://a.volces.com/b?c=d e",
+            "RUN true",
+            "RUN",
+            "FROM x",
+            "RUN a \\\n  FROM x",
+            "Tasks:\n  FROM x",
+            "RESTART now",
+            "{ FROM x",
+            "'",
+            "\"",
+            "\\",
+            "0123456789abcdef0123456789abcdef",
+            "0123456789ab4def8123456789abcdef",
+        ];
+        let (mut taken, validator) = (0, Validator::new());
+        for crd in crate::kinds::crds(KINDS) {
+            let schema =
+                serde_json::to_value(&crd.spec.versions[0].schema).unwrap()["openAPIV3Schema"].clone();
+            each(&schema, &mut |_, rule| {
+                let alone = json!({ "type": "string", "x-kubernetes-validations": [rule] });
+                let mut here = alone.clone();
+                take_matches(&mut here);
+                if here.get(MATCHES).is_none() {
+                    return;
+                }
+                assert_eq!(here["x-kubernetes-validations"], json!([]), "it is looked at once");
+                taken += 1;
+                let patterns = Patterns::default();
+                for text in texts {
+                    let mut refusals = vec![];
+                    matches(&here, &patterns, &text.into(), "f", &mut refusals);
+                    let refused = validator.validate(&alone, &text.into(), None);
+                    let refused = refused.err().into_iter().flatten().map(|error| error.message);
+                    let here: Vec<_> = refusals.into_iter().map(|refusal| refusal.sentence).collect();
+                    assert_eq!(here, refused.collect::<Vec<_>>(), "{text:?} {rule}");
+                }
+            });
+        }
+        assert!(taken > 20, "{taken}");
+        for other in [
+            "self.matches('a') && self.matches('b')",
+            "self.matches(r'a')",
+            "self.matches('\\n')",
+            "self.matches('a') || self == ''",
+            "self.matches('a'",
+        ] {
+            assert_eq!(matching(other), None, "{other}");
+        }
+    }
+
+    /// To compile a pattern takes longer than all else together.
+    #[test]
+    fn no_pattern_is_compiled_at_each_look() {
+        fn in_cel(schema: &CompiledSchema) -> usize {
+            let own =
+                schema.validations.iter().flatten().filter(|it| it.rule.rule.contains("matches(")).count();
+            own + schema.properties.values().chain(schema.items.as_deref()).map(in_cel).sum::<usize>()
+        }
+        for kind in KINDS {
+            let crd = kind.crd();
+            let rules = Rules::of(&crd);
+            // Of a list, and of a field that another one decides about.
+            assert!(in_cel(&rules.compiled().0) <= 2, "{}", crd.spec.names.kind);
+            let object =
+                json!({ "spec": { "forProvider": { "name": "n", "content": "RUN true" }, "timeout": "1h" } });
+            rules.check(&object, None);
+            let compiled = rules.patterns.0.borrow().len();
+            rules.check(&object, None);
+            assert_eq!(rules.patterns.0.borrow().len(), compiled, "{}", crd.spec.names.kind);
         }
     }
 

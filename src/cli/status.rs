@@ -2,16 +2,17 @@
 
 use super::{
     Answer, Error,
-    objects::{Cluster, News, Object, Selected, Target},
+    objects::{Cluster, News, Object, Selected, Target, Told},
     output::{self, BAD, Format, GOOD, QUIET, UNDER_WAY, styled},
 };
 use anstyle::Style;
 use futures::StreamExt;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressFinish, ProgressState, ProgressStyle};
 use jiff::Timestamp;
 use std::{
     collections::HashMap,
-    io::{IsTerminal, stderr},
+    fmt::Write,
+    io::{IsTerminal, stderr, stdout},
     time::Duration,
 };
 
@@ -24,8 +25,9 @@ pub struct Options {
     objects: Vec<String>,
     #[command(flatten)]
     target: Target,
-    /// Stay, and show what changes: with progress bars on a terminal, as lines otherwise.
-    #[arg(short, long, conflicts_with = "output")]
+    /// Stay, and show what changes: with progress bars on a terminal, otherwise as a line for each change; with `-o json` an
+    /// object in each line. Ctrl-C ends it.
+    #[arg(short, long)]
     watch: bool,
     /// How the answer looks.
     #[arg(short, long, value_enum, default_value_t)]
@@ -37,7 +39,7 @@ pub async fn run(options: Options) -> Result<Answer, Error> {
     let selected = Selected::parse(&options.objects)?;
     let cluster = Cluster::connect(&options.target).await?;
     if options.watch {
-        return watch(&cluster, &selected).await;
+        return watch(&cluster, &selected, options.output).await;
     }
     let mut objects = cluster.objects(&selected).await?;
     if let Some(missing) = selected.missing(&objects) {
@@ -109,18 +111,38 @@ fn table(objects: &[Object], wide: bool, now: Timestamp) -> String {
     text
 }
 
-async fn watch(cluster: &Cluster, selected: &Selected) -> Result<Answer, Error> {
-    let mut screen = Screen::new(cluster.is_wide());
-    let mut news = cluster.watch(selected);
+async fn watch(cluster: &Cluster, selected: &Selected, format: Format) -> Result<Answer, Error> {
+    // A watch that may not be, or is of nothing, is tried again for ever.
+    let objects = cluster.objects(selected).await?;
+    if let Some(missing) = selected.missing(&objects) {
+        return Err(Error::NotFound(missing, cluster.place()));
+    }
+    if objects.is_empty() {
+        output::note(&format!("no image objects in {} as yet", cluster.place()));
+    }
+    let is_lively = format == Format::Table && stdout().is_terminal() && stderr().is_terminal();
+    let bars = is_lively.then(MultiProgress::new);
+    let mut screen = Screen::new(cluster.is_wide(), format, bars);
+    let (mut news, mut events) = (cluster.watch(selected), Box::pin(cluster.watch_events()));
+    let mut clock = tokio::time::interval(TICK);
     loop {
         let next = tokio::select! {
             next = news.next() => next,
+            Some(told) = events.next() => {
+                screen.told(told);
+                continue;
+            }
+            _ = clock.tick() => {
+                screen.tick();
+                continue;
+            }
             _ = tokio::signal::ctrl_c() => None,
         };
         match next {
-            Some(Ok(News::There(object))) => screen.show(&object)?,
-            Some(Ok(News::Gone(object))) => screen.gone(&object)?,
-            Some(Ok(News::Complete)) => {}
+            Some(Ok(News::There(object))) => screen.show(*object)?,
+            Some(Ok(News::Gone(object))) => screen.gone(&object.key())?,
+            Some(Ok(News::Anew(kind))) => screen.anew(&kind),
+            Some(Ok(News::Complete(kind))) => screen.complete(&kind)?,
             // It is begun again by itself.
             Some(Err(error)) => screen.say(&format!("the watch was lost, and is begun again: {error}")),
             None => return Ok(Answer::Yes),
@@ -128,84 +150,190 @@ async fn watch(cluster: &Cluster, selected: &Selected) -> Result<Answer, Error> 
     }
 }
 
-/// The lines of a watch: bars on a terminal, otherwise a line for each change.
+type Key = (String, String, String);
+
+/// The lines of a watch: on a terminal some for each object, which stay and change; otherwise one for each change.
 struct Screen {
     wide: bool,
-    bars: MultiProgress,
-    shown: HashMap<(String, String, String), (String, ProgressBar)>,
-    lively: bool,
+    format: Format,
+    /// `None`: nobody looks.
+    bars: Option<MultiProgress>,
+    shown: HashMap<Key, Shown>,
+    /// By uid.
+    events: HashMap<String, (Timestamp, String)>,
+    /// How wide the longest title is.
+    width: usize,
 }
 
-/// How often a bar is drawn again, so that its clock goes on.
-const TICK: Duration = Duration::from_millis(250);
+/// An object on the screen.
+struct Shown {
+    object: Object,
+    bar: ProgressBar,
+    /// Whether the list that is being read has it, too.
+    is_there: bool,
+}
+
+/// How often the screen is drawn again, so that its clocks go on.
+const TICK: Duration = Duration::from_millis(500);
+/// How many characters of a title are shown: what it begins with says most.
+const TITLE: usize = 44;
 
 impl Screen {
-    fn new(wide: bool) -> Self {
-        Self { wide, bars: MultiProgress::new(), shown: HashMap::new(), lively: stderr().is_terminal() }
+    fn new(wide: bool, format: Format, bars: Option<MultiProgress>) -> Self {
+        Self { wide, format, bars, shown: HashMap::new(), events: HashMap::new(), width: 0 }
     }
 
     fn title(&self, object: &Object) -> String {
         if self.wide { format!("{}/{}", object.namespace, object.title()) } else { object.title() }
     }
 
-    fn show(&mut self, object: &Object) -> Result<(), Error> {
-        let text = line(object);
+    fn show(&mut self, object: Object) -> Result<(), Error> {
         let key = object.key();
-        let title = self.title(object);
-        if self.shown.get(&key).is_some_and(|(before, _)| *before == text) {
-            return Ok(());
+        let text = line(&object);
+        if let Some(shown) = self.shown.get_mut(&key) {
+            shown.is_there = true;
+            let is_same = line(&shown.object) == text && shown.object.uid == object.uid;
+            shown.object = object;
+            if is_same {
+                return Ok(());
+            }
+        } else {
+            let bar = match &self.bars {
+                Some(bars) => bars.add(ProgressBar::new(100).with_finish(ProgressFinish::Abandon)),
+                None => ProgressBar::hidden(),
+            };
+            self.shown.insert(key.clone(), Shown { object, bar, is_there: true });
         }
-        if !self.lively {
-            self.shown.insert(key, (text.clone(), ProgressBar::hidden()));
-            return output::print(&format!("{title}  {}\n", styled(style(object), &text)));
+        let shown = &self.shown[&key];
+        if self.bars.is_none() {
+            return self.print(&shown.object, &styled(style(&shown.object), &text));
         }
-        let bars = &self.bars;
-        let (before, bar) =
-            self.shown.entry(key).or_insert_with(|| (String::new(), bars.add(ProgressBar::new(100))));
-        before.clone_from(&text);
+        let width = self.title(&shown.object).chars().count().min(TITLE);
+        if width > self.width {
+            self.width = width;
+            // All titles are as wide as the widest.
+            self.shown.values().for_each(|shown| self.draw(shown));
+        } else {
+            self.draw(shown);
+        }
+        Ok(())
+    }
+
+    /// A line of its own for a change.
+    fn print(&self, object: &Object, text: &str) -> Result<(), Error> {
+        output::print(&match self.format {
+            Format::Table => format!("{}  {text}\n", self.title(object)),
+            Format::Json => serde_json::to_string(&self.with_event(object))? + "\n",
+            Format::Yaml => format!("---\n{}", serde_saphyr::to_string(&self.with_event(object))?),
+        })
+    }
+
+    fn with_event(&self, object: &Object) -> Object {
+        let last_event = self.events.get(&object.uid).map(|(_, text)| text.clone());
+        Object { last_event, ..object.clone() }
+    }
+
+    fn draw(&self, shown: &Shown) {
+        let Shown { object, bar, .. } = shown;
         let colour = match &*object.ready {
             "True" => "green",
             _ if object.stalled => "red",
             _ => "yellow",
         };
-        let form = match object.percent {
-            Some(_) => {
-                format!("{{prefix:44}} {{bar:20.{colour}}} {{percent:>3}}%  {{elapsed}}  {{wide_msg}}")
-            }
-            None if object.reconciling => {
-                format!("{{prefix:44}} {{spinner:.{colour}}} {{elapsed}}  {{wide_msg:.{colour}}}")
-            }
-            None => format!("{{prefix:44}} {{wide_msg:.{colour}}}"),
+        let how_far = match object.percent {
+            Some(_) => format!("{{bar:20.{colour}}} {{percent:>3}}%"),
+            None if object.reconciling => format!("{{spinner:.{colour}}}"),
+            None => String::new(),
         };
+        let mut form = format!(
+            "{{prefix:{}!.bold}}  {{phase:10.{colour}}}  {{age:>5}}  look {{next:9}}  {how_far}",
+            self.width
+        );
+        // Where all is well a line will do.
+        let waits = waits_for(object);
+        let message =
+            if waits.is_empty() { object.image_id.clone().unwrap_or_default() } else { waits.clone() };
+        form += &if waits.is_empty() {
+            " {wide_msg}".to_owned()
+        } else {
+            format!("\n    {{wide_msg:.{colour}}}")
+        };
+        let event = self.events.get(&object.uid).cloned();
+        if event.is_some() && !waits.is_empty() {
+            form += "\n    {event:.dim}";
+        }
         if let Ok(form) = ProgressStyle::with_template(&form) {
+            let (phase, next, created) = (object.phase.clone(), object.next_look.text(), object.created);
+            let ago = |at| output::ago(at, Timestamp::now());
+            // What cannot be written is not seen.
+            let write = |out: &mut dyn Write, text: &str| {
+                let _ = out.write_str(text);
+            };
+            let form = form
+                .with_key("phase", move |_: &ProgressState, out: &mut dyn Write| write(out, &phase))
+                .with_key("next", move |_: &ProgressState, out: &mut dyn Write| write(out, &next))
+                .with_key("age", move |_: &ProgressState, out: &mut dyn Write| {
+                    write(out, &created.map_or_else(|| "-".into(), ago));
+                })
+                .with_key("event", move |_: &ProgressState, out: &mut dyn Write| {
+                    if let Some((at, text)) = &event {
+                        write(out, &format!("last Event, {} ago: {text}", ago(*at)));
+                    }
+                });
             bar.set_style(form);
         }
-        let since = object.started.or(object.created).unwrap_or_else(Timestamp::now);
-        let elapsed = Timestamp::now().duration_since(since).try_into().unwrap_or_default();
-        bar.set_elapsed(elapsed);
-        bar.set_prefix(title);
-        bar.set_message(text);
+        bar.set_prefix(self.title(object));
+        bar.set_message(message);
         bar.set_position(object.percent.unwrap_or_default().into());
-        if object.reconciling || object.percent.is_some() {
-            bar.enable_steady_tick(TICK);
-        } else {
-            bar.disable_steady_tick();
+    }
+
+    fn told(&mut self, told: Told) {
+        if self.events.get(&told.uid).is_some_and(|(before, _)| *before >= told.at) {
+            return;
+        }
+        self.events.insert(told.uid.clone(), (told.at, told.text));
+        if self.bars.is_some() {
+            self.shown
+                .values()
+                .filter(|shown| shown.object.uid == told.uid)
+                .for_each(|shown| self.draw(shown));
+        }
+    }
+
+    fn gone(&mut self, key: &Key) -> Result<(), Error> {
+        let Some(shown) = self.shown.remove(key) else { return Ok(()) };
+        self.events.remove(&shown.object.uid);
+        match &self.bars {
+            Some(bars) => bars.remove(&shown.bar),
+            None => self.print(&Object { phase: "Gone".into(), ..shown.object }, "gone")?,
         }
         Ok(())
     }
 
-    fn gone(&mut self, object: &Object) -> Result<(), Error> {
-        let Some((_, bar)) = self.shown.remove(&object.key()) else { return Ok(()) };
-        self.bars.remove(&bar);
-        if self.lively {
-            return Ok(());
+    fn anew(&mut self, kind: &str) {
+        let of_kind = self.shown.values_mut().filter(|shown| shown.object.kind == kind);
+        of_kind.for_each(|shown| shown.is_there = false);
+    }
+
+    /// What went while nobody watched is gone, too.
+    fn complete(&mut self, kind: &str) -> Result<(), Error> {
+        let of_kind = self.shown.iter().filter(|(_, shown)| shown.object.kind == kind && !shown.is_there);
+        let gone: Vec<_> = of_kind.map(|(key, _)| key.clone()).collect();
+        gone.iter().try_for_each(|key| self.gone(key))
+    }
+
+    fn tick(&self) {
+        if self.bars.is_some() {
+            self.shown.values().for_each(|shown| shown.bar.tick());
         }
-        output::print(&format!("{}  gone\n", self.title(object)))
     }
 
     fn say(&self, text: &str) {
-        // Without a screen there is nobody to tell.
-        let _ = self.bars.println(text);
+        match &self.bars {
+            // Without a screen there is nobody to tell.
+            Some(bars) => drop(bars.println(text)),
+            None => output::note(text),
+        }
     }
 }
 
@@ -219,6 +347,11 @@ fn line(object: &Object) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use indicatif::{ProgressDrawTarget, TermLike};
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
 
     fn object(phase: &str, ready: &str, reason: &str, message: &str) -> Object {
         Object {
@@ -239,6 +372,81 @@ mod tests {
         let looks_fail = object("Ready", "True", "LookFailed", "looks at it fail now");
         assert_eq!(waits_for(&looks_fail), "LookFailed: looks at it fail now");
         assert_eq!(waits_for(&object("Pending", "Unknown", "", "")), "waits for the operator to see it");
+    }
+
+    /// A terminal that keeps what is written, as it comes.
+    #[derive(Clone, Debug)]
+    struct Terminal(u16, Arc<Mutex<String>>);
+
+    impl TermLike for Terminal {
+        fn width(&self) -> u16 {
+            self.0
+        }
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.write_str(text)?;
+            self.write_str("\n")
+        }
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.1.lock().unwrap().push_str(text);
+            Ok(())
+        }
+        fn clear_line(&self) -> io::Result<()> {
+            Ok(())
+        }
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_watch_shows_on_a_terminal_what_a_look_shows() {
+        for width in [200, 20, 1] {
+            let terminal = Terminal(width, Arc::default());
+            let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
+            let bars = MultiProgress::with_draw_target(target);
+            let mut screen = Screen::new(false, Format::Table, Some(bars));
+            let mut building = object("Building", "False", "Building", "the vendor makes it");
+            (building.uid, building.percent, building.reconciling) = ("u-1".into(), Some(45), true);
+            building.next_look = super::super::objects::NextLook::Within(15);
+            building.created = Some(Timestamp::now());
+            screen.told(Told { uid: "u-1".into(), at: Timestamp::now(), text: "Submitted: asked".into() });
+            screen.show(building.clone()).unwrap();
+            screen.tick();
+            let text = anstream::adapter::strip_str(&terminal.1.lock().unwrap()).to_string();
+            let parts = [
+                "ImageExport/nightly",
+                "Building",
+                "45%",
+                "0s",
+                "look < 15s",
+                "Building: the vendor makes it",
+                "last Event, 0s ago: Submitted: asked",
+            ];
+            for part in parts.iter().filter(|_| width == 200) {
+                assert!(text.contains(part), "{part}: {text}");
+            }
+            assert!(width == 1 || text.contains("ImageExport/nightly"), "{width}: {text}");
+
+            // What went while nobody watched.
+            screen.anew("ImageExport");
+            screen.show(Object { name: "other".into(), ..building.clone() }).unwrap();
+            screen.complete("ImageComponent").unwrap();
+            assert_eq!(screen.shown.len(), 2, "of another kind");
+            screen.complete("ImageExport").unwrap();
+            assert_eq!(screen.shown.keys().map(|(_, _, name)| &**name).collect::<Vec<_>>(), ["other"]);
+        }
     }
 
     #[test]

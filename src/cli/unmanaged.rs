@@ -14,9 +14,13 @@ use crate::{
     image::{AccountKind, AccountRef},
     kinds::{KINDS, Kind, survey::Claims},
 };
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{CustomResourceExt, ResourceExt};
 use serde_json::Value;
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::LazyLock,
+};
 
 /// Which account.
 #[derive(Clone, Debug, clap::Args)]
@@ -190,10 +194,16 @@ async fn accounts(cluster: &Cluster) -> HashMap<AccountKey, AccountVendor> {
     accounts
 }
 
+/// The CRDs as they are installed, made once: a schema takes longer to make than an object to be looked at.
+pub static CRDS: LazyLock<Vec<CustomResourceDefinition>> = LazyLock::new(|| crate::kinds::crds(KINDS));
+/// The names of [`KINDS`].
+static NAMES: LazyLock<Vec<String>> =
+    LazyLock::new(|| KINDS.iter().map(|kind| kind.crd().spec.names.kind).collect());
+
 /// Every kind, by the name that its objects have.
 pub fn kind_of(object: &Value) -> Option<&'static dyn Kind> {
     let kind = object["kind"].as_str()?;
-    KINDS.iter().copied().find(|candidate| candidate.crd().spec.names.kind == kind)
+    KINDS.iter().zip(&*NAMES).find(|(_, name)| *name == kind).map(|(kind, _)| *kind)
 }
 
 #[cfg(test)]

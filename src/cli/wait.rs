@@ -3,11 +3,11 @@
 use super::{
     Answer, Error,
     objects::{Cluster, News, Object, Selected, Target},
-    output::{self, BAD, GOOD, styled},
+    output::{self, BAD, Format, GOOD, styled},
     status::waits_for,
 };
 use futures::StreamExt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::{Instant, timeout_at};
 
 /// What `wait` takes.
@@ -21,6 +21,9 @@ pub struct Options {
     /// How long to wait. Examples: `90s`, `2h`
     #[arg(long, value_name = "DURATION", default_value = "2h", value_parser = duration)]
     timeout: std::time::Duration,
+    /// How the answer looks. As JSON or YAML it comes at the end: the objects as `status` shows them.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
 }
 
 fn duration(text: &str) -> Result<std::time::Duration, String> {
@@ -48,65 +51,116 @@ fn verdict(object: &Object) -> Verdict {
     }
 }
 
+/// What is waited for, and how it stands.
+struct Waiting {
+    selected: Selected,
+    /// How many kinds have not been read yet.
+    unread: BTreeSet<String>,
+    /// With whether the list that is being read has it, too.
+    objects: BTreeMap<(String, String, String), (Object, bool)>,
+    output: Format,
+}
+
 /// Waits.
 pub async fn run(options: Options) -> Result<Answer, Error> {
     let selected = Selected::parse(&options.objects)?;
     let cluster = Cluster::connect(&options.target).await?;
-    let until = Instant::now() + options.timeout;
-    let mut news = cluster.watch(&selected);
-    let mut incomplete = selected.kinds().count();
-    let mut waiting: BTreeMap<_, Object> = BTreeMap::new();
-    let mut seen = vec![];
-    loop {
-        match timeout_at(until, news.next()).await {
-            Ok(Some(Ok(News::There(object)))) => {
-                let verdict = verdict(&object);
-                if verdict == Verdict::Failed {
-                    return failed(&object, &waits_for(&object));
-                }
-                seen.push((*object).clone());
-                let was_waiting = waiting.remove(&object.key()).is_some();
-                match verdict {
-                    Verdict::Ready if was_waiting || incomplete > 0 => output::print(&format!(
-                        "{} {}\n",
-                        object.title(),
-                        styled(GOOD, &format!("is Ready: {}", object.image_id.as_deref().unwrap_or("done")))
-                    ))?,
-                    Verdict::Ready => {}
-                    _ => drop(waiting.insert(object.key(), *object)),
-                }
-            }
-            Ok(Some(Ok(News::Gone(object)))) => return failed(&object, "it was deleted"),
-            Ok(Some(Ok(News::Complete))) => {
-                incomplete = incomplete.saturating_sub(1);
-                if incomplete == 0 {
-                    if let Some(missing) = selected.missing(&seen) {
-                        return Err(Error::NotFound(missing, cluster.place()));
-                    }
-                    if seen.is_empty() {
-                        return Err(Error::NotFound(options.objects.join(" "), cluster.place()));
-                    }
-                    seen.clear();
-                }
-            }
-            // It is begun again by itself; what keeps it from that is told when the time is over.
-            Ok(Some(Err(error))) => tracing::debug!(%error, "the watch is begun again"),
-            Ok(None) | Err(_) => {
-                for object in waiting.values() {
-                    output::print(&format!("{} {}\n", object.title(), styled(BAD, &waits_for(object))))?;
-                }
-                return Ok(Answer::NotInTime);
-            }
-        }
-        if incomplete == 0 && waiting.is_empty() {
-            return Ok(Answer::Yes);
-        }
+    // Whoever waits for longer waits for ever, and a clock has an end.
+    let until = Instant::now() + options.timeout.min(std::time::Duration::from_hours(24 * 365));
+    // A watch that may not be, or is of nothing, is tried again until the time is over.
+    let there = cluster.objects(&selected).await?;
+    if let Some(missing) = selected.missing(&there) {
+        return Err(Error::NotFound(missing, cluster.place()));
     }
+    if there.is_empty() {
+        return Err(Error::NotFound(options.objects.join(" "), cluster.place()));
+    }
+    let mut news = cluster.watch(&selected);
+    let unread = selected.kinds().map(|kind| kind.crd().spec.names.kind).collect();
+    let mut waiting = Waiting { selected, unread, objects: BTreeMap::new(), output: options.output };
+    let answer = loop {
+        let answer = match timeout_at(until, news.next()).await {
+            Ok(Some(Ok(news))) => waiting.hear(news)?,
+            // It is begun again by itself.
+            Ok(Some(Err(error))) => {
+                output::note(&format!("the watch was lost, and is begun again: {error}"));
+                None
+            }
+            Ok(None) | Err(_) => {
+                let late = waiting.objects.values().filter(|(object, _)| verdict(object) != Verdict::Ready);
+                for (object, _) in late {
+                    waiting.say(object, &styled(BAD, &waits_for(object)))?;
+                }
+                Some(Answer::NotInTime)
+            }
+        };
+        if let Some(answer) = answer {
+            break answer;
+        }
+    };
+    if waiting.output != Format::Table {
+        let objects: Vec<_> = waiting.objects.values().map(|(object, _)| object).collect();
+        waiting.output.print(&objects, String::new)?;
+    }
+    Ok(answer)
 }
 
-fn failed(object: &Object, why: &str) -> Result<Answer, Error> {
-    output::print(&format!("{} {}\n", object.title(), styled(BAD, why)))?;
-    Ok(Answer::No)
+impl Waiting {
+    /// What follows, if that is known now.
+    fn hear(&mut self, news: News) -> Result<Option<Answer>, Error> {
+        match news {
+            News::There(object) => {
+                let (key, now) = (object.key(), verdict(&object));
+                let before = self.objects.get(&key).map(|(object, _)| verdict(object));
+                match now {
+                    Verdict::Failed => self.say(&object, &styled(BAD, &waits_for(&object)))?,
+                    Verdict::Ready if before != Some(Verdict::Ready) => {
+                        let id = object.image_id.as_deref().unwrap_or("done");
+                        self.say(&object, &styled(GOOD, &format!("is Ready: {id}")))?;
+                    }
+                    _ => {}
+                }
+                self.objects.insert(key, (*object, true));
+                if now == Verdict::Failed {
+                    return Ok(Some(Answer::No));
+                }
+            }
+            News::Gone(object) => return self.gone(&object).map(Some),
+            News::Anew(kind) => {
+                let of_kind = self.objects.values_mut().filter(|(object, _)| object.kind == kind);
+                of_kind.for_each(|(_, is_there)| *is_there = false);
+            }
+            News::Complete(kind) => {
+                self.unread.remove(&kind);
+                let gone = self.objects.values().find(|(object, is_there)| object.kind == kind && !is_there);
+                if let Some((object, _)) = gone.cloned() {
+                    return self.gone(&object).map(Some);
+                }
+                let objects: Vec<_> = self.objects.values().map(|(object, _)| object.clone()).collect();
+                if let (true, Some(missing)) = (self.unread.is_empty(), self.selected.missing(&objects)) {
+                    output::note(&format!("{missing} was deleted"));
+                    return Ok(Some(Answer::No));
+                }
+            }
+        }
+        let is_done = self.objects.values().all(|(object, _)| verdict(object) == Verdict::Ready);
+        Ok((self.unread.is_empty() && is_done).then_some(Answer::Yes))
+    }
+
+    fn gone(&mut self, object: &Object) -> Result<Answer, Error> {
+        self.objects.remove(&object.key());
+        self.say(object, &styled(BAD, "it was deleted"))?;
+        Ok(Answer::No)
+    }
+
+    fn say(&self, object: &Object, text: &str) -> Result<(), Error> {
+        let text = format!("{} {text}", object.title());
+        if self.output == Format::Table {
+            return output::print(&(text + "\n"));
+        }
+        output::note(&text);
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -128,6 +182,37 @@ mod tests {
         assert_eq!(verdict(&object("False", "BuildFailed", true, false)), Verdict::NotYet);
         assert_eq!(verdict(&object("False", "Suspended", false, true)), Verdict::Failed);
         assert_eq!(verdict(&object("False", "Building", false, true)), Verdict::NotYet);
+    }
+
+    #[test]
+    fn a_watch_that_is_begun_again_finds_what_went_and_nothing_else_missing() {
+        let object = |kind: &str, ready: &str| Object {
+            kind: kind.into(),
+            name: "a".into(),
+            ready: ready.into(),
+            current: true,
+            ..Object::default()
+        };
+        let (component, export) = (object("ImageComponent", "True"), object("ImageExport", "False"));
+        let there = |object: &Object| News::There(Box::new(object.clone()));
+        let (anew, complete) =
+            (|of: &Object| News::Anew(of.kind.clone()), |of: &Object| News::Complete(of.kind.clone()));
+        let mut waiting = Waiting {
+            selected: Selected::parse(&["imgcomp/a".into(), "imgexp/a".into()]).unwrap(),
+            unread: ["ImageComponent".to_owned(), "ImageExport".to_owned()].into(),
+            objects: BTreeMap::new(),
+            output: Format::Table,
+        };
+        let first = [there(&component), complete(&component), there(&export), complete(&export)];
+        // The watch of one kind is lost, and nothing of the other is told again.
+        let again = [anew(&export), there(&export), complete(&export)];
+        for news in first.into_iter().chain(again) {
+            assert_eq!(waiting.hear(news).unwrap(), None);
+        }
+        waiting.hear(anew(&component)).unwrap();
+        assert_eq!(waiting.hear(complete(&component)).unwrap(), Some(Answer::No), "it went meanwhile");
+        waiting.hear(there(&component)).unwrap();
+        assert_eq!(waiting.hear(there(&object("ImageExport", "True"))).unwrap(), Some(Answer::Yes));
     }
 
     #[test]

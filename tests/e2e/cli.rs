@@ -1,9 +1,22 @@
 //! The command line, as people type it: it says what the cluster has, and its exit codes can be relied on.
 
-use crate::harness::{World, component, condition, image_export, kubeconfig, secret, volcengine_account};
+use crate::harness::{
+    World, component, condition, image_export, kubeconfig, kubeconfig_as, secret, volcengine_account,
+};
 use serde_json::{Value, json};
-use std::{os::unix::fs::symlink, path::Path, process::Output};
-use tokio::process::Command;
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    process::{Output, Stdio},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpListener,
+    process::Command,
+    time::timeout,
+};
 
 /// Runs the program under the plugin's name, as kubectl does.
 pub(super) async fn cloudimages(world: &World, arguments: &[&str]) -> (i32, String, String) {
@@ -106,4 +119,175 @@ async fn exit_codes_tell_what_became_of_it() {
     assert!(code == 0 && out.contains("kubectl-cloudimages"), "{out}");
     let (code, out, _) = cloudimages(&world, &["explain", "QuotaExceeded.Image", "--lang", "zh"]).await;
     assert!(code == 0 && out.contains("含义"), "{out}");
+}
+
+/// The program as it is asked for something in a world's namespace, with one more variable of the environment.
+fn program(world: &World, arguments: &[&str], (variable, value): (&str, &str)) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cloud-image-operator"));
+    command.args(arguments).env("KUBECONFIG", kubeconfig());
+    if arguments.first() != Some(&"explain") {
+        command.args(["-n", &world.namespace]);
+    }
+    command.env(variable, value).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+async fn told(mut command: Command) -> (Option<i32>, String) {
+    let output = timeout(Duration::from_secs(120), command.output()).await.expect("it ends by itself");
+    let text = output.expect("the program runs");
+    let told = String::from_utf8_lossy(&[text.stdout, text.stderr].concat()).into_owned();
+    assert!(!told.contains("panicked"), "{told}");
+    (text.status.code(), told)
+}
+
+/// An API server that knows no image objects.
+async fn knows_nothing() -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
+    let address = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // Whatever the request is, it is shorter.
+            let _ = stream.read(&mut [0; 8192]).await;
+            let text = "404 page not found\n";
+            let head =
+                "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length:";
+            let _ = stream.write_all(format!("{head} {}\r\n\r\n{text}", text.len()).as_bytes()).await;
+        }
+    });
+    address
+}
+
+/// Whatever is wrong, a sentence says what to do, at once, and the exit code is 1.
+#[expect(clippy::too_many_lines, reason = "one table, and what it needs")]
+#[tokio::test]
+async fn what_people_do_wrong_is_told() {
+    let world = World::empty("cli-mistakes").await;
+    world.create(secret("aliyun")).await;
+    world.create(crate::harness::account("default", world.endpoint())).await;
+    let mut no_secret = crate::harness::account("poor", world.endpoint());
+    no_secret["spec"]["aliyun"]["credentialsSecretRef"]["name"] = json!("nowhere");
+    world.create(no_secret).await;
+    world.create(component("hello", json!({}))).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("text").to_owned();
+    let write = |name: &str, text: String| {
+        fs::write(folder.path().join(name), text).expect("a file");
+        path(name)
+    };
+    let api_server = |address: String| {
+        json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{ "name": "c", "cluster": { "server": address } }],
+            "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "c" } }],
+            "users": [{ "name": "c", "user": {} }],
+        })
+    };
+    let good = component("good", json!({})).to_string();
+    let broken = write("broken.yaml", format!("{good}\n---\n{good}\n---\nkind: [\n"));
+    let typo = write("typo.yaml", good.replace("ImageComponent", "ImageComponet"));
+    let old = write("old.yaml", good.replace("v1alpha1", "v1alpha7"));
+    let nameless = write("nameless.yaml", good.replace("\"metadata\":{", "\"metadata\":\"m\",\"other\":{"));
+    let good = write("good.yaml", good);
+    let empty = write("empty.yaml", "# nothing\n".into());
+    fs::create_dir(folder.path().join("folder")).expect("a folder");
+    let bare = write("bare", api_server(knows_nothing().await).to_string());
+    let dead = write("dead", api_server("http://127.0.0.1:9".into()).to_string());
+    let mut wrong = vec![];
+    let (folder, none) = (path("folder"), path("none"));
+    let allowed = format!("--allow-endpoint={}", world.endpoint());
+    let nobody = kubeconfig_as("nobody-at-all").to_str().expect("text").to_owned();
+    let import = ["import", "--account", "default", &allowed];
+    let with = |more: &[&'static str]| [&import[..], more].concat();
+    for (kubeconfig, arguments, code, sentence) in [
+        ("", vec!["status", "--context", "nowhere"], 1, "nowhere"),
+        (&*none, vec!["status"], 1, "give --kubeconfig"),
+        (&*bare, vec!["status"], 1, "does not know the operator's kinds"),
+        (&*bare, vec!["status", "--watch"], 1, "does not know the operator's kinds"),
+        (&*bare, vec!["wait", "imgcomp"], 1, "does not know the operator's kinds"),
+        (&*bare, vec!["tree"], 1, "does not know the operator's kinds"),
+        (&*bare, import.to_vec(), 1, "does not know the operator's kinds"),
+        (&*bare, vec!["plan", "-f", &good], 1, "does not know the operator's kinds"),
+        (&*dead, vec!["status"], 1, "is it up"),
+        (&*dead, vec!["wait", "imgcomp/hello"], 1, "is it up"),
+        (&*nobody, vec!["status"], 1, "ask for that right"),
+        (&*nobody, vec!["wait", "imgcomp/hello"], 1, "ask for that right"),
+        (&*nobody, vec!["status", "--watch"], 1, "ask for that right"),
+        (&*nobody, import.to_vec(), 1, "ask for that right"),
+        ("", vec!["import", "--account", "defualt", &allowed], 1, "there are default, poor"),
+        ("", vec!["import", "--account", "poor", &allowed], 1, "nowhere of CloudAccount"),
+        ("", vec!["import", "--account", "default"], 1, "--allow-endpoint"),
+        ("", with(&["--filter", "nmae=x"]), 1, "componentVersion"),
+        ("", with(&["--kind", "pods"]), 1, "ImageExport"),
+        ("", with(&["--kind", "imgexp"]), 1, "not of Volcengine"),
+        ("", vec!["orphans"], 1, "--account"),
+        ("", vec!["plan", "-f", &broken], 1, "line 5"),
+        ("", vec!["plan", "-f", &typo, &allowed], 2, "no kind ImageComponet"),
+        ("", vec!["plan", "-f", &old, &allowed], 2, "v1alpha7"),
+        ("", vec!["plan", "-f", &nameless, &allowed], 2, "metadata.name: is required"),
+        ("", vec!["plan", "-f", &empty], 1, "has no objects"),
+        ("", vec!["plan", "-f", &folder], 1, "folders below it are not read"),
+        ("", vec!["plan", "-f", "deploy/samples/uses"], 1, "-k"),
+        ("", vec!["plan", "-f", "-"], 1, "standard input has no objects"),
+        ("", vec!["plan"], 1, "--filename"),
+        ("", vec!["wait", "imgcomp/hello", "--timeout", "soon"], 1, "90s or 2h"),
+        ("", vec!["wait", "imgcomp/hello", "--timeout", "1s"], 3, "waits for the operator"),
+        ("", vec!["status", "-o", "xml"], 1, "table"),
+        ("", vec!["explain", "Stalld", "--lang", "fr"], 1, "zh"),
+    ] {
+        let mut command = program(&world, &arguments, ("NO_COLOR", "1"));
+        if !kubeconfig.is_empty() {
+            command.env("KUBECONFIG", kubeconfig);
+        }
+        let (seen, text) = told(command).await;
+        if (seen, text.contains(sentence)) != (Some(code), true) {
+            wrong.push(format!(
+                "{arguments:?} is to say {sentence:?} with {code}, and said with {seen:?}: {text}"
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+
+    // Colours are for terminals, unless they are asked for.
+    for (variable, coloured) in [("NO_COLOR", false), ("CLICOLOR_FORCE", true)] {
+        let (code, text) = told(program(&world, &["status"], (variable, "1"))).await;
+        assert_eq!((code, text.contains('\u{1b}')), (Some(0), coloured), "{variable}: {text}");
+    }
+    let (code, text) =
+        told(program(&world, &["wait", "imgcomp", "--timeout", "1s", "-o", "json"], ("A", ""))).await;
+    let shown: Value = serde_json::from_str(
+        text.lines().filter(|line| !line.starts_with("ImageComponent")).collect::<Vec<_>>().join("").as_str(),
+    )
+    .unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert_eq!((code, &shown[0]["name"]), (Some(3), &json!("hello")), "{text}");
+
+    // A reader that has seen enough, and a person who has.
+    let head = "\"$0\" \"$@\" 2>&1 | head -c 1 >/dev/null; echo ${PIPESTATUS[0]}";
+    for arguments in [
+        &["status"][..],
+        &["explain", "OutcomeUnknown"],
+        &["completion", "bash"],
+        &["status", "pods"],
+        &["crds"],
+    ] {
+        let mut shell = Command::new("bash");
+        shell.args(["-c", head, env!("CARGO_BIN_EXE_cloud-image-operator")]).args(arguments);
+        shell.env("KUBECONFIG", kubeconfig());
+        let (_, text) = told(shell).await;
+        assert!(["0\n", "1\n"].contains(&&*text), "{arguments:?}: {text}");
+    }
+    let mut command = program(&world, &["status", "--watch", "-o", "json"], ("NO_COLOR", "1"));
+    let mut watch = command.stdout(Stdio::piped()).spawn().expect("the program runs");
+    let mut lines = BufReader::new(watch.stdout.take().expect("a pipe")).lines();
+    let mut next = async || {
+        let line = timeout(Duration::from_secs(120), lines.next_line()).await.expect("a line in time");
+        serde_json::from_str::<Value>(&line.expect("text").expect("a line")).expect("JSON")
+    };
+    let first = next().await;
+    assert_eq!((&first["name"], &first["phase"]), (&json!("hello"), &json!("Pending")));
+    world.delete("ImageComponent", "hello").await;
+    assert_eq!(next().await["phase"], "Gone");
+    let id = watch.id().expect("it runs").to_string();
+    Command::new("kill").args(["-INT", &id]).status().await.expect("a signal");
+    let ended = timeout(Duration::from_secs(120), watch.wait()).await.expect("it ends").expect("it ended");
+    assert_eq!(ended.code(), Some(0), "whoever has seen enough is content");
 }

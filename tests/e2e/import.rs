@@ -6,7 +6,7 @@ use crate::harness::{
     World, account_of, aosp_image, component, is_ready, kubeconfig, secret, volcengine_account,
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, time::Instant};
 use vendor_simulator::{
     aliyun_ecs::Component, batchcompute, volcengine::acep::AospImage, zstack::images::Image,
 };
@@ -36,9 +36,11 @@ async fn plan(world: &World, path: &Path) -> (i32, Value) {
     (code, serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{err}")))
 }
 
+#[expect(clippy::too_many_lines, reason = "one story")]
 /// An account with so many things of each of three kinds, under Git.
 async fn watch_it_be_true(name: &str, of_each: usize) {
-    let mut world = World::empty(name).await;
+    let (mut world, began) = (World::empty(name).await, Instant::now());
+    let done = |what: &str| eprintln!("{what} after {:.1} s", began.elapsed().as_secs_f64());
     for object in account_of("BatchComputeImage", "aliyun", &world.vendor) {
         world.create(object).await;
     }
@@ -67,6 +69,7 @@ async fn watch_it_be_true(name: &str, of_each: usize) {
     }
     world.start_operator().await;
 
+    done("seeded");
     let folder = tempfile::tempdir().expect("a folder");
     for account in ["aliyun", "zstack"] {
         let (code, out, err) = ask(&world, &["import", "--account", account]).await;
@@ -74,11 +77,14 @@ async fn watch_it_be_true(name: &str, of_each: usize) {
         assert!(!err.contains("left out"), "{err}");
         std::fs::write(folder.path().join(format!("{account}.yaml")), out).expect("a file");
     }
+    done("imported");
     let (code, planned) = plan(&world, folder.path()).await;
     assert_eq!((code, &planned["summary"]), (2, &json!({ "adopt": 3 * of_each })), "{planned:#}");
     assert_eq!(planned["calls"], json!({}));
 
+    done("planned");
     kubectl(&world, &["apply", "-f", folder.path().to_str().expect("text")]).await;
+    done("applied");
     for kind in ["ImageComponent", "BatchComputeImage", "RootVolumeTemplate"] {
         let objects = world.list(kind).await;
         assert_eq!(objects.len(), of_each, "{kind}");
@@ -89,7 +95,9 @@ async fn watch_it_be_true(name: &str, of_each: usize) {
             assert!(!message.as_str().is_some_and(|it| it.contains("differ")), "{name}: {message}");
         }
     }
+    done("all Ready");
     let (code, planned) = plan(&world, folder.path()).await;
+    done("planned again");
     assert_eq!((code, &planned["summary"]), (0, &json!({ "nothing": 3 * of_each })), "{planned:#}");
     let (_, out, err) = ask(&world, &["import", "--account", "zstack"]).await;
     assert!(out.is_empty() && err.contains("0 to import"), "it is all managed: {out}{err}");
@@ -134,6 +142,7 @@ async fn watch_it_be_true(name: &str, of_each: usize) {
     assert_eq!(effects(&world), [("zstack/UpdateImage".to_owned(), 1)].into(), "exactly that");
     let edited =
         world.vendor.zstack().get(changed[0]["imageId"].as_str().expect("an id")).expect("it is there");
+    done("edited");
     assert_eq!(edited.description.map(|it| format!("{it:?}")).as_deref(), Some(new));
     let (code, planned) = plan(&world, folder.path()).await;
     assert_eq!(code, 0, "{planned:#}");
