@@ -115,8 +115,16 @@ fn text(branch: &Branch, wide: bool) -> String {
     let referring: HashSet<_> =
         objects.iter().flat_map(|object| referrers(object, objects)).map(Object::key).collect();
     let mut tree = Tree::new(format!("{place}{}  {state}", branch.account));
-    let roots = objects.iter().filter(|object| !referring.contains(&object.key()));
-    tree.extend(roots.map(|object| node(object, objects, "", branch.namespace.is_none() && wide)));
+    let (roots, others): (Vec<_>, Vec<_>) =
+        objects.iter().partition(|object| !referring.contains(&object.key()));
+    let mut drawn = HashSet::new();
+    // Of those that refer to each other in a circle, the first one begins.
+    for object in roots.into_iter().chain(others) {
+        if !drawn.contains(&object.key()) {
+            reach(object, objects, &mut drawn);
+            tree.push(node(object, objects, "", branch.namespace.is_none() && wide));
+        }
+    }
     format!("{tree}")
 }
 
@@ -129,11 +137,19 @@ fn referrers<'a>(object: &'a Object, objects: &'a [Object]) -> impl Iterator<Ite
     })
 }
 
+/// An object, and what stands below it.
+fn reach(object: &Object, objects: &[Object], reached: &mut HashSet<(String, String, String)>) {
+    if reached.insert(object.key()) {
+        referrers(object, objects).for_each(|other| reach(other, objects, reached));
+    }
+}
+
 fn node(object: &Object, objects: &[Object], by: &str, wide: bool) -> Tree<String> {
     let place = if wide { format!("{}/", object.namespace) } else { String::new() };
     let state = styled(style(object), &object.phase);
     let id = object.image_id.as_deref().map(|id| format!("  {}", styled(QUIET, id))).unwrap_or_default();
-    let lacking = object.refers_to.iter().filter(|_| by.is_empty()).map(|reference| {
+    let is_here = |name: &str| objects.iter().any(|it| it.name == name && it.namespace == object.namespace);
+    let lacking = object.refers_to.iter().filter(|it| by.is_empty() && !is_here(&it.name)).map(|reference| {
         styled(QUIET, &format!("  {}: {}, which is not here", reference.field, reference.name))
     });
     let lacking: String = lacking.collect();
@@ -192,6 +208,16 @@ mod tests {
              │   └── ImageExport/copy (imageRef)  Ready\n\
              └── ImageExport/other  Ready  imageRef: elsewhere, which is not here\n"
         );
+    }
+
+    #[test]
+    fn what_refers_to_each_other_is_shown_once() {
+        let text =
+            drawn(vec![object("one", Some("other")), object("other", Some("one")), object("third", None)]);
+        for name in ["one", "other", "third"] {
+            assert_eq!(text.matches(&format!("ImageExport/{name}")).count(), 1, "{text}");
+        }
+        assert!(!text.contains("not here"), "{text}");
     }
 
     #[test]
