@@ -397,7 +397,7 @@ fn expect_lock<K: External>(object: &Guarded<K>, world: &reconcile::World) {
     let uid = object.uid().unwrap_or_default();
     if let (true, Ok(object)) = (world.states.is_new(&uid), &object.0)
         && reconcile::may_be_under_way(object)
-        && (object.exclusive().is_some() || object.reference().is_some())
+        && (object.exclusive().is_some() || !object.references().is_empty())
     {
         world.accounts.index().expect_lock(&uid, world.kind_id);
     }

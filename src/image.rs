@@ -237,14 +237,16 @@ pub struct ImageRef {
 }
 
 impl ImageRef {
-    /// As the engine takes it; `instead` is the field that takes the id itself.
-    pub fn reference(&self, instead: &'static str) -> Reference {
-        Reference { kind: self.kind.clone(), name: self.name.clone(), instead }
+    /// As the engine takes it: `takes` is what it must be the id of, and `instead` the field that takes that itself.
+    pub fn reference(&self, takes: &'static str, instead: &'static str) -> Reference {
+        Reference { takes, kind: self.kind.clone(), name: self.name.clone(), instead }
     }
 }
 
 /// The longest id that a vendor gives, with much to spare.
 const ID: usize = 1024;
+/// How many references an object has at most, with some to spare.
+const REFERENTS: usize = 300;
 /// The longest request id that is kept.
 const REQUEST_ID: usize = 256;
 /// The longest message that is kept; what Kubernetes' own conditions take.
@@ -343,6 +345,31 @@ pub struct Version {
     pub digest: Option<String>,
 }
 
+/// What a reference meant when an attempt was written down.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Referent {
+    /// The field that takes an id itself in place of this reference. Example: `forProvider.imageId`.
+    #[serde(default)]
+    #[schemars(length(max = 253))]
+    pub field: String,
+    /// Kind of the object that was meant. Example: `ImageComponent`.
+    #[serde(default)]
+    #[schemars(length(max = 63))]
+    pub kind: String,
+    /// Its name. Example: `base`.
+    #[serde(default)]
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// The vendor's id of what it had then. Example: `image-44`.
+    #[schemars(length(max = ID))]
+    pub id: String,
+    /// The region that this lies in, where the vendor has regions. Example: `cn-hangzhou`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub region: Option<String>,
+}
+
 /// The vendor call that makes an image, written down before it is made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -357,10 +384,10 @@ pub struct Operation {
     /// Counts the attempts of this object, from 1.
     #[schemars(range(max = 1_000_000_000))]
     pub attempt: u32,
-    /// What `imageRef` or `ecsImageRef` meant when the attempt was written down. Example: `image-44`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = ID))]
-    pub reference: Option<String>,
+    /// What the references in `spec.forProvider` meant when the attempt was written down. At most 300.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = REFERENTS), extend("x-kubernetes-list-type" = "atomic"))]
+    pub references: Vec<Referent>,
     /// The version that the attempt makes, where `versionPolicy: Bump` has a version follow an earlier one. Example: `1.0.1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]

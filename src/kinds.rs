@@ -8,6 +8,7 @@ use crate::{
     engine::{
         self, Shared,
         external::{External, Timeout},
+        index::{Fitting, Ties},
     },
     image::{ImageStatus, account_is_kept, import_is_no_afterthought, observe_needs_import, unseen_says_so},
     period::Period,
@@ -32,10 +33,6 @@ pub static KINDS: &[&dyn Kind] = &[
     &Of::<zstack::root_volume_template::RootVolumeTemplate>::new("ZStack", "Cloud", "v1"),
 ];
 
-/// Which kinds' image ids a kind's reference takes: the kind that refers, and one that it can refer to. None as yet: what
-/// `ImageExport` and `BatchComputeImage` work on are images of ECS, and no kind makes those.
-pub static FITTING: &[(&str, &str)] = &[];
-
 /// One image kind, as the rest of the program sees it.
 pub trait Kind: Survey + Debug + Send + Sync {
     /// Its definition.
@@ -48,6 +45,8 @@ pub trait Kind: Survey + Debug + Send + Sync {
     fn api(&self) -> (&'static str, &'static str);
     /// The creating call.
     fn action(&self) -> &'static str;
+    /// What it makes, and what its references take.
+    fn ties(&self) -> Ties;
     /// Reads an object as the controller does.
     fn read(&self, object: &Value) -> Result<(), serde_json::Error>;
 }
@@ -83,6 +82,9 @@ impl<K: External> Kind for Of<K> {
     fn action(&self) -> &'static str {
         K::ACTION
     }
+    fn ties(&self) -> Ties {
+        Ties { kind: K::kind(&()).into_owned(), yields: K::YIELDS, takes: K::TAKES }
+    }
     fn read(&self, object: &Value) -> Result<(), serde_json::Error> {
         K::deserialize(object).map(drop)
     }
@@ -92,6 +94,16 @@ impl<K: External> Kind for Of<K> {
 pub fn crds(kinds: &[&dyn Kind]) -> Vec<CustomResourceDefinition> {
     let accounts = [polished(CloudAccount::crd()), polished(ClusterCloudAccount::crd())];
     accounts.into_iter().chain(kinds.iter().map(|kind| kind.crd())).collect()
+}
+
+/// Which kinds' objects references can mean, as the kinds say. `also`: more pairs of a kind that refers and one that it takes.
+pub fn fitting(kinds: &[&dyn Kind], also: &'static [(&'static str, &'static str)]) -> Fitting {
+    Fitting::new(kinds.iter().map(|kind| kind.ties()).collect(), also)
+}
+
+/// Whether some kind makes what a reference takes.
+pub fn is_made(takes: &str) -> bool {
+    KINDS.iter().any(|kind| kind.ties().yields == Some(takes))
 }
 
 /// The README's table of kinds.

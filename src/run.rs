@@ -14,7 +14,7 @@ use crate::{
         shard::Shard,
         telemetry::{Events, Telemetry},
     },
-    kinds::{FITTING, KINDS, Kind},
+    kinds::{self, KINDS, Kind},
     serve::{self, Address},
     served::{self, Unfit},
     vendors::VENDORS,
@@ -90,10 +90,12 @@ pub struct Options {
     #[arg(skip = KINDS)]
     pub kinds: &'static [&'static dyn Kind],
 
-    /// Which kinds' image ids a kind's reference takes. Not for users: tests have more.
-    #[arg(skip = FITTING)]
+    /// Which kinds' references take which kinds' objects besides those that fit. Not for users: tests have some.
+    #[arg(skip = NO_MORE)]
     pub fitting: &'static [(&'static str, &'static str)],
 }
+
+const NO_MORE: &[(&str, &str)] = &[];
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -385,7 +387,7 @@ fn controllers(
         VENDORS,
         endpoints.clone(),
         telemetry.clone(),
-        Arc::new(Index::new(options.fitting)),
+        Arc::new(Index::new(kinds::fitting(options.kinds, options.fitting))),
         (namespaced.clone(), cluster.clone()),
         (shard, limits.clone()),
     );

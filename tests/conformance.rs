@@ -22,9 +22,10 @@ use conformance::{
 };
 use futures::{FutureExt, future::join_all};
 use harness::{OPERATOR, World, rights};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
 use tokio::task::JoinSet;
+use vendor_simulator::{Fault, FaultRule, When};
 
 /// What adding a kind to the registry takes besides its file.
 static ONE_MORE: &[&dyn Kind] = &[&Of::<TestImage>::new("Alibaba Cloud", "BatchCompute", "2015-11-11")];
@@ -51,6 +52,7 @@ async fn every_kind_stands_every_fault() {
     let mut first = World::empty("conformance").await;
     first.beat = Duration::from_secs(1);
     first.kinds = Vec::leak([KINDS, ONE_MORE].concat());
+    first.fitting = &[("TestImage", "BatchComputeImage")];
     for kind in ONE_MORE {
         let crd = kind.crd();
         let plural = crd.spec.names.plural.clone();
@@ -105,6 +107,7 @@ async fn every_kind_stands_every_fault() {
         if subjects.iter().any(|subject| subject.kind == "TestImage") {
             a_bug_is_trouble_of_one_object(&world).await;
             what_a_call_lacks_is_waited_for(&world).await;
+            each_of_several_references_counts(&world).await;
         }
         groups.push((subjects, calls));
     }
@@ -176,6 +179,87 @@ async fn what_a_call_lacks_is_waited_for(world: &World) {
     world.until_ready("TestImage", "lacking").await;
     world.delete("TestImage", "lacking").await;
     world.until_gone("TestImage", "lacking").await;
+}
+
+/// A kind refers to as many objects as it likes, of several kinds: it begins when all of them are Ready, holds on to what they
+/// were then, and none of that goes while it is at work.
+async fn each_of_several_references_counts(world: &World) {
+    const KIND: &str = "TestImage";
+    let object = |name: &str, parts: &[&str], tool: Value| {
+        let parts: Vec<_> = parts.iter().map(|name| json!({ "name": name })).collect();
+        json!({
+            "apiVersion": "cloudimages.dev/v1alpha1",
+            "kind": KIND,
+            "metadata": { "name": name },
+            "spec": {
+                "accountRef": { "name": "test-undisturbed" },
+                "forProvider": { "name": name, "partRefs": parts, "toolRef": tool },
+            },
+        })
+    };
+    let tool = |name: &str| json!({ "name": name, "kind": "BatchComputeImage" });
+    world.create(object("whole", &["one", "two", "one"], tool("two"))).await;
+    let message = world.until_condition(KIND, "whole", "Reconciling", "True", "ReferenceNotReady").await;
+    for lacking in
+        ["an image object named one ", "an image object named two ", "BatchComputeImage named two "]
+    {
+        assert_eq!(message.matches(lacking).count(), 1, "{lacking}: {message}");
+    }
+    world.create(object("one", &[], Value::Null)).await;
+    world.until_ready(KIND, "one").await;
+    world.create(object("two", &[], Value::Null)).await;
+    world.until_ready(KIND, "two").await;
+    let said = |object: &Value| {
+        let message = object["status"]["conditions"].to_string();
+        message.contains("BatchComputeImage named two ") && !message.contains("an image object named")
+    };
+    world.until(KIND, "whole", "it waits for the tool alone", said).await;
+    let before = world.calls("CreateImage");
+
+    // The call's answers are lost, so that it stays at work.
+    let lost = FaultRule::new(Fault::AnswerLost).service("batchcompute").action("CreateImage");
+    let tools = json!({ "spec": { "forProvider": { "toolRef": tool("base") } } });
+    let image = json!({
+        "apiVersion": "cloudimages.dev/v1alpha1",
+        "kind": "BatchComputeImage",
+        "metadata": { "name": "base" },
+        "spec": {
+            "accountRef": { "name": "test-undisturbed" },
+            "forProvider": { "name": "base", "ecsImageId": "m-base", "platform": "Linux" },
+        },
+    });
+    world.create(image).await;
+    world.until_ready("BatchComputeImage", "base").await;
+    assert_eq!(world.calls("CreateImage"), before + 1, "nothing is made of two parts only");
+    world.vendor.set_faults(vec![lost.when(When::always())]);
+    world.patch(KIND, "whole", tools).await;
+    let asked = |object: &Value| object["status"]["operation"]["state"] == "InFlight";
+    let whole = world.until(KIND, "whole", "it is at work", asked).await;
+    let mut ids = vec![];
+    for (kind, name) in [(KIND, "one"), (KIND, "two"), ("BatchComputeImage", "base")] {
+        let part = world.get(kind, name).await.expect("it is there");
+        ids.push(part["status"]["imageId"].as_str().expect("an id").to_owned());
+        world.delete(kind, name).await;
+    }
+    let meant = |field: &str, kind: &str, name: &str, id: &str| json!({ "field": field, "kind": kind, "name": name, "id": id, "region": "cn-hangzhou" });
+    let mut base = meant("forProvider.tool", "BatchComputeImage", "base", &ids[2]);
+    base.as_object_mut().expect("an object").remove("region");
+    let (one, two) =
+        (meant("forProvider.parts", KIND, "one", &ids[0]), meant("forProvider.parts", KIND, "two", &ids[1]));
+    assert_eq!(whole["status"]["operation"]["references"], json!([one, two, base]));
+    for (kind, name) in [(KIND, "one"), (KIND, "two"), ("BatchComputeImage", "base")] {
+        let message = world.until_condition(kind, name, "Ready", "False", "DeletionWaits").await;
+        assert!(message.contains("/whole, which is at work on"), "{kind}/{name}: {message}");
+    }
+    world.vendor.set_faults(vec![]);
+    let whole = world.until_ready(KIND, "whole").await;
+    let made_of = format!("{} {} {} {}", ids[0], ids[1], ids[0], ids[2]);
+    assert_eq!(whole["status"]["atProvider"]["description"], made_of);
+    for (kind, name) in [(KIND, "one"), (KIND, "two"), ("BatchComputeImage", "base")] {
+        world.until_gone(kind, name).await;
+    }
+    world.delete(KIND, "whole").await;
+    world.until_gone(KIND, "whole").await;
 }
 
 /// A world in which all kinds live through one hardship side by side; gives what went wrong.

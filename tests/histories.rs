@@ -371,7 +371,7 @@ impl World {
             token: token(self.uid, attempt),
             attempt,
             since: Some(Timestamp::UNIX_EPOCH),
-            reference: None,
+            references: vec![],
             version: None,
             origin: Origin::Made,
         };

@@ -533,13 +533,27 @@ fn account(spec: &Value) -> String {
 }
 
 fn references(spec: &Value) -> Vec<Reference> {
-    let fields = spec["forProvider"].as_object().into_iter().flatten();
-    let reference = |(field, value): (&String, &Value)| {
-        let name = value["name"].as_str().filter(|_| field.ends_with("Ref"))?;
+    let mut references = vec![];
+    refers_to(&spec["forProvider"], &mut references);
+    references
+}
+
+/// Wherever a reference stands in a value, once each.
+fn refers_to(value: &Value, references: &mut Vec<Reference>) {
+    for value in value.as_array().into_iter().flatten() {
+        refers_to(value, references);
+    }
+    for (field, value) in value.as_object().into_iter().flatten() {
+        let Some(name) = value["name"].as_str().filter(|_| field.ends_with("Ref")) else {
+            refers_to(value, references);
+            continue;
+        };
         let kind = value["kind"].as_str().map(Into::into);
-        Some(Reference { field: field.clone(), kind, name: name.into() })
-    };
-    fields.filter_map(reference).collect()
+        let reference = Reference { field: field.clone(), kind, name: name.into() };
+        if !references.contains(&reference) {
+            references.push(reference);
+        }
+    }
 }
 
 fn next_look(spec: &Value, status: &ImageStatus, uid: &str) -> NextLook {
@@ -595,6 +609,18 @@ mod tests {
         assert_eq!(seen.account, "ClusterCloudAccount/shared");
         let base = Reference { field: "ecsImageRef".into(), kind: None, name: "base".into() };
         assert_eq!(seen.refers_to, [base]);
+    }
+
+    #[test]
+    fn a_reference_is_found_wherever_it_stands() {
+        let step = |name: &str| json!({ "componentRef": { "name": name } });
+        let seen = object(
+            json!({ "forProvider": { "build": [step("one"), { "run": "true" }, step("two"), step("one")],
+                                     "baseImageRef": { "name": "base", "kind": "ImageBuild" }, "test": null } }),
+            json!({}),
+        );
+        let names: Vec<_> = seen.refers_to.iter().map(|it| (&*it.field, &*it.name)).collect();
+        assert_eq!(names, [("baseImageRef", "base"), ("componentRef", "one"), ("componentRef", "two")]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     Answer, Error,
-    objects::{Cluster, Object, Selected, Target},
+    objects::{Cluster, Object, Reference, Selected, Target},
     output::{BAD, Format, GOOD, QUIET, UNDER_WAY, styled},
     status::style,
 };
@@ -117,24 +117,20 @@ fn text(branch: &Branch, wide: bool) -> String {
     let mut tree = Tree::new(format!("{place}{}  {state}", branch.account));
     let (roots, others): (Vec<_>, Vec<_>) =
         objects.iter().partition(|object| !referring.contains(&object.key()));
+    let forest = Forest { all: objects, wide: branch.namespace.is_none() && wide };
     let mut drawn = HashSet::new();
     // Of those that refer to each other in a circle, the first one begins.
     for object in roots.into_iter().chain(others) {
         if !drawn.contains(&object.key()) {
             reach(object, objects, &mut drawn);
-            tree.push(node(object, objects, "", branch.namespace.is_none() && wide));
+            tree.push(forest.node(object, objects, ""));
         }
     }
     format!("{tree}")
 }
 
 fn referrers<'a>(object: &'a Object, objects: &'a [Object]) -> impl Iterator<Item = &'a Object> {
-    objects.iter().filter(move |other| {
-        let names = other.refers_to.iter().any(|reference| {
-            reference.name == object.name && reference.kind.as_ref().is_none_or(|kind| *kind == object.kind)
-        });
-        names && other.namespace == object.namespace && other.key() != object.key()
-    })
+    objects.iter().filter(|other| other.refers_to.iter().any(|reference| means(other, reference, object)))
 }
 
 /// An object, and what stands below it.
@@ -144,29 +140,43 @@ fn reach(object: &Object, objects: &[Object], reached: &mut HashSet<(String, Str
     }
 }
 
-fn node(object: &Object, objects: &[Object], by: &str, wide: bool) -> Tree<String> {
-    let place = if wide { format!("{}/", object.namespace) } else { String::new() };
-    let state = styled(style(object), &object.phase);
-    let id = object.image_id.as_deref().map(|id| format!("  {}", styled(QUIET, id))).unwrap_or_default();
-    let is_here = |name: &str| objects.iter().any(|it| it.name == name && it.namespace == object.namespace);
-    let lacking = object.refers_to.iter().filter(|it| by.is_empty() && !is_here(&it.name)).map(|reference| {
-        styled(QUIET, &format!("  {}: {}, which is not here", reference.field, reference.name))
-    });
-    let lacking: String = lacking.collect();
-    let mut tree = Tree::new(format!("{place}{}{by}  {state}{id}{lacking}", object.title()));
-    for other in referrers(object, objects) {
-        let field = other.refers_to.iter().find(|reference| reference.name == object.name);
-        let by = field.map(|reference| format!(" ({})", reference.field)).unwrap_or_default();
-        // Two that refer to each other wait for ever, and are not drawn for ever.
-        let rest: Vec<_> = objects.iter().filter(|it| it.key() != object.key()).cloned().collect();
-        tree.push(node(other, &rest, &by, wide));
+fn means(object: &Object, reference: &Reference, other: &Object) -> bool {
+    reference.name == other.name
+        && reference.kind.as_ref().is_none_or(|kind| *kind == other.kind)
+        && object.namespace == other.namespace
+        && object.key() != other.key()
+}
+
+/// What is drawn of one account.
+struct Forest<'a> {
+    all: &'a [Object],
+    wide: bool,
+}
+
+impl Forest<'_> {
+    fn node(&self, object: &Object, objects: &[Object], by: &str) -> Tree<String> {
+        let place = if self.wide { format!("{}/", object.namespace) } else { String::new() };
+        let state = styled(style(object), &object.phase);
+        let id = object.image_id.as_deref().map(|id| format!("  {}", styled(QUIET, id))).unwrap_or_default();
+        let is_here = |reference: &&Reference| self.all.iter().any(|other| means(object, reference, other));
+        let lacking = object.refers_to.iter().filter(|reference| !is_here(reference)).map(|reference| {
+            styled(QUIET, &format!("  {}: {}, which is not here", reference.field, reference.name))
+        });
+        let lacking: String = lacking.collect();
+        let mut tree = Tree::new(format!("{place}{}{by}  {state}{id}{lacking}", object.title()));
+        for other in referrers(object, objects) {
+            let field = other.refers_to.iter().find(|reference| means(other, reference, object));
+            let by = field.map(|reference| format!(" ({})", reference.field)).unwrap_or_default();
+            // Two that refer to each other wait for ever, and are not drawn for ever.
+            let rest: Vec<_> = objects.iter().filter(|it| it.key() != object.key()).cloned().collect();
+            tree.push(self.node(other, &rest, &by));
+        }
+        tree
     }
-    tree
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::objects::Reference;
     use super::*;
     use serde_json::json;
 
@@ -218,6 +228,21 @@ mod tests {
             assert_eq!(text.matches(&format!("ImageExport/{name}")).count(), 1, "{text}");
         }
         assert!(!text.contains("not here"), "{text}");
+    }
+
+    #[test]
+    fn one_that_refers_to_several_stands_below_each() {
+        let reference = |name: &str| Reference { field: "imageRef".into(), kind: None, name: name.into() };
+        let refers_to = ["one", "two", "three"].map(reference).into();
+        let both = Object { refers_to, ..object("both", None) };
+        assert_eq!(
+            drawn(vec![object("one", None), object("two", None), both]),
+            "CloudAccount/aliyun  Ready\n\
+             ├── ImageExport/one  Ready\n\
+             │   └── ImageExport/both (imageRef)  Ready  imageRef: three, which is not here\n\
+             └── ImageExport/two  Ready\n    \
+                 └── ImageExport/both (imageRef)  Ready  imageRef: three, which is not here\n"
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::{
     credentials::Credentials,
     existing::Existing,
-    index::Reference,
+    index::{Reference, Referent},
     journal::Permit,
     limits::{Limits, RatePermit},
     preflight::Preflight,
@@ -196,6 +196,13 @@ pub trait External:
     /// The parameter that says where a thing is, where the account alone does not: the region of [`External::region`].
     const PLACE: Option<&'static str> = None;
 
+    /// What its ids are ids of, for the references of other objects: each says which of these it takes. `None`: nothing can refer
+    /// to an object of the kind.
+    const YIELDS: Option<&'static str> = None;
+
+    /// All that its references may take.
+    const TAKES: &'static [&'static str] = &[];
+
     /// Parameters of which the vendor says nothing afterwards, so that nobody can fill them in from what is there.
     const UNTOLD: &'static [&'static str] = &[];
 
@@ -234,15 +241,23 @@ pub trait External:
         Ok(())
     }
 
-    /// The object whose image this one works on, if its spec names one.
-    fn reference(&self) -> Option<Reference> {
-        None
+    /// The objects whose results this one works on: all that its spec names. It begins when each of them is Ready, and none of
+    /// those results is deleted while it is at work. Pure.
+    fn references(&self) -> Vec<Reference> {
+        vec![]
     }
 
-    /// The same object with the id of what it refers to filled in.
+    /// The same object with what it refers to filled in, as far as it is known: see [`Reference::among`]. Of an object that was
+    /// made already, and is looked at again, `referents` are those of its making; of one that took over what was there, there
+    /// are none. Pure.
     #[must_use]
-    fn resolved(&self, _id: &str) -> Self {
+    fn resolved(&self, _referents: &[Referent]) -> Self {
         self.clone()
+    }
+
+    /// The region that what it has lies in, for the objects that refer to it; `None`: the vendor has no regions. Pure.
+    fn place(&self, _account: &AccountVendor) -> Option<String> {
+        None
     }
 
     /// What only one object at a time may be working on, for APIs that could not tell two attempts apart otherwise.

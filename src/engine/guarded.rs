@@ -68,7 +68,9 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
         let state = OperationState::deserialize(&operation["state"]);
         if matches!(state, Ok(OperationState::InFlight | OperationState::Running)) {
             texts(&object["spec"]["forProvider"], &mut works_on);
-            texts(&operation["reference"], &mut works_on);
+            for referent in operation["references"].as_array().into_iter().flatten() {
+                texts(&referent["id"], &mut works_on);
+            }
         }
         let says = object["status"]["conditions"].to_string();
         let account = AccountRef::deserialize(&object["spec"]["accountRef"]).unwrap_or_default();
@@ -229,7 +231,7 @@ mod tests {
         let read = |object: Value| serde_json::from_value::<Guarded<Pod>>(object);
         let right = read(json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "a" } })).unwrap();
         assert!(right.0.is_ok());
-        let odd = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "a", "uid": "u" }, "spec": { "hostname": 7, "forProvider": { "list": ["x"] } }, "status": { "imageId": "i-1", "taskId": 7, "operation": { "state": "Running", "reference": "y" } } });
+        let odd = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "a", "uid": "u" }, "spec": { "hostname": 7, "forProvider": { "list": ["x"] } }, "status": { "imageId": "i-1", "taskId": 7, "operation": { "state": "Running", "references": [{ "name": "z", "id": "y" }] } } });
         let mut done = odd.clone();
         done["status"]["operation"]["state"] = "Succeeded".into();
         let odd = read(odd).unwrap();

@@ -9,6 +9,7 @@ use super::{
     news::News,
     shared_locks::SharedLocks,
 };
+pub use crate::image::Referent;
 use futures::{
     Stream,
     future::{BoxFuture, try_join_all},
@@ -34,26 +35,26 @@ pub trait KindIndex: Send + Sync {
     /// The namespaces whose objects name the account.
     fn namespaces(&self, account: &AccountKey) -> Vec<String>;
     /// The object of that name, if there is one.
-    fn image(&self, namespace: &str, name: &str) -> Option<Referent>;
+    fn image(&self, namespace: &str, name: &str) -> Option<Found>;
     /// The same, as the API server has it now, of whatever shard.
     fn read_image(
         &self,
         client: Client,
         namespace: &str,
         name: &str,
-    ) -> BoxFuture<'static, Result<Option<Referent>, kube::Error>>;
+    ) -> BoxFuture<'static, Result<Option<Found>, kube::Error>>;
     /// Another object than `uid` that has this id of the vendor's as its own, by its status, whether it can be read or not.
     fn holder(&self, realm: &str, id: &str, uid: &str) -> Option<Holder>;
     /// Another object than `uid` that cannot be read and may be at work on this, with whatever credentials.
     fn unreadable_worker(&self, thing: &str, uid: &str) -> Option<Holder>;
-    /// An object whose reference means the object of this namespace and name, and that is at work on its image of this id.
-    fn at_work(&self, namespace: &str, name: &str, id: &str) -> Option<Holder>;
+    /// An object one of whose references means the object of this kind, namespace and name, and that is at work on what that has
+    /// under this id.
+    fn at_work(&self, kind: &str, namespace: &str, name: &str, id: &str) -> Option<Holder>;
     /// The same, as the API server has it now, of whatever shard.
     fn read_at_work(
         &self,
         shared: SharedLocks,
-        namespace: &str,
-        name: &str,
+        meant: (&str, &str, &str),
         id: &str,
     ) -> BoxFuture<'static, Result<Option<Holder>, kube::Error>>;
     /// What is counted of its objects.
@@ -68,13 +69,52 @@ const AWAITED: usize = 10_000;
 /// Names one kind in the index.
 pub type KindId = usize;
 
-/// An object that another one refers to.
+/// An object that has the name that another one refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Referent {
+pub struct Found {
     /// Its kind.
     pub kind: String,
-    /// Its image id, once it is Ready.
-    pub ready: Option<String>,
+    /// What it is to others, once it is Ready.
+    pub ready: Option<Referent>,
+}
+
+/// What a kind makes, and what its references take.
+#[derive(Clone, Debug)]
+pub struct Ties {
+    /// Its name.
+    pub kind: String,
+    /// What its ids are ids of: `External::YIELDS`.
+    pub yields: Option<&'static str>,
+    /// What its references may take: `External::TAKES`.
+    pub takes: &'static [&'static str],
+}
+
+/// Which kinds' objects a reference can mean.
+#[derive(Clone, Debug, Default)]
+pub struct Fitting {
+    kinds: Vec<Ties>,
+    also: &'static [(&'static str, &'static str)],
+}
+
+impl Fitting {
+    /// As the kinds say. `also`: pairs of a kind that refers and one that all its references take besides.
+    pub fn new(kinds: Vec<Ties>, also: &'static [(&'static str, &'static str)]) -> Self {
+        Self { kinds, also }
+    }
+
+    /// The kinds that a reference of the kind `asking` can mean.
+    fn meant(&self, asking: &str, takes: &str) -> Vec<&str> {
+        let own = self.kinds.iter().filter(|ties| ties.yields == Some(takes)).map(|ties| &*ties.kind);
+        own.chain(self.also.iter().filter(|(refers, _)| *refers == asking).map(|(_, kind)| *kind)).collect()
+    }
+
+    /// The kinds whose references can mean an object of this kind.
+    fn refers(&self, kind: &str) -> BTreeSet<&str> {
+        let yields = self.kinds.iter().find(|ties| ties.kind == kind).and_then(|ties| ties.yields);
+        let takes = |ties: &&Ties| yields.is_some_and(|yields| ties.takes.contains(&yields));
+        let own = self.kinds.iter().filter(takes).map(|ties| &*ties.kind);
+        own.chain(self.also.iter().filter(|(_, meant)| *meant == kind).map(|(refers, _)| *refers)).collect()
+    }
 }
 
 /// Why a reference means no image id.
@@ -88,9 +128,11 @@ pub enum Unresolved {
     Unfit(String),
 }
 
-/// Names an object whose image another one works on.
+/// Names an object on whose result another one works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
+    /// What that must be the id of: `External::YIELDS` of the kinds that it can mean.
+    pub takes: &'static str,
     /// The field that takes the id itself, for messages.
     pub instead: &'static str,
     /// Its kind, if the user gave one.
@@ -102,6 +144,16 @@ pub struct Reference {
 impl Reference {
     fn may_mean(&self, kind_index: &dyn KindIndex) -> bool {
         self.kind.as_deref().is_none_or(|kind| kind_index.kind() == kind)
+    }
+
+    /// What it means, among what an object's references mean.
+    pub fn among<'a>(&self, referents: &'a [Referent]) -> Option<&'a Referent> {
+        let is_meant = |referent: &&Referent| {
+            referent.name == self.name
+                && referent.field == self.instead
+                && self.kind.as_ref().is_none_or(|kind| *kind == referent.kind)
+        };
+        referents.iter().find(is_meant)
     }
 }
 
@@ -121,8 +173,7 @@ pub struct Index {
     /// What somebody waits for: only that is told, since telling means a look through all objects.
     awaited: Mutex<HashSet<Signal>>,
     signals: News<Signal>,
-    /// Which kinds' image ids a kind's reference takes.
-    fitting: &'static [(&'static str, &'static str)],
+    fitting: Fitting,
     ended: Mutex<Ended>,
 }
 
@@ -156,13 +207,13 @@ impl Ended {
 
 impl Default for Index {
     fn default() -> Self {
-        Self::new(&[])
+        Self::new(Fitting::default())
     }
 }
 
 impl Index {
-    /// Without objects. `fitting`: pairs of a kind that refers and one whose image id it takes.
-    pub fn new(fitting: &'static [(&'static str, &'static str)]) -> Self {
+    /// Without objects.
+    pub fn new(fitting: Fitting) -> Self {
         Self {
             fitting,
             kinds: RwLock::default(),
@@ -261,16 +312,16 @@ impl Index {
         self.each(|kind_index| kind_index.namespaces(account)).into_iter().flatten().collect()
     }
 
-    /// The image id that a reference means, or why there is none yet. `asking` is the kind and the name of who asks: an
+    /// What a reference means, or why that is not there yet. `asking` is the kind and the name of who asks: an
     /// object does not mean itself.
     pub fn resolve(
         &self,
         namespace: &str,
         reference: &Reference,
         asking: (&str, &str),
-    ) -> Result<String, Unresolved> {
+    ) -> Result<Referent, Unresolved> {
         let Reference { name, instead, .. } = reference;
-        let taken = self.taken(asking.0);
+        let taken = self.fitting.meant(asking.0, reference.takes);
         if taken.is_empty() {
             return Err(Unresolved::Unfit(format!(
                 "no kind of this version has an image id that {} can use; give {instead} instead of the reference",
@@ -292,24 +343,21 @@ impl Index {
         namespace: &str,
         reference: &Reference,
         asking: (&str, &str),
-    ) -> Result<Result<String, Unresolved>, kube::Error> {
+    ) -> Result<Result<Referent, Unresolved>, kube::Error> {
         let reads = self.each(|kind_index| {
             let read = || kind_index.read_image(client.clone(), namespace, &reference.name);
             reference.may_mean(kind_index).then(read)
         });
         let referents = try_join_all(reads.into_iter().flatten()).await?;
         let referents = referents.into_iter().flatten();
-        Ok(meant(referents, namespace, reference, asking, &self.taken(asking.0)))
-    }
-
-    /// The kinds whose image ids a kind takes.
-    fn taken(&self, asking: &str) -> Vec<&'static str> {
-        self.fitting.iter().filter(|(refers, _)| *refers == asking).map(|(_, kind)| *kind).collect()
+        let taken = self.fitting.meant(asking.0, reference.takes);
+        Ok(meant(referents, namespace, reference, asking, &taken))
     }
 
     /// The object that is at work on the image of another one, which it refers to: as long as it is, that image must stay.
     pub fn at_work(&self, kind: &str, namespace: &str, name: &str, id: &str) -> Option<Holder> {
-        self.refers(kind).find_map(|refers| self.of_kind(refers, |it| it.at_work(namespace, name, id)))
+        let refers = self.fitting.refers(kind);
+        refers.into_iter().find_map(|refers| self.of_kind(refers, |it| it.at_work(kind, namespace, name, id)))
     }
 
     /// The same, as the API server knows it now: what is at work may be an object of another shard.
@@ -321,14 +369,11 @@ impl Index {
         name: &str,
         id: &str,
     ) -> Result<Option<Holder>, kube::Error> {
-        let read = |it: &dyn KindIndex| Some(it.read_at_work(shared.clone(), namespace, name, id));
-        let reads: Vec<_> = self.refers(kind).filter_map(|refers| self.of_kind(refers, &read)).collect();
+        let meant = (kind, namespace, name);
+        let read = |it: &dyn KindIndex| Some(it.read_at_work(shared.clone(), meant, id));
+        let refers = self.fitting.refers(kind).into_iter();
+        let reads: Vec<_> = refers.filter_map(|refers| self.of_kind(refers, &read)).collect();
         Ok(try_join_all(reads).await?.into_iter().flatten().next())
-    }
-
-    /// The kinds whose references may mean one.
-    fn refers(&self, kind: &str) -> impl Iterator<Item = &'static str> {
-        self.fitting.iter().filter(move |(_, referent)| *referent == kind).map(|(refers, _)| *refers)
     }
 
     /// The object other than `uid` that owns this thing of the vendor's, if there is one.
@@ -469,15 +514,15 @@ impl Index {
 
 /// Which of the objects that have its name a reference means.
 fn meant(
-    referents: impl Iterator<Item = Referent>,
+    found: impl Iterator<Item = Found>,
     namespace: &str,
-    Reference { kind, name, instead }: &Reference,
+    Reference { kind, name, instead, .. }: &Reference,
     asking: (&str, &str),
     taken: &[&str],
-) -> Result<String, Unresolved> {
-    let (found, unfit): (Vec<_>, Vec<_>) = referents
-        .filter(|referent| (referent.kind.as_str(), name.as_str()) != asking)
-        .partition(|referent| taken.contains(&referent.kind.as_str()));
+) -> Result<Referent, Unresolved> {
+    let (found, unfit): (Vec<_>, Vec<_>) = found
+        .filter(|found| (found.kind.as_str(), name.as_str()) != asking)
+        .partition(|found| taken.contains(&found.kind.as_str()));
     let kind = kind.as_deref().unwrap_or("an image object");
     match found.as_slice() {
         [] if !unfit.is_empty() => Err(Unresolved::Unfit(format!(
@@ -490,12 +535,14 @@ fn meant(
         [] => Err(Unresolved::Missing(format!(
             "waits for {kind} named {name} in namespace {namespace}, which does not exist; create it, or correct the reference"
         ))),
-        [Referent { ready: Some(id), .. }] => Ok(id.clone()),
-        [Referent { kind, ready: None }] => {
+        [Found { ready: Some(referent), .. }] => {
+            Ok(Referent { field: (*instead).to_owned(), ..referent.clone() })
+        }
+        [Found { kind, ready: None }] => {
             Err(Unresolved::NotReady(format!("waits until {kind} {name} is Ready and has an image id")))
         }
         many => {
-            let kinds: Vec<_> = many.iter().map(|referent| referent.kind.as_str()).collect();
+            let kinds: Vec<_> = many.iter().map(|found| found.kind.as_str()).collect();
             Err(Unresolved::Unfit(format!(
                 "{name} is the name of several objects ({}); give the reference a kind",
                 kinds.join(", ")
@@ -539,15 +586,18 @@ mod tests {
         fn asking_alike(&self, _: &str, _: &Value, _: &str) -> usize {
             0
         }
-        fn image(&self, namespace: &str, _: &str) -> Option<Referent> {
-            (namespace == "ns").then(|| Referent { kind: self.kind(), ready: None })
+        fn image(&self, namespace: &str, name: &str) -> Option<Found> {
+            let referent =
+                Referent { kind: self.kind(), name: name.into(), id: "id-1".into(), ..Referent::default() };
+            (namespace == "ns")
+                .then(|| Found { kind: self.kind(), ready: (name == "ready").then_some(referent) })
         }
         fn read_image(
             &self,
             _: Client,
             namespace: &str,
             name: &str,
-        ) -> BoxFuture<'static, Result<Option<Referent>, kube::Error>> {
+        ) -> BoxFuture<'static, Result<Option<Found>, kube::Error>> {
             Box::pin(ready(Ok(self.image(namespace, name))))
         }
         fn holder(&self, _: &str, id: &str, uid: &str) -> Option<Holder> {
@@ -556,14 +606,13 @@ mod tests {
         fn unreadable_worker(&self, thing: &str, _: &str) -> Option<Holder> {
             (thing == "image-of-one-that-cannot-be-read").then(|| object("odd", 1))
         }
-        fn at_work(&self, _: &str, _: &str, _: &str) -> Option<Holder> {
+        fn at_work(&self, _: &str, _: &str, _: &str, _: &str) -> Option<Holder> {
             None
         }
         fn read_at_work(
             &self,
             _: SharedLocks,
-            _: &str,
-            _: &str,
+            _: (&str, &str, &str),
             _: &str,
         ) -> BoxFuture<'static, Result<Option<Holder>, kube::Error>> {
             Box::pin(ready(Ok(None)))
@@ -643,7 +692,7 @@ mod tests {
 
     #[test]
     fn an_object_does_not_mean_itself() {
-        let index = Index::new(&[("Other", "Kind"), ("Kind", "Kind")]);
+        let index = Index::new(fitting(&["Other", "Kind"]));
         index.add(Arc::new(Empty));
         let reference = reference(None);
         let other = index.resolve("ns", &reference, ("Other", "base")).unwrap_err();
@@ -658,40 +707,88 @@ mod tests {
     }
 
     fn reference(kind: Option<&str>) -> Reference {
-        Reference { kind: kind.map(Into::into), name: "base".into(), instead: "forProvider.imageId" }
+        let kind = kind.map(Into::into);
+        Reference { takes: "thing", kind, name: "base".into(), instead: "forProvider.imageId" }
+    }
+
+    /// `Kind` makes what these take, and `Image` makes something else.
+    fn fitting(refer: &[&str]) -> Fitting {
+        let ties = |kind: &&str| Ties {
+            kind: (*kind).into(),
+            yields: [("Kind", "thing"), ("Image", "image")].iter().find(|it| it.0 == *kind).map(|it| it.1),
+            takes: if refer.contains(kind) { &["thing"] } else { &[] },
+        };
+        Fitting::new(["Kind", "Image", "Other"].iter().map(ties).collect(), &[])
     }
 
     #[test]
     fn a_reference_takes_only_kinds_whose_id_fits() {
-        for (fitting, says) in [
-            (&[][..], "no kind of this version has an image id that Other can use; give forProvider.imageId"),
+        for (takes, also, says) in [
             (
+                "nothing",
+                &[][..],
+                "no kind of this version has an image id that Other can use; give forProvider.imageId",
+            ),
+            (
+                "image",
+                &[],
+                "Kind base has no image id that Other can use, which takes that of Image; correct",
+            ),
+            (
+                "nothing",
                 &[("Other", "Image")],
                 "Kind base has no image id that Other can use, which takes that of Image",
             ),
         ] {
-            let index = Index::new(fitting);
+            let index = Index::new(Fitting { also, ..fitting(&[]) });
             index.add(Arc::new(Empty));
             for kind in [None, Some("Kind")] {
-                let unfit = index.resolve("ns", &reference(kind), ("Other", "name")).unwrap_err();
+                let reference = Reference { takes, ..reference(kind) };
+                let unfit = index.resolve("ns", &reference, ("Other", "name")).unwrap_err();
                 assert!(matches!(&unfit, Unresolved::Unfit(why) if why.starts_with(says)), "{unfit:?}");
             }
         }
     }
 
     #[test]
+    fn whose_references_may_mean_a_kind_is_what_kinds_say() {
+        let fitting = Fitting { also: &[("Old", "Kind")], ..fitting(&["Other", "Image"]) };
+        assert_eq!(fitting.refers("Kind"), ["Image", "Old", "Other"].into());
+        assert!(fitting.refers("Image").is_empty() && fitting.refers("Unknown").is_empty());
+        assert_eq!(fitting.meant("Other", "thing"), ["Kind"]);
+        assert_eq!(fitting.meant("Old", "image"), ["Image", "Kind"]);
+    }
+
+    /// Two may have the same name, and take other things.
+    #[test]
+    fn each_reference_gets_what_it_means() {
+        let index = Index::new(fitting(&["Other"]));
+        index.add(Arc::new(Empty));
+        let ready = Reference { name: "ready".into(), ..reference(None) };
+        let referent = index.resolve("ns", &ready, ("Other", "name")).expect("it is Ready");
+        assert_eq!((&*referent.field, &*referent.id), ("forProvider.imageId", "id-1"));
+        let other = Reference { instead: "forProvider.other", ..ready.clone() };
+        let kind = Reference { kind: Some("Image".into()), ..ready.clone() };
+        let referents = [referent.clone()];
+        assert_eq!(ready.among(&referents), Some(&referent));
+        for reference in [other, kind, reference(None)] {
+            assert_eq!(reference.among(&referents), None, "{reference:?}");
+        }
+    }
+
+    #[test]
     fn names_that_never_come_do_not_fill_the_memory() {
-        let index = Index::new(&[("Other", "Kind")]);
+        let index = Index::new(fitting(&["Other"]));
         index.add(Arc::new(Empty));
         let mut signals = pin!(index.signals());
         let asking = ("Other", "asking");
         for number in 0..AWAITED * 3 {
-            let reference = Reference { kind: None, name: number.to_string(), instead: "imageId" };
+            let reference = Reference { name: number.to_string(), ..reference(None) };
             assert!(index.resolve("ns", &reference, asking).is_err());
         }
         assert!(lock(&index.awaited).len() <= AWAITED);
         // Who looks again is told again.
-        let reference = Reference { kind: None, name: "0".into(), instead: "imageId" };
+        let reference = Reference { name: "0".into(), ..reference(None) };
         assert!(index.resolve("ns", &reference, asking).is_err());
         index.signal(Signal::Ready("ns".into(), "0".into()));
         assert_eq!(heard(&mut signals), Some(Signal::Ready("ns".into(), "0".into())));

@@ -1,6 +1,9 @@
 //! Where one object stands, and what to do next. Pure: no clock, no network, no Kubernetes client.
 
-use crate::wire::{CallError, Class, Refusal, outcome::one_line};
+use crate::{
+    image::Referent,
+    wire::{CallError, Class, Refusal, outcome::one_line},
+};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -45,8 +48,8 @@ pub struct Intent {
     pub attempt: u32,
     /// A moment before the call; `None` where it is not known.
     pub since: Option<Timestamp>,
-    /// The id that the spec's reference meant then: it may mean another one by now.
-    pub reference: Option<String>,
+    /// What the spec's references meant then: they may mean something else by now.
+    pub references: Vec<Referent>,
     /// The version that it makes, where it is to follow an earlier one of the object's.
     pub version: Option<String>,
     /// How the object came to what it has.
@@ -686,8 +689,8 @@ mod tests {
         }
     }
 
-    fn intent(attempt: u32, reference: Option<String>) -> Intent {
-        Intent { token: "t".into(), attempt, since: None, reference, version: None, origin: Origin::Made }
+    fn intent(attempt: u32, references: Vec<Referent>) -> Intent {
+        Intent { token: "t".into(), attempt, since: None, references, version: None, origin: Origin::Made }
     }
 
     fn thing(id: &str, second: i64, comparison: Comparison) -> Lookalike {
@@ -759,7 +762,7 @@ mod tests {
 
     #[test]
     fn a_refusal_uses_the_number_up_and_what_was_not_sent_does_not() {
-        let after = |answer: CallError| Progress::submitted(intent(3, None), false, Err(&answer));
+        let after = |answer: CallError| Progress::submitted(intent(3, vec![]), false, Err(&answer));
         for class in [Class::Busy, Class::Quota, Class::NotFound, Class::Permission, Class::Unlisted] {
             let to = after(CallError::Refused(refusal(class)));
             assert_eq!(to.next(&Wish::default()), Step::Submit { attempt: 4 }, "{class:?}");
@@ -774,14 +777,14 @@ mod tests {
         let asked = Wish { asked: true, ..Wish::default() };
         assert_eq!(reused.next(&asked), Step::Submit { attempt: 4 });
         let replayed = CallError::Refused(refusal(Class::Busy));
-        let replayed = Progress::submitted(intent(3, None), true, Err(&replayed));
+        let replayed = Progress::submitted(intent(3, vec![]), true, Err(&replayed));
         assert!(matches!(replayed, Progress::Submitting(_)), "the call before it may have had its effect");
     }
 
     #[test]
     fn only_what_was_seen_is_made_again() {
         let wish = Wish { recreate: true, ..Wish::default() };
-        let (intent, handle) = (intent(3, None), Handle::image("img"));
+        let (intent, handle) = (intent(3, vec![]), Handle::image("img"));
         let building = Progress::Building { intent: intent.clone(), handle: handle.clone(), percent: None };
         let lost = building.observed(Observation::Missing);
         assert_eq!(lost.next(&wish), Step::Observe(handle.clone()), "it may yet come");
@@ -806,7 +809,7 @@ mod tests {
     fn what_was_there_once_counts_as_made_whatever_it_looks_like_since() {
         let wish = Wish { recreate: true, ..Wish::default() };
         let building =
-            Progress::Building { intent: intent(1, None), handle: Handle::image("img"), percent: None };
+            Progress::Building { intent: intent(1, vec![]), handle: Handle::image("img"), percent: None };
         let at_work = || Observation::Building { percent: Some(50), note: None };
         let ready = seen(&building, Observation::Ready(Product::default()));
         let (first, later, again) =
@@ -825,7 +828,7 @@ mod tests {
         assert!(matches!(seen(&lost, at_work()), Progress::Building { .. }), "it was never there");
         let now = Timestamp::UNIX_EPOCH;
         let Progress::Submitting(again) = lost.asked_again(now) else { panic!("nobody saw anything of it") };
-        assert_eq!(again, Intent { since: Some(now), ..intent(1, None) });
+        assert_eq!(again, Intent { since: Some(now), ..intent(1, vec![]) });
         let gone = seen(&ready, Observation::Missing);
         assert_eq!(gone.clone().asked_again(now), gone, "it was there");
     }
@@ -833,7 +836,7 @@ mod tests {
     #[test]
     fn progress_is_written_in_ten_steps_at_most() {
         let mut progress =
-            Progress::Building { intent: intent(1, None), handle: Handle::task("t-1"), percent: None };
+            Progress::Building { intent: intent(1, vec![]), handle: Handle::task("t-1"), percent: None };
         let mut written = vec![];
         for percent in 0..=100 {
             let next = seen(&progress, Observation::Building { percent: Some(percent), note: None });

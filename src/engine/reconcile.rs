@@ -14,7 +14,7 @@ use super::{
     accounts::{AccountKey, Accounts},
     connection::Connection,
     external::{External, Unusable},
-    index::{Index, KindId, Unresolved},
+    index::{Index, KindId, Reference, Referent, Unresolved},
     journal::{Journal, Unwritten},
     locks::{Held, Holder, Key},
     object_state::{Asked, Context, ObjectState, ObjectStates},
@@ -153,13 +153,13 @@ async fn pass<K: External>(packed: Arc<Packed<K>>, world: Arc<World>) -> Result<
         return Ok(Some(pace::NEWS_LOOK));
     }
     let asked = asked_of(&object);
-    let may_hold_lock = object.exclusive().is_some() || object.reference().is_some();
+    let may_hold_lock = object.exclusive().is_some() || !object.references().is_empty();
     let mut pass = Pass {
         object,
         world: &world,
         local,
         connection: None,
-        resolved: None,
+        referents: vec![],
         version: None,
         retires_later: false,
         asked,
@@ -256,8 +256,8 @@ struct Pass<'a, K: External> {
     world: &'a World,
     local: ObjectState,
     connection: Option<Arc<Connection>>,
-    /// The id that the spec's reference means, or meant when the attempt began that is under way.
-    resolved: Option<String>,
+    /// What the spec's references mean, or meant when the attempt began that is under way.
+    referents: Vec<Referent>,
     /// The version that the attempt makes, or made.
     version: Option<String>,
     /// An earlier version could not be deleted in this pass, for a reason that passes.
@@ -471,25 +471,8 @@ impl<K: External> Pass<'_, K> {
     async fn prepare(&mut self, client: &K::Client, progress: &Progress, step: &Step) -> Result<(), Detail> {
         let index = self.world.accounts.index();
         let begins = matches!(step, Step::Submit { .. } | Step::Discard { .. });
-        if let (true, Some(reference)) = (begins, self.object.reference()) {
-            let asking = (&*K::kind(&()), &*self.object.name_any());
-            let namespace = self.object.namespace().unwrap_or_default();
-            let mut resolved = index.resolve(&namespace, &reference, asking);
-            if let Some(shared) = &self.world.shared
-                && (reference.kind.is_none() || matches!(resolved, Err(Unresolved::Missing(_))))
-            {
-                // News of objects of other shards wake nobody here.
-                let all = index.resolve_in_all_shards(shared.client(), &namespace, &reference, asking);
-                resolved = all.await.map_err(|error| sharing::unreadable(&error))?;
-            }
-            let is_young = !self.youth().is_zero();
-            self.resolved = Some(resolved.map_err(|unresolved| match unresolved {
-                Unresolved::NotReady(why) => Detail::waiting("ReferenceNotReady", why),
-                Unresolved::Missing(why) if is_young => Detail::waiting("ReferenceNotReady", why),
-                Unresolved::Missing(why) | Unresolved::Unfit(why) => {
-                    Detail::stalled("ReferenceNotReady", why)
-                }
-            })?);
+        if begins {
+            self.referents = self.resolve(self.object.references()).await?;
         }
         if begins || matches!(step, Step::Recover(_)) {
             let checked = self.subject().check(client);
@@ -513,6 +496,48 @@ impl<K: External> Pass<'_, K> {
         self.lock_in_all_shards(&key, &thing).await
     }
 
+    /// What all the object's references mean. Of those that mean nothing yet, all are waited for at once, and told.
+    async fn resolve(&self, references: Vec<Reference>) -> Result<Vec<Referent>, Detail> {
+        let index = self.world.accounts.index();
+        let asking = (&*K::kind(&()), &*self.object.name_any());
+        let namespace = self.object.namespace().unwrap_or_default();
+        let is_young = !self.youth().is_zero();
+        let (mut referents, mut waiting, mut stalled) = (vec![], vec![], vec![]);
+        for reference in references {
+            if reference.among(&referents).is_some() {
+                continue;
+            }
+            let mut resolved = index.resolve(&namespace, &reference, asking);
+            if let Some(shared) = &self.world.shared
+                && (reference.kind.is_none() || matches!(resolved, Err(Unresolved::Missing(_))))
+            {
+                // News of objects of other shards wake nobody here.
+                let all = index.resolve_in_all_shards(shared.client(), &namespace, &reference, asking);
+                resolved = all.await.map_err(|error| sharing::unreadable(&error))?;
+            }
+            let (whys, why) = match resolved {
+                Ok(referent) => {
+                    referents.push(referent);
+                    continue;
+                }
+                Err(Unresolved::NotReady(why)) => (&mut waiting, why),
+                Err(Unresolved::Missing(why)) if is_young => (&mut waiting, why),
+                Err(Unresolved::Missing(why) | Unresolved::Unfit(why)) => (&mut stalled, why),
+            };
+            if !whys.contains(&why) {
+                whys.push(why);
+            }
+        }
+        // What a person has to do comes before what comes by itself.
+        if !stalled.is_empty() {
+            return Err(Detail::stalled("ReferenceNotReady", some_of(&stalled)));
+        }
+        if !waiting.is_empty() {
+            return Err(Detail::waiting("ReferenceNotReady", some_of(&waiting)));
+        }
+        Ok(referents)
+    }
+
     /// Why nobody may begin yet.
     fn starting(&self, since: &str) -> Detail {
         let missing = self.world.accounts.index().missing();
@@ -529,8 +554,8 @@ impl<K: External> Pass<'_, K> {
     /// Whoever has something under way holds the lock on it, and whoever has something owns it, whatever else there is to
     /// show; if it may use the account, since nobody else can be at work there.
     async fn declare(&mut self, progress: &Progress) {
-        if self.object.reference().is_some() {
-            self.resolved = progress.intent().and_then(|intent| intent.reference.clone());
+        if !self.object.references().is_empty() {
+            self.referents = progress.intent().map(|intent| intent.references.clone()).unwrap_or_default();
         }
         self.version = progress.intent().and_then(|intent| intent.version.clone());
         let thing = self.subject().exclusive();
@@ -708,8 +733,10 @@ impl<K: External> Pass<'_, K> {
     /// The object as the vendor is to see it.
     fn subject(&self) -> Cow<'_, K> {
         let object = &self.object;
-        let resolved =
-            self.resolved.as_ref().map_or(Cow::Borrowed(object), |id| Cow::Owned(object.resolved(id)));
+        let resolved = match &*self.referents {
+            [] => Cow::Borrowed(object),
+            referents => Cow::Owned(object.resolved(referents)),
+        };
         match self.version.as_ref().filter(|_| object.succession().is_some()) {
             Some(version) => Cow::Owned(resolved.with_version(version)),
             None => resolved,
@@ -889,7 +916,7 @@ fn recorded<K: External>(object: &K, index: Option<&Index>) -> Recorded {
     // it only means that it was about to be.
     let waited = object.status().is_some_and(|status| status.phase == Some(Phase::Pending));
     match recorded {
-        Recorded::Own(_) if waited || object.reference().is_some() => Recorded::Begun,
+        Recorded::Own(_) if waited || !object.references().is_empty() => Recorded::Begun,
         recorded => recorded,
     }
 }
@@ -903,6 +930,16 @@ fn answer(text: &str) -> Result<Answer, Detail> {
             format!("the annotation {OUTCOME} is {text:?}; it must be adopt=<id> or resubmit"),
         )),
     }
+}
+
+/// How many of many reasons are shown.
+const SHOWN_REASONS: usize = 5;
+
+/// The first of many reasons, and how many more there are.
+fn some_of(whys: &[String]) -> String {
+    let (shown, rest) = whys.split_at(whys.len().min(SHOWN_REASONS));
+    let more = if rest.is_empty() { String::new() } else { format!("; and {} more", rest.len()) };
+    format!("{}{more}", shown.join("; "))
 }
 
 fn since_epoch() -> Duration {

@@ -6,7 +6,7 @@ use super::{
     external::External,
     guarded::Guarded,
     ids_of,
-    index::{KindIndex, Referent, Signal},
+    index::{Found, KindIndex, Referent, Signal},
     locks::{Holder, Key},
     lookup::{Lookup, ObjectName},
     metrics::Facts,
@@ -59,7 +59,7 @@ enum Wait {
 impl Wait {
     fn of<K: External>(object: &K) -> Vec<Self> {
         let mut waits = vec![];
-        if let Some(reference) = object.reference() {
+        for reference in object.references() {
             waits.push(Self::Object(object.namespace().unwrap_or_default(), reference.name));
             waits.push(Self::Reference);
         }
@@ -171,11 +171,23 @@ impl<K: External> StoredKind<K> {
     }
 }
 
-fn referent<K: External>(object: &Guarded<K>) -> Option<Referent> {
-    let status = object.0.as_ref().ok()?.status();
-    let ready = status.filter(|status| status.phase == Some(Phase::Ready));
-    let ready = ready.and_then(|status| status.image_id.clone());
-    Some(Referent { kind: K::kind(&()).into_owned(), ready })
+/// What an object is to those that refer to it.
+fn found<K: External>(object: &Guarded<K>, accounts: &Weak<Accounts>) -> Option<Found> {
+    let object = object.0.as_ref().ok()?;
+    let kind = K::kind(&()).into_owned();
+    let status = object.status().filter(|status| status.phase == Some(Phase::Ready));
+    let ready = status.and_then(|status| {
+        // Where its account is not known, neither is its region.
+        let vendor = accounts.upgrade()?.vendor(&account_of(object))?;
+        Some(Referent {
+            field: String::new(),
+            kind: kind.clone(),
+            name: object.name_any(),
+            id: status.image_id.clone()?,
+            region: object.place(&vendor),
+        })
+    });
+    Some(Found { kind, ready })
 }
 
 impl<K: External> KindIndex for StoredKind<K> {
@@ -216,8 +228,8 @@ impl<K: External> KindIndex for StoredKind<K> {
             .count()
     }
 
-    fn image(&self, namespace: &str, name: &str) -> Option<Referent> {
-        referent(&self.store.get(&(namespace.into(), name.into()))?.unpack())
+    fn image(&self, namespace: &str, name: &str) -> Option<Found> {
+        found(&self.store.get(&(namespace.into(), name.into()))?.unpack(), &self.accounts)
     }
 
     fn read_image(
@@ -225,9 +237,12 @@ impl<K: External> KindIndex for StoredKind<K> {
         client: Client,
         namespace: &str,
         name: &str,
-    ) -> BoxFuture<'static, Result<Option<Referent>, kube::Error>> {
+    ) -> BoxFuture<'static, Result<Option<Found>, kube::Error>> {
         let (api, name) = (Api::<Guarded<K>>::namespaced(client, namespace), name.to_owned());
-        Box::pin(async move { Ok(api.get_opt(&name).await?.as_ref().and_then(referent)) })
+        let accounts = self.accounts.clone();
+        Box::pin(
+            async move { Ok(api.get_opt(&name).await?.as_ref().and_then(|object| found(object, &accounts))) },
+        )
     }
 
     fn facts(&self) -> Vec<Facts> {
@@ -264,30 +279,29 @@ impl<K: External> KindIndex for StoredKind<K> {
         Some(Self::holder_of(&worker))
     }
 
-    fn at_work(&self, namespace: &str, name: &str, id: &str) -> Option<Holder> {
+    fn at_work(&self, kind: &str, namespace: &str, name: &str, id: &str) -> Option<Holder> {
         let wait = Wait::Object(namespace.into(), name.into());
         let names: Vec<_> = self.named().waits.get(&wait).cloned().collect();
         let objects = names.iter().filter_map(|name| self.get(name));
         // What is at rest need not be unpacked for that.
         let mut busy = objects.filter(|object| object.summary().under_way);
-        let worker =
-            busy.find(|object| object.unpack().0.as_ref().is_ok_and(|object| works_on(object, id)))?;
+        let works = |object: &K| works_on(object, kind, id);
+        let worker = busy.find(|object| object.unpack().0.as_ref().is_ok_and(works))?;
         Some(Self::holder_of(&worker))
     }
 
     fn read_at_work(
         &self,
         shared: SharedLocks,
-        namespace: &str,
-        name: &str,
+        (kind, namespace, name): (&str, &str, &str),
         id: &str,
     ) -> BoxFuture<'static, Result<Option<Holder>, kube::Error>> {
-        let (namespace, name, id) = (namespace.to_owned(), name.to_owned(), id.to_owned());
+        let [kind, namespace, name, id] = [kind, namespace, name, id].map(str::to_owned);
         Box::pin(async move {
             let mut worker = None;
             let is_at_work = |object: &K| {
-                let refers = object.reference().is_some_and(|reference| reference.name == name);
-                refers && works_on(object, &id) && reconcile::may_be_under_way(object)
+                let refers = object.references().iter().any(|reference| reference.name == name);
+                refers && works_on(object, &kind, &id) && reconcile::may_be_under_way(object)
             };
             let look = |object: &Guarded<K>| {
                 if worker.is_none() && object.0.as_ref().is_ok_and(&is_at_work) {
@@ -300,10 +314,11 @@ impl<K: External> KindIndex for StoredKind<K> {
     }
 }
 
-/// Whether an attempt is under way whose reference meant this id.
-fn works_on<K: External>(object: &K, id: &str) -> bool {
+/// Whether an attempt is under way one of whose references meant this.
+fn works_on<K: External>(object: &K, kind: &str, id: &str) -> bool {
     let operation = object.status().and_then(|status| status.operation.as_ref());
-    operation.is_some_and(|operation| operation.reference.as_deref() == Some(id))
+    let mut referents = operation.into_iter().flat_map(|operation| &operation.references);
+    referents.any(|referent| referent.kind == kind && referent.id == id)
 }
 
 /// What is counted of an object.

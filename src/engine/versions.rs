@@ -143,7 +143,14 @@ mod tests {
     }
 
     fn intent(attempt: u32, origin: Origin) -> Intent {
-        Intent { token: format!("t-{attempt}"), attempt, since: None, reference: None, version: None, origin }
+        Intent {
+            token: format!("t-{attempt}"),
+            attempt,
+            since: None,
+            references: vec![],
+            version: None,
+            origin,
+        }
     }
 
     fn ready(id: &str, attempt: u32, origin: Origin) -> Progress {

@@ -8,6 +8,7 @@ use crate::{
         connection::Connection,
         existing::Existing,
         external::{External, Unusable},
+        index::Reference,
         preflight::Obstacle,
         progress::{Comparison, Difference, Handle, Lookalike, Observation, Product},
         versions,
@@ -54,8 +55,8 @@ pub struct Claims {
 /// How things are at the vendor with what an object names or has.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Look {
-    /// Nobody looked, since the object waits for another one whose image it works on: field and name.
-    Waits(String),
+    /// Nobody looked, since the object waits for others on whose results it works.
+    Waits(Vec<Reference>),
     /// The object names nothing and has nothing: what is there already that may be in the way of making it.
     Free(Vec<Lookalike>),
     /// `import.match` fits none or several.
@@ -202,8 +203,9 @@ async fn look<K: External>(connection: &Connection, object: K) -> Result<Look, T
             others => return Ok(Look::Matches(others.iter().map(|it| it.id().to_owned()).collect())),
         },
         (None, None) => {
-            if let Some(reference) = object.reference() {
-                return Ok(Look::Waits(format!("{} ({})", reference.name, reference.instead)));
+            let references = object.references();
+            if !references.is_empty() {
+                return Ok(Look::Waits(references));
             }
             let in_the_way = match object.spec().management_policy {
                 ManagementPolicy::Managed => object.lookalikes(&client).await?,

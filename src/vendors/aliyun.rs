@@ -33,6 +33,11 @@ pub const PUBLISHED_LIMITS: &[Published] = &[
     ("StartImagePipelineExecution", 1000, Duration::from_secs(60)),
 ];
 
+/// What kinds make, and references take: see `External::YIELDS`.
+pub(super) const ECS_IMAGE: &str = "an image of Alibaba Cloud ECS";
+/// The same of components of images.
+pub(super) const IMAGE_COMPONENT: &str = "an image component of Alibaba Cloud ECS";
+
 /// The hosts that are Alibaba Cloud's own.
 pub(super) const DOMAINS: &[&str] = &["aliyuncs.com"];
 
@@ -77,6 +82,12 @@ impl Connect for Client {
             material,
         })))
     }
+}
+
+/// The region of an object that may name one.
+fn place(account: &AccountVendor, own: Option<&str>) -> Option<String> {
+    let account = account.aliyun.as_ref().map(|account| account.region_id.as_str());
+    own.or(account).map(str::to_owned)
 }
 
 impl Client {

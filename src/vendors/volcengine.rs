@@ -41,6 +41,8 @@ pub const PUBLISHED_LIMITS: &[Published] = &[
 /// The hosts that are Volcengine's own, and those of BytePlus, which serves the same APIs outside China: an account there
 /// gives `https://open.byteplusapi.com` as its endpoint.
 pub(super) const DOMAINS: &[&str] = &["volcengineapi.com", "byteplusapi.com"];
+/// What references take: see `External::YIELDS`. No kind makes these as yet.
+pub(super) const ECS_IMAGE: &str = "an image of Volcengine ECS";
 /// What a name of a TOS bucket must be, as a rule of the API server.
 const BUCKET: &str = "self.matches('^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$')";
 const GATEWAY: &str = "https://open.volcengineapi.com";

@@ -8,11 +8,12 @@ use cloud_image_operator::{
     engine::{
         existing::Existing,
         external::{External, Submitted, Timeout, Unusable},
+        index::{Reference, Referent},
         journal::Permit,
         preflight::{Obstacle, Preflight},
         progress::{Comparison, Deletion, Handle, Observation, Product, Recovered},
     },
-    image::{ImageSpec, ImageStatus},
+    image::{ImageRef, ImageSpec, ImageStatus},
     vendors::aliyun::{Client, batch_compute_image::BatchComputeMatch},
     wire::{CallError, Effect, encode::lower_camel, pages::Page},
 };
@@ -44,9 +45,27 @@ pub struct TestImageSpec {
 
 /// What the vendor is told.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 struct TestParameters {
     /// Name of the image. Example: `test`.
     name: String,
+    /// Other objects of the kind, on which this one works.
+    #[serde(default)]
+    #[schemars(length(max = 8))]
+    part_refs: Vec<ImageRef>,
+    /// Something else on which it works.
+    #[serde(default)]
+    tool_ref: Option<ImageRef>,
+    /// What those are, as the vendor is told.
+    #[serde(skip)]
+    made_of: Vec<String>,
+}
+
+impl TestParameters {
+    fn parts(&self) -> impl Iterator<Item = Reference> {
+        let parts = self.part_refs.iter().map(|part| part.reference(PART, "forProvider.parts"));
+        parts.chain(self.tool_ref.iter().map(|tool| tool.reference(TOOL, "forProvider.tool")))
+    }
 }
 
 // ---- The vendor's requests and answers ----------------------------------------------------------------------------------------
@@ -59,6 +78,11 @@ struct Created {
 
 /// The code about the image itself. Others of its class are about something else that is missing.
 const NO_IMAGE: &str = "InvalidResource.NotFound";
+
+/// What the kind makes, and takes.
+const PART: &str = "a test image";
+/// What it takes besides, which no kind makes: the tests say which stands for it.
+const TOOL: &str = "a tool";
 
 // ---- How one becomes the other -------------------------------------------------------------------------------------
 
@@ -74,6 +98,8 @@ impl External for TestImage {
     };
     const IMMEDIATE: bool = true;
     const ROW_ID: &'static str = "id";
+    const YIELDS: Option<&'static str> = Some(PART);
+    const TAKES: &'static [&'static str] = &[PART, TOOL];
 
     fn spec(&self) -> &ImageSpec<BatchComputeMatch> {
         &self.spec.image
@@ -89,6 +115,22 @@ impl External for TestImage {
 
     fn realm(&self, account: &AccountVendor) -> String {
         format!("{:?}", account.aliyun)
+    }
+
+    fn place(&self, account: &AccountVendor) -> Option<String> {
+        account.aliyun.as_ref().map(|account| account.region_id.clone())
+    }
+
+    fn references(&self) -> Vec<Reference> {
+        self.spec.for_provider.parts().collect()
+    }
+
+    fn resolved(&self, referents: &[Referent]) -> Self {
+        let mut object = self.clone();
+        let parts = self.spec.for_provider.parts();
+        let made_of = parts.filter_map(|part| part.among(referents).map(|referent| referent.id.clone()));
+        object.spec.for_provider.made_of = made_of.collect();
+        object
     }
 
     fn settle(&self, _: &Client) -> Duration {
@@ -129,9 +171,11 @@ impl External for TestImage {
     }
 
     async fn submit(&self, client: &Client, permit: Permit) -> Result<Submitted, CallError> {
-        let name = &self.spec.for_provider.name;
+        let TestParameters { name, made_of, .. } = &self.spec.for_provider;
+        let (ecs_image_id, made_of) = (format!("m-{name}"), made_of.join(" "));
         let body =
-            json!({ "Name": name, "EcsImageId": format!("m-{name}"), "Platform": "Linux" }).to_string();
+            json!({ "Name": name, "EcsImageId": ecs_image_id, "Platform": "Linux", "Description": made_of });
+        let body = body.to_string();
         let target = format!("/images?IdempotentToken={}", permit.token());
         let call = client.batch_compute(Self::ACTION, Effect::Create, Method::POST, &target, body.into());
         let answer = call.await?;

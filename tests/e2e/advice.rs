@@ -1,7 +1,6 @@
 //! What a message advises can be done as it stands, and helps.
 
 use crate::harness::{World, account, component, image_export, secret, volcengine_account};
-use cloud_image_operator::kinds::FITTING;
 use serde_json::{Value, json};
 use vendor_simulator::{Fault, FaultRule, aliyun_ecs::Component};
 
@@ -93,7 +92,7 @@ async fn an_import_that_asks_for_nothing_is_as_it_is() {
 async fn a_reference_that_nothing_fits_can_be_replaced_by_the_id() {
     let mut world = World::at_volcengine("advice-reference").await;
     world.stop_operator().await;
-    world.fitting = FITTING;
+    world.fitting = &[];
     world.start_operator().await;
     let spec =
         json!({ "forProvider": { "imageId": null, "imageRef": { "name": "phone", "kind": "AospImage" } } });

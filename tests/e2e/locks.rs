@@ -153,7 +153,8 @@ async fn an_export_is_of_the_image_that_the_reference_meant_when_it_began() {
     world.vendor.advance(2 * MINUTE);
     world.until_ready("AospImage", "base").await;
     let running = world.until(KIND, "base", "it runs", is_building).await;
-    assert_eq!(running["status"]["operation"]["reference"], id.as_str());
+    let meant = json!([{ "field": "forProvider.imageId", "kind": "AospImage", "name": "base", "id": id }]);
+    assert_eq!(running["status"]["operation"]["references"], meant);
 
     world.delete("AospImage", "base").await;
     world.until_gone("AospImage", "base").await;

@@ -9,6 +9,7 @@ use cloud_image_operator::{
     account::AccountVendor,
     engine::{
         external::{Connect, External},
+        index::{Reference, Referent},
         progress::Observation,
     },
     vendors::{
@@ -217,17 +218,28 @@ pub fn objects(runner: &mut TestRunner) -> Result<(), String> {
     outcome.map_err(|error| error.to_string())
 }
 
+fn referent(reference: &Reference, id: &str) -> Referent {
+    Referent {
+        field: reference.instead.into(),
+        kind: reference.kind.clone().unwrap_or_default(),
+        name: reference.name.clone(),
+        id: id.into(),
+        region: Some(id.into()),
+    }
+}
+
 fn ask<K: External>(object: &Value, id: &str) {
     let Ok(object) = serde_json::from_value::<K>(object.clone()) else { return };
     let _ = (
         object.spec(),
         object.status(),
-        object.reference(),
+        object.references(),
         object.exclusive(),
         object.named(),
         object.dropped(),
     );
-    let _ = (object.took_over(), object.resolved(id), K::handle(id), K::token(id, 1));
-    let _ = object.realm(&AccountVendor::default());
+    let referents: Vec<_> = object.references().iter().map(|reference| referent(reference, id)).collect();
+    let _ = (object.took_over(), object.resolved(&referents), K::handle(id), K::token(id, 1));
+    let _ = (object.realm(&AccountVendor::default()), object.place(&AccountVendor::default()));
     serde_json::to_value(&object).expect("JSON");
 }

@@ -15,7 +15,7 @@ use cloud_image_operator::{
         progress::{Failure, Handle, Intent, Origin, Product, Progress},
         status::{Detail, Shown, status},
     },
-    image::ImageStatus,
+    image::{ImageStatus, Referent},
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -124,7 +124,7 @@ pub fn phases() -> Vec<Situation> {
         token: "token".into(),
         attempt: 1,
         since: Some(Timestamp::UNIX_EPOCH),
-        reference: Some("image-44".into()),
+        references: vec![Referent { id: "image-44".into(), ..Referent::default() }],
         version: None,
         origin: Origin::Made,
     };

@@ -40,7 +40,7 @@ use vendor_simulator::{ClockChange, Simulator};
 /// How long a test waits for what must happen before it fails; much longer than it takes.
 pub const PATIENCE: Duration = Duration::from_secs(240);
 
-/// As if the vendors took these for images of ECS, which no kind of ours makes.
+/// As if the vendors took these for images of ECS.
 const FITTING: &[(&str, &str)] = &[("ImageExport", "AospImage"), ("BatchComputeImage", "ImageComponent")];
 
 /// How often a condition that nobody tells of is looked at.
@@ -58,7 +58,8 @@ pub struct World {
     pub beat: Duration,
     /// Which kinds the next operator that is started within the test looks after.
     pub kinds: &'static [&'static dyn Kind],
-    /// Which kinds' image ids the references of which kinds take, for the next operator that is started within the test.
+    /// Which kinds' references take which kinds' objects besides those that fit, for the next operator that is started within
+    /// the test.
     pub fitting: &'static [(&'static str, &'static str)],
     /// As whom the next operator that is started within the test acts; `None`: as the ServiceAccount of the manifests,
     /// with the rights that those give it.

@@ -345,7 +345,7 @@ impl<'a> Pass<'a> {
             token: token(self.uid, attempt),
             attempt,
             since: moment(since),
-            reference: None,
+            references: vec![],
             version: None,
             origin: Origin::Made,
         };
@@ -550,7 +550,7 @@ impl<'a> Pass<'a> {
             token: token(self.uid, 1),
             attempt: 1,
             since: moment(0),
-            reference: None,
+            references: vec![],
             version: None,
             origin: Origin::Imported,
         };
@@ -629,7 +629,7 @@ pub fn call(world: &mut World, settings: &Settings, operator: usize, fate: Fate)
         token: token(uid, attempt),
         attempt,
         since: moment(since),
-        reference: None,
+        references: vec![],
         version: None,
         origin: Origin::Made,
     };
@@ -661,7 +661,7 @@ pub fn give_up(world: &mut World, settings: &Settings, operator: usize) {
             token: token(uid, attempt),
             attempt,
             since: moment(since),
-            reference: None,
+            references: vec![],
             version: None,
             origin: Origin::Made,
         };

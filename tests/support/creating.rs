@@ -69,7 +69,7 @@ pub async fn permit<K: External>(object: &K) -> Permit {
     let server = tokio::spawn(async move { axum::serve(listener, stores).await });
     let token = K::token(object.meta().uid.as_deref().unwrap_or_default(), 1);
     let intent =
-        Intent { token, attempt: 1, since: None, reference: None, version: None, origin: Origin::Made };
+        Intent { token, attempt: 1, since: None, references: vec![], version: None, origin: Origin::Made };
     let (_, permit) =
         Journal::new(kubernetes(address)).first_permit(object, intent).await.expect("the intent is stored");
     server.abort();

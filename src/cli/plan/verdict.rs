@@ -2,8 +2,11 @@
 
 use crate::{
     cli::rules::Refusal,
-    engine::progress::{Comparison, Difference, Lookalike, Observation, fields},
-    kinds::{FITTING, Kind, survey::Look},
+    engine::{
+        index::Reference,
+        progress::{Comparison, Difference, Lookalike, Observation, fields},
+    },
+    kinds::{self, Kind, survey::Look},
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -199,13 +202,18 @@ pub fn of(
         verdict
     };
     match look {
-        Look::Waits(reference) if FITTING.iter().all(|(refers, _)| *refers != kind.crd().spec.names.kind) => {
-            let why = format!("no kind of this version has an image id that {reference} can mean; give the id itself");
-            Verdict::blocked(changes, &why)
-        }
-        Look::Waits(reference) => {
+        Look::Waits(references) => {
+            let unmade = references.iter().find(|reference| !kinds::is_made(reference.takes));
+            if let Some(Reference { name, instead, .. }) = unmade {
+                let why = format!(
+                    "no kind of this version has an image id that {name} ({instead}) can mean; give the id itself"
+                );
+                return Verdict::blocked(changes, &why);
+            }
             let verdict = if is_asked_for { creation() } else { Verdict::new(Action::Nothing) };
-            verdict.because(&format!("waits for the image of {reference}"))
+            let mut names: Vec<_> = references.into_iter().map(|reference| reference.name).collect();
+            names.dedup();
+            verdict.because(&format!("waits for {}", names.join(", ")))
         }
         Look::Free(in_the_way) if is_asked_for => match in_the_way.first() {
             Some(Lookalike { id, .. }) => creation().because(&format!(

@@ -53,10 +53,10 @@ impl<K: External> Pass<'_, K> {
         let uid = self.uid();
         let earlier = from.intent().filter(|_| replay).and_then(|intent| intent.since.or(self.born()));
         let since = earlier.unwrap_or_else(Timestamp::now);
-        let reference = self.resolved.clone();
+        let references = self.referents.clone();
         let token = K::token(&uid, attempt);
         let since = Some(since);
-        let mut intent = Intent { token, attempt, since, reference, version: None, origin: Origin::Made };
+        let mut intent = Intent { token, attempt, since, references, version: None, origin: Origin::Made };
         if replay {
             intent.version.clone_from(&self.version);
         } else {
@@ -113,7 +113,7 @@ impl<K: External> Pass<'_, K> {
         let CallError::Refused(_) = &error else { return self.trouble(&from, &error).await };
         let token = K::token(&self.uid(), attempt);
         let tried =
-            Intent { token, attempt, since: None, reference: None, version: None, origin: Origin::Made };
+            Intent { token, attempt, since: None, references: vec![], version: None, origin: Origin::Made };
         let to = Progress::submitted(tried, false, Err(&error));
         if let Progress::New { tried, .. } = to {
             // No call was made, so that its number is not used up.
@@ -188,11 +188,11 @@ impl<K: External> Pass<'_, K> {
     }
 
     pub(super) async fn permit(&mut self, from: &Progress, intent: &Intent) -> Result<Permit, Error> {
-        // A phase that is shown already would leave the spec open to changes, and a reference must be stored too.
+        // A phase that is shown already would leave the spec open to changes, and what references mean must be stored too.
         self.just_held = !self.held();
         let untouched = self.just_held
             && self.object.status().is_none_or(|status| status.operation.is_none() && status.phase.is_none());
-        if untouched && intent.attempt == 1 && intent.reference.is_none() && intent.version.is_none() {
+        if untouched && intent.attempt == 1 && intent.references.is_empty() && intent.version.is_none() {
             let (object, permit) = self.world.journal.first_permit(&self.object, intent.clone()).await?;
             self.object = object;
             return Ok(permit);
@@ -360,8 +360,8 @@ impl<K: External> Pass<'_, K> {
         let attempt = intent.attempt;
         match (Progress::recovered(intent, recovered), wish.deleting) {
             (Progress::Submitting(_), _) => Box::pin(self.submit(client, from, attempt, true)).await,
-            // A reference may mean something else by now, which is for the next pass to find out.
-            (to @ Progress::New { .. }, false) if self.object.reference().is_some() => {
+            // References may mean something else by now, which is for the next pass to find out.
+            (to @ Progress::New { .. }, false) if !self.object.references().is_empty() => {
                 self.show(&from, to, None, false, None).await?;
                 Ok(Next::In(Duration::ZERO))
             }

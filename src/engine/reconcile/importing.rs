@@ -70,7 +70,7 @@ impl<K: External> Pass<'_, K> {
                 }
                 let origin = if wish.observe_only { Origin::Observed } else { Origin::Imported };
                 let token = K::token(&self.uid(), 1);
-                let intent = Intent { token, attempt: 1, since, reference: None, version: None, origin };
+                let intent = Intent { token, attempt: 1, since, references: vec![], version: None, origin };
                 let to = Progress::Building { intent, handle: handle.clone(), percent: None };
                 Box::pin(self.seen(client, from, to, seen, wish)).await
             }

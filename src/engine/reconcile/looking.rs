@@ -294,7 +294,7 @@ impl<K: External> Pass<'_, K> {
     async fn refused(&mut self, from: &Progress, attempt: u32, refusal: Refusal) -> Result<Next, Error> {
         let token = K::token(&self.uid(), attempt);
         let tried =
-            Intent { token, attempt, since: None, reference: None, version: None, origin: Origin::Made };
+            Intent { token, attempt, since: None, references: vec![], version: None, origin: Origin::Made };
         // The creating calls in between went well; how often it was all in vain is the number of attempts.
         self.local.failures = attempt - 1;
         let error = CallError::Refused(refusal);

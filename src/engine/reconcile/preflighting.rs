@@ -60,8 +60,14 @@ impl<K: External> Pass<'_, K> {
         } else {
             // No call was made, so that the number is not used up.
             let token = K::token(&self.uid(), attempt);
-            let tried =
-                Intent { token, attempt, since: None, reference: None, version: None, origin: Origin::Made };
+            let tried = Intent {
+                token,
+                attempt,
+                since: None,
+                references: vec![],
+                version: None,
+                origin: Origin::Made,
+            };
             Progress::New { attempt, tried: Some(tried) }
         };
         self.local.failures += 1;

@@ -6,7 +6,7 @@ use crate::{
     engine::{
         existing::Existing,
         external::{External, Submitted, Timeout},
-        index::Reference,
+        index::{Reference, Referent},
         journal::Permit,
         progress::{Comparison, Deletion, Difference, Handle, Lookalike, Observation, Product, Recovered},
     },
@@ -214,6 +214,10 @@ async fn page(client: &Client, marker: Option<String>) -> Result<pages::Page, Ca
     Ok(pages::Page { rows: page.items, next: page.next_marker })
 }
 
+fn reference(image: &ImageRef) -> Reference {
+    image.reference(super::ECS_IMAGE, "forProvider.ecsImageId")
+}
+
 // ---- How one becomes the other -------------------------------------------------------------------------------------
 
 impl External for BatchComputeImage {
@@ -227,6 +231,7 @@ impl External for BatchComputeImage {
         why: "the vendor's call answers when the image is there, so that one which cannot be seen after ten minutes is stuck",
     };
     const IMMEDIATE: bool = true;
+    const TAKES: &'static [&'static str] = &[super::ECS_IMAGE];
     const ROW_ID: &'static str = "id";
 
     fn spec(&self) -> &ImageSpec<BatchComputeMatch> {
@@ -253,14 +258,18 @@ impl External for BatchComputeImage {
         Duration::from_secs(5)
     }
 
-    fn reference(&self) -> Option<Reference> {
-        let image = self.spec.for_provider.ecs_image_ref.as_ref();
-        image.map(|image| image.reference("forProvider.ecsImageId"))
+    fn references(&self) -> Vec<Reference> {
+        self.spec.for_provider.ecs_image_ref.iter().map(reference).collect()
     }
 
-    fn resolved(&self, id: &str) -> Self {
+    fn resolved(&self, referents: &[Referent]) -> Self {
         let mut resolved = self.clone();
-        resolved.spec.for_provider.ecs_image_id = Some(id.to_owned());
+        let parameters = &mut resolved.spec.for_provider;
+        if let Some(image) = &parameters.ecs_image_ref
+            && let Some(referent) = reference(image).among(referents)
+        {
+            parameters.ecs_image_id = Some(referent.id.clone());
+        }
         resolved
     }
 

@@ -327,6 +327,7 @@ impl External for ImageComponent {
     };
     const IMMEDIATE: bool = true;
     const ROW_ID: &'static str = "imageComponentId";
+    const YIELDS: Option<&'static str> = Some(super::IMAGE_COMPONENT);
     const PLACE: Option<&'static str> = Some("regionId");
     const AMENDS: &'static [(&'static str, &'static str)] =
         &[("tag", "TagResources"), ("resourceGroupId", "JoinResourceGroup")];
@@ -341,6 +342,10 @@ impl External for ImageComponent {
 
     fn region(&self, client: &Client) -> String {
         self.spec.for_provider.region_id.clone().unwrap_or_else(|| client.region().to_owned())
+    }
+
+    fn place(&self, account: &AccountVendor) -> Option<String> {
+        super::place(account, self.spec.for_provider.region_id.as_deref())
     }
 
     fn realm(&self, account: &AccountVendor) -> String {

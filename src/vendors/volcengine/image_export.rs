@@ -6,7 +6,7 @@ use crate::{
     engine::{
         existing::Existing,
         external::{External, Submitted, Timeout},
-        index::Reference,
+        index::{Reference, Referent},
         journal::Permit,
         pace,
         preflight::{Obstacle, Preflight},
@@ -316,6 +316,10 @@ fn exports_of(image: &str) -> [(String, String); 1] {
     [("ResourceIds.1".to_owned(), image.to_owned())]
 }
 
+fn reference(image: &ImageRef) -> Reference {
+    image.reference(super::ECS_IMAGE, "forProvider.imageId")
+}
+
 // ---- How one becomes the other -------------------------------------------------------------------------------------
 
 impl External for ImageExport {
@@ -330,6 +334,7 @@ impl External for ImageExport {
     };
     const IMMEDIATE: bool = false;
     const FORGETS: bool = true;
+    const TAKES: &'static [&'static str] = &[super::ECS_IMAGE];
     const ROW_ID: &'static str = "id";
     const UNTOLD: &'static [&'static str] = &["tosBucket", "tosPrefix"];
 
@@ -356,13 +361,18 @@ impl External for ImageExport {
         client.0.ecs.unlisted()
     }
 
-    fn reference(&self) -> Option<Reference> {
-        self.spec.for_provider.image_ref.as_ref().map(|image| image.reference("forProvider.imageId"))
+    fn references(&self) -> Vec<Reference> {
+        self.spec.for_provider.image_ref.iter().map(reference).collect()
     }
 
-    fn resolved(&self, id: &str) -> Self {
+    fn resolved(&self, referents: &[Referent]) -> Self {
         let mut object = self.clone();
-        object.spec.for_provider.image_id = Some(id.to_owned());
+        let parameters = &mut object.spec.for_provider;
+        if let Some(image) = &parameters.image_ref
+            && let Some(referent) = reference(image).among(referents)
+        {
+            parameters.image_id = Some(referent.id.clone());
+        }
         object
     }
 
