@@ -9,6 +9,7 @@ mod quota;
 mod reading;
 mod report;
 mod scenes;
+mod store;
 mod watch;
 
 use std::path::PathBuf;
@@ -49,9 +50,9 @@ pub struct Options {
 enum Part {
     /// 1 000 creations and deletions, with and without Events, against the floor.
     Create,
-    /// The same with 5 000, without Events.
+    /// A cold start with 5 000, without Events.
     Crowd,
-    /// Objects that are Ready: memory, two minutes of nothing, a restart.
+    /// Objects that are Ready, up to 50 000, of them 5 000 created in a burst: memory, two minutes of nothing, restarts.
     Rest,
     /// Builds under way, and how soon their end shows.
     Builds,

@@ -132,6 +132,11 @@ impl ControlPlane {
         self.folder.path()
     }
 
+    /// The socket at which etcd answers, with all that the API server keeps.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.folder.path().join(ETCD_SOCKET)
+    }
+
     /// The process ids of the API server and of etcd, where they can be told.
     pub fn processes(&self) -> [Option<u32>; 2] {
         [self.api_server.program(), self.etcd.program()]

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::Writes;
-use super::lab::{API, AT_ONCE, Lab};
+use super::lab::{API, AT_ONCE, Lab, stored};
 use crate::error::{Doing, Error, Result};
 
 /// The kind that is created and deleted.
@@ -77,20 +77,49 @@ impl Floor {
         }
     }
 
+    /// Puts objects where the API server keeps them, Ready as the operator leaves them, with what they stand for at the vendor.
+    pub(super) async fn restore(&self, lab: &Lab, objects: Vec<Value>) -> Result<()> {
+        let each = stream::iter(objects).map(|object| self.restored(lab, object));
+        let ready: Vec<_> = each.buffer_unordered(AT_ONCE).try_collect().await?;
+        lab.store.put(&stored(PLURAL), &ready).await
+    }
+
+    async fn restored(&self, lab: &Lab, object: Value) -> Result<Value> {
+        let uid = lab.store.uid();
+        let id = self.make(lab, &object["spec"]["forProvider"], &uid).await?;
+        let mut ready = self.own(&self.example, &uid, Some(&id))?;
+        for name in ["name", "namespace"] {
+            ready["metadata"][name] = object["metadata"][name].clone();
+        }
+        if let Some(metadata) = ready["metadata"].as_object_mut() {
+            metadata.remove("resourceVersion");
+        }
+        ready["spec"]["forProvider"]["name"] = object["spec"]["forProvider"]["name"].clone();
+        Ok(ready)
+    }
+
     async fn fulfil_one(&self, lab: &Lab, mut object: Value) -> Result<Value> {
         let path = path(&object);
         let uid = text(&object["metadata"]["uid"]).to_owned();
-        let own = |part: &Value, id: Option<&str>| -> Result<Value> {
-            let mut part = part.to_string().replace(text(&self.example["metadata"]["uid"]), &uid);
-            if let Some(id) = id {
-                part = part.replace(text(&self.example["status"]["imageId"]), id);
-            }
-            serde_json::from_str(&part).doing(|| "write as the operator does")
-        };
         object["metadata"]["finalizers"] = self.example["metadata"]["finalizers"].clone();
-        object["metadata"]["annotations"] = own(&self.example["metadata"]["annotations"], None)?;
+        object["metadata"]["annotations"] = self.own(&self.example["metadata"]["annotations"], &uid, None)?;
         let mut object = self.write(lab, &path, object, "/metadata").await?;
-        let spec = &object["spec"]["forProvider"];
+        let id = self.make(lab, &object["spec"]["forProvider"], &uid).await?;
+        object["status"] = self.own(&self.example["status"], &uid, Some(&id))?;
+        self.write(lab, &format!("{path}/status"), object, "/status").await
+    }
+
+    /// A part of the example, as it is of another object.
+    fn own(&self, part: &Value, uid: &str, id: Option<&str>) -> Result<Value> {
+        let mut part = part.to_string().replace(text(&self.example["metadata"]["uid"]), uid);
+        if let Some(id) = id {
+            part = part.replace(text(&self.example["status"]["imageId"]), id);
+        }
+        serde_json::from_str(&part).doing(|| "write as the operator does")
+    }
+
+    /// Has the vendor make what an object asks for, and gives its id.
+    async fn make(&self, lab: &Lab, spec: &Value, uid: &str) -> Result<String> {
         let named = |name: &str, value: &Value| (name.to_owned(), text(value).to_owned());
         // Without tags the operator would find, and set right, that they are missing.
         let tags = spec["tag"].as_array().into_iter().flatten().zip(1..).flat_map(|(tag, number)| {
@@ -106,11 +135,10 @@ impl Floor {
             ("Content", "content"),
         ];
         let fields = fields.into_iter().map(|(name, field)| named(name, &spec[field]));
-        let token = ("ClientToken".to_owned(), uid.clone());
+        let token = ("ClientToken".to_owned(), uid.to_owned());
         let parameters: Vec<_> = fields.chain(tags).chain([token]).collect();
         let made = self.call(lab.http(), "CreateImageComponent", &parameters).await?;
-        object["status"] = own(&self.example["status"], Some(text(&made["ImageComponentId"])))?;
-        self.write(lab, &format!("{path}/status"), object, "/status").await
+        Ok(text(&made["ImageComponentId"]).to_owned())
     }
 
     /// An update of the object, or a patch of the part that has changed.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use futures::{StreamExt, TryStreamExt, stream};
 use http::Request;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -14,6 +16,7 @@ use tempfile::TempDir;
 
 use super::Options;
 use super::reading::{self, difference};
+use super::store::Store;
 use crate::controlplane::{ControlPlane, free_port};
 use crate::demo::services::{self, OPERATOR};
 use crate::error::{Doing, Error, Result};
@@ -49,6 +52,7 @@ pub(super) struct Lab {
     ports: Ports,
     program: PathBuf,
     http: reqwest::Client,
+    pub(super) store: Store,
     pub(super) client: Client,
 }
 
@@ -56,8 +60,8 @@ pub(super) struct Lab {
 #[derive(Clone, Debug)]
 pub(super) struct Reading {
     at: Instant,
-    /// CPU seconds of operator, API server, etcd.
-    cpu: [f64; 3],
+    /// CPU seconds of operator, API server, etcd, and this program.
+    cpu: [f64; 4],
     requests: BTreeMap<String, u64>,
     calls: BTreeMap<String, u64>,
 }
@@ -70,8 +74,15 @@ pub(super) struct Span {
     pub(super) operator_cpu_seconds: f64,
     pub(super) api_server_cpu_seconds: f64,
     pub(super) etcd_cpu_seconds: f64,
+    /// Of this program: the floor, or who creates objects, and the watch.
+    pub(super) client_cpu_seconds: f64,
     pub(super) requests: BTreeMap<String, u64>,
     pub(super) vendor_calls: BTreeMap<String, u64>,
+}
+
+/// Where the API server keeps objects of a kind of the operator's.
+pub(super) fn stored(plural: &str) -> String {
+    format!("cloudimages.dev/{plural}")
 }
 
 impl Lab {
@@ -97,7 +108,8 @@ impl Lab {
             Some(program) => std::path::absolute(program).doing(|| "find the operator")?,
             None => workspace::binary_of(options.profile(), OPERATOR)?,
         };
-        let lab = Self { operator: None, vendor, plane, folder, ports, program, http, client };
+        let store = Store::of(&plane)?;
+        let lab = Self { operator: None, vendor, plane, folder, ports, program, http, store, client };
         lab.admin("faults", &json!([{ "fault": { "slowAnswer": { "millis": CALL.as_millis() } } }])).await?;
         // The limits are not what is measured here.
         let no_limits = json!({ "aliyunEcs": { "flowLimits": [] }, "volcengine": { "flowLimits": [] } });
@@ -246,14 +258,18 @@ impl Lab {
             }
             objects[1]["spec"]["aliyun"]["credentialsSecretRef"]["name"] =
                 objects[0]["metadata"]["name"].clone();
-            objects
+            if let Value::Object(plain) = objects[0]["stringData"].take() {
+                let coded = plain.into_iter().map(|(key, value)| {
+                    (key, json!(BASE64_STANDARD.encode(value.as_str().unwrap_or_default())))
+                });
+                objects[0]["data"] = Value::Object(coded.collect());
+            }
+            objects.into_iter().map(|object| self.store.new_object(object)).collect::<Vec<_>>()
         };
         let (secrets, accounts): (Vec<_>, Vec<_>) =
             (0..count).map(named).filter_map(|mut pair| Some((pair.remove(0), pair.pop()?))).unzip();
-        let path = format!("/api/v1/namespaces/{namespace}/secrets");
-        let created = stream::iter(&secrets).map(|secret| self.send("POST", &path, secret));
-        created.buffer_unordered(AT_ONCE).try_for_each(|_| std::future::ready(Ok(()))).await?;
-        self.create(namespace, "cloudaccounts", &accounts).await.map(drop)
+        self.store.put("secrets", &secrets).await?;
+        self.store.put(&stored("cloudaccounts"), &accounts).await
     }
 
     /// Asks for the deletion of each.
@@ -301,7 +317,8 @@ impl Lab {
     pub(super) async fn read(&self) -> Result<Reading> {
         let operator = self.operator.as_ref().and_then(Process::program);
         let [api_server, etcd] = self.plane.processes();
-        let cpu = [operator, api_server, etcd].map(|pid| reading::cpu(pid).unwrap_or_default());
+        let processes = [operator, api_server, etcd, Some(std::process::id())];
+        let cpu = processes.map(|pid| reading::cpu(pid).unwrap_or_default());
         let at = Instant::now();
         let metrics = Request::get("/metrics").body(vec![]).doing(|| "read the API server's metrics")?;
         let metrics = self.client.request_text(metrics).await.doing(|| "read the API server's metrics")?;
@@ -318,12 +335,14 @@ impl Lab {
     /// What was done since then.
     pub(super) async fn since(&self, before: &Reading) -> Result<Span> {
         let now = self.read().await?;
-        let [operator, api_server, etcd] = std::array::from_fn(|of| (now.cpu[of] - before.cpu[of]).max(0.0));
+        let [operator, api_server, etcd, client] =
+            std::array::from_fn(|of| (now.cpu[of] - before.cpu[of]).max(0.0));
         Ok(Span {
             seconds: (now.at - before.at).as_secs_f64(),
             operator_cpu_seconds: operator,
             api_server_cpu_seconds: api_server,
             etcd_cpu_seconds: etcd,
+            client_cpu_seconds: client,
             requests: difference(&before.requests, &now.requests),
             vendor_calls: difference(&before.calls, &now.calls),
         })
