@@ -135,9 +135,9 @@ pub fn run<K: External>(
         beat,
         stopping: stopping.clone(),
     });
-    if shard.number() == 0
-        && let Some(shared) = world.shared.clone()
-    {
+    // Locks are the same whatever namespace is watched.
+    let is_first = shard.number() == 0 && accounts.watched().first() == Some(&namespace);
+    if is_first && let Some(shared) = world.shared.clone() {
         tokio::spawn(panics::alone(shared.sweep::<K>(stopping.clone())));
     }
     let seen = seen(api, reading.clone(), shard, &world, &store, &stored);
