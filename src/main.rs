@@ -8,7 +8,7 @@ use cloud_image_operator::{
     run::{self, Options},
     traces::Traces,
 };
-use std::{ffi::OsStr, io::Write, num::NonZero, path::Path, process::ExitCode};
+use std::{ffi::OsStr, io::Write, path::Path, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -16,10 +16,6 @@ use tokio_util::sync::CancellationToken;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
-/// How many threads work at most, however many CPUs a machine has: each takes memory, and one has time for a thousand objects a
-/// second.
-const WORKERS: usize = 4;
 
 /// Kubernetes operator that makes cloud images declarative on Volcengine, Alibaba Cloud and ZStack, and its command line.
 #[derive(Parser)]
@@ -116,8 +112,9 @@ fn output(text: &str) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn operate(options: Options) -> Result<(), Box<dyn std::error::Error>> {
-    let workers = std::thread::available_parallelism().map_or(1, NonZero::get).min(WORKERS);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?;
+    // One thread, however many CPUs a machine has: it has time for several hundred objects a second, more than an API server
+    // writes; more threads spend a quarter more CPU time on waking each other, and each takes memory.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let traces = Traces::start(runtime.handle(), |name| std::env::var(name).ok());
     let (traces, untraced) = match traces {
         Ok(traces) => (traces, None),
@@ -127,10 +124,14 @@ fn operate(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     if let Some(why) = untraced {
         tracing::warn!("no traces are sent: {why}");
     }
-    let done = runtime.block_on(run_until_told(options));
-    if let Some(traces) = traces {
-        traces.end();
-    }
+    let done = runtime.block_on(async {
+        let done = run_until_told(options).await;
+        if let Some(traces) = traces {
+            // This thread sends what is left, so another one waits for that.
+            let _ = tokio::task::spawn_blocking(move || traces.end()).await;
+        }
+        done
+    });
     // A name that is being looked up cannot be interrupted, and is not worth waiting for.
     runtime.shutdown_timeout(std::time::Duration::from_millis(100));
     done
