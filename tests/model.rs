@@ -1,6 +1,6 @@
 //! The real pure engine, model-checked: one or two operators that may crash anywhere and read old caches, an API server that
 //! refuses guarded writes, vendors of every class, and people and tools that write whatever they like, whenever they like. Every
-//! order of events within the bounds is tried. With any of the engine's cures taken out, some order breaks a promise.
+//! order of events within the bounds is tried, also where versions follow each other. With any of the engine's cures taken out, some order breaks a promise.
 
 mod model {
     pub mod check;
@@ -16,7 +16,7 @@ use model::{
     world::{Budget, Doing, Object, Spec, Uid, Version, World},
 };
 use stateright::{Checker, HasDiscoveries, Model, Property};
-use std::{thread, time::Instant};
+use std::{env, thread, time::Instant};
 
 /// What a vendor offers after a lost answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +72,18 @@ pub enum Mutation {
     HiddenIsMissing,
     /// The vendor's side is changed and deleted as an old cache shows that it is asked for.
     ActsUponOldViews,
+    /// The write that permits the next version does not put what is there into the list.
+    PredecessorsAreForgotten,
+    /// An object goes without its earlier versions.
+    PredecessorsStay,
+    /// Earlier versions are deleted while the next one is being made.
+    VersionsGoEarly,
+    /// Versions that are too many stay.
+    SurplusStays,
+    /// A call that is repeated asks for another number than the first.
+    NumbersAreForgotten,
+    /// The list of versions of another object counts as one's own.
+    FormerVersionsCount,
 }
 
 /// A model's bounds.
@@ -139,6 +151,13 @@ impl Settings {
             }
             all.push(Self { restores: 1, ..Self::new(api, Menu::Disaster) });
         }
+        // Versions are told apart by their numbers, within a name.
+        let one = Spec { keep: Some(1), ..Spec::default() };
+        let versions = Self { spec: one, ..Self::new(Api::Token, Menu::Versions) };
+        all.push(Self { budget: Budget { people: 2, faults: 2, second: 0 }, ..versions.clone() });
+        let all_stay = Spec { keep: Some(9), ..one };
+        let copied = Budget { people: 3, faults: 0, second: 0 };
+        all.push(Self { spec: all_stay, restores: 1, budget: copied, ..versions });
         all
     }
 
@@ -279,7 +298,10 @@ fn checked(settings: &Settings) -> (usize, Vec<String>) {
 #[test]
 fn every_promise_holds_in_every_order_of_events() {
     let (mut worlds, mut failures) = (0, vec![]);
-    for settings in Settings::all() {
+    // To look into those of one menu alone.
+    let menu = env::var("MODEL_MENU").unwrap_or_default();
+    let wanted = |settings: &Settings| menu.is_empty() || format!("{:?}", settings.menu) == menu;
+    for settings in Settings::all().into_iter().filter(wanted) {
         let begun = Instant::now();
         let (count, broken) = checked(&settings);
         println!(
@@ -319,6 +341,12 @@ const MUTATIONS: &[(Mutation, Api, Menu)] = &[
     (Mutation::FormerStatusCounts, Api::Marked, Menu::Disaster),
     (Mutation::HiddenIsMissing, Api::Marked, Menu::Tools),
     (Mutation::ActsUponOldViews, Api::Marked, Menu::Users),
+    (Mutation::PredecessorsAreForgotten, Api::Token, Menu::Versions),
+    (Mutation::PredecessorsStay, Api::Token, Menu::Versions),
+    (Mutation::VersionsGoEarly, Api::Token, Menu::Versions),
+    (Mutation::SurplusStays, Api::Token, Menu::Versions),
+    (Mutation::NumbersAreForgotten, Api::Token, Menu::Versions),
+    (Mutation::FormerVersionsCount, Api::Token, Menu::Versions),
 ];
 
 #[test]

@@ -8,16 +8,25 @@ use super::{
 use crate::Settings;
 use cloud_image_operator::image::{Operation, OperationState, Phase};
 
-/// At most one thing lives for an object, besides what people have given to another one.
+/// At most one thing lives for an object, besides its earlier versions and what people have given to another one.
 pub fn one_for_each(world: &World) -> bool {
     (0..world.objects.len()).all(|uid| {
         let its = world.things.iter().enumerate().filter(|(id, thing)| {
             let is_anothers =
-                world.there().any(|(other, it)| other != uid && World::owned(it, other) == Some(*id));
-            thing.alive && !thing.told && !is_anothers && thing.by.is_some_and(|(by, _)| by == uid)
+                world.there().any(|(other, it)| other != uid && World::owned(it, other).contains(id));
+            let is_earlier = world.now(uid).is_some_and(|version| is_predecessor(version, *id));
+            let others = thing.told || is_anothers || is_earlier;
+            thing.alive && !others && thing.by.is_some_and(|(by, _)| by == uid)
         });
         its.count() <= 1
     })
+}
+
+fn is_predecessor(version: &Version, id: Id) -> bool {
+    let Some(status) = version.status.as_ref().map(|status| &status.0) else { return false };
+    let is_it = |text: &str| id_of(text) == Some(id);
+    status.versions.iter().any(|version| is_it(&version.image_id))
+        && !status.image_id.as_deref().is_some_and(is_it)
 }
 
 /// Nothing lives that no object knows and that nobody was told of.
@@ -39,6 +48,7 @@ fn knows(uid: Uid, version: &Version, id: Id, by: Uid, attempt: u32) -> bool {
     let is_it = |text: &String| id_of(text) == Some(id);
     let shows = status.is_some_and(|status| {
         status.image_id.as_ref().is_some_and(is_it)
+            || status.versions.iter().any(|version| is_it(&version.image_id))
             || status.operation.as_ref().is_some_and(|operation| operation.candidates.iter().any(is_it))
     });
     let operation = status.and_then(|status| status.operation.as_ref());
@@ -80,7 +90,7 @@ pub fn ready_is_true(world: &World) -> bool {
 
 /// No two objects have the same thing.
 pub fn one_owner(world: &World) -> bool {
-    let mut owned: Vec<_> = world.there().filter_map(|(uid, version)| World::owned(version, uid)).collect();
+    let mut owned: Vec<_> = world.there().flat_map(|(uid, version)| World::owned(version, uid)).collect();
     let all = owned.len();
     owned.sort_unstable();
     owned.dedup();
@@ -149,6 +159,16 @@ fn is_final(world: &World, uid: Uid, version: &Version) -> Result<(), String> {
         (_, Some((true, _))) => true,
         _ => reason.is_some_and(|reason| waits.contains(&reason)),
     };
+    let living = world
+        .things
+        .iter()
+        .filter(|thing| thing.alive && !thing.told && thing.by.is_some_and(|(by, _)| by == uid));
+    if let (Some((true, _)), Some(keep)) = (verdict("Ready"), version.spec.keep)
+        && !version.spec.suspend
+        && living.count() > keep
+    {
+        return Err(format!("uid{uid} keeps too many versions: {version:?}, things {:?}", world.things));
+    }
     if done && (is_current || version.deleting || version.spec.suspend || !world.right) {
         return Ok(());
     }

@@ -15,12 +15,14 @@ use cloud_image_operator::{
         },
         record::Recorded,
         status::{self, Detail, Shown},
+        versions::{self, Known, Succession},
     },
-    image::{IMPORT, OperationState, Phase},
+    image::{self, IMPORT, OperationState, Phase},
     wire::{CallError, Class, Refusal},
 };
 use jiff::Timestamp;
 use serde_json::json;
+use std::collections::BTreeSet;
 
 /// What the vendor makes of a creating call, or the network of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +52,8 @@ pub struct Pass<'a> {
     object: Version,
     /// It crashes before this effect, counted from 1.
     cut: Option<u8>,
+    /// The earlier versions that it has deleted.
+    retired: BTreeSet<String>,
     /// How many effects there were.
     pub effects: u8,
 }
@@ -64,7 +68,7 @@ impl<'a> Pass<'a> {
         object: Version,
         cut: Option<u8>,
     ) -> Self {
-        Self { world, settings, operator, uid, object, cut, effects: 0 }
+        Self { world, settings, operator, uid, object, cut, retired: BTreeSet::new(), effects: 0 }
     }
 
     fn is(&self, mutation: Mutation) -> bool {
@@ -101,10 +105,14 @@ impl<'a> Pass<'a> {
     }
 
     fn show(&mut self, to: &Progress, detail: Option<&Detail>, settled: bool) -> Result<(), Stop> {
-        match status_of(self.uid, &self.object, to, detail, settled) {
+        match self.status_with(to, detail, settled) {
             Some(new) => self.write(Version { status: Some(new), ..self.object.clone() }),
             None => Ok(()),
         }
+    }
+
+    fn status_with(&self, to: &Progress, detail: Option<&Detail>, settled: bool) -> Option<Status> {
+        status_of(self.settings, (self.uid, &self.object), &self.retired, to, detail, settled)
     }
 
     // ---- what the object says -----------------------------------------------------------------------------------
@@ -149,9 +157,9 @@ impl<'a> Pass<'a> {
         let answer = outcome.filter(|outcome| {
             matches!(progress, Progress::Unclear { .. }) && handled != Some(outcome_text(*outcome))
         });
-        Wish {
+        let mut wish = Wish {
             succeed: false,
-            predecessors: false,
+            predecessors: !self.predecessors(progress).is_empty(),
             deleting: *deleting,
             suspended: spec.suspend && !self.is(Mutation::SuspendIsIgnored),
             observe_only: false,
@@ -167,7 +175,36 @@ impl<'a> Pass<'a> {
                 Outcome::Adopt(id) => Answer::Adopt(id_text(id)),
                 Outcome::Resubmit => Answer::Resubmit,
             }),
+        };
+        wish.succeed = (wish.changed || wish.asked) && self.is_to_be_succeeded(progress);
+        wish
+    }
+
+    /// As `reconcile::succeeding` tells it.
+    fn is_to_be_succeeded(&self, progress: &Progress) -> bool {
+        let (Progress::Ready { handle, .. } | Progress::Missing { handle, .. }) = progress else {
+            return false;
+        };
+        let Some(succession) = succession(&self.object.spec) else { return false };
+        let outdated = match progress {
+            Progress::Ready { product, .. } => is_outdated(&self.object.spec, product),
+            _ => false,
+        };
+        versions::is_outdated(&self.versions_with(progress), handle.id(), &succession, outdated)
+    }
+
+    fn versions_with(&self, to: &Progress) -> Vec<image::Version> {
+        versions_of(self.settings, (self.uid, &self.object), &self.retired, to)
+    }
+
+    /// The earlier versions that go with the object.
+    fn predecessors(&self, progress: &Progress) -> Vec<String> {
+        if self.is(Mutation::PredecessorsStay) {
+            return vec![];
         }
+        let newest = progress.handle().and_then(|handle| handle.image.as_deref());
+        let versions = self.versions_with(progress);
+        versions::predecessors(&versions, newest, false).into_iter().map(|it| it.image_id.clone()).collect()
     }
 
     /// Who has what, as the real locks tell it.
@@ -177,7 +214,7 @@ impl<'a> Pass<'a> {
         }
         let mut locks = Locks::default();
         for (uid, version) in self.world.there() {
-            if let Some(owned) = World::owned(version, uid) {
+            for owned in World::owned(version, uid) {
                 let _ = locks.take(&key_of(owned), &holder(uid), true);
             }
         }
@@ -245,10 +282,15 @@ impl<'a> Pass<'a> {
                 self.submit(&progress, attempt, false)
             }
             Step::Delete(handle) => {
+                self.clear_predecessors(&progress)?;
                 self.delete_at_vendor(handle.id())?;
                 self.leave()
             }
-            Step::Rest | Step::Suspended | Step::Release | Step::Retire => Ok(()),
+            Step::Retire => {
+                self.clear_predecessors(&progress)?;
+                self.leave()
+            }
+            Step::Rest | Step::Suspended | Step::Release => Ok(()),
         }
     }
 
@@ -341,26 +383,24 @@ impl<'a> Pass<'a> {
         let there = self.world.things.len();
         let earlier = from.intent().filter(|_| replay).map(since_of);
         let since = earlier.unwrap_or(there);
-        let intent = Intent {
-            token: token(self.uid, attempt),
-            attempt,
-            since: moment(since),
-            references: vec![],
-            version: None,
-            origin: Origin::Made,
+        let known = from.intent().filter(|_| replay && !self.is(Mutation::NumbersAreForgotten));
+        let number = match known {
+            Some(intent) => number_of(intent.version.as_deref()),
+            None => self.following_number(attempt, since),
         };
+        let intent = intent_of(self.uid, attempt, since, number);
         let status = self.object.status.as_ref().map(|status| &status.0);
         let untouched =
             !self.held() && status.is_none_or(|status| status.operation.is_none() && status.phase.is_none());
         if self.is(Mutation::PermitsForNothing) {
             // The writes are skipped.
-        } else if untouched && attempt == 1 {
+        } else if untouched && attempt == 1 && number.is_none() {
             self.hold(1, since)?;
         } else {
             if !self.held() {
                 self.hold(attempt, since)?;
             }
-            let stored = status_of(self.uid, &self.object, &Progress::Submitting(intent), None, true);
+            let stored = self.status_with(&Progress::Submitting(intent), None, true);
             let status = stored.or_else(|| self.object.status.clone());
             self.write(Version { status, ..self.object.clone() })?;
         }
@@ -370,8 +410,23 @@ impl<'a> Pass<'a> {
             attempt,
             replay,
             since,
+            number,
         };
         Ok(())
+    }
+
+    /// The number of the version that an attempt makes where it follows others: none that was used before, as far as can be seen.
+    fn following_number(&self, attempt: u32, since: Id) -> Option<u8> {
+        succession(&self.object.spec)?;
+        let own = self.versions_with(&Progress::Submitting(intent_of(self.uid, attempt, since, None)));
+        if own.is_empty() {
+            return None;
+        }
+        let there = self.world.things.iter().filter(|thing| thing.alive && thing.shown);
+        let used = there.map(|thing| thing.number);
+        used.chain(own.iter().filter_map(|version| number_of(version.version.as_deref())))
+            .max()
+            .map(|it| it + 1)
     }
 
     fn recover(&mut self, from: &Progress, intent: Intent, wish: &Wish) -> Result<(), Stop> {
@@ -416,7 +471,7 @@ impl<'a> Pass<'a> {
         match (Progress::recovered(intent, recovered), wish.deleting) {
             (Progress::Submitting(_), _) => self.submit(from, attempt, true),
             (Progress::New { attempt, .. }, false) => self.submit(from, attempt, false),
-            (Progress::New { .. }, true) => self.leave(),
+            (Progress::New { .. }, true) if self.predecessors(from).is_empty() => self.leave(),
             (to, _) => self.show(&to, None, true),
         }
     }
@@ -458,9 +513,15 @@ impl<'a> Pass<'a> {
     fn observe(&mut self, from: Progress, handle: &Handle, wish: &Wish) -> Result<(), Stop> {
         self.calls();
         let mut to = from.observed(self.look(handle));
+        let differs =
+            matches!(&to, Progress::Ready { product, .. } if is_outdated(&self.object.spec, product));
+        if self.object.spec.keep.is_some() && differs {
+            let detail = Detail::stalled("SpecDiffers", "ask for a look to have a new version made");
+            return self.show(&to, Some(&detail), true);
+        }
         if let Progress::Ready { handle, .. } = &to
             && let Some(id) = id_of(handle.id())
-            && self.world.things[id].content != self.object.spec.content
+            && differs
         {
             self.confirm()?;
             self.effect()?;
@@ -472,7 +533,39 @@ impl<'a> Pass<'a> {
             let detail = Detail::trouble("Missing", "it is made again");
             return self.show(&to, Some(&detail), true);
         }
+        self.retire(&to)?;
         self.show(&to, None, true)
+    }
+
+    /// Deletes the versions that are too many, now that the newest is there.
+    fn retire(&mut self, to: &Progress) -> Result<(), Stop> {
+        let versions = self.versions_with(to);
+        let surplus = match to {
+            Progress::Building { .. } if self.is(Mutation::VersionsGoEarly) => self.predecessors(to),
+            Progress::Ready { .. } if !self.is(Mutation::SurplusStays) => {
+                let surplus = versions::surplus(&versions, self.object.spec.keep);
+                surplus.into_iter().map(|version| version.image_id.clone()).collect()
+            }
+            _ => vec![],
+        };
+        for id in surplus {
+            self.delete_at_vendor(&id)?;
+            let newest = to.handle().and_then(|handle| id_of(handle.id()));
+            if !newest.is_some_and(|newest| self.world.things[newest].done) {
+                self.world.harm = Some("deleted a version before the next one was there");
+            }
+            self.retired.insert(id);
+        }
+        Ok(())
+    }
+
+    /// Deletes the earlier versions of an object that goes.
+    fn clear_predecessors(&mut self, from: &Progress) -> Result<(), Stop> {
+        for id in self.predecessors(from) {
+            self.delete_at_vendor(&id)?;
+            self.retired.insert(id);
+        }
+        Ok(())
     }
 
     fn look(&self, handle: &Handle) -> Observation {
@@ -485,7 +578,7 @@ impl<'a> Pass<'a> {
                         progress::Failure { reason: "BuildFailed".into(), message: "it failed".into() };
                     Observation::Failed(failure)
                 } else if thing.done {
-                    let report = json!({ "content": thing.content });
+                    let report = json!({ "content": thing.content, "number": thing.number });
                     let image_id = handle.image.clone();
                     Observation::Ready(Product { image_id, at_provider: report, ..Product::default() })
                 } else {
@@ -520,7 +613,7 @@ impl<'a> Pass<'a> {
         let others = self
             .world
             .there()
-            .any(|(uid, version)| uid != self.uid && World::owned(version, uid) == Some(id));
+            .any(|(uid, version)| uid != self.uid && World::owned(version, uid).contains(&id));
         let thing = &mut self.world.things[id];
         if thing.alive && others {
             self.world.harm = Some("deleted what another object has");
@@ -602,14 +695,15 @@ pub const BROKEN: u8 = 99;
 
 /// The call of a permit arrives, and so does its answer, or not.
 pub fn call(world: &mut World, settings: &Settings, operator: usize, fate: Fate) {
-    let Doing::Permitted { uid, version, attempt, replay, since } = world.operators[operator].clone() else {
+    let Doing::Permitted { uid, version, attempt, replay, since, number } = world.operators[operator].clone()
+    else {
         return;
     };
     let answer = match fate {
         Fate::NotSent => Err(CallError::NotSent("connection refused".into())),
         Fate::Throttled => Err(refused(Class::Throttled)),
         Fate::Invalid => Err(refused(Class::Invalid)),
-        Fate::Answered | Fate::Lost => made(world, settings, uid, attempt, version.spec),
+        Fate::Answered | Fate::Lost => made(world, settings, (uid, attempt), version.spec, number),
     };
     let answer = if fate == Fate::Lost { Err(CallError::Unknown("timeout".into())) } else { answer };
     let pass = Pass::new(world, settings, operator, uid, (*version).clone(), None);
@@ -620,19 +714,12 @@ pub fn call(world: &mut World, settings: &Settings, operator: usize, fate: Fate)
                 || replay && refusal.class.is_final() =>
         {
             let since = replay.then(|| moment(since)).flatten();
-            let there = lookalikes(pass.world, settings, version.spec);
+            let there = lookalikes(pass.world, settings, version.spec, number);
             progress::refused(refusal, since, &there, |id| pass.is_taken(id))
         }
         answer => answer,
     };
-    let intent = Intent {
-        token: token(uid, attempt),
-        attempt,
-        since: moment(since),
-        references: vec![],
-        version: None,
-        origin: Origin::Made,
-    };
+    let intent = intent_of(uid, attempt, since, number);
     let lost = matches!(answer, Err(CallError::Unknown(_)));
     let to = if lost && settings.mutation == Some(Mutation::UnknownMeansNotDone) {
         Progress::New { attempt, tried: Some(intent) }
@@ -645,27 +732,20 @@ pub fn call(world: &mut World, settings: &Settings, operator: usize, fate: Fate)
         }
         _ => None,
     };
-    let new = status_of(uid, &version, &to, detail.as_ref(), detail.is_none());
+    let none = BTreeSet::new();
+    let new = status_of(settings, (uid, &version), &none, &to, detail.as_ref(), detail.is_none());
     world.operators[operator] = Doing::Answered { uid, known: version.status.clone(), new };
 }
 
 /// The permit is too old: it is not used, which is written down unless somebody has written the object since.
 pub fn give_up(world: &mut World, settings: &Settings, operator: usize) {
-    let Doing::Permitted { uid, version, attempt, replay, since } =
+    let Doing::Permitted { uid, version, attempt, replay, since, number } =
         std::mem::replace(&mut world.operators[operator], Doing::Idle)
     else {
         return;
     };
     if !replay {
-        let intent = Intent {
-            token: token(uid, attempt),
-            attempt,
-            since: moment(since),
-            references: vec![],
-            version: None,
-            origin: Origin::Made,
-        };
-        let to = Progress::New { attempt, tried: Some(intent) };
+        let to = Progress::New { attempt, tried: Some(intent_of(uid, attempt, since, number)) };
         let _ = Pass::new(world, settings, operator, uid, *version, None).show(&to, None, false);
     }
 }
@@ -691,36 +771,42 @@ pub fn conclude(world: &mut World, settings: &Settings, operator: usize) {
 fn made(
     world: &mut World,
     settings: &Settings,
-    uid: Uid,
-    attempt: u32,
+    (uid, attempt): (Uid, u32),
     spec: Spec,
+    number: Option<u8>,
 ) -> Result<String, CallError> {
     let by = Some((uid, attempt));
+    let number = number.unwrap_or_default();
     if settings.api == Api::Token
         && let Some(id) = world.things.iter().position(|thing| thing.by == by && thing.token_known)
     {
-        let same = world.things[id].content == spec.content;
+        let same = world.things[id].content == spec.content && world.things[id].number == number;
         return if same { Ok(id_text(id)) } else { Err(refused(Class::TokenReused)) };
     }
-    // Both have names that nothing else may have.
-    if matches!(settings.api, Api::Token | Api::Unique) && world.things.iter().any(|thing| thing.alive) {
+    // Both have names that nothing else may have, aside from versions.
+    let is_in_the_way = |thing: &Thing| thing.alive && thing.number == number;
+    if matches!(settings.api, Api::Token | Api::Unique) && world.things.iter().any(is_in_the_way) {
         return Err(refused(Class::Conflict));
     }
-    world.things.push(Thing::new((uid, attempt), spec.content));
+    world.things.push(Thing { number, ..Thing::new((uid, attempt), spec.content) });
     Ok(id_text(world.things.len() - 1))
 }
 
 /// What is in the way of a creating call.
-fn lookalikes(world: &World, settings: &Settings, spec: Spec) -> Vec<Lookalike> {
+fn lookalikes(world: &World, settings: &Settings, spec: Spec, number: Option<u8>) -> Vec<Lookalike> {
     if !matches!(settings.api, Api::Token | Api::Unique) {
         return vec![];
     }
-    let seen = world.things.iter().enumerate().filter(|(_, thing)| thing.alive && thing.shown);
+    let seen = world.things.iter().enumerate();
+    let seen =
+        seen.filter(|(_, thing)| thing.alive && thing.shown && thing.number == number.unwrap_or_default());
     let lookalike = |(id, thing): (Id, &Thing)| Lookalike {
         id: id_text(id),
         created: moment(id),
         comparison: if thing.content == spec.content {
             Comparison::Same
+        } else if spec.keep.is_some() {
+            Comparison::Fixed(vec!["content".into()])
         } else {
             Comparison::Amendable(vec!["content".into()])
         },
@@ -732,8 +818,9 @@ fn lookalikes(world: &World, settings: &Settings, spec: Spec) -> Vec<Lookalike> 
 
 /// The status to store, or none where the stored one says so already. As `reconcile::showing` makes it.
 fn status_of(
-    uid: Uid,
-    object: &Version,
+    settings: &Settings,
+    (uid, object): (Uid, &Version),
+    retired: &BTreeSet<String>,
     to: &Progress,
     detail: Option<&Detail>,
     settled: bool,
@@ -759,7 +846,7 @@ fn status_of(
             _ => None,
         },
         named: vec![],
-        versions: vec![],
+        versions: versions_of(settings, (uid, object), retired, to),
         overdue_at: None,
         last_seen: None,
         handled_request: asked.as_deref().filter(|_| settled),
@@ -770,6 +857,56 @@ fn status_of(
         },
     };
     status::status(&shown, old, Timestamp::UNIX_EPOCH).map(Status)
+}
+
+/// The versions that the object lists with `to`. As `reconcile::succeeding` keeps them.
+fn versions_of(
+    settings: &Settings,
+    (uid, object): (Uid, &Version),
+    retired: &BTreeSet<String>,
+    to: &Progress,
+) -> Vec<image::Version> {
+    let succession = succession(&object.spec);
+    let status = object.status.as_ref().map(|status| &status.0);
+    let operation = status.and_then(|status| status.operation.as_ref());
+    let known = Known {
+        succession: succession.as_ref(),
+        is_own: operation.is_some_and(|operation| operation.token == token(uid, operation.attempt))
+            || settings.mutation == Some(Mutation::FormerVersionsCount),
+        deleting: object.deleting,
+        gone: retired,
+        version: |product| product.at_provider["number"].as_u64().map(|number| number.to_string()),
+        outdated: matches!(to, Progress::Ready { product, .. } if is_outdated(&object.spec, product)),
+    };
+    let mut versions = versions::stored(status, to, &known);
+    if settings.mutation == Some(Mutation::PredecessorsAreForgotten) && matches!(to, Progress::Submitting(_))
+    {
+        versions.clear();
+    }
+    versions
+}
+
+fn succession(spec: &Spec) -> Option<Succession> {
+    spec.keep.map(|keep| Succession { keep: Some(keep), digest: spec.content.to_string() })
+}
+
+fn is_outdated(spec: &Spec, product: &Product) -> bool {
+    product.at_provider["content"] != json!(spec.content)
+}
+
+fn intent_of(uid: Uid, attempt: u32, since: Id, number: Option<u8>) -> Intent {
+    Intent {
+        token: token(uid, attempt),
+        attempt,
+        since: moment(since),
+        references: vec![],
+        version: number.map(|number| number.to_string()),
+        origin: Origin::Made,
+    }
+}
+
+fn number_of(version: Option<&str>) -> Option<u8> {
+    version?.parse().ok()
 }
 
 fn outcome_text(outcome: Outcome) -> String {

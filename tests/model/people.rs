@@ -2,10 +2,10 @@
 
 use super::{
     operator::BROKEN,
-    world::{Doing, Id, Object, Outcome, Uid, Version, World},
+    world::{Doing, Id, Object, Outcome, Thing, Uid, Version, World},
 };
 use crate::{Api, Settings};
-use cloud_image_operator::image::OperationState;
+use cloud_image_operator::image::{OperationState, Phase};
 
 /// An act of a person or a tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +45,8 @@ pub enum Act {
     Copy(Uid, bool),
     /// Somebody else deletes a thing at the vendor.
     Lose(Id),
+    /// Somebody else makes the version at the vendor that would be the next.
+    Squat,
     /// The account's administrator takes the right to use it, or gives it back.
     Right,
 }
@@ -73,6 +75,8 @@ pub enum Menu {
     Owners,
     /// Lost clusters and copies.
     Disaster,
+    /// Versions that follow each other.
+    Versions,
 }
 
 /// The acts that are possible now.
@@ -140,13 +144,40 @@ pub fn acts(world: &World, settings: &Settings) -> Vec<Act> {
                 }
                 acts.extend(answers(world, uid, version));
             }
+            Menu::Versions => {
+                acts.extend([Act::Ask(uid), Act::Suspend(uid)]);
+                if !version.deleting {
+                    acts.push(Act::Delete(uid));
+                }
+                // Admission closes what a version is made of while one is under way.
+                if uid == 0 && !version.deleting && is_open(version) {
+                    acts.push(Act::Change(uid));
+                }
+                if uid == 0 && world.objects.contains(&Object::Absent) {
+                    acts.push(Act::Copy(uid, true));
+                }
+            }
         }
     }
-    if settings.menu == Menu::Tools {
+    if settings.menu == Menu::Versions && world.things.iter().all(|thing| thing.by.is_some()) {
+        acts.push(Act::Squat);
+    }
+    if matches!(settings.menu, Menu::Tools | Menu::Versions) {
         let alive = (0..world.things.len()).filter(|id| world.things[*id].alive);
         acts.extend(alive.map(Act::Lose));
     }
     acts
+}
+
+/// As `image::OPEN` and the kind's own rule have it.
+fn is_open(version: &Version) -> bool {
+    let Some(status) = version.status.as_ref().map(|status| &status.0) else { return false };
+    let state = status.operation.as_ref().map(|operation| operation.state);
+    match status.phase {
+        Some(Phase::Pending | Phase::Ready) => true,
+        Some(Phase::Failed) => state == Some(OperationState::Failed),
+        _ => false,
+    }
 }
 
 /// True answers, and such as name what is another's or nobody's.
@@ -164,7 +195,7 @@ fn answers(world: &World, uid: Uid, version: &Version) -> Vec<Act> {
     }
     outcomes.extend(alive().filter_map(|(id, thing)| {
         let anothers =
-            world.there().any(|(other, version)| other != uid && World::owned(version, other) == Some(id));
+            world.there().any(|(other, version)| other != uid && World::owned(version, other).contains(&id));
         (mine(thing.by) || anothers || state == OperationState::Restored).then_some(Outcome::Adopt(id))
     }));
     let new = outcomes.into_iter().filter(|outcome| version.outcome != Some(*outcome));
@@ -222,6 +253,12 @@ pub fn act(world: &mut World, act: Act) {
             world.things[id].lost = true;
             return;
         }
+        Act::Squat => {
+            let number = world.things.iter().map(|thing| thing.number).max().unwrap_or_default() + 1;
+            let theirs = Thing { by: None, number, done: true, shown: true, ..Thing::new((0, 0), 0) };
+            world.things.push(theirs);
+            return;
+        }
         Act::Restore { uid, old, with_status } => return restore(world, uid, old, with_status),
         Act::Copy(uid, with_status) => {
             if let Some(version) = world.now(uid).cloned() {
@@ -263,7 +300,7 @@ pub fn act(world: &mut World, act: Act) {
         Act::WriteRecord(_) => new.record = Some((uid, 1, world.things.len())),
         Act::Import(_, id) => new.spec.import = Some(id),
         Act::Retain(_) => new.spec.retain = !new.spec.retain,
-        Act::Restore { .. } | Act::Copy(..) | Act::Lose(_) | Act::Right => {}
+        Act::Restore { .. } | Act::Copy(..) | Act::Lose(_) | Act::Squat | Act::Right => {}
     }
     if world.now(uid).is_some_and(|now| now.spec != new.spec) {
         new.generation += 1;

@@ -7,7 +7,10 @@ use cloud_image_operator::{
     image::{ImageStatus, OperationState},
 };
 use jiff::Timestamp;
-use std::hash::{Hash, Hasher};
+use std::{
+    collections::BTreeSet,
+    hash::{Hash, Hasher},
+};
 
 /// Of an object: its place among them. It lives in one cluster only, and never comes back under the same.
 pub type Uid = usize;
@@ -101,6 +104,8 @@ pub struct Spec {
     pub retain: bool,
     /// Make it again when it is gone.
     pub recreate: bool,
+    /// Make a new version for other content, and let so many stay.
+    pub keep: Option<usize>,
 }
 
 /// The operator's own status; equal to another one in what it is read for.
@@ -115,6 +120,8 @@ pub struct Thing {
     pub by: Option<(Uid, u32)>,
     /// As which content it was made, or changed to.
     pub content: u8,
+    /// Which version it is.
+    pub number: u8,
     /// It exists.
     pub alive: bool,
     /// Lists show it.
@@ -147,6 +154,8 @@ pub enum Doing {
         replay: bool,
         /// How many things there were before the first call of this attempt.
         since: Id,
+        /// The number of the version that it makes, where it follows others.
+        number: Option<u8>,
     },
     /// It has the answer, and has not stored it yet.
     Answered {
@@ -209,13 +218,16 @@ impl World {
         }
     }
 
-    /// Which things an object has, as its status says, if that is its own.
-    pub fn owned(version: &Version, uid: Uid) -> Option<Id> {
-        let status = &version.status.as_ref()?.0;
+    /// Which things an object has, as its status says, if that is its own: the newest, and the earlier versions.
+    pub fn owned(version: &Version, uid: Uid) -> Vec<Id> {
+        let Some(Status(status)) = &version.status else { return vec![] };
         let own = status.operation.as_ref().is_none_or(|operation| {
             operation.state != OperationState::Restored && operation.token == token(uid, operation.attempt)
         });
-        status.image_id.as_deref().filter(|_| own).and_then(id_of)
+        let earlier = status.versions.iter().map(|version| &*version.image_id);
+        let all: BTreeSet<_> =
+            status.image_id.as_deref().into_iter().chain(earlier).filter_map(id_of).collect();
+        all.into_iter().filter(|_| own).collect()
     }
 }
 
@@ -225,6 +237,7 @@ impl Thing {
         Self {
             by: Some(by),
             content,
+            number: 0,
             alive: true,
             shown: false,
             done: false,
@@ -287,12 +300,15 @@ impl Status {
         let operation = status.operation.as_ref().map(|operation| {
             let since = operation.started_at.as_ref().map(|since| since.0.as_second());
             let OperationStateKey(state) = operation.state.into();
-            (&*operation.action, &*operation.token, operation.attempt, state, &operation.candidates, since)
+            let version = operation.version.as_deref();
+            let token = (&*operation.token, operation.attempt, version);
+            (&*operation.action, token, state, &operation.candidates, since)
         });
         (
             (status.phase.map(|phase| phase as u8), status.observed_generation, status.image_id.as_deref()),
             status.at_provider.as_ref().and_then(|report| report["content"].as_u64()),
             operation,
+            status.versions.iter().map(|it| (&it.image_id, &it.version, &it.digest)).collect::<Vec<_>>(),
             (status.last_handled_reconcile_at.as_deref(), status.last_handled_outcome.as_deref()),
             conditions,
         )
