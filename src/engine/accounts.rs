@@ -28,7 +28,7 @@ use crate::{
     wire::{clients::Clients, endpoint::Endpoints},
 };
 use futures::Stream;
-use holding::HeldAccount;
+use holding::{Edition, HeldAccount};
 use k8s_openapi::{
     NamespaceResourceScope,
     apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta},
@@ -219,6 +219,8 @@ pub struct Accounts {
     admitted: Mutex<HashMap<AccountKey, HashSet<String>>>,
     /// The accounts that have our finalizer, though the watch may not have told so yet.
     held: Mutex<HashMap<AccountKey, HeldAccount>>,
+    /// Which of its specs an account has, as the API server said that was asked: a watch may tell of it much later.
+    newest: Mutex<HashMap<AccountKey, Edition>>,
     /// One for each account, or for a few that do not meet often.
     holding: [tokio::sync::Mutex<()>; HOLDING],
     clients: Clients,
@@ -263,6 +265,7 @@ impl Accounts {
                 shard,
                 admitted: Mutex::default(),
                 held: Mutex::default(),
+                newest: Mutex::default(),
                 holding: std::array::from_fn(|_| tokio::sync::Mutex::default()),
                 clients: Clients::new(pace::REQUEST_TIMEOUT, pace::CONNECT_TIMEOUT),
                 index,
@@ -340,6 +343,7 @@ impl Accounts {
     /// An account is gone.
     pub fn account_gone(&self, account: AccountKey) {
         self.forget_secrets(lock(&self.needs).remove(&account));
+        lock(&self.newest).remove(&account);
         self.changes.tell(&account);
         self.forget_unused(&account);
     }

@@ -12,7 +12,10 @@ use crate::{
 use futures::FutureExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::{any::Any, collections::BTreeMap, fs, panic::AssertUnwindSafe, path::PathBuf, time::Duration};
+use std::{
+    any::Any, collections::BTreeMap, fs, net::SocketAddr, panic::AssertUnwindSafe, path::PathBuf,
+    time::Duration,
+};
 use tempfile::TempDir;
 use tokio::time::sleep;
 use xtask::workspace;
@@ -276,6 +279,12 @@ impl Operator {
             arguments.push(format!("--allow-endpoint=http://{address}"));
         }
         Self { program: None, folder, arguments, logs: String::new() }
+    }
+
+    /// It may call these, too.
+    pub fn allow(&mut self, addresses: impl IntoIterator<Item = SocketAddr>) {
+        let allow = |address| format!("--allow-endpoint=http://{address}");
+        self.arguments.extend(addresses.into_iter().map(allow));
     }
 
     /// Starts it.

@@ -1,4 +1,4 @@
-//! The past of one kind's objects in a namespace, version by version, and an API server that shows it: it lists them as they were,
+//! The past of some kinds' objects in a namespace, version by version, and an API server that shows it: it lists them as they were,
 //! and holds back what happened since. Writes, and reads of single objects, are the real one's.
 
 use crate::harness::World;
@@ -28,6 +28,14 @@ impl Past {
         Self(paths.collect())
     }
 
+    /// The same of one kind alone; the others are up to date.
+    #[must_use]
+    pub fn of(mut self, kind: &str, namespace: &str) -> Self {
+        let path = path(&resource(kind), namespace);
+        self.0.retain(|about, _| *about == path);
+        self
+    }
+
     /// Whether it is about what is listed here.
     pub fn is_about(&self, path: &str) -> bool {
         self.0.contains_key(path)
@@ -39,11 +47,11 @@ impl Past {
     }
 }
 
-/// All versions of one kind's objects in a namespace.
+/// All versions of some kinds' objects in a namespace.
 pub struct History {
     versions: Arc<Mutex<Vec<Version>>>,
-    kind: String,
-    path: String,
+    kinds: Vec<String>,
+    namespace: String,
     _recording: JoinSet<()>,
 }
 
@@ -51,6 +59,8 @@ pub struct History {
 #[derive(Clone, Debug)]
 pub struct Version {
     number: u64,
+    /// Of this kind.
+    pub kind: String,
     name: String,
     /// `None`: it is gone.
     pub object: Option<Value>,
@@ -58,44 +68,57 @@ pub struct Version {
 
 impl History {
     /// Begins with what there is now.
-    pub fn record(world: &World, kind: &str) -> Self {
-        let resource = resource(kind);
-        let api = Api::<DynamicObject>::namespaced_with(world.client.clone(), &world.namespace, &resource);
+    pub fn record(world: &World, kinds: &[&str]) -> Self {
         let versions = Arc::<Mutex<Vec<Version>>>::default();
         let mut recording = JoinSet::new();
-        let recorded = versions.clone();
-        recording.spawn(async move {
-            let mut events = std::pin::pin!(watcher(api, watcher::Config::default()));
-            while let Some(event) = events.next().await {
-                let (object, gone) = match event {
-                    Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => (object, false),
-                    Ok(watcher::Event::Delete(object)) => (object, true),
-                    _ => continue,
-                };
-                let version = Version {
-                    number: number(object.metadata.resource_version.as_deref()),
-                    name: object.metadata.name.clone().unwrap_or_default(),
-                    object: (!gone).then(|| serde_json::to_value(&object).expect("JSON")),
-                };
-                recorded.lock().unwrap_or_else(PoisonError::into_inner).push(version);
-            }
-        });
-        let path = path(&resource, &world.namespace);
-        Self { versions, kind: kind.to_owned(), path, _recording: recording }
+        for kind in kinds {
+            let (client, namespace) = (world.client.clone(), &world.namespace);
+            let api = Api::<DynamicObject>::namespaced_with(client, namespace, &resource(kind));
+            let (recorded, kind) = (versions.clone(), (*kind).to_owned());
+            recording.spawn(async move {
+                let mut events = std::pin::pin!(watcher(api, watcher::Config::default()));
+                while let Some(event) = events.next().await {
+                    let (object, gone) = match event {
+                        Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => {
+                            (object, false)
+                        }
+                        Ok(watcher::Event::Delete(object)) => (object, true),
+                        _ => continue,
+                    };
+                    let version = Version {
+                        number: number(object.metadata.resource_version.as_deref()),
+                        kind: kind.clone(),
+                        name: object.metadata.name.clone().unwrap_or_default(),
+                        object: (!gone).then(|| serde_json::to_value(&object).expect("JSON")),
+                    };
+                    recorded.lock().unwrap_or_else(PoisonError::into_inner).push(version);
+                }
+            });
+        }
+        let kinds = kinds.iter().map(|kind| (*kind).to_owned()).collect();
+        Self { versions, kinds, namespace: world.namespace.clone(), _recording: recording }
     }
 
-    /// All so far, once the present state of an object is among them.
-    pub async fn versions(&self, world: &World, name: &str) -> Vec<Version> {
-        let now = world.get(&self.kind, name).await;
-        let now = now.map(|object| number(object["metadata"]["resourceVersion"].as_str()));
+    /// All so far, once the present state of these objects is among them.
+    pub async fn versions(&self, world: &World, of: &[(&str, &str)]) -> Vec<Version> {
+        let mut now = vec![];
+        for (kind, name) in of {
+            let object = world.get(kind, name).await;
+            let version = object.map(|object| number(object["metadata"]["resourceVersion"].as_str()));
+            now.push((*kind, *name, version));
+        }
         loop {
-            let versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let last = versions.iter().rfind(|version| version.name == name);
-            let known = match now {
-                Some(now) => last.is_some_and(|version| version.number >= now),
-                None => last.is_none_or(|version| version.object.is_none()),
+            let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let is_known = |(kind, name, now): &(&str, &str, Option<u64>)| {
+                let last = versions.iter().rfind(|version| version.kind == *kind && version.name == *name);
+                match now {
+                    Some(now) => last.is_some_and(|version| version.number >= *now),
+                    None => last.is_none_or(|version| version.object.is_none()),
+                }
             };
-            if known {
+            if now.iter().all(is_known) {
+                // The API server counts the versions of all kinds together.
+                versions.sort_by_key(|version| version.number);
                 return versions;
             }
             sleep(Duration::from_millis(50)).await;
@@ -104,32 +127,48 @@ impl History {
 
     /// As an API server shows it that knows only the first so many of these versions.
     pub fn past(&self, versions: &[Version], seen: usize) -> Past {
-        let mut objects = BTreeMap::new();
-        for version in &versions[..seen] {
-            objects.insert(&version.name, version.object.as_ref());
-        }
-        let items: Vec<_> = objects.into_values().flatten().collect();
         let number = match (seen.checked_sub(1), versions.first()) {
             (Some(last), _) => versions[last].number,
             (None, Some(first)) => first.number - 1,
             (None, None) => panic!("nothing has happened yet"),
         };
-        let list = json!({
-            "apiVersion": "cloudimages.dev/v1alpha1",
-            "kind": format!("{}List", self.kind),
-            "metadata": { "resourceVersion": number.to_string() },
-            "items": items,
+        let lists = self.kinds.iter().map(|kind| {
+            let mut objects = BTreeMap::new();
+            for version in versions[..seen].iter().filter(|version| version.kind == *kind) {
+                objects.insert(&version.name, version.object.as_ref());
+            }
+            let items = objects.into_values().flatten().map(|object| match kind.as_str() {
+                // Nobody may see more of them in a list.
+                "Secret" => json!({
+                    "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": object["metadata"],
+                }),
+                _ => object.clone(),
+            });
+            let resource = resource(kind);
+            let (version, list) = match kind.as_str() {
+                "Secret" => ("meta.k8s.io/v1", "PartialObjectMetadataList".to_owned()),
+                _ => (&*resource.api_version, format!("{kind}List")),
+            };
+            let list = json!({
+                "apiVersion": version,
+                "kind": list,
+                "metadata": { "resourceVersion": number.to_string() },
+                "items": items.collect::<Vec<_>>(),
+            });
+            (path(&resource, &self.namespace), Some(list.to_string()))
         });
-        Past([(self.path.clone(), Some(list.to_string()))].into())
+        Past(lists.collect())
     }
 }
 
 fn resource(kind: &str) -> ApiResource {
-    ApiResource::from_gvk(&GroupVersionKind::gvk("cloudimages.dev", "v1alpha1", kind))
+    let (group, version) = if kind == "Secret" { ("", "v1") } else { ("cloudimages.dev", "v1alpha1") };
+    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
 }
 
 fn path(resource: &ApiResource, namespace: &str) -> String {
-    format!("/apis/cloudimages.dev/v1alpha1/namespaces/{namespace}/{}", resource.plural)
+    let api = if resource.group.is_empty() { "api".to_owned() } else { format!("apis/{}", resource.group) };
+    format!("/{api}/{}/namespaces/{namespace}/{}", resource.version, resource.plural)
 }
 
 fn number(version: Option<&str>) -> u64 {

@@ -57,7 +57,7 @@ impl Stage {
         world.quicken();
         let proxies = Proxies::start(world.vendor.addresses()).await;
         let operator = Operator::new(namespace, &proxies);
-        let history = History::record(&world, &subject.kind);
+        let history = History::record(&world, &[&subject.kind, "CloudAccount", "Secret"]);
         let name = format!("{}-proof", subject.name);
         Self { world, subject: subject.clone(), proxies, operator, history, name, wrong: vec![] }
     }
@@ -93,7 +93,19 @@ impl Stage {
     }
 
     async fn versions(&self) -> Vec<Version> {
-        self.history.versions(&self.world, &self.name).await
+        let (account, secret) = self.account().await;
+        let of = [(&*self.subject.kind, &*self.name), ("CloudAccount", &*account), ("Secret", &*secret)];
+        self.history.versions(&self.world, &of).await
+    }
+
+    /// The names of its account and of that one's Secret.
+    async fn account(&self) -> (String, String) {
+        let accounts = self.world.list("CloudAccount").await;
+        let account = accounts.first().expect("an account");
+        let mut vendor = account["spec"].as_object().expect("a spec").values();
+        let secret = vendor.find_map(|vendor| vendor["credentialsSecretRef"]["name"].as_str());
+        let text = |text: Option<&str>| text.expect("a name").to_owned();
+        (text(account["metadata"]["name"].as_str()), text(secret))
     }
 
     /// Starts the operator against the past, of which it sees so many versions, and lets it see the rest after a while.
@@ -191,6 +203,32 @@ impl Stage {
         self.see_pasts("changed", random, all, asked).await;
     }
 
+    /// The account and its Secret were changed, and the Secret was gone for a moment.
+    async fn account_changed(&mut self, random: &mut StdRng, all: bool) {
+        let (account, secret) = self.account().await;
+        let mut again = self.world.get("Secret", &secret).await.expect("it is there");
+        self.start();
+        let labels = json!({ "metadata": { "labels": { "by": "somebody" } } });
+        self.world.patch("Secret", &secret, labels.clone()).await;
+        self.world.patch("CloudAccount", &account, labels).await;
+        let limits =
+            json!({ "spec": { "limits": [{ "action": "Another", "requests": 9, "period": "1s" }] } });
+        self.world.patch("CloudAccount", &account, limits).await;
+        let none = json!({ "metadata": { "finalizers": null } });
+        self.world.patch("CloudAccount", &account, none).await;
+        self.world.delete("Secret", &secret).await;
+        let name = again["metadata"]["name"].clone();
+        again["metadata"] = json!({ "name": name });
+        self.world.create(again).await;
+        self.world.request(&self.subject.kind, &self.name, "after").await;
+        let handled = |object: &Value| object["status"]["lastHandledReconcileAt"] == "after";
+        self.world.until(&self.subject.kind, &self.name, "it was looked at", handled).await;
+        self.settle(false).await;
+        let bare =
+            |object: &Value| object["kind"] == "CloudAccount" && object["metadata"]["finalizers"].is_null();
+        self.see_pasts("account changed", random, all, bare).await;
+    }
+
     /// An object whose deletion the vendor refuses is told to let go of what it has, which another of the same name takes over.
     async fn let_go(&mut self, random: &mut StdRng, all: bool) {
         let kind = self.subject.kind.clone();
@@ -222,6 +260,9 @@ impl Stage {
         let mut random = StdRng::seed_from_u64(seed);
         self.recovered(&mut random, all).await;
         self.changed(&mut random, all).await;
+        if all {
+            self.account_changed(&mut random, all).await;
+        }
         if self.subject.kind != "ImageExport" {
             self.let_go(&mut random, all).await;
         }
@@ -272,7 +313,55 @@ async fn nothing_is_done_at_the_vendor_upon_what_is_over() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Each version of each object's life, from before it was there until it is gone.
+/// The account named another vendor until a moment ago, and the API server still shows that. What it named is not called any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_of_yesterday_is_not_used() {
+    let subjects = subject::all(KINDS);
+    let plays = subjects.iter().zip(SWITCHES.iter().cycle()).map(async |(subject, switch)| {
+        let stage = Stage::begin(subject, &format!("yesterday-{}", subject.kind.to_lowercase())).await;
+        let yesterday = World::empty(&format!("before-{}", subject.kind.to_lowercase())).await;
+        let Stage { world, proxies, history, mut operator, name, .. } = stage;
+        let vendors = yesterday.vendor.addresses();
+        operator.allow([vendors.volcengine, vendors.aliyun_ecs, vendors.batchcompute, vendors.zstack]);
+        let documents = |at| subject.documents_at(at, "proof", 1).into_iter();
+        let is_object = |document: &Value| document["kind"] == *subject.kind;
+        for document in documents(vendors).filter(|document| !is_object(document)) {
+            world.create(document).await;
+        }
+        let account = world.list("CloudAccount").await.remove(0)["metadata"]["name"].clone();
+        let account = account.as_str().expect("a name");
+        let versions = history.versions(&world, &[("CloudAccount", account)]).await;
+        let past = history.past(&versions, versions.len()).of("CloudAccount", &world.namespace);
+        let now = documents(proxies.vendors).find(|document| document["kind"] == "CloudAccount");
+        let spec = now.expect("an account")["spec"].clone();
+        world
+            .json_patch("CloudAccount", account, json!([{ "op": "replace", "path": "/spec", "value": spec }]))
+            .await;
+        for document in documents(proxies.vendors).filter(is_object) {
+            world.create(document).await;
+        }
+        let gate = proxies.gate.clone();
+        gate.show(Some(past));
+        operator.start(&gate);
+        operator.until_it_watches(&gate).await.expect("it reads the objects");
+        sleep(PAST).await;
+        let called = || yesterday.vendor.ledger().calls.len();
+        assert_eq!(called(), 0, "{}: {:?}", subject.kind, yesterday.vendor.ledger().calls);
+        gate.show(None);
+        match switch {
+            Switch::CatchesUp => {}
+            Switch::Another => gate.cut_watches(Cut::Gone),
+            Switch::Expired => gate.cut_watches(Cut::Expired),
+        }
+        world.until_ready(&subject.kind, &name).await;
+        assert_eq!(subject::made(&world.vendor.ledger(), subject.action).len(), 1, "{}", subject.kind);
+        assert_eq!(called(), 0, "{}: {:?}", subject.kind, yesterday.vendor.ledger().calls);
+        operator.kill().await;
+    });
+    join_all(plays).await;
+}
+
+/// Each version of each object's life, and of its account's and Secret's, from before it was there until it is gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes many minutes; cargo test --test proof -- --ignored every_version_of_the_past"]
 async fn every_version_of_the_past() {

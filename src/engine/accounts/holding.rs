@@ -1,6 +1,6 @@
 //! Holding: who uses an account, and the finalizer that keeps it from vanishing before them.
 
-use super::{Account, Accounts, HOLDING};
+use super::{Account, AccountKey, Accounts, HOLDING};
 use crate::{
     engine::{external::Unusable, lock, pace},
     image::{FIELD_MANAGER, FINALIZER},
@@ -59,16 +59,20 @@ impl Accounts {
         Usage { objects, namespaces: counted.len(), example }
     }
 
-    /// An account that an image uses must not vanish before it.
+    /// An account that an image uses must not vanish before it; and what it says must be what it says now.
     pub async fn hold<A: Account>(&self, account: &A) -> Result<(), Unusable> {
-        if account.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+        let is_held = || {
+            let key = account.key();
+            account.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
+                || lock(&self.held).get(&key).is_some_and(|held| held.is_newer_than(account))
+        };
+        if self.is_newest(account) && is_held() {
             return Ok(());
         }
         // One at a time: the first puts the finalizer on, and the others are told.
         let key = account.key();
-        let place = usize::try_from(pace::seed(&key.to_string()) % HOLDING as u64).unwrap_or_default();
-        let _one = self.holding[place].lock().await;
-        if lock(&self.held).get(&key).is_some_and(|held| held.is_newer_than(account)) {
+        let _one = self.holding[place(&key)].lock().await;
+        if self.is_newest(account) && is_held() {
             return Ok(());
         }
         let failed = |error: kube::Error| {
@@ -89,6 +93,7 @@ impl Accounts {
         let mut tries = 3;
         loop {
             let newest = api.get_metadata(&account.name_any()).await.map_err(failed)?;
+            self.met(account, newest.meta())?;
             if newest.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
                 told(newest.meta());
                 return Ok(());
@@ -100,6 +105,39 @@ impl Accounts {
                 done => return done.map(|newest| told(newest.meta())).map_err(failed),
             }
         }
+    }
+
+    /// Whether an account says now what this version of it says. An API server that lags behind shows what was so: a right that was
+    /// taken away since, or another vendor. A watch tells of later changes.
+    pub(super) async fn confirm<A: Account>(&self, account: &A) -> Result<(), Unusable> {
+        if self.is_newest(account) {
+            return Ok(());
+        }
+        let _one = self.holding[place(&account.key())].lock().await;
+        if self.is_newest(account) {
+            return Ok(());
+        }
+        let newest = account.api(&self.client).get_metadata(&account.name_any()).await;
+        let newest = newest.map_err(|error| {
+            Unusable::new("AccountsNotRead", format!("{} cannot be read: {error}", account.key()))
+        })?;
+        self.met(account, newest.meta())
+    }
+
+    fn is_newest<A: Account>(&self, account: &A) -> bool {
+        lock(&self.newest).get(&account.key()) == Some(&edition(account.meta()))
+    }
+
+    /// What the API server has, of what a watch has told of.
+    fn met<A: Account>(&self, told: &A, newest: &ObjectMeta) -> Result<(), Unusable> {
+        let (now, key) = (edition(newest), told.key());
+        let is_current = now == edition(told.meta());
+        lock(&self.newest).insert(key.clone(), now);
+        if is_current {
+            return Ok(());
+        }
+        let message = format!("{key} has been changed, and the news of it is on its way");
+        Err(Unusable::new("AccountsNotRead", message))
     }
 
     async fn set_finalizers<A: Account>(
@@ -125,6 +163,17 @@ impl Accounts {
         }
         Ok(())
     }
+}
+
+fn place(key: &AccountKey) -> usize {
+    usize::try_from(pace::seed(&key.to_string()) % HOLDING as u64).unwrap_or_default()
+}
+
+/// Which account it is, and which of its specs.
+pub(super) type Edition = (Option<String>, Option<i64>);
+
+fn edition(account: &ObjectMeta) -> Edition {
+    (account.uid.clone(), account.generation)
 }
 
 /// A version of an account that has our finalizer, as the API server answered.

@@ -93,7 +93,11 @@ impl Accounts {
             }
             self.hold(account).await?;
         }
-        match self.open(account).await {
+        let opened = async {
+            self.confirm(account).await?;
+            self.open(account).await
+        };
+        match opened.await {
             Err(unusable) if ending => known().ok_or(unusable),
             done => done,
         }
