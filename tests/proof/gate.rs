@@ -159,6 +159,8 @@ struct State {
     habits: Vec<Habit>,
     hits: Vec<(Point, Deed)>,
     held: bool,
+    /// The API server cannot be reached.
+    lost: bool,
     busy: Instant,
 }
 
@@ -174,6 +176,7 @@ impl Default for Gate {
             habits: vec![],
             hits: vec![],
             held: false,
+            lost: false,
             busy: Instant::now(),
         });
         Self { state, cuts: watch::channel(None).0, past: watch::channel(None).0 }
@@ -236,6 +239,15 @@ impl Gate {
         self.state().hits.clone()
     }
 
+    /// The API server cannot be reached, as when it or its etcd is restarted: no request gets there, and all watches end; or it
+    /// is back.
+    pub fn lose_api_server(&self, lost: bool) {
+        self.state().lost = lost;
+        if lost {
+            self.cut_watches(Cut::Gone);
+        }
+    }
+
     /// From now on, no request gets anywhere: whoever makes one is about to be killed.
     pub fn hold(&self) {
         self.state().held = true;
@@ -263,6 +275,9 @@ impl Gate {
         let mut state = self.state();
         if state.held {
             return Verdict::Held;
+        }
+        if state.lost && to == To::ApiServer {
+            return Verdict::Hit(Deed::NotSent);
         }
         let count = state.counts.entry(label.to_owned()).or_default();
         *count += 1;

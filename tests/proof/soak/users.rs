@@ -40,6 +40,10 @@ impl User<'_> {
         self.made += 1;
         let mut object = image_of(kind, &name);
         object["spec"]["accountRef"] = json!({ "name": kind.to_lowercase() });
+        if kind == "ImageComponent" && self.random.random_bool(0.5) {
+            object["spec"]["versionPolicy"] = json!("Bump");
+            object["spec"]["versionsToKeep"] = json!(self.random.random_range(1..4));
+        }
         match self.random.random_range(0..10) {
             0 if kind != "ImageExport" => object["spec"]["deletionPolicy"] = json!("Retain"),
             1 if self.take_over(kind, &mut object) => {}
@@ -109,6 +113,13 @@ impl User<'_> {
         let world = &self.soak.world;
         let word = format!("w{}", self.random.random_range(0..1_000_000));
         match self.random.random_range(0..8) {
+            // Refused where nothing may follow, or while a version is under way.
+            0 | 1 if kind == "ImageComponent" && self.random.random_bool(0.5) => {
+                let content = json!({ "spec": { "forProvider": { "content": format!("RUN echo {word}") } } });
+                if world.try_patch(kind, name, content).await.is_ok() {
+                    self.did("asked for a new version");
+                }
+            }
             0 | 1 => {
                 self.did("changed");
                 let _ = world.try_patch(kind, name, change(kind, &word)).await;
@@ -228,6 +239,9 @@ impl User<'_> {
 }
 
 fn import(object: &mut Value, id: &str) {
+    for field in ["versionPolicy", "versionsToKeep"] {
+        object["spec"].as_object_mut().expect("a spec").remove(field);
+    }
     object["spec"]["forProvider"] = json!({});
     object["spec"]["import"] = json!({ "id": id });
     object["spec"]["deletionPolicy"] = json!("Delete");

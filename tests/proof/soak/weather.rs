@@ -42,7 +42,7 @@ pub async fn change(soak: &Soak, operator: &mut Operator, random: &mut StdRng) {
             () = sleep(calm) => {}
             () = operator.keep(gate) => {}
         }
-        let blow = match random.random_range(0..10) {
+        let blow = match random.random_range(0..12) {
             0..=2 => {
                 operator.kill().await;
                 sleep(Duration::from_millis(random.random_range(0..1500))).await;
@@ -60,6 +60,17 @@ pub async fn change(soak: &Soak, operator: &mut Operator, random: &mut StdRng) {
                 operator.end(gate).await;
                 operator.start(gate);
                 "asked to end, and started again"
+            }
+            9 | 10 => {
+                // As long as a restart takes, or longer than a Lease lasts.
+                gate.lose_api_server(true);
+                let lasts = Duration::from_millis(random.random_range(500..20_000));
+                tokio::select! {
+                    () = sleep(lasts) => {}
+                    () = operator.keep(gate) => {}
+                }
+                gate.lose_api_server(false);
+                "the API server lost, and back"
             }
             _ => {
                 gate.cut_watches(if random.random_bool(0.5) { Cut::Gone } else { Cut::Expired });
