@@ -52,8 +52,12 @@ use crate::{
 };
 use accounts::{AccountKey, Accounts};
 use external::External;
-use futures::{Stream, StreamExt, TryStreamExt, future::ready, stream};
-use guarded::Guarded;
+use futures::{
+    Stream, StreamExt, TryStreamExt,
+    future::ready,
+    stream::{self, BoxStream},
+};
+use guarded::{Guarded, Unread};
 use health::{Health, Reading};
 use index::Signal;
 use kube::{
@@ -72,6 +76,7 @@ use serde::de::DeserializeOwned;
 use shard::Shard;
 use shared_locks::SharedLocks;
 use std::{
+    borrow::Cow,
     collections::HashSet,
     fmt::Debug,
     hash::Hash,
@@ -115,10 +120,7 @@ pub fn run<K: External>(
 ) -> impl Future<Output = ()> + Send + 'static {
     let Shared { client, accounts, telemetry, health, beat, stopping, shard } = shared;
     let reading = health.reading(name_of::<K>(namespace.as_deref()));
-    let api = match &namespace {
-        Some(namespace) => Api::<Guarded<K>>::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
+    let api = Unread::api::<K>(client.clone(), namespace.as_deref());
     let store = Arc::new(Store::default());
     let stored = StoredKind::new(store.clone(), Arc::downgrade(&accounts));
     let kind_id = accounts.index().add(stored.clone());
@@ -171,7 +173,7 @@ pub fn name_of<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> String
 
 /// Keeps what the watch sees of a shard, and names who is to be looked at; `None` once all objects have been seen.
 fn seen<K: External>(
-    api: Api<Guarded<K>>,
+    api: Api<Unread>,
     reading: Reading,
     shard: Shard,
     world: &Arc<reconcile::World>,
@@ -179,9 +181,10 @@ fn seen<K: External>(
     stored: &Arc<StoredKind<K>>,
 ) -> impl Stream<Item = Option<ObjectName>> + Send + use<K> {
     let (world, store, stored, packer) = (world.clone(), store.clone(), stored.clone(), Packer::default());
-    events(api, reading.clone()).filter_map(move |event| {
+    events(api, K::kind(&()), reading.clone()).filter_map(move |event| {
+        let event = event.ok().map(|event| mapped(event, |object| object.read()));
         // Whatever is kept, locked, counted or woken is so for what the store has, so others' objects must not get that far.
-        let event = event.ok().and_then(|event| of_shard(shard, &store, event));
+        let event = event.and_then(|event| of_shard(shard, &store, event));
         // Status is ours: only what others write is a reason to look.
         let woken = match event {
             Some(watcher::Event::Init) => {
@@ -313,19 +316,20 @@ fn of_shard<K: External>(
 /// What `api` tells of its objects, for as long as somebody listens.
 fn events<K>(
     api: Api<K>,
+    kind: Cow<'static, str>,
     reading: Reading,
-) -> impl Stream<Item = Result<watcher::Event<K>, watcher::Error>> + Send
+) -> BoxStream<'static, Result<watcher::Event<K>, watcher::Error>>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    watcher(api, watcher::Config::default().timeout(pace::WATCH)).backoff(pace::watches()).inspect(
-        move |event| {
-            if let Err(error) = event {
-                reading.failed(error);
-                tracing::warn!(kind = %K::kind(&()), %error, "the watch failed, and is started again");
-            }
-        },
-    )
+    let events = watcher(api, watcher::Config::default().timeout(pace::WATCH)).backoff(pace::watches());
+    let told = events.inspect(move |event| {
+        if let Err(error) = event {
+            reading.failed(error);
+            tracing::warn!(%kind, %error, "the watch failed, and is started again");
+        }
+    });
+    told.boxed()
 }
 
 /// Watches `api` into a store, of each object what `keep` makes of it, and lets `on_event` see each event once it is in there.
@@ -340,9 +344,9 @@ pub fn watched<K>(
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    events(api, reading.clone())
+    events(api, K::kind(&()), reading.clone())
         .map_ok(move |event| {
-            let event = kept(event, &keep);
+            let event = mapped(event, &keep);
             writer.apply_watcher_event(&event);
             on_event(&event);
             if matches!(event, watcher::Event::InitDone) {
@@ -353,12 +357,13 @@ where
         .applied_objects()
 }
 
-fn kept<K>(event: watcher::Event<K>, keep: impl Fn(K) -> K) -> watcher::Event<K> {
+fn mapped<A, B>(event: watcher::Event<A>, make: impl Fn(A) -> B) -> watcher::Event<B> {
     match event {
-        watcher::Event::Apply(object) => watcher::Event::Apply(keep(object)),
-        watcher::Event::Delete(object) => watcher::Event::Delete(keep(object)),
-        watcher::Event::InitApply(object) => watcher::Event::InitApply(keep(object)),
-        event @ (watcher::Event::Init | watcher::Event::InitDone) => event,
+        watcher::Event::Apply(object) => watcher::Event::Apply(make(object)),
+        watcher::Event::Delete(object) => watcher::Event::Delete(make(object)),
+        watcher::Event::InitApply(object) => watcher::Event::InitApply(make(object)),
+        watcher::Event::Init => watcher::Event::Init,
+        watcher::Event::InitDone => watcher::Event::InitDone,
     }
 }
 

@@ -3,7 +3,7 @@
 use cloud_image_operator::{
     engine::{
         external::External,
-        guarded::Guarded,
+        guarded::{Guarded, Unread},
         packed::{Packed, Packer},
         store::Store,
     },
@@ -56,7 +56,7 @@ fn component(name: &str, phase: &str) -> Value {
 }
 
 fn read<K: External>(object: &Value) -> Guarded<K> {
-    serde_json::from_value(object.clone()).expect("it is there")
+    serde_json::from_value::<Unread>(object.clone()).expect("it is there").read()
 }
 
 #[test]

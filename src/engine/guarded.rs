@@ -1,7 +1,11 @@
 //! An object that may not be readable: one odd object must not end a watch, and what it holds at the vendor stays held.
 
 use crate::image::{AccountRef, OperationState};
-use kube::{Resource, api::ObjectMeta};
+use kube::{
+    Api, Client, Resource,
+    api::ObjectMeta,
+    core::{ApiResource, DynamicResourceScope},
+};
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
@@ -12,7 +16,7 @@ use std::{
     fmt::{self, Debug},
 };
 
-/// An object as the API server gave it.
+/// An object, if it can be read.
 #[derive(Clone, Debug)]
 pub struct Guarded<K>(pub Result<K, Unreadable>);
 
@@ -43,22 +47,45 @@ fn texts(value: &Value, into: &mut Vec<String>) {
     }
 }
 
-impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut text = Vec::with_capacity(4096);
-        // Who wrote which field is half of what comes, and nobody here reads it.
-        Copy { into: &mut text, without: &["metadata", "managedFields"] }.deserialize(deserializer)?;
-        if let Ok(read) = serde_json::from_slice(&text) {
-            return Ok(Self(Ok(read)));
+/// An object of whatever kind as the API server gave it, in JSON and not understood yet but for its metadata: one type, so that
+/// what lists and watches is compiled once and not for each kind.
+#[derive(Clone)]
+pub struct Unread {
+    metadata: ObjectMeta,
+    text: Vec<u8>,
+}
+
+impl Debug for Unread {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Unread").field("metadata", &self.metadata).finish_non_exhaustive()
+    }
+}
+
+impl Unread {
+    /// The objects of a kind, in one namespace or all.
+    pub fn api<K: Resource<DynamicType = ()>>(client: Client, namespace: Option<&str>) -> Api<Self> {
+        let kind = ApiResource::erase::<K>(&());
+        match namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, &kind),
+            None => Api::all_with(client, &kind),
+        }
+    }
+
+    /// The object, as far as it can be read.
+    pub fn read<K: DeserializeOwned>(&self) -> Guarded<K> {
+        if let Ok(read) = serde_json::from_slice(&self.text) {
+            return Guarded(Ok(read));
         }
         // What it says about why not must not change with what stands before it in the text.
-        let object: Value = serde_json::from_slice(&text).map_err(D::Error::custom)?;
+        let object: Value = serde_json::from_slice(&self.text).unwrap_or_default();
         let error = match K::deserialize(&object) {
-            Ok(read) => return Ok(Self(Ok(read))),
+            Ok(read) => return Guarded(Ok(read)),
             Err(error) => error.to_string(),
         };
-        let metadata = object.get("metadata").ok_or_else(|| D::Error::missing_field("metadata"))?;
-        let metadata = ObjectMeta::deserialize(metadata).map_err(D::Error::custom)?;
+        Guarded(Err(self.unreadable(&object, error)))
+    }
+
+    fn unreadable(&self, object: &Value, error: String) -> Unreadable {
         let ids = [&object["status"]["imageId"], &object["status"]["taskId"]];
         let versions = object["status"]["versions"].as_array().into_iter().flatten();
         let ids = ids.into_iter().chain(versions.map(|version| &version["imageId"]));
@@ -74,7 +101,45 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
         }
         let says = object["status"]["conditions"].to_string();
         let account = AccountRef::deserialize(&object["spec"]["accountRef"]).unwrap_or_default();
-        Ok(Self(Err(Unreadable { metadata, error, held, works_on, says, account })))
+        Unreadable { metadata: self.metadata.clone(), error, held, works_on, says, account }
+    }
+}
+
+impl<'de> Deserialize<'de> for Unread {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Object {
+            metadata: ObjectMeta,
+        }
+        let mut text = Vec::with_capacity(4096);
+        // Who wrote which field is half of what comes, and nobody here reads it.
+        Copy { into: &mut text, without: &["metadata", "managedFields"] }.deserialize(deserializer)?;
+        let Object { metadata } = serde_json::from_slice(&text).map_err(D::Error::custom)?;
+        Ok(Self { metadata, text })
+    }
+}
+
+impl Resource for Unread {
+    type DynamicType = ApiResource;
+    type Scope = DynamicResourceScope;
+
+    fn kind(of: &ApiResource) -> Cow<'_, str> {
+        of.kind.as_str().into()
+    }
+    fn group(of: &ApiResource) -> Cow<'_, str> {
+        of.group.as_str().into()
+    }
+    fn version(of: &ApiResource) -> Cow<'_, str> {
+        of.version.as_str().into()
+    }
+    fn plural(of: &ApiResource) -> Cow<'_, str> {
+        of.plural.as_str().into()
+    }
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
     }
 }
 
@@ -228,7 +293,8 @@ mod tests {
 
     #[test]
     fn an_unreadable_object_keeps_its_name_and_what_it_holds() {
-        let read = |object: Value| serde_json::from_value::<Guarded<Pod>>(object);
+        let read =
+            |object: Value| serde_json::from_value::<Unread>(object).map(|object| object.read::<Pod>());
         let right = read(json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "a" } })).unwrap();
         assert!(right.0.is_ok());
         let odd = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "a", "uid": "u" }, "spec": { "hostname": 7, "forProvider": { "list": ["x"] } }, "status": { "imageId": "i-1", "taskId": 7, "operation": { "state": "Running", "references": [{ "name": "z", "id": "y" }] } } });

@@ -8,7 +8,7 @@
 
 use super::{
     external::External,
-    guarded::Guarded,
+    guarded::{Guarded, Unread},
     lock,
     locks::{Holder, Key},
     reconcile,
@@ -150,10 +150,10 @@ impl SharedLocks {
         if holder.kind != K::kind(&()) {
             return Ok(holder.kind.is_empty() && is_old);
         }
-        let api = Api::<Guarded<K>>::namespaced(self.client.clone(), &holder.namespace);
+        let api = Unread::api::<K>(self.client.clone(), Some(&holder.namespace));
         let object = api.get_opt(&holder.name).await?;
         let object = object.filter(|object| object.uid().as_ref() == Some(&holder.uid));
-        Ok(object.is_none_or(|object| is_old && !has(&object)))
+        Ok(object.is_none_or(|object| is_old && !has(&object.read())))
     }
 
     /// Whether a lock has not been renewed for long, as far as this process has seen: no other one's clock is asked.
@@ -213,10 +213,10 @@ impl SharedLocks {
         holder: &Holder,
         so: impl Fn(&K) -> bool,
     ) -> Result<bool, kube::Error> {
-        let api = Api::<Guarded<K>>::namespaced(self.client.clone(), &holder.namespace);
+        let api = Unread::api::<K>(self.client.clone(), Some(&holder.namespace));
         let object = api.get_opt(&holder.name).await?;
         let object = object.filter(|object| object.uid().as_ref() == Some(&holder.uid));
-        Ok(object.is_some_and(|object| object.0.as_ref().map_or(true, so)))
+        Ok(object.is_some_and(|object| object.read().0.as_ref().map_or(true, so)))
     }
 
     /// Gives a lock back, if it is still this object's. What is not given back is free after a while.
@@ -249,10 +249,7 @@ impl SharedLocks {
     ) -> Result<(), kube::Error> {
         for namespace in &self.namespaces {
             // Other namespaces' objects are others' to look after, whose accounts are not known here.
-            let api = match namespace {
-                Some(namespace) => Api::<Guarded<K>>::namespaced(self.client.clone(), namespace),
-                None => Api::all(self.client.clone()),
-            };
+            let api = Unread::api::<K>(self.client.clone(), namespace.as_deref());
             look_at(&api, &mut look).await?;
         }
         Ok(())
@@ -264,18 +261,18 @@ impl SharedLocks {
         namespace: &str,
         mut look: impl FnMut(&Guarded<K>) + Send,
     ) -> Result<(), kube::Error> {
-        look_at(&Api::namespaced(self.client.clone(), namespace), &mut look).await
+        look_at(&Unread::api::<K>(self.client.clone(), Some(namespace)), &mut look).await
     }
 }
 
 async fn look_at<K: External>(
-    api: &Api<Guarded<K>>,
+    api: &Api<Unread>,
     look: &mut (impl FnMut(&Guarded<K>) + Send),
 ) -> Result<(), kube::Error> {
     let mut params = ListParams::default().limit(PAGE);
     loop {
         let page = api.list(&params).await?;
-        page.items.iter().for_each(&mut *look);
+        page.items.iter().for_each(|object| look(&object.read()));
         params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
         if params.continue_token.is_none() {
             return Ok(());

@@ -4,7 +4,7 @@ use super::{
     account_of,
     accounts::{AccountKey, Accounts},
     external::External,
-    guarded::Guarded,
+    guarded::{Guarded, Unread},
     ids_of,
     index::{Found, KindIndex, Referent, Signal},
     locks::{Holder, Key},
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::image::Phase;
 use futures::future::BoxFuture;
-use kube::{Api, Client, ResourceExt};
+use kube::{Client, ResourceExt};
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -238,11 +238,12 @@ impl<K: External> KindIndex for StoredKind<K> {
         namespace: &str,
         name: &str,
     ) -> BoxFuture<'static, Result<Option<Found>, kube::Error>> {
-        let (api, name) = (Api::<Guarded<K>>::namespaced(client, namespace), name.to_owned());
+        let (api, name) = (Unread::api::<K>(client, Some(namespace)), name.to_owned());
         let accounts = self.accounts.clone();
-        Box::pin(
-            async move { Ok(api.get_opt(&name).await?.as_ref().and_then(|object| found(object, &accounts))) },
-        )
+        Box::pin(async move {
+            let object = api.get_opt(&name).await?;
+            Ok(object.and_then(|object| found::<K>(&object.read(), &accounts)))
+        })
     }
 
     fn facts(&self) -> Vec<Facts> {
