@@ -59,7 +59,7 @@ use futures::{
 };
 use guarded::{Guarded, Unread};
 use health::{Health, Reading};
-use index::Signal;
+use index::{KindIndex, Signal};
 use kube::{
     Api, Client, Resource, ResourceExt,
     runtime::{
@@ -192,20 +192,21 @@ fn seen<K: External>(
                 None
             }
             Some(watcher::Event::InitApply(object)) => {
-                let (name, is_news) = store.keep(packer.pack(&object));
+                let seen = store.keep(packer.pack(&object));
                 expect_lock(&object, &world);
-                was_seen(&name, &object, &world, &stored);
-                is_news.then_some(Some(name))
+                was_seen(&seen, &object, &world, &stored);
+                seen.is_news.then_some(Some(seen.name))
             }
             Some(watcher::Event::Apply(object)) => {
-                let (name, is_news) = store.keep(packer.pack(&object));
+                let seen = store.keep(packer.pack(&object));
                 if let Ok(object) = &object.0
                     && object.status().is_some_and(|status| status.phase == Some(Phase::Ready))
                 {
-                    world.accounts.index().signal(Signal::Ready(name.0.clone(), name.1.clone()));
+                    let (namespace, name) = &*seen.name;
+                    world.accounts.index().signal(Signal::Ready(namespace.clone(), name.clone()));
                 }
-                was_seen(&name, &object, &world, &stored);
-                is_news.then_some(Some(name))
+                was_seen(&seen, &object, &world, &stored);
+                seen.is_news.then_some(Some(seen.name))
             }
             Some(watcher::Event::Delete(object)) => {
                 let name = Arc::new((object.namespace().unwrap_or_default(), object.name_any()));
@@ -214,8 +215,10 @@ fn seen<K: External>(
                 None
             }
             Some(watcher::Event::InitDone) => {
-                store.end_list();
                 // What went while nobody watched leaves nothing behind.
+                for gone in store.end_list() {
+                    has_gone(gone.name(), &gone.unpack(), &world, &stored);
+                }
                 let there: HashSet<_> = store.all().iter().map(|object| object.uid().clone()).collect();
                 world.states.retain(|uid| there.contains(uid));
                 stored.retain();
@@ -252,13 +255,18 @@ fn begin<K: External>(
     };
     let pass = reconcile::reconcile::<K>(object.clone(), account.clone(), world.clone());
     let pass = panics::caught(urgency::within(errand, pass));
-    let world = world.clone();
+    let (world, stored) = (world.clone(), stored.clone());
     Some(async move {
         let _worker = worker;
         let done = match &account {
             Some(account) => on_behalf_of(account, pass).await,
             None => pass.await,
         };
+        // An object that went during its pass was forgotten before the pass took its last locks, and ids: nobody else would ever
+        // give them back, and who has its name by now would wait for itself.
+        if !stored.knows(object.uid()) {
+            forget(object.uid(), &world);
+        }
         match done {
             // It has been told of already, and comes back when something changes.
             Ok(done) => done.unwrap_or_default(),
@@ -368,12 +376,15 @@ fn mapped<A, B>(event: watcher::Event<A>, make: impl Fn(A) -> B) -> watcher::Eve
 }
 
 fn was_seen<K: External>(
-    name: &ObjectName,
+    seen: &store::Seen<K>,
     object: &Guarded<K>,
     world: &reconcile::World,
     stored: &StoredKind<K>,
 ) {
-    for account in stored.seen(name, object) {
+    if let Some(former) = &seen.former {
+        has_gone(&seen.name, &former.unpack(), world, stored);
+    }
+    for account in stored.seen(&seen.name, object) {
         world.accounts.usage_changed(account);
     }
 }
@@ -384,9 +395,8 @@ fn has_gone<K: External>(
     world: &reconcile::World,
     stored: &StoredKind<K>,
 ) {
-    let (uid, index) = (object.uid().unwrap_or_default(), world.accounts.index());
-    world.states.forget(&uid);
-    index.release(&uid);
+    forget(&object.uid().unwrap_or_default(), world);
+    let index = world.accounts.index();
     let (ids, things) = match &object.0 {
         Ok(object) => (ids_of(object.status()), &[][..]),
         Err(unreadable) => (unreadable.held.iter().map(String::as_str).collect(), &*unreadable.works_on),
@@ -395,6 +405,12 @@ fn has_gone<K: External>(
     for account in stored.gone(name) {
         world.accounts.usage_changed(account);
     }
+}
+
+/// Nothing is kept of an object that is gone, nor held for it.
+fn forget(uid: &str, world: &reconcile::World) {
+    world.states.forget(uid);
+    world.accounts.index().release(uid);
 }
 
 /// What was under way when this process began may have a lock, of which it says so before anybody else gets it.

@@ -5,7 +5,7 @@ use cloud_image_operator::{
         external::External,
         guarded::{Guarded, Unread},
         packed::{Packed, Packer},
-        store::Store,
+        store::{Seen, Store},
     },
     image::Phase,
     vendors::{aliyun::image_component::ImageComponent, volcengine::image_export::ImageExport},
@@ -147,23 +147,26 @@ fn the_store_knows_what_is_there_and_what_is_news() {
         store.keep(packer.pack(&read::<ImageComponent>(&object)))
     };
     store.begin_list();
-    let (name, is_news) = keep("one", json!({ "uid": "u-1" }));
-    assert!(is_news && !store.is_complete());
+    let Seen { name, is_news, former } = keep("one", json!({ "uid": "u-1" }));
+    assert!(is_news && former.is_none() && !store.is_complete());
     keep("two", json!({ "uid": "u-2" }));
-    store.end_list();
+    assert!(store.end_list().is_empty());
     assert!(store.is_complete() && store.knows("u-1") && store.knows("u-2"));
-    let (again, is_news) = keep("one", json!({ "uid": "u-1", "resourceVersion": "4712" }));
-    assert!(!is_news, "nobody else wrote it");
-    assert!(std::sync::Arc::ptr_eq(&name, &again), "a name is held once");
-    assert!(keep("one", json!({ "uid": "u-1", "generation": 3 })).1);
-    assert!(keep("one", json!({ "uid": "u-3", "generation": 3 })).1, "another object of that name");
+    let again = keep("one", json!({ "uid": "u-1", "resourceVersion": "4712" }));
+    assert!(!again.is_news && again.former.is_none(), "nobody else wrote it");
+    assert!(std::sync::Arc::ptr_eq(&name, &again.name), "a name is held once");
+    assert!(keep("one", json!({ "uid": "u-1", "generation": 3 })).is_news);
+    let another = keep("one", json!({ "uid": "u-3", "generation": 3 }));
+    let former = another.former.map(|former| former.uid().to_string());
+    assert_eq!((another.is_news, former.as_deref()), (true, Some("u-1")), "another object of that name");
     assert!(store.knows("u-3") && !store.knows("u-1"));
 
     // What a new list does not have went unseen.
     store.begin_list();
-    assert!(!keep("one", json!({ "uid": "u-3", "generation": 3 })).1);
+    assert!(!keep("one", json!({ "uid": "u-3", "generation": 3 })).is_news);
     assert_eq!(store.all().len(), 2, "until the list has ended, it may still come");
-    store.end_list();
+    let gone: Vec<_> = store.end_list().iter().map(|object| object.uid().to_string()).collect();
+    assert_eq!(gone, ["u-2"]);
     let there: Vec<_> = store.all().iter().map(|object| object.uid().to_string()).collect();
     assert_eq!((there, store.knows("u-2")), (vec!["u-3".to_owned()], false));
     store.remove(&name);

@@ -26,6 +26,17 @@ struct Kept<K> {
     list: u32,
 }
 
+/// What there is to say of an object that was kept.
+#[derive(Debug)]
+pub struct Seen<K> {
+    /// Its name, as it is held here.
+    pub name: ObjectName,
+    /// Whether there is a reason to look at it: it was not there before, or somebody else wrote it.
+    pub is_news: bool,
+    /// Another one that had the name until now, and went unseen.
+    pub former: Option<Arc<Packed<K>>>,
+}
+
 impl<K> Default for Store<K> {
     fn default() -> Self {
         let (by_name, uids) = (HashMap::new(), HashSet::new());
@@ -39,19 +50,21 @@ impl<K> Store<K> {
         self.write().list += 1;
     }
 
-    /// All objects are there, and those that the list did not have are not.
-    pub fn end_list(&self) {
+    /// All objects are there, and those that the list did not have are not: these are given.
+    pub fn end_list(&self) -> Vec<Arc<Packed<K>>> {
         let mut objects = self.write();
         let Objects { by_name, uids, list, is_complete } = &mut *objects;
-        for (_, kept) in by_name.extract_if(|_, kept| kept.list != *list) {
-            uids.remove(kept.object.uid());
+        let gone: Vec<_> =
+            by_name.extract_if(|_, kept| kept.list != *list).map(|(_, kept)| kept.object).collect();
+        for object in &gone {
+            uids.remove(object.uid());
         }
         *is_complete = true;
+        gone
     }
 
-    /// Keeps an object, under the name that is held here. Whether there is a reason to look at it: it was not there before, or
-    /// somebody else wrote it.
-    pub fn keep(&self, object: Packed<K>) -> (ObjectName, bool) {
+    /// Keeps an object, under the name that is held here.
+    pub fn keep(&self, object: Packed<K>) -> Seen<K> {
         let mut objects = self.write();
         let Objects { by_name, uids, list, .. } = &mut *objects;
         let known = by_name.get_key_value(object.name());
@@ -67,9 +80,10 @@ impl<K> Store<K> {
             None => (object.name().clone(), object.uid().clone(), true),
         };
         uids.insert(uid.clone());
-        let object = Arc::new(object.under(name.clone(), uid));
-        by_name.insert(name.clone(), Kept { object, list: *list });
-        (name, is_news)
+        let object = Arc::new(object.under(name.clone(), uid.clone()));
+        let before = by_name.insert(name.clone(), Kept { object, list: *list });
+        let former = before.map(|kept| kept.object).filter(|former| *former.uid() != uid);
+        Seen { name, is_news, former }
     }
 
     /// The object is gone.

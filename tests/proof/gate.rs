@@ -145,6 +145,7 @@ pub struct Gate {
     state: Mutex<State>,
     cuts: watch::Sender<Option<Cut>>,
     past: watch::Sender<Option<Arc<Past>>>,
+    kept_back: watch::Sender<Option<&'static str>>,
 }
 
 #[derive(Debug)]
@@ -179,7 +180,12 @@ impl Default for Gate {
             lost: false,
             busy: Instant::now(),
         });
-        Self { state, cuts: watch::channel(None).0, past: watch::channel(None).0 }
+        Self {
+            state,
+            cuts: watch::channel(None).0,
+            past: watch::channel(None).0,
+            kept_back: watch::channel(None).0,
+        }
     }
 }
 
@@ -222,6 +228,16 @@ impl Gate {
     /// What the API server shows of the past, now and from now on.
     pub fn past(&self) -> watch::Receiver<Option<Arc<Past>>> {
         self.past.subscribe()
+    }
+
+    /// Vendors' answers to requests of this label do not arrive for as long as that is so; `None`: they do.
+    pub fn keep_back(&self, label: Option<&'static str>) {
+        self.kept_back.send_replace(label);
+    }
+
+    /// Returns when an answer to such a request may arrive.
+    pub async fn until_answered(&self, label: &str) {
+        let _ = self.kept_back.subscribe().wait_for(|kept_back| *kept_back != Some(label)).await;
     }
 
     /// Ends all watches that there are.

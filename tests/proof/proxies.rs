@@ -134,7 +134,11 @@ async fn handle(
     }
     let deed = match verdict {
         Verdict::Pass if streams => return Ok(cuttable(held_back(request, upstream, &gate), path, &gate)),
-        Verdict::Pass => return upstream.send(request, false).await,
+        Verdict::Pass => {
+            let answer = upstream.send(request, false).await;
+            gate.until_answered(&label).await;
+            return answer;
+        }
         Verdict::Held => return pending().await,
         Verdict::Hit(deed) => deed,
     };

@@ -369,6 +369,51 @@ async fn every_version_of_the_past() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// An object is deleted and made anew while a pass over the former one waits for the vendor. What that pass takes afterwards it
+/// takes for nobody, and it is not kept from the one that has the name now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pass_that_outlives_its_object_holds_nothing() {
+    const LOOK: &str = "DescribeImageComponents";
+    let world = World::empty("outlived").await;
+    world.quicken();
+    let proxies = Proxies::start(world.vendor.addresses()).await;
+    let gate = proxies.gate.clone();
+    let mut operator = Operator::new("outlived", &proxies);
+    let subjects = subject::all(KINDS);
+    let subject = subjects.iter().find(|subject| subject.kind == "ImageComponent").expect("a kind");
+    subject.apply_at(&world, proxies.vendors, "proof", 1).await;
+    let (kind, name) = (&*subject.kind, format!("{}-proof", subject.name));
+    operator.start(&gate);
+    world.until_ready(kind, &name).await;
+    let former = world.patch(kind, &name, json!({ "spec": { "deletionPolicy": "Retain" } })).await;
+    world.until_ready(kind, &name).await;
+    world.delete(kind, &name).await;
+    world.until_gone(kind, &name).await;
+    let effects = world.vendor.ledger().effect_counts();
+
+    drop(gate.arm(None));
+    gate.keep_back(Some(LOOK));
+    world.create(taken_over(&former)).await;
+    let looks = async {
+        while !gate.seen().iter().any(|(_, point)| point.label == LOOK) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(harness::PATIENCE, looks).await.expect("it looks at what it is to take over");
+    world.delete(kind, &name).await;
+    world.until_gone(kind, &name).await;
+    world.create(taken_over(&former)).await;
+    // Its operator has seen all that when it has seen this one.
+    let mut last = component("last", json!({ "suspend": true }));
+    last["spec"]["accountRef"] = former["spec"]["accountRef"].clone();
+    world.create(last).await;
+    world.until_condition(kind, "last", "Ready", "False", "Suspended").await;
+    gate.keep_back(None);
+    world.until_ready(kind, &name).await;
+    assert_eq!(world.vendor.ledger().effect_counts(), effects);
+    operator.kill().await;
+}
+
 /// Between two events of a watch, annotations, finalizers and specs come and go, and objects are deleted and made anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_came_and_went_unseen_changes_nothing() {
