@@ -42,6 +42,8 @@ pub struct ObjectState {
     pub retired: BTreeSet<String>,
     /// Earlier versions that are too many and could not be deleted when it was tried.
     pub kept: BTreeSet<String>,
+    /// How often in a row the vendor refused to delete one of them, for another reason than that it is in use.
+    pub retire_failures: u32,
     /// The newest version of the object that this process wrote or saw, and when.
     pub newest: Option<(u64, Instant)>,
     /// The lock on what it works on that shards have in common, and when it was renewed.
@@ -129,6 +131,7 @@ impl From<ObjectState> for Kept {
                 leftovers,
                 retired,
                 kept,
+                retire_failures: 0,
                 newest,
                 work_lock: None,
                 id_lock: None,
@@ -228,6 +231,7 @@ mod tests {
             ObjectState { leftovers: ["a".to_owned()].into(), ..rest.clone() },
             ObjectState { retired: ["a".to_owned()].into(), ..rest.clone() },
             ObjectState { kept: ["a".to_owned()].into(), ..rest.clone() },
+            ObjectState { retire_failures: 1, ..rest.clone() },
             ObjectState { unstorable: Some(1), ..rest.clone() },
             ObjectState { reduced: Some(1), ..rest.clone() },
             ObjectState { found: Some(Box::new((1, Instant::now()))), ..rest.clone() },

@@ -161,7 +161,7 @@ async fn pass<K: External>(packed: Arc<Packed<K>>, world: Arc<World>) -> Result<
         connection: None,
         referents: vec![],
         version: None,
-        retires_later: false,
+        retires_later: None,
         asked,
         began: Instant::now(),
         looked: AtomicBool::new(false),
@@ -260,8 +260,8 @@ struct Pass<'a, K: External> {
     referents: Vec<Referent>,
     /// The version that the attempt makes, or made.
     version: Option<String>,
-    /// An earlier version could not be deleted in this pass, for a reason that passes.
-    retires_later: bool,
+    /// After this long an earlier version is tried again that could not be deleted in this pass.
+    retires_later: Option<Duration>,
     /// What was asked of the object when the pass began: its own writes may bring news that it has not acted on.
     asked: Asked,
     began: Instant,

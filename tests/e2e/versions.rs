@@ -148,6 +148,30 @@ async fn old_versions_go_when_the_newest_is_ready_unless_they_are_in_use() {
 }
 
 #[tokio::test]
+async fn an_old_version_that_the_vendor_refuses_to_delete_is_tried_again_soon() {
+    let world = World::new("versions-refused").await;
+    world.create(bumping("base", json!({ "versionsToKeep": 1, "resyncInterval": "10h" }))).await;
+    world.until_ready(KIND, "base").await;
+    let refusal = |status, code: &str| {
+        let (code, message) = (code.into(), "Something is in the way.".into());
+        Fault::VendorError { status, code, message, effect: false }
+    };
+    world.vendor.set_faults(vec![
+        FaultRule::new(refusal(409, "Conflict")).action(DELETE).when(When::first(1)),
+        FaultRule::new(refusal(403, "Forbidden.RAM")).action(DELETE).when(When::first(1).after(1)),
+    ]);
+    world.patch(KIND, "base", content("b")).await;
+    let told = |object: &Value| {
+        is_ready(object)
+            && condition(object, "Ready")["message"].as_str().is_some_and(|it| it.contains("stay"))
+    };
+    world.until(KIND, "base", "it says what stays", told).await;
+    let alone = |object: &Value| is_ready(object) && versions(object) == ["1.0.1"];
+    world.until(KIND, "base", "it has gone", alone).await;
+    assert_eq!((world.calls(DELETE), there(&world, "base")), (3, pairs(&[("1.0.1", "b")])));
+}
+
+#[tokio::test]
 async fn a_version_that_fails_or_whose_answer_is_lost_costs_no_other() {
     let world = World::new("versions-lost").await;
     world.create(bumping("base", json!({}))).await;

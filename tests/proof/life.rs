@@ -246,11 +246,19 @@ fn bump() -> Value {
     json!({ "spec": { "versionPolicy": "Bump", "versionsToKeep": 1, "forProvider": parameters } })
 }
 
+/// Whether nothing is left but what `bump` has made, and all is well.
+fn is_alone(object: &Value) -> bool {
+    let versions = object["status"]["versions"].as_array().map_or(0, Vec::len);
+    harness::is_ready(object) && versions == 1
+}
+
 /// Waits until the step is over and nothing is asked any more.
 async fn arrive(world: &World, kind: &str, name: &str, gate: &Gate, step: Step) {
     loop {
         match step {
             Step::Delete => world.until_gone(kind, name).await,
+            // What is too many goes when the newest is Ready; what keeps it is tried again by and by.
+            Step::Bump => drop(world.until(kind, name, "only its newest version is left", is_alone).await),
             _ => drop(world.until_ready(kind, name).await),
         }
         match QUIET.checked_sub(gate.idle()).filter(|left| !left.is_zero()) {

@@ -87,10 +87,9 @@ impl<K: External> Pass<'_, K> {
             _ if self.deleting() => Next::In(Duration::ZERO),
             Progress::Building { .. } => Next::In(self.to_beat()),
             Progress::New { .. } => Next::In(Duration::ZERO),
-            Progress::Ready { .. } if self.is_to_retire(progress) && self.retires_later => {
-                Next::In(self.to_beat())
+            Progress::Ready { .. } if self.is_to_retire(progress) => {
+                Next::In(self.retires_later.unwrap_or_default())
             }
-            Progress::Ready { .. } if self.is_to_retire(progress) => Next::In(Duration::ZERO),
             Progress::Ready { intent, .. } if Self::may_turn_up(intent) => {
                 Next::In(self.to_next_resync().map_or(pace::SLOW_LOOK, |wait| wait.min(pace::SLOW_LOOK)))
             }

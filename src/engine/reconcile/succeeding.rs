@@ -4,13 +4,13 @@ use super::{Error, Next, Pass, showing::passes};
 use crate::{
     engine::{
         external::External,
-        is_operation_of,
+        is_operation_of, pace,
         progress::{Deletion, Intent, Origin, Progress},
         status::{self, Detail},
         versions::{self, Known},
     },
     image::{DeletionPolicy, OperationState, VERSIONS, Version},
-    wire::CallError,
+    wire::{CallError, Class},
 };
 use std::time::Duration;
 
@@ -130,7 +130,7 @@ impl<K: External> Pass<'_, K> {
     /// A change of the spec, or of what is there, makes room.
     pub(super) async fn wait_for_room(&mut self, at: &Progress, detail: Detail) -> Result<Next, Error> {
         self.show(at, at.clone(), Some(detail), false, None).await?;
-        Ok(Next::In(crate::engine::pace::SLOW_LOOK))
+        Ok(Next::In(pace::SLOW_LOOK))
     }
 
     /// Whether there are versions to delete that nobody has tried to.
@@ -147,7 +147,7 @@ impl<K: External> Pass<'_, K> {
     }
 
     /// Deletes the versions that are too many, now that the newest is there. One that is in use stays, and is tried again with
-    /// the next look; what fails for a reason that passes, on the next beat.
+    /// the next look; what fails for a reason that passes, on the next beat, and for any other, ever more slowly.
     pub(super) async fn retire(&mut self, client: &K::Client, to: &mut Progress) {
         let stays =
             if matches!(to, Progress::Ready { .. }) { self.retire_surplus(client, to).await } else { vec![] };
@@ -165,7 +165,7 @@ impl<K: External> Pass<'_, K> {
         let keep = self.object.succession().and_then(|succession| succession.keep);
         let versions = self.versions_with(to);
         let surplus: Vec<_> = versions::surplus(&versions, keep).into_iter().cloned().collect();
-        let mut stays = vec![];
+        let (mut stays, mut is_refused) = (vec![], false);
         for version in surplus {
             let why = match self
                 .retire_one(client, &version, "more are there than versionsToKeep asks for")
@@ -174,16 +174,23 @@ impl<K: External> Pass<'_, K> {
                 Ok(Deletion::Gone | Deletion::Remains(_)) => continue,
                 Ok(Deletion::Underway) => "the vendor is deleting it".to_owned(),
                 Ok(Deletion::Waiting(why)) => why,
-                Err(error) if passes(&error) => {
-                    self.retires_later = true;
+                Err(error) if error.class() == Some(Class::Busy) => error.to_string(),
+                Err(error) => {
+                    let wait = if passes(&error) {
+                        self.to_beat()
+                    } else {
+                        is_refused = true;
+                        pace::backoff(self.local.retire_failures + 1, true)
+                    };
+                    self.retires_later = Some(self.retires_later.map_or(wait, |other| other.min(wait)));
                     stays.push(format!("{}: {error}", name(&version)));
                     continue;
                 }
-                Err(error) => error.to_string(),
             };
             stays.push(format!("{}: {why}", name(&version)));
             self.local.kept.insert(version.image_id);
         }
+        self.local.retire_failures = if is_refused { self.local.retire_failures + 1 } else { 0 };
         stays
     }
 
