@@ -312,9 +312,15 @@ const BROKEN: &str = "
 ## Broken on purpose
 
 A proof that cannot fail proves nothing. To try this one, let `first_permit` and `permit` in `src/engine/journal.rs` give the
-permit without the write before it (`Ok((object.clone(), Permit(intent)))`), and run both. Done so, the table has red cells: an `AospImage`
-whose operator is killed after the vendor was asked to build, or before the answer is stored, is built twice. Within three minutes
-the soak finds an image that no object holds. `ImageComponent` stays green, since its token finds the lost call again.
+permit without the write before it (`Ok((object.clone(), Permit(intent)))`), and run both, or a part of each that takes two minutes:
+
+- `EACH_REQUEST_KINDS=AospImage EACH_REQUEST_LABEL=BuildAOSPImage EACH_REQUEST_DEEDS=Kill cargo test --test proof -- --ignored some_deeds_at_some_requests`
+- `cargo test --test proof whatever_happens_nothing_is_made_twice_and_nothing_is_lost`
+
+Done so, the table has red cells: an `AospImage` whose operator is killed after the vendor was asked to build, or before the answer
+is stored, is built twice (`KillAfter at BuildAOSPImage #1`: 2 made, 2 left), and so is an `ImageExport` (`ExportImage`). The soak,
+even its 15 seconds that every run of the tests has, finds what no object holds (`leaked: AospImage soak-0-1 is gone, and … lives`).
+`ImageComponent` stays green, since its token finds the lost call again.
 ";
 
 fn file() -> PathBuf {
