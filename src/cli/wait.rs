@@ -54,7 +54,7 @@ fn verdict(object: &Object) -> Verdict {
 /// What is waited for, and how it stands.
 struct Waiting {
     selected: Selected,
-    /// How many kinds have not been read yet.
+    /// The kinds that have not been read whole yet.
     unread: BTreeSet<String>,
     /// With whether the list that is being read has it, too.
     objects: BTreeMap<(String, String, String), (Object, bool)>,
