@@ -5,6 +5,7 @@
 
 use crate::{
     engine::{metrics::Metrics, on_behalf, pace},
+    kubeconfig,
     wire::proxy::Proxies,
 };
 use futures::future::BoxFuture;
@@ -12,7 +13,7 @@ use http::{Request, Response, Uri};
 use kube::{
     Client, Config,
     client::{Body, ClientBuilder},
-    config::{InferConfigError, Kubeconfig},
+    config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use std::{
     fmt,
@@ -39,8 +40,8 @@ impl fmt::Display for Way {
 #[derive(Debug, thiserror::Error)]
 pub enum NoWay {
     /// No kubeconfig, and not in a cluster.
-    #[error("no way to the API server: {0}")]
-    Config(#[from] InferConfigError),
+    #[error("no way to the API server: in-cluster: ({0}), kubeconfig: ({1})")]
+    Config(InClusterError, KubeconfigError),
     /// A proxy that nothing here can speak to.
     #[error("the kubeconfig's proxy-url {0} cannot be used; only http:// and https:// proxies can, no SOCKS")]
     Proxy(String),
@@ -52,8 +53,8 @@ pub enum NoWay {
 /// A client for the API server that the kubeconfig names, or for that of the cluster in which this runs.
 /// What it writes in vain is counted.
 pub async fn found(metrics: Arc<Metrics>) -> Result<(Client, Way), NoWay> {
-    let mut config = Config::infer().await?;
-    let kubeconfig = Kubeconfig::read().ok();
+    let (mut config, kubeconfig) = configured().await?;
+    config.apply_debug_overrides();
     // The address of a cluster's own API server is inside the cluster, where no proxy leads.
     let proxy = kubeconfig.and_then(|kubeconfig| {
         let named = named(&kubeconfig).and_then(|named| named.parse().ok());
@@ -67,6 +68,19 @@ pub async fn found(metrics: Arc<Metrics>) -> Result<(Client, Way), NoWay> {
     config.proxy_url = proxy;
     let client = counted(config, metrics).map_err(|error| NoWay::Client(way.clone(), error))?;
     Ok((client, way))
+}
+
+/// What the kubeconfig says, which is given too; or the cluster in which this runs, where that cannot be used.
+async fn configured() -> Result<(Config, Option<Kubeconfig>), NoWay> {
+    let (read, unusable) = match kubeconfig::read() {
+        Ok(read) => match Config::from_custom_kubeconfig(read.clone(), &KubeConfigOptions::default()).await {
+            Ok(config) => return Ok((config, Some(read))),
+            Err(unusable) => (Some(read), unusable),
+        },
+        Err(unusable) => (None, unusable),
+    };
+    let config = Config::incluster().map_err(|in_cluster| NoWay::Config(in_cluster, unusable))?;
+    Ok((config, read))
 }
 
 /// A client that never waits for ever.
@@ -262,7 +276,7 @@ mod tests {
 
     #[test]
     fn the_proxy_that_the_kubeconfig_names_is_that_of_its_current_cluster() {
-        let kubeconfig = Kubeconfig::from_yaml(
+        let kubeconfig = kubeconfig::parse(
             "{current-context: b, contexts: [{name: a, context: {cluster: A}}, {name: b, context: {cluster: B}}],
               clusters: [{name: A, cluster: {server: 'https://a', proxy-url: 'http://wrong'}},
                          {name: B, cluster: {server: 'https://b', proxy-url: 'http://me:secret@right:1'}}]}",

@@ -15,7 +15,7 @@ pub fn facts() -> Value {
     let kinds = KINDS.iter().map(|kind| {
         let (api, version) = kind.api();
         json!({
-            "kind": kind.crd().spec.names.kind,
+            "kind": kind.ties().kind,
             "vendor": kind.vendor(),
             "api": api,
             "version": version,

@@ -21,6 +21,7 @@ pub mod lookup;
 mod malformed;
 pub mod metrics;
 pub mod news;
+pub mod object;
 mod object_state;
 pub mod on_behalf;
 pub mod pace;
@@ -50,8 +51,7 @@ use crate::{
     image::{ImageStatus, Operation, OperationState, Phase},
     panics::{self, Panicked},
 };
-use accounts::{AccountKey, Accounts};
-use external::External;
+use accounts::{Account, AccountKey, Accounts};
 use futures::{
     Stream, StreamExt, TryStreamExt,
     future::ready,
@@ -69,16 +69,15 @@ use kube::{
     },
 };
 use lookup::ObjectName;
+use object::{Kind, Object};
 use on_behalf::on_behalf_of;
 use packed::Packer;
 use progress::Origin;
-use serde::de::DeserializeOwned;
 use shard::Shard;
 use shared_locks::SharedLocks;
 use std::{
     borrow::Cow,
     collections::HashSet,
-    fmt::Debug,
     hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -114,18 +113,20 @@ pub struct Shared {
 }
 
 /// The controller of one kind, for one namespace or all, until `stopping`; then it finishes what is under way.
-pub fn run<K: External>(
+pub fn run(
+    kind: Kind,
     shared: Shared,
     namespace: Option<String>,
 ) -> impl Future<Output = ()> + Send + 'static {
     let Shared { client, accounts, telemetry, health, beat, stopping, shard } = shared;
-    let reading = health.reading(name_of::<K>(namespace.as_deref()));
-    let api = Unread::api::<K>(client.clone(), namespace.as_deref());
+    let reading = health.reading(name_of(&kind.plural(), namespace.as_deref()));
+    let api = Unread::api(kind, client.clone(), namespace.as_deref());
     let store = Arc::new(Store::default());
-    let stored = StoredKind::new(store.clone(), Arc::downgrade(&accounts));
+    let stored = StoredKind::new(kind, store.clone(), Arc::downgrade(&accounts));
     let kind_id = accounts.index().add(stored.clone());
     let (workers, woken) = Workers::new();
     let world = Arc::new(reconcile::World {
+        kind,
         kind_id,
         journal: journal::Journal::new(client.clone()),
         accounts: accounts.clone(),
@@ -140,7 +141,7 @@ pub fn run<K: External>(
     // Locks are the same whatever namespace is watched.
     let is_first = shard.number() == 0 && accounts.watched().first() == Some(&namespace);
     if is_first && let Some(shared) = world.shared.clone() {
-        tokio::spawn(panics::alone(shared.sweep::<K>(stopping.clone())));
+        tokio::spawn(panics::alone(shared.sweep(kind, stopping.clone())));
     }
     let seen = seen(api, reading.clone(), shard, &world, &store, &stored);
     let of_account = stored.clone();
@@ -161,28 +162,28 @@ pub fn run<K: External>(
         beats.boxed(),
     ]);
     let context = Arc::new(Context { world, workers, stored });
-    let begin = move |name: &ObjectName| begin::<K>(name, &context);
+    let begin = move |name: &ObjectName| begin(name, &context);
     runner::run(woken, stopping.cancelled_owned(), move || store.is_complete(), begin)
 }
 
 /// What a watch reads, for people.
-pub fn name_of<K: Resource<DynamicType = ()>>(namespace: Option<&str>) -> String {
-    let plural = K::plural(&());
+pub fn name_of(plural: &str, namespace: Option<&str>) -> String {
     namespace.map_or_else(|| plural.to_string(), |namespace| format!("{plural} in namespace {namespace}"))
 }
 
 /// Keeps what the watch sees of a shard, and names who is to be looked at; `None` once all objects have been seen.
-fn seen<K: External>(
+fn seen(
     api: Api<Unread>,
     reading: Reading,
     shard: Shard,
     world: &Arc<reconcile::World>,
-    store: &Arc<Store<K>>,
-    stored: &Arc<StoredKind<K>>,
-) -> impl Stream<Item = Option<ObjectName>> + Send + use<K> {
+    store: &Arc<Store>,
+    stored: &Arc<StoredKind>,
+) -> impl Stream<Item = Option<ObjectName>> + Send + use<> {
     let (world, store, stored, packer) = (world.clone(), store.clone(), stored.clone(), Packer::default());
-    events(api, K::kind(&()), reading.clone()).filter_map(move |event| {
-        let event = event.ok().map(|event| mapped(event, |object| object.read()));
+    let kind = world.kind;
+    events(api, kind.name(), reading.clone()).filter_map(move |event| {
+        let event = event.ok().map(|event| mapped(event, |object| object.read(kind)));
         // Whatever is kept, locked, counted or woken is so for what the store has, so others' objects must not get that far.
         let event = event.and_then(|event| of_shard(shard, &store, event));
         // Status is ours: only what others write is a reason to look.
@@ -217,7 +218,7 @@ fn seen<K: External>(
             Some(watcher::Event::InitDone) => {
                 // What went while nobody watched leaves nothing behind.
                 for gone in store.end_list() {
-                    has_gone(gone.name(), &gone.unpack(), &world, &stored);
+                    has_gone(gone.name(), &gone.unpack(kind), &world, &stored);
                 }
                 let there: HashSet<_> = store.all().iter().map(|object| object.uid().clone()).collect();
                 world.states.retain(|uid| there.contains(uid));
@@ -234,17 +235,17 @@ fn seen<K: External>(
 }
 
 /// What passes over one kind's objects need before they begin.
-struct Context<K: External> {
+struct Context {
     world: Arc<reconcile::World>,
     workers: Arc<Workers<ObjectName>>,
-    stored: Arc<StoredKind<K>>,
+    stored: Arc<StoredKind>,
 }
 
 /// A pass over an object, if there is one of that name, and a worker for it. Until then nothing of it is held but its name.
-fn begin<K: External>(
+fn begin(
     name: &ObjectName,
-    context: &Context<K>,
-) -> Option<impl Future<Output = Option<Duration>> + Send + use<K>> {
+    context: &Context,
+) -> Option<impl Future<Output = Option<Duration>> + Send + use<>> {
     let Context { world, workers, stored } = context;
     let object = stored.get(name)?;
     let account = stored.account_of(&object);
@@ -253,7 +254,7 @@ fn begin<K: External>(
         Some(account) => Some(workers.enter(account, &errand, name)?),
         None => None,
     };
-    let pass = reconcile::reconcile::<K>(object.clone(), account.clone(), world.clone());
+    let pass = reconcile::reconcile(object.clone(), account.clone(), world.clone());
     let pass = panics::caught(urgency::within(errand, pass));
     let (world, stored) = (world.clone(), stored.clone());
     Some(async move {
@@ -271,7 +272,9 @@ fn begin<K: External>(
             // It has been told of already, and comes back when something changes.
             Ok(done) => done.unwrap_or_default(),
             // The next pass finds what this one began, as one after a crash does.
-            Err(Panicked) => Some(malformed::report_panic::<K>(&world.client, &object.metadata()).await),
+            Err(Panicked) => {
+                Some(malformed::report_panic(&world.client, &world.kind.resource(), &object.metadata()).await)
+            }
         }
     })
 }
@@ -293,12 +296,12 @@ fn their_turn<R: Clone + Eq + Hash + Send + 'static>(
 }
 
 /// What an event means for a shard: objects of others are not there, and go when they become others'.
-fn of_shard<K: External>(
+fn of_shard(
     shard: Shard,
-    store: &Store<K>,
-    event: watcher::Event<Guarded<K>>,
-) -> Option<watcher::Event<Guarded<K>>> {
-    let is_ours = |object: &Guarded<K>| {
+    store: &Store,
+    event: watcher::Event<Guarded<Object>>,
+) -> Option<watcher::Event<Guarded<Object>>> {
+    let is_ours = |object: &Guarded<Object>| {
         let namespace = object.namespace().unwrap_or_default();
         let account = match &object.0 {
             Ok(object) => &object.spec().account_ref,
@@ -306,7 +309,7 @@ fn of_shard<K: External>(
         };
         shard.holds(&AccountKey::of(account, &namespace))
     };
-    let is_known = |object: &Guarded<K>| {
+    let is_known = |object: &Guarded<Object>| {
         store.get(&(object.namespace().unwrap_or_default(), object.name_any())).is_some()
     };
     match event {
@@ -322,14 +325,11 @@ fn of_shard<K: External>(
 }
 
 /// What `api` tells of its objects, for as long as somebody listens.
-fn events<K>(
-    api: Api<K>,
+fn events(
+    api: Api<Unread>,
     kind: Cow<'static, str>,
     reading: Reading,
-) -> BoxStream<'static, Result<watcher::Event<K>, watcher::Error>>
-where
-    K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-{
+) -> BoxStream<'static, Result<watcher::Event<Unread>, watcher::Error>> {
     let events = watcher(api, watcher::Config::default().timeout(pace::WATCH)).backoff(pace::watches());
     let told = events.inspect(move |event| {
         if let Err(error) = event {
@@ -340,21 +340,17 @@ where
     told.boxed()
 }
 
-/// Watches `api` into a store, of each object what `keep` makes of it, and lets `on_event` see each event once it is in there.
-/// What is kept of the objects is passed on.
-pub fn watched<K>(
-    api: Api<K>,
-    mut writer: Writer<K>,
+/// Watches accounts of a kind into a store, and lets `on_event` see each event once it is in there. What is kept of the accounts
+/// is passed on.
+pub fn watched<A: Account>(
+    api: Api<Unread>,
+    mut writer: Writer<Guarded<A>>,
     reading: Reading,
-    keep: impl Fn(K) -> K + Send + 'static,
-    on_event: impl Fn(&watcher::Event<K>) + Send + 'static,
-) -> impl Stream<Item = Result<K, watcher::Error>> + Send
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-{
-    events(api, K::kind(&()), reading.clone())
+    on_event: impl Fn(&watcher::Event<Guarded<A>>) + Send + 'static,
+) -> impl Stream<Item = Result<Guarded<A>, watcher::Error>> + Send {
+    events(api, A::kind(&()), reading.clone())
         .map_ok(move |event| {
-            let event = mapped(event, &keep);
+            let event = mapped(event, |account| account.read_by(|text| serde_json::from_str(text)));
             writer.apply_watcher_event(&event);
             on_event(&event);
             if matches!(event, watcher::Event::InitDone) {
@@ -375,33 +371,23 @@ fn mapped<A, B>(event: watcher::Event<A>, make: impl Fn(A) -> B) -> watcher::Eve
     }
 }
 
-fn was_seen<K: External>(
-    seen: &store::Seen<K>,
-    object: &Guarded<K>,
-    world: &reconcile::World,
-    stored: &StoredKind<K>,
-) {
+fn was_seen(seen: &store::Seen, object: &Guarded<Object>, world: &reconcile::World, stored: &StoredKind) {
     if let Some(former) = &seen.former {
-        has_gone(&seen.name, &former.unpack(), world, stored);
+        has_gone(&seen.name, &former.unpack(world.kind), world, stored);
     }
     for account in stored.seen(&seen.name, object) {
         world.accounts.usage_changed(account);
     }
 }
 
-fn has_gone<K: External>(
-    name: &ObjectName,
-    object: &Guarded<K>,
-    world: &reconcile::World,
-    stored: &StoredKind<K>,
-) {
+fn has_gone(name: &ObjectName, object: &Guarded<Object>, world: &reconcile::World, stored: &StoredKind) {
     forget(&object.uid().unwrap_or_default(), world);
     let index = world.accounts.index();
     let (ids, things) = match &object.0 {
         Ok(object) => (ids_of(object.status()), &[][..]),
         Err(unreadable) => (unreadable.held.iter().map(String::as_str).collect(), &*unreadable.works_on),
     };
-    index.freed(&K::kind(&()), &ids, things);
+    index.freed(&world.kind.name(), &ids, things);
     for account in stored.gone(name) {
         world.accounts.usage_changed(account);
     }
@@ -414,7 +400,7 @@ fn forget(uid: &str, world: &reconcile::World) {
 }
 
 /// What was under way when this process began may have a lock, of which it says so before anybody else gets it.
-fn expect_lock<K: External>(object: &Guarded<K>, world: &reconcile::World) {
+fn expect_lock(object: &Guarded<Object>, world: &reconcile::World) {
     let uid = object.uid().unwrap_or_default();
     if let (true, Ok(object)) = (world.states.is_new(&uid), &object.0)
         && reconcile::may_be_under_way(object)
@@ -429,7 +415,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn account_of<K: External>(object: &K) -> AccountKey {
+fn account_of(object: &Object) -> AccountKey {
     AccountKey::of(&object.spec().account_ref, &object.namespace().unwrap_or_default())
 }
 
@@ -443,7 +429,7 @@ fn ids_of(status: Option<&ImageStatus>) -> Vec<&str> {
 
 /// The vendor's ids that an object owns by its status: what it only observes is others', and what came along with a status
 /// from another object is not its own.
-fn owned_ids<K: External>(object: &K) -> Vec<&str> {
+fn owned_ids(object: &Object) -> Vec<&str> {
     let operation = object.status().and_then(|status| status.operation.as_ref());
     let is_own = operation.is_none_or(|operation| {
         status::origin(operation) != Origin::Observed && is_operation_of(object, operation)
@@ -452,7 +438,8 @@ fn owned_ids<K: External>(object: &K) -> Vec<&str> {
 }
 
 /// Whether an operation in an object's status is of this very object.
-fn is_operation_of<K: External>(object: &K, operation: &Operation) -> bool {
+fn is_operation_of(object: &Object, operation: &Operation) -> bool {
     let uid = object.meta().uid.as_deref().unwrap_or_default();
-    operation.state != OperationState::Restored && operation.token == K::token(uid, operation.attempt)
+    operation.state != OperationState::Restored
+        && operation.token == object.its_kind().token(uid, operation.attempt)
 }

@@ -97,6 +97,28 @@ pub struct ImageSpec<M> {
     pub preflight_policy: PreflightPolicy,
 }
 
+impl<M> ImageSpec<M> {
+    /// The same without what `import.match` says, which each kind has in other words; only whether it says anything.
+    pub fn shared(&self) -> ImageSpec<()> {
+        let import = self
+            .import
+            .as_ref()
+            .map(|import| Import { id: import.id.clone(), matching: import.matching.as_ref().map(|_| ()) });
+        ImageSpec {
+            account_ref: self.account_ref.clone(),
+            management_policy: self.management_policy,
+            deletion_policy: self.deletion_policy,
+            import,
+            suspend: self.suspend,
+            resync_interval: self.resync_interval,
+            timeout: self.timeout,
+            recreate_policy: self.recreate_policy,
+            drift_policy: self.drift_policy,
+            preflight_policy: self.preflight_policy,
+        }
+    }
+}
+
 fn ten_hours() -> Period {
     Period::from_secs(10 * 3600)
 }

@@ -1,25 +1,24 @@
 //! The registry: one line for each image kind. CRDs, controllers, samples, the README's table and the conformance suite
 //! follow from it.
 
+#[cfg(debug_assertions)]
+pub mod defined;
+pub mod definitions;
 pub mod survey;
 
 use crate::{
     account::{CloudAccount, ClusterCloudAccount},
     engine::{
         self, Shared,
-        external::{External, Timeout},
+        external::External,
+        guarded::without_place,
         index::{Fitting, Ties},
+        object,
     },
-    image::{ImageStatus, account_is_kept, import_is_no_afterthought, observe_needs_import, unseen_says_so},
-    period::Period,
     vendors::{aliyun, volcengine, zstack},
 };
 use futures::future::BoxFuture;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceColumnDefinition, CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
-    JSONSchemaPropsOrBool, ValidationRule,
-};
-use kube::CustomResourceExt;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::Value;
 use std::{fmt::Debug, marker::PhantomData};
 use survey::Survey;
@@ -35,8 +34,11 @@ pub static KINDS: &[&dyn Kind] = &[
 
 /// One image kind, as the rest of the program sees it.
 pub trait Kind: Survey + Debug + Send + Sync {
-    /// Its definition.
+    /// Its definition, as it is in the program.
     fn crd(&self) -> CustomResourceDefinition;
+    /// Its definition, as its code says it: see `defined`.
+    #[cfg(debug_assertions)]
+    fn defined(&self) -> CustomResourceDefinition;
     /// Its controller, for one namespace or all.
     fn run(&self, shared: Shared, namespace: Option<String>) -> BoxFuture<'static, ()>;
     /// The vendor's name for people.
@@ -48,7 +50,7 @@ pub trait Kind: Survey + Debug + Send + Sync {
     /// What it makes, and what its references take.
     fn ties(&self) -> Ties;
     /// Reads an object as the controller does.
-    fn read(&self, object: &Value) -> Result<(), serde_json::Error>;
+    fn read(&self, object: &Value) -> Result<(), String>;
 }
 
 /// A line of the registry: an [`External`] kind, and whose API it stands for.
@@ -68,10 +70,17 @@ impl<K> Of<K> {
 
 impl<K: External> Kind for Of<K> {
     fn crd(&self) -> CustomResourceDefinition {
-        completed(polished(K::crd()), K::TIMEOUT)
+        let held = definitions::held::<K>();
+        #[cfg(debug_assertions)]
+        let held = held.or_else(|| Some(self.defined()));
+        held.unwrap_or_default()
+    }
+    #[cfg(debug_assertions)]
+    fn defined(&self) -> CustomResourceDefinition {
+        defined::of_kind(K::crd(), K::TIMEOUT)
     }
     fn run(&self, shared: Shared, namespace: Option<String>) -> BoxFuture<'static, ()> {
-        Box::pin(engine::run::<K>(shared, namespace))
+        Box::pin(engine::run(object::kind::<K>(), shared, namespace))
     }
     fn vendor(&self) -> &'static str {
         self.vendor
@@ -85,14 +94,19 @@ impl<K: External> Kind for Of<K> {
     fn ties(&self) -> Ties {
         Ties { kind: K::kind(&()).into_owned(), yields: K::YIELDS, takes: K::TAKES }
     }
-    fn read(&self, object: &Value) -> Result<(), serde_json::Error> {
-        K::deserialize(object).map(drop)
+    fn read(&self, object: &Value) -> Result<(), String> {
+        read::<K>(object).map(drop)
     }
+}
+
+/// By way of a text, as the controller reads it: what reads a type from values as well would be in the program once more.
+fn read<K: External>(object: &Value) -> Result<K, String> {
+    serde_json::from_str(&object.to_string()).map_err(|error| without_place(&error))
 }
 
 /// The CRDs of the accounts and of some kinds, in this order.
 pub fn crds(kinds: &[&dyn Kind]) -> Vec<CustomResourceDefinition> {
-    let accounts = [polished(CloudAccount::crd()), polished(ClusterCloudAccount::crd())];
+    let accounts = [definitions::of::<CloudAccount>(), definitions::of::<ClusterCloudAccount>()];
     accounts.into_iter().chain(kinds.iter().map(|kind| kind.crd())).collect()
 }
 
@@ -106,141 +120,9 @@ pub fn is_made(takes: &str) -> bool {
     KINDS.iter().any(|kind| kind.ties().yields == Some(takes))
 }
 
-/// The README's table of kinds.
-pub fn table() -> String {
-    let mut table =
-        String::from("| kind | short name | vendor | the vendor's call | state |\n|---|---|---|---|---|\n");
-    for kind in KINDS {
-        let names = kind.crd().spec.names;
-        let (api, version) = kind.api();
-        let short = names.short_names.unwrap_or_default().join(", ");
-        table += &format!(
-            "| `{}` | {short} | {} | {api} `{}` {version} | alpha |\n",
-            names.kind,
-            kind.vendor(),
-            kind.action()
-        );
-    }
-    table
-}
-
-/// What all image kinds have: the first and the last columns of `kubectl get`, the rules for the whole spec, and a default of
-/// `timeout` that is the kind's own.
-fn completed(mut crd: CustomResourceDefinition, timeout: Timeout) -> CustomResourceDefinition {
-    let ready = |field: &str| format!(".status.conditions[?(@.type=='Ready')].{field}");
-    let column = |name: &str, json_path: String, description: &str| CustomResourceColumnDefinition {
-        name: name.into(),
-        json_path,
-        type_: if name == "Age" { "date" } else { "string" }.into(),
-        description: Some(description.into()),
-        priority: matches!(name, "Reason" | "Message").then_some(1),
-        ..CustomResourceColumnDefinition::default()
-    };
-    for version in &mut crd.spec.versions {
-        let own = version.additional_printer_columns.take().unwrap_or_default();
-        let first = [
-            column("Ready", ready("status"), "Whether the vendor has it, as the spec says"),
-            column("Phase", ".status.phase".into(), "Where it stands, in a word"),
-        ];
-        let last = [
-            column("Age", ".metadata.creationTimestamp".into(), "Since when the object is there"),
-            column("Reason", ready("reason"), "Why it is, or is not, Ready, in a word"),
-            column("Message", ready("message"), "Why it is, or is not, Ready, and what to do about it"),
-        ];
-        version.additional_printer_columns = Some(first.into_iter().chain(own).chain(last).collect());
-        let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut())
-        else {
-            continue;
-        };
-        schema.x_kubernetes_validations.get_or_insert_default().insert(0, import_is_no_afterthought());
-        schema.x_kubernetes_validations.get_or_insert_default().insert(1, account_is_kept());
-        for rule in schema.x_kubernetes_validations.iter_mut().flatten() {
-            rule.message_expression = unseen_says_so(rule);
-        }
-        if let Some(spec) = schema.properties.as_mut().and_then(|properties| properties.get_mut("spec")) {
-            spec.x_kubernetes_validations.get_or_insert_default().insert(0, observe_needs_import());
-            if let Some(field) = spec.properties.as_mut().and_then(|fields| fields.get_mut("timeout")) {
-                let (after, why) = (Period::from(timeout.after).to_string(), timeout.why);
-                let about = field.description.take().unwrap_or_default();
-                field.description = Some(format!("{about} Default: `{after}`, since {why}."));
-                field.default = Some(JSON(after.into()));
-            }
-        }
-    }
-    crd
-}
-
-/// What the derive cannot say: the default of `status` (see [`ImageStatus::unseen`]), that `null` is as good as leaving
-/// a field out (without `nullable`, the API server drops it), no number formats that Kubernetes does not know, and no
-/// default below a list: tools compare lists as a whole, so that what the API server filled in there would look like a
-/// change that somebody made. The operator fills it in when it reads.
-fn polished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
-    for version in &mut crd.spec.versions {
-        let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut())
-        else {
-            continue;
-        };
-        polish(schema);
-        if let Some(status) = schema.properties.as_mut().and_then(|properties| properties.get_mut("status")) {
-            status.default = Some(JSON(ImageStatus::unseen()));
-        }
-    }
-    crd
-}
-
-/// The format lets through more than can be read: finer fractions, the last day of the year 9999, and an empty list.
-fn readable_time(schema: &mut JSONSchemaProps) {
-    schema.pattern = Some(r"^[^.]*(\.[0-9]{1,9}[^0-9.]+.*)?$".into());
-    schema.x_kubernetes_validations.get_or_insert_default().push(ValidationRule {
-        rule: "self < timestamp('9999-01-01T00:00:00Z')".into(),
-        message: Some(
-            "must be a time before the year 9999, with nine digits after the second at most".into(),
-        ),
-        ..ValidationRule::default()
-    });
-}
-
-fn polish(schema: &mut JSONSchemaProps) {
-    schema.nullable = None;
-    if let Some(values) = &mut schema.enum_ {
-        values.retain(|value| !value.0.is_null());
-    }
-    schema.format = schema.format.take().filter(|format| !format.starts_with("uint"));
-    if schema.format.as_deref() == Some("date-time") {
-        readable_time(schema);
-    }
-    schema.properties.iter_mut().flat_map(|properties| properties.values_mut()).for_each(polish);
-    for items in items(schema) {
-        polish(items);
-        fill_in_nothing(items);
-    }
-    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
-        polish(values);
-    }
-}
-
-fn fill_in_nothing(schema: &mut JSONSchemaProps) {
-    schema.default = None;
-    schema.properties.iter_mut().flat_map(|properties| properties.values_mut()).for_each(fill_in_nothing);
-    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
-        fill_in_nothing(values);
-    }
-}
-
-fn items(schema: &mut JSONSchemaProps) -> &mut [JSONSchemaProps] {
-    match &mut schema.items {
-        Some(JSONSchemaPropsOrArray::Schema(items)) => std::slice::from_mut(items),
-        Some(JSONSchemaPropsOrArray::Schemas(all)) => all,
-        None => &mut [],
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use crate::{
-        engine::{self, external::External},
-        vendors::{aliyun::image_component::ImageComponent, volcengine::aosp_image::AospImage},
-    };
+    use crate::engine;
     use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
         JSON, JSONSchemaProps, JSONSchemaPropsOrArray,
     };
@@ -276,11 +158,7 @@ mod tests {
     /// A thousand passes may wait at once. What is not optimised, as tests are, is larger than what is published.
     #[test]
     fn a_pass_that_waits_holds_little() {
-        fn holds_little<K: External>() {
-            let (task, pass) = engine::sizes::<K>();
-            assert!(task <= 512 && pass <= 20 * 1024, "{}: {task} and {pass} bytes", K::kind(&()));
-        }
-        holds_little::<ImageComponent>();
-        holds_little::<AospImage>();
+        let (task, pass) = engine::sizes();
+        assert!(task <= 512 && pass <= 20 * 1024, "{task} and {pass} bytes");
     }
 }

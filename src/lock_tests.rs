@@ -3,6 +3,7 @@
 use crate::{
     engine::{
         locks::{Holder, Key},
+        object::kind,
         shard::Shard,
         shared_locks::{self, SharedLocks},
     },
@@ -128,7 +129,7 @@ fn id(id: &str) -> Key {
 }
 
 async fn take(locks: &SharedLocks, key: &Key, by: &Holder) -> Result<(), String> {
-    let taken = locks.take::<ImageComponent>(key, by).await.expect("the API server answers");
+    let taken = locks.take(kind::<ImageComponent>(), key, by).await.expect("the API server answers");
     taken.map(drop).map_err(|holder| holder.name)
 }
 
@@ -182,7 +183,7 @@ async fn what_is_left_of_locks_is_taken_away() {
         assert_eq!(take(&locks, key, holder).await, Ok(()));
     }
     let stopping = CancellationToken::new();
-    let sweeping = tokio::spawn(locks.sweep::<ImageComponent>(stopping.clone()));
+    let sweeping = tokio::spawn(locks.sweep(kind::<ImageComponent>(), stopping.clone()));
     let there = || all.each_ref().map(|(key, _)| server.lease(key).is_some());
     sleep(MINUTE).await;
     assert_eq!(there(), [false, true, true, true]);

@@ -2,9 +2,7 @@
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use cloud_image_operator::{
-    cli, docs,
-    engine::metrics::Metrics,
-    kinds, log,
+    cli, kinds, log,
     run::{self, Options},
     traces::Traces,
 };
@@ -33,6 +31,18 @@ enum Command {
     Crds,
     #[command(flatten)]
     Ask(cli::Command),
+    #[cfg(debug_assertions)]
+    #[command(flatten)]
+    Generate(Generate),
+}
+
+/// What files of the repository are generated from. What makes that is as large as a kind, so it is not in a release.
+#[cfg(debug_assertions)]
+#[derive(Subcommand)]
+enum Generate {
+    /// Print every CRD as YAML, as the code says it.
+    #[command(hide = true)]
+    Definitions,
     /// Print the README's table of kinds.
     #[command(hide = true)]
     Kinds,
@@ -62,9 +72,8 @@ fn main() -> ExitCode {
             Err(error) => Err(error),
         },
         Command::Crds => print_crds(),
-        Command::Kinds => output(&kinds::table()),
-        Command::Metrics => output(&Metrics::default().table()),
-        Command::Docs => output(&docs::facts().to_string()),
+        #[cfg(debug_assertions)]
+        Command::Generate(what) => generate(&what),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -95,12 +104,30 @@ fn ask(question: cli::Command, name: &str) -> Result<cli::Answer, Box<dyn std::e
 }
 
 fn print_crds() -> Result<(), Box<dyn std::error::Error>> {
+    output(&yaml(&kinds::definitions::all())?)
+}
+
+/// YAML documents, one after the other.
+fn yaml(objects: &[serde_json::Value]) -> Result<String, Box<dyn std::error::Error>> {
     let mut documents = String::new();
-    for crd in kinds::crds(kinds::KINDS) {
+    for object in objects {
         documents += "---\n";
-        documents += &serde_saphyr::to_string(&crd)?;
+        documents += &serde_saphyr::to_string(object)?;
     }
-    output(&documents)
+    Ok(documents)
+}
+
+#[cfg(debug_assertions)]
+fn generate(what: &Generate) -> Result<(), Box<dyn std::error::Error>> {
+    output(&match what {
+        Generate::Definitions => {
+            let defined = kinds::defined::all().into_iter().map(serde_json::to_value);
+            yaml(&defined.collect::<Result<Vec<_>, _>>()?)?
+        }
+        Generate::Kinds => kinds::defined::table(),
+        Generate::Metrics => cloud_image_operator::engine::metrics::Metrics::default().table(),
+        Generate::Docs => cloud_image_operator::docs::facts().to_string(),
+    })
 }
 
 /// A reader that has seen enough and closes the pipe is no error.

@@ -6,6 +6,7 @@ use crate::{
     engine::{
         self, Shared, account_controller,
         accounts::{Account, Accounts, Seen, SharedLimits, secret_key},
+        guarded::{Guarded, Unread},
         health::{Health, Reading},
         index::Index,
         lease,
@@ -30,7 +31,7 @@ use futures::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    core::DeserializeGuard,
+    core::ApiResource,
     runtime::{reflector, watcher},
 };
 use std::{
@@ -376,11 +377,11 @@ fn controllers(
     let (namespaced, stores): (Vec<_>, Vec<_>) = namespaces
         .iter()
         .map(|namespace| {
-            let (store, writer) = reflector::store::<DeserializeGuard<CloudAccount>>();
+            let (store, writer) = reflector::store::<Guarded<CloudAccount>>();
             ((namespace.clone(), Seen::new(store.clone())), (store, writer))
         })
         .unzip();
-    let (store, writer) = reflector::store::<DeserializeGuard<ClusterCloudAccount>>();
+    let (store, writer) = reflector::store::<Guarded<ClusterCloudAccount>>();
     let cluster = Seen::new(store.clone());
     let accounts = Accounts::new(
         client.clone(),
@@ -408,15 +409,13 @@ fn controllers(
         }
     }
     for ((namespace, seen), stored) in namespaced.into_iter().zip(stores) {
-        let reading = health.reading(engine::name_of::<CloudAccount>(namespace.as_deref()));
-        let api = namespace.map_or_else(
-            || Api::all(client.clone()),
-            |namespace| Api::namespaced(client.clone(), &namespace),
-        );
+        let reading = health.reading(engine::name_of(&CloudAccount::plural(&()), namespace.as_deref()));
+        let resource = ApiResource::erase::<CloudAccount>(&());
+        let api = Unread::of(&resource, client.clone(), namespace.as_deref());
         running.push(steward(client, &accounts, api, (seen, reading), stored, &stopping).boxed());
     }
-    let api = Api::all(client.clone());
-    let reading = health.reading(engine::name_of::<ClusterCloudAccount>(None));
+    let api = Unread::of(&ApiResource::erase::<ClusterCloudAccount>(&()), client.clone(), None);
+    let reading = health.reading(engine::name_of(&ClusterCloudAccount::plural(&()), None));
     running.push(steward(client, &accounts, api, (cluster, reading), (store, writer), &stopping).boxed());
     // Each in a task of its own, since one that wakes looks at all that it has under way.
     let running = running.into_iter().map(|controller| AbortOnDropHandle::new(tokio::spawn(controller)));
@@ -431,19 +430,15 @@ fn controllers(
 fn steward<A: Account>(
     client: &Client,
     accounts: &Arc<Accounts>,
-    api: Api<DeserializeGuard<A>>,
+    api: Api<Unread>,
     (accounts_seen, reading): (Arc<Seen<A>>, Reading),
-    (store, writer): (reflector::Store<DeserializeGuard<A>>, reflector::store::Writer<DeserializeGuard<A>>),
+    (store, writer): (reflector::Store<Guarded<A>>, reflector::store::Writer<Guarded<A>>),
     stopping: &CancellationToken,
 ) -> impl Future<Output = ()> + Send + use<A> {
     let changed = accounts.clone();
     let known = Mutex::new(HashMap::new());
     let state = store.clone();
-    let keep = |mut account: DeserializeGuard<A>| {
-        account.managed_fields_mut().clear();
-        account
-    };
-    let seen = engine::watched(api, writer, reading.clone(), keep, move |event| match event {
+    let seen = engine::watched(api, writer, reading.clone(), move |event| match event {
         // Our own status of it is no news.
         watcher::Event::Apply(account) | watcher::Event::InitApply(account) => {
             let news = (account.uid(), account.meta().generation, account.meta().deletion_timestamp.clone());

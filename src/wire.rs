@@ -17,7 +17,6 @@ pub use outcome::{CallError, Class, Refusal};
 use http::{HeaderMap, StatusCode, header::InvalidHeaderValue};
 use jiff::Timestamp;
 use proxy::Proxies;
-use serde::de::DeserializeOwned;
 use std::{error::Error, time::Duration};
 
 /// How many bytes of a body are read: many times a full page of the longest list, and what the memory can bear.
@@ -74,6 +73,9 @@ pub struct Answer<T> {
     /// The vendor's id of the request.
     pub request_id: Option<String>,
 }
+
+/// Takes what an answer says, if it can be read. So all that is done to get an answer is compiled once, and not for each type.
+pub type Reader<'a> = &'a mut (dyn FnMut(&[u8]) -> Result<(), serde_json::Error> + Send);
 
 /// How requests leave the operator. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -158,15 +160,16 @@ impl Http {
     }
 }
 
-/// Signs and sends a request once, tells whether nothing at all came back (`silent`), and reads the answer as `T` (`()` for an empty one is spelled [`serde::de::IgnoredAny`]).
-pub async fn send<T: DeserializeOwned>(
+/// Signs and sends a request once, tells whether nothing at all came back (`silent`), and has the answer read.
+pub async fn send(
     http: &Http,
-    protocol: &impl Protocol,
+    protocol: &dyn Protocol,
     action: &str,
     effect: Effect,
     mut request: http::Request<Vec<u8>>,
     silent: &mut bool,
-) -> Result<Answer<T>, CallError> {
+    read: Reader<'_>,
+) -> Result<Answer<()>, CallError> {
     protocol.sign(&mut request, Timestamp::now()).map_err(|_| CallError::NotSent(UNSIGNED.into()))?;
     let target = request.uri().clone();
     let request = reqwest::Request::try_from(request).map_err(|error| CallError::NotSent(chain(&error)))?;
@@ -207,7 +210,7 @@ pub async fn send<T: DeserializeOwned>(
         return Err(unreadable("an answer that is not the vendor's"));
     }
     let text = if status == StatusCode::NO_CONTENT { b"null" } else { &*body };
-    match serde_json::from_slice(text) {
+    match read(text) {
         Ok(value) => Ok(Answer { value, status, request_id }),
         Err(error) => Err(unreadable(&format!("an answer that cannot be read ({error})"))),
     }

@@ -9,6 +9,7 @@ use crate::{
     },
     image::{ImageStatus, OperationState, Phase},
     kinds::{KINDS, Kind},
+    kubeconfig,
     period::Period,
 };
 use futures::{Stream, StreamExt, TryStreamExt, stream};
@@ -20,7 +21,7 @@ use k8s_openapi::{
 use kube::{
     Api, Client, Config, ResourceExt,
     api::{ApiResource, DynamicObject, ListParams},
-    config::{KubeConfigOptions, Kubeconfig},
+    config::KubeConfigOptions,
     runtime::{WatchStreamExt, watcher},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -80,9 +81,9 @@ impl Cluster {
     /// Connects with the rights of the kubeconfig's user.
     pub async fn connect(target: &Target) -> Result<Self, Error> {
         let options = KubeConfigOptions { context: target.context.clone(), ..KubeConfigOptions::default() };
-        let config = match (&target.kubeconfig, Kubeconfig::read) {
-            (Some(path), _) => Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await?,
-            (None, read) => match (read(), Config::incluster()) {
+        let config = match &target.kubeconfig {
+            Some(path) => Config::from_custom_kubeconfig(kubeconfig::read_from(path)?, &options).await?,
+            None => match (kubeconfig::read(), Config::incluster()) {
                 (Ok(kubeconfig), _) => Config::from_custom_kubeconfig(kubeconfig, &options).await?,
                 // As kubectl does it in a pod, where a pipeline may run.
                 (Err(_), Ok(config)) if target.context.is_none() => config,

@@ -9,8 +9,9 @@ use super::{
 use crate::{
     account::{CloudAccount, ClusterCloudAccount},
     engine::status::READY,
+    kinds::definitions,
 };
-use kube::{CustomResourceExt, ResourceExt, api::DynamicObject};
+use kube::{ResourceExt, api::DynamicObject};
 use serde::Serialize;
 use std::collections::HashSet;
 use termtree::Tree;
@@ -48,9 +49,9 @@ struct Branch {
 pub async fn run(options: Options) -> Result<Answer, Error> {
     let cluster = Cluster::connect(&options.target).await?;
     let objects = cluster.objects(&Selected::default()).await?;
-    let mut accounts = cluster.list(&CloudAccount::crd()).await?;
+    let mut accounts = cluster.list(&definitions::of::<CloudAccount>()).await?;
     // Not everybody may read those of the cluster; then what is known of them is who uses them.
-    accounts.extend(cluster.list(&ClusterCloudAccount::crd()).await.unwrap_or_default());
+    accounts.extend(cluster.list(&definitions::of::<ClusterCloudAccount>()).await.unwrap_or_default());
     let branches = branches(&accounts, objects);
     options.output.print(&branches, || {
         if branches.is_empty() {

@@ -12,10 +12,10 @@ use crate::{
         existing::{Existing, Mark},
     },
     image::{AccountKind, AccountRef},
-    kinds::{KINDS, Kind, survey::Claims},
+    kinds::{KINDS, Kind, definitions, survey::Claims},
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::{CustomResourceExt, ResourceExt};
+use kube::ResourceExt;
 use serde_json::Value;
 use std::{
     collections::{HashMap, HashSet},
@@ -181,12 +181,12 @@ impl Managed {
 async fn accounts(cluster: &Cluster) -> HashMap<AccountKey, AccountVendor> {
     let mut accounts = HashMap::new();
     let mut add = |key: AccountKey, vendor: AccountVendor| drop(accounts.insert(key, vendor));
-    for object in cluster.list(&CloudAccount::crd()).await.unwrap_or_default() {
+    for object in cluster.list(&definitions::of::<CloudAccount>()).await.unwrap_or_default() {
         if let Ok(account) = object.try_parse::<CloudAccount>() {
             add(account.key(), account.vendor().clone());
         }
     }
-    for object in cluster.list(&ClusterCloudAccount::crd()).await.unwrap_or_default() {
+    for object in cluster.list(&definitions::of::<ClusterCloudAccount>()).await.unwrap_or_default() {
         if let Ok(account) = object.try_parse::<ClusterCloudAccount>() {
             add(account.key(), account.vendor().clone());
         }

@@ -3,6 +3,7 @@
 
 use super::{
     accounts::{Account, AccountKey, Accounts, secret_key},
+    guarded::Guarded,
     health::Reading,
     malformed, pace,
     standing::Standing,
@@ -21,7 +22,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
     Resource, ResourceExt,
     api::{Patch, PatchParams},
-    core::DeserializeGuard,
+    core::ApiResource,
     runtime::{
         Controller,
         controller::{Action, Config},
@@ -41,8 +42,8 @@ use std::{
 pub async fn run<A: Account>(
     client: kube::Client,
     accounts: Arc<Accounts>,
-    accounts_seen: impl Stream<Item = Result<DeserializeGuard<A>, watcher::Error>> + Send + 'static,
-    store: Store<DeserializeGuard<A>>,
+    accounts_seen: impl Stream<Item = Result<Guarded<A>, watcher::Error>> + Send + 'static,
+    store: Store<Guarded<A>>,
     reading: Reading,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
@@ -59,14 +60,25 @@ pub async fn run<A: Account>(
                     Ok(account) => {
                         let pass = Box::pin(reconcile(account, &context.0, &context.1, &context.2));
                         let Ok(done) = panics::caught(pass).await else {
-                            let wait = malformed::report_panic::<A>(&context.0, account.meta()).await;
+                            let wait = malformed::report_panic(
+                                &context.0,
+                                &ApiResource::erase::<A>(&()),
+                                account.meta(),
+                            )
+                            .await;
                             return Ok(Action::requeue(wait));
                         };
                         context.2.refusal(account, done.as_ref().err(), context.1.telemetry()).await;
                         done
                     }
                     Err(invalid) => {
-                        malformed::report::<A>(&context.0, &invalid.metadata, &invalid.error).await?;
+                        malformed::report(
+                            &context.0,
+                            &ApiResource::erase::<A>(&()),
+                            &invalid.metadata,
+                            &invalid.error,
+                        )
+                        .await?;
                         Ok(Action::await_change())
                     }
                 }
@@ -85,7 +97,7 @@ pub async fn run<A: Account>(
 }
 
 /// The account of that name, if it is of this kind.
-fn reference_to<A: Account>(account: AccountKey) -> Option<ObjectRef<DeserializeGuard<A>>> {
+fn reference_to<A: Account>(account: AccountKey) -> Option<ObjectRef<Guarded<A>>> {
     let is_of_kind = account.namespace.is_none() == (A::kind(&()) == "ClusterCloudAccount");
     is_of_kind.then(|| {
         let mut reference = ObjectRef::new(&account.name);

@@ -11,6 +11,7 @@ pub use holding::Usage;
 use super::{
     connection::Connection,
     external::{Material, Unusable},
+    guarded::Guarded,
     index::Index,
     limits::Published,
     lock,
@@ -35,7 +36,6 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    core::DeserializeGuard,
     runtime::reflector::{ObjectRef, Store},
 };
 use needs::Needs;
@@ -166,14 +166,14 @@ where
 /// The accounts of one kind that a watch has seen.
 pub struct Seen<A: Account> {
     /// Some may not be readable, which is their own trouble.
-    store: Store<DeserializeGuard<A>>,
+    store: Store<Guarded<A>>,
     /// Set once the store holds all that there were. [`Store::wait_until_ready`] wakes only one of several who wait.
     complete: SetOnce<()>,
 }
 
 impl<A: Account> Seen<A> {
     /// The store must be fed by a running watch.
-    pub fn new(store: Store<DeserializeGuard<A>>) -> Arc<Self> {
+    pub fn new(store: Store<Guarded<A>>) -> Arc<Self> {
         Arc::new(Self { store, complete: SetOnce::new() })
     }
 
@@ -183,10 +183,7 @@ impl<A: Account> Seen<A> {
         let _ = self.complete.set(());
     }
 
-    async fn get(
-        &self,
-        account: &ObjectRef<DeserializeGuard<A>>,
-    ) -> Result<Option<Arc<DeserializeGuard<A>>>, Unusable> {
+    async fn get(&self, account: &ObjectRef<Guarded<A>>) -> Result<Option<Arc<Guarded<A>>>, Unusable> {
         let not_read =
             |_| Unusable::new("AccountsNotRead", "the accounts could not be read from the API server yet");
         timeout(pace::ACCOUNTS, self.complete.wait()).await.map_err(not_read)?;
@@ -391,7 +388,7 @@ impl Accounts {
     /// What is counted of all accounts that can be read.
     pub fn facts(&self) -> Vec<AccountFacts> {
         fn facts<A: Account>(
-            account: &DeserializeGuard<A>,
+            account: &Guarded<A>,
             limits: &SharedLimits,
             shard: Shard,
         ) -> Option<AccountFacts> {

@@ -6,7 +6,9 @@ use super::{
     credentials::Credentials,
     external::{Connect, External, Material, Unusable},
     limits::Limits,
-    lock, pace,
+    lock,
+    object::{Kind, Link},
+    pace,
     preflight::Preflight,
     progress::{Handle, Observation},
     secrets::{SecretKey, SecretVersion},
@@ -17,9 +19,9 @@ use futures::future::{BoxFuture, join_all};
 use serde_json::Value;
 use std::{
     any::{Any, TypeId},
+    borrow::Cow,
     collections::HashMap,
     fmt::{self, Debug},
-    marker::PhantomData,
     sync::{Arc, Mutex},
 };
 
@@ -38,7 +40,7 @@ pub struct Connection {
     pub fingerprint: Fingerprint,
     account: AccountVendor,
     material: Material,
-    made: Mutex<HashMap<(TypeId, String), Arc<dyn Any + Send + Sync>>>,
+    made: Mutex<HashMap<(TypeId, Place), Arc<dyn Any + Send + Sync>>>,
     farewells: Mutex<Vec<BoxFuture<'static, ()>>>,
 }
 
@@ -78,7 +80,7 @@ impl Connection {
 
     /// The vendor client, made at first use.
     pub fn client<C: Connect>(&self) -> Result<C, Unusable> {
-        self.once(String::new(), || {
+        self.once(Place::default(), || {
             let client = C::connect(&self.account, self.material.clone())?;
             let leaving = client.clone();
             lock(&self.farewells).push(Box::pin(async move { leaving.close().await }));
@@ -93,19 +95,20 @@ impl Connection {
     }
 
     /// Where objects of one kind and region share their looks.
-    pub fn observers<K: External>(&self, client: &K::Client, region: &str) -> Batcher<Handle, Observation> {
-        let made = self.once::<KindBatcher<K>, std::convert::Infallible>(region.to_owned(), || {
-            let (client, region) = (client.clone(), region.to_owned());
-            let telemetry = self.material.telemetry.clone();
-            let batcher = Batcher::start(K::BATCH, pace::BATCH_WINDOW, move |handles: Vec<Handle>| {
-                telemetry.metrics().batch::<K>(handles.len(), K::BATCH);
-                let (client, region) = (client.clone(), region.clone());
-                async move { K::observe(&client, &region, &handles).await }
+    pub fn observers(&self, kind: Kind, client: &Link, region: &str) -> Batcher<Handle, Observation> {
+        let (name, batch) = (kind.name(), kind.traits().batch);
+        let made =
+            self.once::<KindBatcher, std::convert::Infallible>((name.clone(), region.to_owned()), || {
+                let (client, region) = (client.clone(), region.to_owned());
+                let telemetry = self.material.telemetry.clone();
+                let batcher = Batcher::start(batch, pace::BATCH_WINDOW, move |handles: Vec<Handle>| {
+                    telemetry.metrics().batch(&name, handles.len(), batch);
+                    kind.observe(client.clone(), region.clone(), handles)
+                });
+                Ok(KindBatcher(batcher))
             });
-            Ok(KindBatcher(batcher, PhantomData))
-        });
         match made {
-            Ok(KindBatcher(batcher, _)) => batcher,
+            Ok(KindBatcher(batcher)) => batcher,
         }
     }
 
@@ -116,17 +119,19 @@ impl Connection {
         region: &str,
         preflight: &Preflight<K::Client>,
     ) -> Batcher<String, Value> {
-        let made = self.once::<KindReaders<K>, std::convert::Infallible>(region.to_owned(), || {
-            let (client, region, read) = (client.clone(), region.to_owned(), preflight.read);
-            let batcher = Batcher::start(preflight.batch, pace::BATCH_WINDOW, move |mut ids: Vec<String>| {
-                ids.sort();
-                ids.dedup();
-                read(client.clone(), region.clone(), ids)
+        let made =
+            self.once::<KindReaders, std::convert::Infallible>((K::kind(&()), region.to_owned()), || {
+                let (client, region, read) = (client.clone(), region.to_owned(), preflight.read);
+                let batcher =
+                    Batcher::start(preflight.batch, pace::BATCH_WINDOW, move |mut ids: Vec<String>| {
+                        ids.sort();
+                        ids.dedup();
+                        read(client.clone(), region.clone(), ids)
+                    });
+                Ok(KindReaders(batcher))
             });
-            Ok(KindReaders(batcher, PhantomData))
-        });
         match made {
-            Ok(KindReaders(batcher, _)) => batcher,
+            Ok(KindReaders(batcher)) => batcher,
         }
     }
 
@@ -157,34 +162,29 @@ impl Connection {
 
     fn once<T: Clone + Send + Sync + 'static, E>(
         &self,
-        region: String,
+        place: Place,
         make: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
         let mut all = lock(&self.made);
-        let key = (TypeId::of::<T>(), region);
+        let key = (TypeId::of::<T>(), place);
         if let Some(made) = all.get(&key).and_then(|made| made.downcast_ref::<T>()) {
             return Ok(made.clone());
         }
         let made = make()?;
         // Regions are free text. What is made on one is made again when it is needed.
         if all.len() >= MADE {
-            all.retain(|(_, region), _| region.is_empty());
+            all.retain(|(_, (_, region)), _| region.is_empty());
         }
         all.insert(key, Arc::new(made.clone()));
         Ok(made)
     }
 }
 
-struct KindBatcher<K>(Batcher<Handle, Observation>, PhantomData<fn() -> K>);
-impl<K> Clone for KindBatcher<K> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone(), PhantomData)
-    }
-}
+/// For which kind's objects something is made, and in which region; for all, where both are empty.
+type Place = (Cow<'static, str>, String);
 
-struct KindReaders<K>(Batcher<String, Value>, PhantomData<fn() -> K>);
-impl<K> Clone for KindReaders<K> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone(), PhantomData)
-    }
-}
+#[derive(Clone)]
+struct KindBatcher(Batcher<Handle, Observation>);
+
+#[derive(Clone)]
+struct KindReaders(Batcher<String, Value>);

@@ -69,24 +69,46 @@ pub struct Material {
 }
 
 impl Material {
-    /// Sends a request to a vendor once. Calls that create nothing wait for their permit here and are counted here; a
-    /// creating call has had its permit before its intent was stored.
-    pub async fn call<T: DeserializeOwned>(
+    /// Sends a request to a vendor once, and reads the answer as `T` (`()` for an empty one is spelled
+    /// [`serde::de::IgnoredAny`]). Calls that create nothing wait for their permit here and are counted here; a creating call has
+    /// had its permit before its intent was stored.
+    pub async fn call<T: DeserializeOwned + Send>(
         &self,
-        protocol: &impl Protocol,
+        protocol: &dyn Protocol,
         region: &str,
         action: &str,
         effect: Effect,
         request: http::Request<Vec<u8>>,
     ) -> Result<Answer<T>, CallError> {
+        let mut value = None;
+        let mut read = |text: &[u8]| {
+            value = Some(serde_json::from_slice(text)?);
+            Ok(())
+        };
+        let Answer { status, request_id, .. } =
+            self.exchange(protocol, region, action, effect, request, &mut read).await?;
+        // What was answered was read.
+        let value = value.ok_or_else(|| effect.unanswered(format!("HTTP {status} without an answer")))?;
+        Ok(Answer { value, status, request_id })
+    }
+
+    async fn exchange(
+        &self,
+        protocol: &dyn Protocol,
+        region: &str,
+        action: &str,
+        effect: Effect,
+        request: http::Request<Vec<u8>>,
+        read: wire::Reader<'_>,
+    ) -> Result<Answer<()>, CallError> {
         let span = telemetry::call_span(self.vendor, action, region);
         let call = async {
             if effect == Effect::Create {
-                return self.send(protocol, region, action, effect, request).await;
+                return self.send(protocol, region, action, effect, request, read).await;
             }
             let mut permit = self.acquire(region, action, effect).await?;
             let started = Instant::now();
-            let answer = self.send(protocol, region, action, effect, request).await;
+            let answer = self.send(protocol, region, action, effect, request, read).await;
             self.called(action, started.elapsed(), &answer);
             permit.report(&answer);
             answer
@@ -101,16 +123,17 @@ impl Material {
         answer.map_err(|error| error.with_text(|text| self.secret.scrub(text)))
     }
 
-    async fn send<T: DeserializeOwned>(
+    async fn send(
         &self,
-        protocol: &impl Protocol,
+        protocol: &dyn Protocol,
         region: &str,
         action: &str,
         effect: Effect,
         request: http::Request<Vec<u8>>,
-    ) -> Result<Answer<T>, CallError> {
+        read: wire::Reader<'_>,
+    ) -> Result<Answer<()>, CallError> {
         let mut silent = false;
-        let answer = wire::send(&self.http, protocol, action, effect, request, &mut silent).await;
+        let answer = wire::send(&self.http, protocol, action, effect, request, &mut silent, read).await;
         match &answer {
             Err(error) if silent => self.limits.heard(region, action, Err(&error.to_string())),
             Err(CallError::NotSent(_)) => {}

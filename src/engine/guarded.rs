@@ -1,5 +1,6 @@
 //! An object that may not be readable: one odd object must not end a watch, and what it holds at the vendor stays held.
 
+use super::object::{Kind, Object};
 use crate::image::{AccountRef, OperationState};
 use kube::{
     Api, Client, Resource,
@@ -52,7 +53,7 @@ fn texts(value: &Value, into: &mut Vec<String>) {
 #[derive(Clone)]
 pub struct Unread {
     metadata: ObjectMeta,
-    text: Vec<u8>,
+    text: String,
 }
 
 impl Debug for Unread {
@@ -64,24 +65,33 @@ impl Debug for Unread {
 
 impl Unread {
     /// The objects of a kind, in one namespace or all.
-    pub fn api<K: Resource<DynamicType = ()>>(client: Client, namespace: Option<&str>) -> Api<Self> {
-        let kind = ApiResource::erase::<K>(&());
+    pub fn api(kind: Kind, client: Client, namespace: Option<&str>) -> Api<Self> {
+        Self::of(&kind.resource(), client, namespace)
+    }
+
+    /// The same of whatever is no kind of images.
+    pub fn of(resource: &ApiResource, client: Client, namespace: Option<&str>) -> Api<Self> {
         match namespace {
-            Some(namespace) => Api::namespaced_with(client, namespace, &kind),
-            None => Api::all_with(client, &kind),
+            Some(namespace) => Api::namespaced_with(client, namespace, resource),
+            None => Api::all_with(client, resource),
         }
     }
 
     /// The object, as far as it can be read.
-    pub fn read<K: DeserializeOwned>(&self) -> Guarded<K> {
-        if let Ok(read) = serde_json::from_slice(&self.text) {
+    pub fn read(&self, kind: Kind) -> Guarded<Object> {
+        self.read_by(|text| kind.read(text))
+    }
+
+    /// The same of whatever is no image object.
+    pub fn read_by<T>(&self, read: impl Fn(&str) -> Result<T, serde_json::Error>) -> Guarded<T> {
+        if let Ok(read) = read(&self.text) {
             return Guarded(Ok(read));
         }
-        // What it says about why not must not change with what stands before it in the text.
-        let object: Value = serde_json::from_slice(&self.text).unwrap_or_default();
-        let error = match K::deserialize(&object) {
+        // What it says about why not must not change with what stands before it in the text: all in order, and without the place.
+        let object: Value = serde_json::from_str(&self.text).unwrap_or_default();
+        let error = match read(&object.to_string()) {
             Ok(read) => return Guarded(Ok(read)),
-            Err(error) => error.to_string(),
+            Err(error) => without_place(&error),
         };
         Guarded(Err(self.unreadable(&object, error)))
     }
@@ -106,6 +116,13 @@ impl Unread {
     }
 }
 
+/// What is wrong, and not where in a text that nobody sees.
+pub fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    text.strip_suffix(&place).unwrap_or(&text).to_owned()
+}
+
 impl<'de> Deserialize<'de> for Unread {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
@@ -115,7 +132,8 @@ impl<'de> Deserialize<'de> for Unread {
         let mut text = Vec::with_capacity(4096);
         // Who wrote which field is half of what comes, and nobody here reads it.
         Copy { into: &mut text, without: &["metadata", "managedFields"] }.deserialize(deserializer)?;
-        let Object { metadata } = serde_json::from_slice(&text).map_err(D::Error::custom)?;
+        let text = String::from_utf8(text).map_err(D::Error::custom)?;
+        let Object { metadata } = serde_json::from_str(&text).map_err(D::Error::custom)?;
         Ok(Self { metadata, text })
     }
 }
@@ -256,6 +274,12 @@ impl<'de> Visitor<'de> for Copy<'_> {
     }
 }
 
+impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Unread::deserialize(deserializer)?.read_by(|text| serde_json::from_str(text)))
+    }
+}
+
 impl<K: Resource> Resource for Guarded<K> {
     type DynamicType = K::DynamicType;
     type Scope = K::Scope;
@@ -294,8 +318,10 @@ mod tests {
 
     #[test]
     fn an_unreadable_object_keeps_its_name_and_what_it_holds() {
-        let read =
-            |object: Value| serde_json::from_value::<Unread>(object).map(|object| object.read::<Pod>());
+        let read = |object: Value| {
+            serde_json::from_value::<Unread>(object)
+                .map(|object| object.read_by(|text| serde_json::from_str::<Pod>(text)))
+        };
         let right = read(json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "a" } })).unwrap();
         assert!(right.0.is_ok());
         let odd = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "a", "uid": "u" }, "spec": { "hostname": 7, "forProvider": { "list": ["x"] } }, "status": { "imageId": "i-1", "taskId": 7, "operation": { "state": "Running", "references": [{ "name": "z", "id": "y" }] } } });
@@ -307,6 +333,7 @@ mod tests {
         assert_eq!(unreadable.held, ["i-1"]);
         assert_eq!(unreadable.works_on, ["x", "y"]);
         assert!(unreadable.error.contains('7'), "{}", unreadable.error);
+        assert!(!unreadable.error.contains("line"), "{}", unreadable.error);
         assert!(read(done).unwrap().0.unwrap_err().works_on.is_empty());
         assert!(read(json!({ "kind": "Pod", "spec": 7 })).is_err());
     }

@@ -1,12 +1,19 @@
 //! Writes intent down before acting on it, and answers after. The only place that makes a [`Permit`].
 
-use super::{external::External, progress::Intent, record::Record, status};
+use super::{
+    guarded::{Unread, Unreadable},
+    object::Object,
+    progress::Intent,
+    record::Record,
+    status,
+};
 use crate::image::{FIELD_MANAGER, FINALIZER, ImageStatus, RECORD};
 use jiff::Timestamp;
 use kube::{
     Api, Client, ResourceExt,
     api::{Patch, PatchParams},
 };
+use serde::de::Error;
 use serde_json::{Value, json};
 
 /// Why something was not stored.
@@ -52,22 +59,22 @@ impl Journal {
 
     /// Stores the intent of the first attempt of an object that never waited and refers to no other: there, the record that
     /// comes with the finalizer is the intent. Guarded by `object`'s resourceVersion: a stale cache gets 409 and no permit.
-    pub async fn first_permit<K: External>(
+    pub async fn first_permit(
         &self,
-        object: &K,
+        object: &Object,
         intent: Intent,
-    ) -> Result<(K, Permit), kube::Error> {
+    ) -> Result<(Object, Permit), kube::Error> {
         let object = self.hold(object, intent.attempt, intent.since).await?;
         Ok((object, Permit(intent)))
     }
 
     /// Stores the intent of any other attempt, in `status`, on an object that has the finalizer already. Guarded.
-    pub async fn permit<K: External>(
+    pub async fn permit(
         &self,
-        object: &K,
+        object: &Object,
         status: &ImageStatus,
         intent: Intent,
-    ) -> Result<(K, Permit), kube::Error> {
+    ) -> Result<(Object, Permit), kube::Error> {
         let object = self.advance(object, status).await?;
         Ok((object, Permit(intent)))
     }
@@ -75,12 +82,12 @@ impl Journal {
     /// Puts our finalizer on, and the record that says for which object and attempt. Guarded. Besides being the intent of a
     /// first attempt, they hold imports, what was only observed until now, and what somebody took them off from, and go
     /// before the intent of an object that waited or refers to another.
-    pub async fn hold<K: External>(
+    pub async fn hold(
         &self,
-        object: &K,
+        object: &Object,
         attempt: u32,
         at: Option<Timestamp>,
-    ) -> Result<K, kube::Error> {
+    ) -> Result<Object, kube::Error> {
         let mut finalizers = object.finalizers().to_vec();
         if !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
             finalizers.push(FINALIZER.into());
@@ -94,7 +101,7 @@ impl Journal {
     }
 
     /// Takes our finalizer off. Guarded: if somebody else's changed meanwhile, the next pass does it.
-    pub async fn release<K: External>(&self, object: &K) -> Result<(), kube::Error> {
+    pub async fn release(&self, object: &Object) -> Result<(), kube::Error> {
         let finalizers: Vec<_> =
             object.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
         match self.metadata(object, json!({ "finalizers": finalizers })).await {
@@ -105,12 +112,12 @@ impl Journal {
 
     /// Changes nothing: whether `object` is the newest version that there is. Guarded like a write, since an API server may
     /// answer a read from what it knew a while ago, and takes no write of an old version.
-    pub async fn confirm<K: External>(&self, object: &K) -> Result<K, kube::Error> {
+    pub async fn confirm(&self, object: &Object) -> Result<Object, kube::Error> {
         self.metadata(object, json!({})).await
     }
 
     /// Moves on from the state that `object` shows, or not at all: guarded.
-    pub async fn advance<K: External>(&self, object: &K, status: &ImageStatus) -> Result<K, kube::Error> {
+    pub async fn advance(&self, object: &Object, status: &ImageStatus) -> Result<Object, kube::Error> {
         let version = json!({ "op": "replace", "path": "/metadata/resourceVersion", "value": object.resource_version() });
         self.write(object, vec![version], status).await
     }
@@ -118,7 +125,7 @@ impl Journal {
     /// Not guarded by the version: the vendor's answer must be kept, whoever else touched the object meanwhile. Only the uid
     /// must be the same, so that the answer never lands on an object that came after this one, and the operation, so that it
     /// never lands on what somebody else found out in the meantime, another replica that leads now or one that led before.
-    pub async fn conclude<K: External>(&self, object: &K, status: &ImageStatus) -> Result<K, Unwritten> {
+    pub async fn conclude(&self, object: &Object, status: &ImageStatus) -> Result<Object, Unwritten> {
         let mut failures = 0;
         let mut known = object.clone();
         loop {
@@ -126,6 +133,7 @@ impl Journal {
                 Err(kube::Error::Api(refusal)) if refusal.code == 404 => return Err(Unwritten::Gone),
                 Err(kube::Error::Api(refusal)) if refusal.code == 422 => {
                     let newest = self.api(object).get_opt(&object.name_any()).await?;
+                    let newest = newest.map(|newest| read(object, &newest)).transpose()?;
                     let newest = newest.filter(|newest| newest.uid() == object.uid());
                     let newest = newest.ok_or(Unwritten::Gone)?;
                     if status::is_at(newest.status(), known.status()) {
@@ -146,29 +154,40 @@ impl Journal {
         }
     }
 
-    async fn write<K: External>(
+    async fn write(
         &self,
-        object: &K,
+        object: &Object,
         mut patch: Vec<Value>,
         status: &ImageStatus,
-    ) -> Result<K, kube::Error> {
+    ) -> Result<Object, kube::Error> {
         patch.push(json!({ "op": "test", "path": "/metadata/uid", "value": object.uid() }));
         patch.push(json!({ "op": "add", "path": "/status", "value": status }));
         let patch: json_patch::Patch =
             serde_json::from_value(Value::Array(patch)).map_err(kube::Error::SerdeError)?;
-        self.api(object).patch_status(&object.name_any(), &params(), &Patch::Json::<K>(patch)).await
+        let stored =
+            self.api(object).patch_status(&object.name_any(), &params(), &Patch::Json::<()>(patch)).await?;
+        read(object, &stored)
     }
 
-    async fn metadata<K: External>(&self, object: &K, mut metadata: Value) -> Result<K, kube::Error> {
+    async fn metadata(&self, object: &Object, mut metadata: Value) -> Result<Object, kube::Error> {
         metadata["uid"] = json!(object.uid());
         metadata["resourceVersion"] = json!(object.resource_version());
         let patch = json!({ "metadata": metadata });
-        self.api(object).patch(&object.name_any(), &params(), &Patch::Merge(patch)).await
+        let stored = self.api(object).patch(&object.name_any(), &params(), &Patch::Merge(patch)).await?;
+        read(object, &stored)
     }
 
-    fn api<K: External>(&self, object: &K) -> Api<K> {
-        Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
+    fn api(&self, object: &Object) -> Api<Unread> {
+        let namespace = object.namespace().unwrap_or_default();
+        Unread::api(object.its_kind(), self.client.clone(), Some(&namespace))
     }
+}
+
+/// What the API server has of an object now.
+fn read(object: &Object, stored: &Unread) -> Result<Object, kube::Error> {
+    let unreadable =
+        |unreadable: Unreadable| kube::Error::SerdeError(serde_json::Error::custom(unreadable.error));
+    stored.read(object.its_kind()).0.map_err(unreadable)
 }
 
 fn params() -> PatchParams {

@@ -7,7 +7,6 @@ use super::{
 };
 use crate::wire::CallError;
 use jiff::Timestamp;
-use kube::Resource;
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeMetric, text},
     metrics::{MetricType, counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
@@ -463,8 +462,8 @@ impl Metrics {
     }
 
     /// A pass over an object begins; it ends when this is dropped.
-    pub fn pass<K: Resource<DynamicType = ()>>(&self) -> Pass {
-        let kind = Kind { kind: K::kind(&()).into() };
+    pub fn pass(&self, kind: &str) -> Pass {
+        let kind = Kind { kind: kind.into() };
         let running = self.running.get_or_create_owned(&kind);
         running.inc();
         Pass { running, duration: self.passes.get_or_create_owned(&kind), began: Instant::now() }
@@ -504,9 +503,9 @@ impl Metrics {
     }
 
     /// A shared call looked at so many things, of so many that it could have.
-    pub fn batch<K: Resource<DynamicType = ()>>(&self, size: usize, most: usize) {
+    pub fn batch(&self, kind: &str, size: usize, most: usize) {
         let count = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
-        let kind = Kind { kind: K::kind(&()).into() };
+        let kind = Kind { kind: kind.into() };
         self.batches.get_or_create(&kind).observe(count(size) / count(most.max(1)));
     }
 

@@ -3,10 +3,10 @@
 //! What others ask about it most (where it stands, whether it has something under way) can be had without unpacking.
 
 use super::{
-    external::External,
     guarded::{Guarded, Unreadable},
     lock,
     lookup::ObjectName,
+    object::{Kind, Object},
     reconcile, status,
     urgency::Urgency,
 };
@@ -20,21 +20,21 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// An object of kind `K`, packed.
-pub struct Packed<K> {
+/// An object, packed.
+pub struct Packed {
     name: ObjectName,
     uid: Arc<str>,
     generation: Option<i64>,
     created: Option<Timestamp>,
-    content: Content<K>,
+    content: Content,
     summary: Summary,
 }
 
-enum Content<K> {
+enum Content {
     /// As JSON, compressed beside an example of its kind.
     Packed { text: Arc<[u8]>, example: Arc<[u8]> },
     /// What cannot be read, of which little is known.
-    Whole(Arc<Guarded<K>>),
+    Whole(Arc<Guarded<Object>>),
 }
 
 /// What is asked about an object without unpacking it.
@@ -55,7 +55,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    fn of<K: External>(object: &K) -> Self {
+    fn of(object: &Object) -> Self {
         let status = object.status();
         let condition = |type_: &str| {
             let conditions = status.map(|status| &*status.conditions).unwrap_or_default();
@@ -96,7 +96,7 @@ struct Example {
 
 impl Packer {
     /// Packs an object.
-    pub fn pack<K: External>(&self, object: &Guarded<K>) -> Packed<K> {
+    pub fn pack(&self, object: &Guarded<Object>) -> Packed {
         let whole = object.meta();
         let summary = match &object.0 {
             Ok(object) => Summary::of(object),
@@ -106,7 +106,7 @@ impl Packer {
                 ..Summary::default()
             },
         };
-        let text = object.0.as_ref().ok().and_then(|object| serde_json::to_vec(object).ok());
+        let text = object.0.as_ref().ok().and_then(|object| object.json().ok());
         let content = match text {
             Some(text) => self.compress(text, summary.phase == Some(Phase::Ready)),
             None => Content::Whole(Arc::new(object.clone())),
@@ -121,7 +121,7 @@ impl Packer {
         }
     }
 
-    fn compress<K>(&self, text: Vec<u8>, is_ready: bool) -> Content<K> {
+    fn compress(&self, text: Vec<u8>, is_ready: bool) -> Content {
         let mut example = lock(&self.0).clone();
         // What is at rest shows best what most are like. That each example is half as long again as the one before bounds how
         // many there can be, since objects keep the one beside which they were packed.
@@ -134,9 +134,9 @@ impl Packer {
     }
 }
 
-impl<K: External> Packed<K> {
-    /// The object as it was read.
-    pub fn unpack(&self) -> Guarded<K> {
+impl Packed {
+    /// The object as it was read, of the kind that it is of.
+    pub fn unpack(&self, kind: Kind) -> Guarded<Object> {
         let (text, example) = match &self.content {
             Content::Packed { text, example } => (text, example),
             Content::Whole(object) => return (**object).clone(),
@@ -144,7 +144,8 @@ impl<K: External> Packed<K> {
         let text = lz4_flex::block::decompress_size_prepended_with_dict(text, example);
         let object = text
             .map_err(|error| error.to_string())
-            .and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()));
+            .and_then(|text| String::from_utf8(text).map_err(|error| error.to_string()))
+            .and_then(|text| kind.read(&text).map_err(|error| error.to_string()));
         // It was read before, so it can be read again.
         Guarded(object.map_err(|error| Unreadable {
             metadata: self.metadata(),
@@ -155,9 +156,7 @@ impl<K: External> Packed<K> {
             account: AccountRef::default(),
         }))
     }
-}
 
-impl<K> Packed<K> {
     /// Its namespace and name.
     pub fn name(&self) -> &ObjectName {
         &self.name
@@ -216,7 +215,7 @@ impl<K> Packed<K> {
     }
 }
 
-impl<K> fmt::Debug for Packed<K> {
+impl fmt::Debug for Packed {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{:?} {:?}", self.name, self.summary)
     }

@@ -13,10 +13,11 @@ mod succeeding;
 use super::{
     accounts::{AccountKey, Accounts},
     connection::Connection,
-    external::{External, Unusable},
+    external::Unusable,
     index::{Index, KindId, Reference, Referent, Unresolved},
     journal::{Journal, Unwritten},
     locks::{Held, Holder, Key},
+    object::{Kind, Link, Object},
     object_state::{Asked, Context, ObjectState, ObjectStates},
     pace,
     packed::Packed,
@@ -49,6 +50,8 @@ use tracing::Instrument;
 
 /// What every pass of one kind needs.
 pub struct World {
+    /// The kind.
+    pub kind: Kind,
     /// Stores progress.
     pub journal: Journal,
     /// Knows the accounts.
@@ -121,24 +124,30 @@ impl Error {
 }
 
 /// One pass over one object, counted and traced. Gives the time after which the next one is due, if one is.
-pub async fn reconcile<K: External>(
-    object: Arc<Packed<K>>,
+pub async fn reconcile(
+    object: Arc<Packed>,
     account: Option<Arc<AccountKey>>,
     world: Arc<World>,
 ) -> Result<Option<Duration>, Error> {
-    let _pass = world.telemetry.metrics().pass::<K>();
+    let _pass = world.telemetry.metrics().pass(&world.kind.name());
     let name = format!("{}/{}", object.name().0, object.name().1);
     let account = account.map(|account| account.label());
-    let span = telemetry::pass_span(&K::kind(&()), &name, account.as_deref().unwrap_or_default());
+    let span = telemetry::pass_span(&world.kind.name(), &name, account.as_deref().unwrap_or_default());
     // What wraps a future holds it as many times as there are wrappings, and a thousand passes may wait at once.
     request_id::within(Box::pin(pass(object, world))).instrument(span).await.0
 }
 
-async fn pass<K: External>(packed: Arc<Packed<K>>, world: Arc<World>) -> Result<Option<Duration>, Error> {
-    let object = match packed.unpack().0 {
+async fn pass(packed: Arc<Packed>, world: Arc<World>) -> Result<Option<Duration>, Error> {
+    let object = match packed.unpack(world.kind).0 {
         Ok(object) => object,
         Err(invalid) => {
-            super::malformed::report::<K>(&world.client, &invalid.metadata, &invalid.error).await?;
+            super::malformed::report(
+                &world.client,
+                &world.kind.resource(),
+                &invalid.metadata,
+                &invalid.error,
+            )
+            .await?;
             return Ok(None);
         }
     };
@@ -251,8 +260,8 @@ enum Next {
     Forget,
 }
 
-struct Pass<'a, K: External> {
-    object: K,
+struct Pass<'a> {
+    object: Object,
     world: &'a World,
     local: ObjectState,
     connection: Option<Arc<Connection>>,
@@ -279,7 +288,7 @@ struct Pass<'a, K: External> {
     alike_since: Vec<Timestamp>,
 }
 
-impl<K: External> Pass<'_, K> {
+impl Pass<'_> {
     async fn run(&mut self) -> Result<Next, Error> {
         if self.deleting() && !has_finalizer(&self.object) {
             // Ours is done, or a person took it off, which means to let go.
@@ -362,7 +371,9 @@ impl<K: External> Pass<'_, K> {
 
     fn progress(&self) -> Result<Progress, Garbled> {
         let recorded = recorded(&self.object, Some(self.world.accounts.index()));
-        status::progress(self.object.status(), &recorded, &self.uid(), K::token)
+        status::progress(self.object.status(), &recorded, &self.uid(), |uid, attempt| {
+            self.world.kind.token(uid, attempt)
+        })
     }
 
     fn wish(&self, progress: &Progress) -> Result<Wish, Detail> {
@@ -449,7 +460,7 @@ impl<K: External> Pass<'_, K> {
     }
 
     fn to_next_resync(&self) -> Option<Duration> {
-        if K::FORGETS {
+        if self.world.kind.traits().forgets {
             return None;
         }
         let interval = Duration::from(self.spec().resync_interval);
@@ -459,16 +470,16 @@ impl<K: External> Pass<'_, K> {
         Some(next + pace::to_next_beat(since_epoch() + next, self.world.beat, seed))
     }
 
-    async fn connect(&mut self, ending: bool) -> Result<K::Client, Unusable> {
+    async fn connect(&mut self, ending: bool) -> Result<Link, Unusable> {
         let namespace = self.object.namespace().unwrap_or_default();
         let connection = self.world.accounts.connect(&self.spec().account_ref, &namespace, ending).await?;
-        let client = connection.client::<K::Client>()?;
+        let client = self.world.kind.connect(&connection)?;
         self.connection = Some(connection);
         Ok(client)
     }
 
     /// What must be so before the vendor is called: references resolved, nobody else at the same thing.
-    async fn prepare(&mut self, client: &K::Client, progress: &Progress, step: &Step) -> Result<(), Detail> {
+    async fn prepare(&mut self, client: &Link, progress: &Progress, step: &Step) -> Result<(), Detail> {
         let index = self.world.accounts.index();
         let begins = matches!(step, Step::Submit { .. } | Step::Discard { .. });
         if begins {
@@ -499,7 +510,7 @@ impl<K: External> Pass<'_, K> {
     /// What all the object's references mean. Of those that mean nothing yet, all are waited for at once, and told.
     async fn resolve(&self, references: Vec<Reference>) -> Result<Vec<Referent>, Detail> {
         let index = self.world.accounts.index();
-        let asking = (&*K::kind(&()), &*self.object.name_any());
+        let asking = (&*self.world.kind.name(), &*self.object.name_any());
         let namespace = self.object.namespace().unwrap_or_default();
         let is_young = !self.youth().is_zero();
         let (mut referents, mut waiting, mut stalled) = (vec![], vec![], vec![]);
@@ -731,7 +742,7 @@ impl<K: External> Pass<'_, K> {
     }
 
     /// The object as the vendor is to see it.
-    fn subject(&self) -> Cow<'_, K> {
+    fn subject(&self) -> Cow<'_, Object> {
         let object = &self.object;
         let resolved = match &*self.referents {
             [] => Cow::Borrowed(object),
@@ -742,10 +753,10 @@ impl<K: External> Pass<'_, K> {
             None => resolved,
         }
     }
-    fn settle(&self, client: &K::Client) -> Duration {
+    fn settle(&self, client: &Link) -> Duration {
         self.object.settle(client)
     }
-    fn spec(&self) -> &ImageSpec<K::Match> {
+    fn spec(&self) -> &ImageSpec<()> {
         self.object.spec()
     }
     fn uid(&self) -> String {
@@ -763,7 +774,7 @@ impl<K: External> Pass<'_, K> {
         Holder {
             uid: self.uid(),
             kind_id: self.world.kind_id,
-            kind: K::kind(&()).into_owned(),
+            kind: self.world.kind.name().into_owned(),
             namespace: self.object.namespace().unwrap_or_default(),
             name: self.object.name_any(),
         }
@@ -782,7 +793,11 @@ impl<K: External> Pass<'_, K> {
         self.object.annotations().get(name).map(String::as_str)
     }
     fn action(&self) -> &'static str {
-        if self.spec().import.is_some() && !self.has_gone_on() { IMPORT } else { K::ACTION }
+        if self.spec().import.is_some() && !self.has_gone_on() {
+            IMPORT
+        } else {
+            self.world.kind.traits().action
+        }
     }
     fn context(&self) -> Context {
         let (generation, asked) = self.asked;
@@ -792,7 +807,7 @@ impl<K: External> Pass<'_, K> {
 }
 
 /// How long the next step of an object can wait, as far as that can be told before it is taken.
-pub(super) fn urgency_of<K: External>(object: &K) -> Urgency {
+pub(super) fn urgency_of(object: &Object) -> Urgency {
     let status = object.status();
     let observed = status.and_then(|status| status.observed_generation);
     let asked = object.annotations().get(REQUESTED_AT).map(String::as_str);
@@ -808,7 +823,7 @@ pub(super) fn urgency_of<K: External>(object: &K) -> Urgency {
     }
 }
 
-fn asked_of<K: External>(object: &K) -> Asked {
+fn asked_of(object: &Object) -> Asked {
     let annotations = object.annotations();
     let asked =
         (annotations.get(REQUESTED_AT), annotations.get(OUTCOME), object.meta().deletion_timestamp.is_some());
@@ -816,10 +831,16 @@ fn asked_of<K: External>(object: &K) -> Asked {
 }
 
 /// Whether the vendor may be at work for an object that this process has not met yet.
-pub(super) fn may_be_under_way<K: External>(object: &K) -> bool {
+pub(super) fn may_be_under_way(object: &Object) -> bool {
     let uid = object.uid().unwrap_or_default();
-    let progress = status::progress(object.status(), &recorded(object, None), &uid, K::token);
+    let progress = status::progress(object.status(), &recorded(object, None), &uid, token_of(object));
     progress.is_ok_and(|progress| progress.under_way())
+}
+
+/// The tokens of an object's attempts.
+fn token_of(object: &Object) -> impl Fn(&str, u32) -> String {
+    let kind = object.its_kind();
+    move |uid, attempt| kind.token(uid, attempt)
 }
 
 /// Whether an object keeps the lock on what it works on.
@@ -834,9 +855,9 @@ enum Kept {
 /// The lock is there so that nothing is taken for another's. What is suspended does nothing, and what it began is known by its
 /// id; and what a later call makes cannot be taken for what a lost one made. So nobody keeps others waiting for ever, whatever
 /// he writes into his object.
-fn lock_kept<K: External>(object: &K) -> Kept {
+fn lock_kept(object: &Object) -> Kept {
     let uid = object.uid().unwrap_or_default();
-    match status::progress(object.status(), &recorded(object, None), &uid, K::token) {
+    match status::progress(object.status(), &recorded(object, None), &uid, token_of(object)) {
         Ok(Progress::Building { .. }) if !object.spec().suspend => Kept::Always,
         Ok(Progress::Submitting(intent) | Progress::Unclear { intent, restored: false, .. }) => {
             let (now, born) =
@@ -854,14 +875,14 @@ fn lock_kept<K: External>(object: &K) -> Kept {
 }
 
 /// Whether an object keeps the lock on what it works on, at this moment.
-pub(super) fn keeps_lock<K: External>(object: &K) -> bool {
+pub(super) fn keeps_lock(object: &Object) -> bool {
     lock_kept(object) != Kept::No
 }
 
 /// Since when an object has had no answer to a call that may have made something, unless that is long ago.
-fn unanswered_since<K: External>(object: &K) -> Option<Timestamp> {
+fn unanswered_since(object: &Object) -> Option<Timestamp> {
     let uid = object.uid().unwrap_or_default();
-    match status::progress(object.status(), &recorded(object, None), &uid, K::token) {
+    match status::progress(object.status(), &recorded(object, None), &uid, token_of(object)) {
         Ok(Progress::Submitting(intent) | Progress::Unclear { intent, restored: false, .. })
             if keeps_lock(object) =>
         {
@@ -872,17 +893,18 @@ fn unanswered_since<K: External>(object: &K) -> Option<Timestamp> {
 }
 
 /// What an object asks the vendor for, by its spec.
-pub(super) fn wanted<K: External>(object: &K) -> Value {
+pub(super) fn wanted(object: &Object) -> Value {
     // A spec that was read can be written.
-    let mut object = serde_json::to_value(object).unwrap_or_default();
+    let text = object.json().unwrap_or_default();
+    let mut object: Value = serde_json::from_slice(&text).unwrap_or_default();
     object["spec"]["forProvider"].take()
 }
 
 /// Whether what one asks for could be taken for what the other does: they differ in no field that both give and that the vendor
 /// cannot change.
-pub(super) fn asks_alike<K: External>(one: &Value, other: &Value) -> bool {
+pub(super) fn asks_alike(kind: Kind, one: &Value, other: &Value) -> bool {
     let (Value::Object(one), Value::Object(other)) = (one, other) else { return one == other };
-    let amends = |field: &str| K::AMENDS.iter().any(|(amended, _)| *amended == field);
+    let amends = |field: &str| kind.traits().amends.iter().any(|(amended, _)| *amended == field);
     one.iter().all(|(field, value)| {
         let theirs = other.get(field).unwrap_or(&Value::Null);
         value.is_null() || theirs.is_null() || value == theirs || amends(field)
@@ -891,23 +913,23 @@ pub(super) fn asks_alike<K: External>(one: &Value, other: &Value) -> bool {
 
 /// Whether the account has to stay for the object: unless that only waits for one that is made anew, and the vendor has nothing
 /// of it that it would have to delete or find.
-pub(super) fn needs_account<K: External>(object: &K) -> bool {
+pub(super) fn needs_account(object: &Object) -> bool {
     if object.status().and_then(status::reason) != Some("AccountDeleting") {
         return true;
     }
     let uid = object.uid().unwrap_or_default();
-    match status::progress(object.status(), &recorded(object, None), &uid, K::token) {
+    match status::progress(object.status(), &recorded(object, None), &uid, token_of(object)) {
         Ok(progress) => progress.handle().is_some() || progress.under_way(),
         Err(_) => true,
     }
 }
 
-fn has_finalizer<K: External>(object: &K) -> bool {
+fn has_finalizer(object: &Object) -> bool {
     object.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
 }
 
 /// What the record on the object means. Without an index, nobody else's object is known.
-fn recorded<K: External>(object: &K, index: Option<&Index>) -> Recorded {
+fn recorded(object: &Object, index: Option<&Index>) -> Recorded {
     let annotation = object.annotations().get(RECORD).map(String::as_str);
     let born = object.meta().creation_timestamp.as_ref().map(|time| time.0);
     let is_accounted_for = |uid: &str| index.is_some_and(|index| index.is_accounted_for(uid));
@@ -948,12 +970,12 @@ fn since_epoch() -> Duration {
 
 /// How many bytes the task of a pass takes while it waits, and the pass itself.
 #[cfg(test)]
-pub fn sizes<K: External>() -> (usize, usize) {
-    fn task<K: External, F>(_: impl Fn(Arc<Packed<K>>, Option<Arc<AccountKey>>, Arc<World>) -> F) -> usize {
+pub fn sizes() -> (usize, usize) {
+    fn task<F>(_: impl Fn(Arc<Packed>, Option<Arc<AccountKey>>, Arc<World>) -> F) -> usize {
         size_of::<F>()
     }
-    fn pass_of<K: External, F>(_: impl Fn(Arc<Packed<K>>, Arc<World>) -> F) -> usize {
+    fn pass_of<F>(_: impl Fn(Arc<Packed>, Arc<World>) -> F) -> usize {
         size_of::<F>()
     }
-    (task(reconcile::<K>), pass_of(pass::<K>))
+    (task(reconcile), pass_of(pass))
 }

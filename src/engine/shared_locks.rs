@@ -7,10 +7,10 @@
 //! that is so, whoever waits for it finds out by his own clock.
 
 use super::{
-    external::External,
     guarded::{Guarded, Unread},
     lock,
     locks::{Holder, Key},
+    object::{Kind, Object},
     reconcile,
     shard::Shard,
 };
@@ -97,9 +97,10 @@ impl SharedLocks {
         Api::default_namespaced(self.client.clone())
     }
 
-    /// Takes a lock for an object of kind `K`, or renews it; or says who holds it.
-    pub async fn take<K: External>(
+    /// Takes a lock for an object of a kind, or renews it; or says who holds it.
+    pub async fn take(
         &self,
+        kind: Kind,
         key: &Key,
         by: &Holder,
     ) -> Result<Result<SharedLock, Holder>, kube::Error> {
@@ -114,7 +115,7 @@ impl SharedLocks {
         let holder = holder_of(&found);
         let is_ours = holder.uid == by.uid;
         if found.metadata.name.is_none()
-            || !is_ours && !self.is_free::<K>(&found, &holder, |object| has(object, key)).await?
+            || !is_ours && !self.is_free(kind, &found, &holder, |object| has(object, key)).await?
         {
             return Ok(Err(holder));
         }
@@ -140,20 +141,21 @@ impl SharedLocks {
     }
 
     /// Whether nothing is behind a lock any more: its holder is gone, or has had nothing to do with it for long.
-    async fn is_free<K: External>(
+    async fn is_free(
         &self,
+        kind: Kind,
         lease: &Lease,
         holder: &Holder,
-        has: impl Fn(&Guarded<K>) -> bool,
+        has: impl Fn(&Guarded<Object>) -> bool,
     ) -> Result<bool, kube::Error> {
         let is_old = self.is_old(lease);
-        if holder.kind != K::kind(&()) {
+        if holder.kind != kind.name() {
             return Ok(holder.kind.is_empty() && is_old);
         }
-        let api = Unread::api::<K>(self.client.clone(), Some(&holder.namespace));
+        let api = Unread::api(kind, self.client.clone(), Some(&holder.namespace));
         let object = api.get_opt(&holder.name).await?;
         let object = object.filter(|object| object.uid().as_ref() == Some(&holder.uid));
-        Ok(object.is_none_or(|object| is_old && !has(&object.read())))
+        Ok(object.is_none_or(|object| is_old && !has(&object.read(kind))))
     }
 
     /// Whether a lock has not been renewed for long, as far as this process has seen: no other one's clock is asked.
@@ -172,10 +174,10 @@ impl SharedLocks {
 
     /// Takes away what is left of locks of a kind, from time to time: whose object went while nobody worked on its shard, or was
     /// looked after by a process that knew nothing of its lock any more.
-    pub async fn sweep<K: External>(self, stopping: CancellationToken) {
+    pub async fn sweep(self, kind: Kind, stopping: CancellationToken) {
         loop {
-            if let Err(error) = self.try_sweep::<K>().await {
-                tracing::debug!(%error, kind = %K::kind(&()), "locks that nothing is behind stay for another hour");
+            if let Err(error) = self.try_sweep(kind).await {
+                tracing::debug!(%error, kind = %kind.name(), "locks that nothing is behind stay for another hour");
             }
             tokio::select! {
                 () = sleep(SWEEP) => {}
@@ -184,19 +186,19 @@ impl SharedLocks {
         }
     }
 
-    async fn try_sweep<K: External>(&self) -> Result<(), kube::Error> {
+    async fn try_sweep(&self, kind: Kind) -> Result<(), kube::Error> {
         let mut params = ListParams::default().labels(SORT).limit(PAGE);
         loop {
             let page = self.api().list(&params).await?;
             for lease in page.items {
                 let holder = holder_of(&lease);
                 // Which id or work it is on, its name does not tell: who has any keeps it.
-                let has = |object: &Guarded<K>| {
+                let has = |object: &Guarded<Object>| {
                     object.0.as_ref().map_or(true, |object| {
                         reconcile::keeps_lock(object) || !super::owned_ids(object).is_empty()
                     })
                 };
-                if holder.kind == K::kind(&()) && self.is_free::<K>(&lease, &holder, has).await? {
+                if holder.kind == kind.name() && self.is_free(kind, &lease, &holder, has).await? {
                     self.take_away(&lease).await;
                 }
             }
@@ -208,15 +210,16 @@ impl SharedLocks {
     }
 
     /// Whether something is so of an object as the API server has it now; of one that cannot be read, it may be.
-    pub(super) async fn is_so<K: External>(
+    pub(super) async fn is_so(
         &self,
+        kind: Kind,
         holder: &Holder,
-        so: impl Fn(&K) -> bool,
+        so: impl Fn(&Object) -> bool,
     ) -> Result<bool, kube::Error> {
-        let api = Unread::api::<K>(self.client.clone(), Some(&holder.namespace));
+        let api = Unread::api(kind, self.client.clone(), Some(&holder.namespace));
         let object = api.get_opt(&holder.name).await?;
         let object = object.filter(|object| object.uid().as_ref() == Some(&holder.uid));
-        Ok(object.is_some_and(|object| object.read().0.as_ref().map_or(true, so)))
+        Ok(object.is_some_and(|object| object.read(kind).0.as_ref().map_or(true, so)))
     }
 
     /// Gives a lock back, if it is still this object's. What is not given back is free after a while.
@@ -243,36 +246,39 @@ impl SharedLocks {
 
     /// Shows all objects of a kind, of all shards, as the API server has them now: one page after the other, since they may be
     /// more than there is room for.
-    pub async fn look_at_all<K: External>(
+    pub async fn look_at_all(
         &self,
-        mut look: impl FnMut(&Guarded<K>) + Send,
+        kind: Kind,
+        mut look: impl FnMut(&Guarded<Object>) + Send,
     ) -> Result<(), kube::Error> {
         for namespace in &self.namespaces {
             // Other namespaces' objects are others' to look after, whose accounts are not known here.
-            let api = Unread::api::<K>(self.client.clone(), namespace.as_deref());
-            look_at(&api, &mut look).await?;
+            let api = Unread::api(kind, self.client.clone(), namespace.as_deref());
+            look_at(kind, &api, &mut look).await?;
         }
         Ok(())
     }
 
     /// The same for those of one namespace.
-    pub async fn look_at_namespace<K: External>(
+    pub async fn look_at_namespace(
         &self,
+        kind: Kind,
         namespace: &str,
-        mut look: impl FnMut(&Guarded<K>) + Send,
+        mut look: impl FnMut(&Guarded<Object>) + Send,
     ) -> Result<(), kube::Error> {
-        look_at(&Unread::api::<K>(self.client.clone(), Some(namespace)), &mut look).await
+        look_at(kind, &Unread::api(kind, self.client.clone(), Some(namespace)), &mut look).await
     }
 }
 
-async fn look_at<K: External>(
+async fn look_at(
+    kind: Kind,
     api: &Api<Unread>,
-    look: &mut (impl FnMut(&Guarded<K>) + Send),
+    look: &mut (impl FnMut(&Guarded<Object>) + Send),
 ) -> Result<(), kube::Error> {
     let mut params = ListParams::default().limit(PAGE);
     loop {
         let page = api.list(&params).await?;
-        page.items.iter().for_each(|object| look(&object.read()));
+        page.items.iter().for_each(|object| look(&object.read(kind)));
         params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
         if params.continue_token.is_none() {
             return Ok(());
@@ -281,11 +287,11 @@ async fn look_at<K: External>(
 }
 
 /// Names an object.
-pub(super) fn holder<K: External>(object: &Guarded<K>) -> Holder {
+pub(super) fn holder(kind: Kind, object: &Guarded<Object>) -> Holder {
     Holder {
         uid: object.uid().unwrap_or_default(),
         kind_id: 0,
-        kind: K::kind(&()).into_owned(),
+        kind: kind.name().into_owned(),
         namespace: object.namespace().unwrap_or_default(),
         name: object.name_any(),
     }
@@ -301,7 +307,7 @@ fn holder_of(lease: &Lease) -> Holder {
 }
 
 /// Whether an object has, by its own record, what the lock is on.
-fn has<K: External>(object: &Guarded<K>, key: &Key) -> bool {
+fn has(object: &Guarded<Object>, key: &Key) -> bool {
     match (&object.0, key) {
         (Ok(object), Key::Work { .. }) => reconcile::keeps_lock(object),
         (Ok(object), Key::Id { id, .. }) => super::owned_ids(object).contains(&id.as_str()),

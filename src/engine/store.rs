@@ -8,11 +8,11 @@ use std::{
 
 /// Fed by one watch, read by many.
 #[derive(Debug)]
-pub struct Store<K>(RwLock<Objects<K>>);
+pub struct Store(RwLock<Objects>);
 
 #[derive(Debug)]
-struct Objects<K> {
-    by_name: HashMap<ObjectName, Kept<K>>,
+struct Objects {
+    by_name: HashMap<ObjectName, Kept>,
     uids: HashSet<Arc<str>>,
     /// The number of the last list of all objects that was begun.
     list: u32,
@@ -20,38 +20,38 @@ struct Objects<K> {
 }
 
 #[derive(Debug)]
-struct Kept<K> {
-    object: Arc<Packed<K>>,
+struct Kept {
+    object: Arc<Packed>,
     /// The list during which it was seen last.
     list: u32,
 }
 
 /// What there is to say of an object that was kept.
 #[derive(Debug)]
-pub struct Seen<K> {
+pub struct Seen {
     /// Its name, as it is held here.
     pub name: ObjectName,
     /// Whether there is a reason to look at it: it was not there before, or somebody else wrote it.
     pub is_news: bool,
     /// Another one that had the name until now, and went unseen.
-    pub former: Option<Arc<Packed<K>>>,
+    pub former: Option<Arc<Packed>>,
 }
 
-impl<K> Default for Store<K> {
+impl Default for Store {
     fn default() -> Self {
         let (by_name, uids) = (HashMap::new(), HashSet::new());
         Self(RwLock::new(Objects { by_name, uids, list: 0, is_complete: false }))
     }
 }
 
-impl<K> Store<K> {
+impl Store {
     /// From now on a list of all objects is read.
     pub fn begin_list(&self) {
         self.write().list += 1;
     }
 
     /// All objects are there, and those that the list did not have are not: these are given.
-    pub fn end_list(&self) -> Vec<Arc<Packed<K>>> {
+    pub fn end_list(&self) -> Vec<Arc<Packed>> {
         let mut objects = self.write();
         let Objects { by_name, uids, list, is_complete } = &mut *objects;
         let gone: Vec<_> =
@@ -64,7 +64,7 @@ impl<K> Store<K> {
     }
 
     /// Keeps an object, under the name that is held here.
-    pub fn keep(&self, object: Packed<K>) -> Seen<K> {
+    pub fn keep(&self, object: Packed) -> Seen {
         let mut objects = self.write();
         let Objects { by_name, uids, list, .. } = &mut *objects;
         let known = by_name.get_key_value(object.name());
@@ -100,12 +100,12 @@ impl<K> Store<K> {
     }
 
     /// The object of that name, if there is one.
-    pub fn get(&self, name: &(String, String)) -> Option<Arc<Packed<K>>> {
+    pub fn get(&self, name: &(String, String)) -> Option<Arc<Packed>> {
         self.read().by_name.get(name).map(|kept| kept.object.clone())
     }
 
     /// All.
-    pub fn all(&self) -> Vec<Arc<Packed<K>>> {
+    pub fn all(&self) -> Vec<Arc<Packed>> {
         self.read().by_name.values().map(|kept| kept.object.clone()).collect()
     }
 
@@ -114,11 +114,11 @@ impl<K> Store<K> {
         self.read().is_complete
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Objects<K>> {
+    fn read(&self) -> RwLockReadGuard<'_, Objects> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Objects<K>> {
+    fn write(&self) -> RwLockWriteGuard<'_, Objects> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

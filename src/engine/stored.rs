@@ -3,13 +3,13 @@
 use super::{
     account_of,
     accounts::{AccountKey, Accounts},
-    external::External,
     guarded::{Guarded, Unread},
     ids_of,
     index::{Found, KindIndex, Referent, Signal},
     locks::{Holder, Key},
     lookup::{Lookup, ObjectName},
     metrics::Facts,
+    object::{Kind, Object},
     owned_ids,
     packed::Packed,
     reconcile,
@@ -24,8 +24,9 @@ use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// The objects of one kind that its watch has seen.
-pub struct StoredKind<K: External> {
-    store: Arc<Store<K>>,
+pub struct StoredKind {
+    kind: Kind,
+    store: Arc<Store>,
     named: Mutex<Named>,
     accounts: Weak<Accounts>,
 }
@@ -57,7 +58,7 @@ enum Wait {
 }
 
 impl Wait {
-    fn of<K: External>(object: &K) -> Vec<Self> {
+    fn of(object: &Object) -> Vec<Self> {
         let mut waits = vec![];
         for reference in object.references() {
             waits.push(Self::Object(object.namespace().unwrap_or_default(), reference.name));
@@ -83,14 +84,14 @@ impl Wait {
     }
 }
 
-impl<K: External> StoredKind<K> {
+impl StoredKind {
     /// `store` is fed by the watch that tells of what it sees here.
-    pub fn new(store: Arc<Store<K>>, accounts: Weak<Accounts>) -> Arc<Self> {
-        Arc::new(Self { store, named: Mutex::default(), accounts })
+    pub fn new(kind: Kind, store: Arc<Store>, accounts: Weak<Accounts>) -> Arc<Self> {
+        Arc::new(Self { kind, store, named: Mutex::default(), accounts })
     }
 
     /// The watch has seen an object, and keeps it under this name; gives the accounts whose users have changed.
-    pub fn seen(&self, name: &ObjectName, object: &Guarded<K>) -> Vec<AccountKey> {
+    pub fn seen(&self, name: &ObjectName, object: &Guarded<Object>) -> Vec<AccountKey> {
         let mut named = self.named();
         match &object.0 {
             Ok(object) => {
@@ -135,33 +136,33 @@ impl<K: External> StoredKind<K> {
     /// The objects that may be waiting for this.
     pub fn waiting_for(&self, signal: &Signal) -> Vec<ObjectName> {
         let named = self.named();
-        let ended = Wait::ended_by(signal, &K::kind(&()));
+        let ended = Wait::ended_by(signal, &self.kind.name());
         ended.iter().flat_map(|wait| named.waits.get(wait)).cloned().collect()
     }
 
     /// The account of an object that can be read.
-    pub fn account_of(&self, object: &Packed<K>) -> Option<Arc<AccountKey>> {
+    pub fn account_of(&self, object: &Packed) -> Option<Arc<AccountKey>> {
         if object.is_readable() { self.named().users.account(object.name()) } else { None }
     }
 
     /// The object of that name, if there is one.
-    pub fn get(&self, name: &ObjectName) -> Option<Arc<Packed<K>>> {
+    pub fn get(&self, name: &ObjectName) -> Option<Arc<Packed>> {
         self.store.get(name)
     }
 
-    fn holder_of(object: &Packed<K>) -> Holder {
+    fn holder_of(&self, object: &Packed) -> Holder {
         Holder {
             uid: (**object.uid()).into(),
             // Only who takes a lock is looked for when his kind has been read.
             kind_id: 0,
-            kind: K::kind(&()).into_owned(),
+            kind: self.kind.name().into_owned(),
             namespace: object.name().0.clone(),
             name: object.name().1.clone(),
         }
     }
 
     /// Where an object's ids mean what they do; `None`: its account is not known.
-    fn realm_of(&self, object: &K) -> Option<String> {
+    fn realm_of(&self, object: &Object) -> Option<String> {
         let vendor = self.accounts.upgrade()?.vendor(&account_of(object))?;
         Some(object.realm(&vendor))
     }
@@ -172,9 +173,9 @@ impl<K: External> StoredKind<K> {
 }
 
 /// What an object is to those that refer to it.
-fn found<K: External>(object: &Guarded<K>, accounts: &Weak<Accounts>) -> Option<Found> {
+fn found(object: &Guarded<Object>, accounts: &Weak<Accounts>) -> Option<Found> {
     let object = object.0.as_ref().ok()?;
-    let kind = K::kind(&()).into_owned();
+    let kind = object.its_kind().name().into_owned();
     let status = object.status().filter(|status| status.phase == Some(Phase::Ready));
     let ready = status.and_then(|status| {
         // Where its account is not known, neither is its region.
@@ -190,14 +191,14 @@ fn found<K: External>(object: &Guarded<K>, accounts: &Weak<Accounts>) -> Option<
     Some(Found { kind, ready })
 }
 
-impl<K: External> KindIndex for StoredKind<K> {
+impl KindIndex for StoredKind {
     fn kind(&self) -> String {
-        K::kind(&()).into_owned()
+        self.kind.name().into_owned()
     }
 
     fn users(&self, account: &AccountKey, counts: &dyn Fn(&str) -> bool) -> (usize, Option<String>) {
         let (count, example) = self.named().users.count(account, counts);
-        (count, example.map(|name| format!("{} {}/{}", K::kind(&()), name.0, name.1)))
+        (count, example.map(|name| format!("{} {}/{}", self.kind.name(), name.0, name.1)))
     }
 
     fn namespaces(&self, account: &AccountKey) -> Vec<String> {
@@ -210,26 +211,30 @@ impl<K: External> KindIndex for StoredKind<K> {
         // What waits is Pending, and what is at rest need not be unpacked for that.
         objects
             .filter(|object| object.summary().phase != Some(Phase::Ready))
-            .filter(|object| object.unpack().0.as_ref().is_ok_and(|object| !reconcile::needs_account(object)))
+            .filter(|object| {
+                object.unpack(self.kind).0.as_ref().is_ok_and(|object| !reconcile::needs_account(object))
+            })
             .count()
     }
 
     fn asking_alike(&self, realm: &str, wanted: &Value, uid: &str) -> usize {
-        let asks = |object: &K| {
+        let asks = |object: &Object| {
             object.meta().uid.as_deref().is_some_and(|of| of != uid)
                 && self.realm_of(object).is_none_or(|of| of == realm)
-                && reconcile::asks_alike::<K>(wanted, &reconcile::wanted(object))
+                && reconcile::asks_alike(self.kind, wanted, &reconcile::wanted(object))
         };
         // With other keys, or by another account's name, one reaches the same things.
         let objects = self.store.all();
         objects
             .iter()
-            .filter(|object| object.summary().under_way && object.unpack().0.as_ref().is_ok_and(asks))
+            .filter(|object| {
+                object.summary().under_way && object.unpack(self.kind).0.as_ref().is_ok_and(asks)
+            })
             .count()
     }
 
     fn image(&self, namespace: &str, name: &str) -> Option<Found> {
-        found(&self.store.get(&(namespace.into(), name.into()))?.unpack(), &self.accounts)
+        found(&self.store.get(&(namespace.into(), name.into()))?.unpack(self.kind), &self.accounts)
     }
 
     fn read_image(
@@ -238,11 +243,11 @@ impl<K: External> KindIndex for StoredKind<K> {
         namespace: &str,
         name: &str,
     ) -> BoxFuture<'static, Result<Option<Found>, kube::Error>> {
-        let (api, name) = (Unread::api::<K>(client, Some(namespace)), name.to_owned());
-        let accounts = self.accounts.clone();
+        let (api, name) = (Unread::api(self.kind, client, Some(namespace)), name.to_owned());
+        let (kind, accounts) = (self.kind, self.accounts.clone());
         Box::pin(async move {
             let object = api.get_opt(&name).await?;
-            Ok(object.and_then(|object| found::<K>(&object.read(), &accounts)))
+            Ok(object.and_then(|object| found(&object.read(kind), &accounts)))
         })
     }
 
@@ -261,7 +266,7 @@ impl<K: External> KindIndex for StoredKind<K> {
         let mut others = names.iter().filter_map(|name| self.get(name));
         let holder = others.find(|object| {
             **object.uid() != *uid
-                && match &object.unpack().0 {
+                && match &object.unpack(self.kind).0 {
                     Ok(object) => {
                         owned_ids(object).contains(&id)
                             && self.realm_of(object).is_none_or(|mine| mine == realm)
@@ -270,14 +275,14 @@ impl<K: External> KindIndex for StoredKind<K> {
                     Err(unreadable) => unreadable.held.iter().any(|held| held == id),
                 }
         })?;
-        Some(Self::holder_of(&holder))
+        Some(self.holder_of(&holder))
     }
 
     fn unreadable_worker(&self, thing: &str, uid: &str) -> Option<Holder> {
         let names: Vec<_> = self.named().works.get(&thing.to_owned()).cloned().collect();
         let mut others = names.iter().filter_map(|name| self.get(name));
         let worker = others.find(|object| !object.is_readable() && **object.uid() != *uid)?;
-        Some(Self::holder_of(&worker))
+        Some(self.holder_of(&worker))
     }
 
     fn at_work(&self, kind: &str, namespace: &str, name: &str, id: &str) -> Option<Holder> {
@@ -286,9 +291,9 @@ impl<K: External> KindIndex for StoredKind<K> {
         let objects = names.iter().filter_map(|name| self.get(name));
         // What is at rest need not be unpacked for that.
         let mut busy = objects.filter(|object| object.summary().under_way);
-        let works = |object: &K| works_on(object, kind, id);
-        let worker = busy.find(|object| object.unpack().0.as_ref().is_ok_and(works))?;
-        Some(Self::holder_of(&worker))
+        let works = |object: &Object| works_on(object, kind, id);
+        let worker = busy.find(|object| object.unpack(self.kind).0.as_ref().is_ok_and(works))?;
+        Some(self.holder_of(&worker))
     }
 
     fn read_at_work(
@@ -298,32 +303,33 @@ impl<K: External> KindIndex for StoredKind<K> {
         id: &str,
     ) -> BoxFuture<'static, Result<Option<Holder>, kube::Error>> {
         let [kind, namespace, name, id] = [kind, namespace, name, id].map(str::to_owned);
+        let own = self.kind;
         Box::pin(async move {
             let mut worker = None;
-            let is_at_work = |object: &K| {
+            let is_at_work = |object: &Object| {
                 let refers = object.references().iter().any(|reference| reference.name == name);
                 refers && works_on(object, &kind, &id) && reconcile::may_be_under_way(object)
             };
-            let look = |object: &Guarded<K>| {
+            let look = |object: &Guarded<Object>| {
                 if worker.is_none() && object.0.as_ref().is_ok_and(&is_at_work) {
-                    worker = Some(shared_locks::holder(object));
+                    worker = Some(shared_locks::holder(own, object));
                 }
             };
-            shared.look_at_namespace::<K>(&namespace, look).await?;
+            shared.look_at_namespace(own, &namespace, look).await?;
             Ok(worker)
         })
     }
 }
 
 /// Whether an attempt is under way one of whose references meant this.
-fn works_on<K: External>(object: &K, kind: &str, id: &str) -> bool {
+fn works_on(object: &Object, kind: &str, id: &str) -> bool {
     let operation = object.status().and_then(|status| status.operation.as_ref());
     let mut referents = operation.into_iter().flat_map(|operation| &operation.references);
     referents.any(|referent| referent.kind == kind && referent.id == id)
 }
 
 /// What is counted of an object.
-fn facts<K: External>(object: &Packed<K>, account: Option<Arc<AccountKey>>) -> Facts {
+fn facts(object: &Packed, account: Option<Arc<AccountKey>>) -> Facts {
     if !object.is_readable() {
         let (phase, stalled) = ("Unreadable".into(), Some("InvalidObject".into()));
         return Facts { phase, account: None, stalled, waiting_since: None };

@@ -11,11 +11,13 @@ use kube::{
     api::PostParams,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 use tracing::{Span, error_span, field::Empty, info, warn};
 
 use super::{
+    accounts::Account,
     metrics::Metrics,
+    object::Object,
     progress::Progress,
     request_id,
     status::{Detail, Telling, UNUSABLE},
@@ -35,6 +37,40 @@ pub enum Events {
     Warnings,
     /// None.
     None,
+}
+
+/// What something is told of: an image object of whatever kind, or an account.
+pub trait Told: Sync {
+    /// The kind's name.
+    fn kind_name(&self) -> Cow<'static, str>;
+    /// Its metadata.
+    fn metadata(&self) -> &ObjectMeta;
+    /// What Events name it by.
+    fn reference(&self) -> ObjectReference;
+}
+
+impl Told for Object {
+    fn kind_name(&self) -> Cow<'static, str> {
+        self.its_kind().name()
+    }
+    fn metadata(&self) -> &ObjectMeta {
+        self.meta()
+    }
+    fn reference(&self) -> ObjectReference {
+        self.object_ref(&self.its_kind().resource())
+    }
+}
+
+impl<A: Account> Told for A {
+    fn kind_name(&self) -> Cow<'static, str> {
+        A::kind(&())
+    }
+    fn metadata(&self) -> &ObjectMeta {
+        self.meta()
+    }
+    fn reference(&self) -> ObjectReference {
+        self.object_ref(&())
+    }
 }
 
 /// Shows what happens. Cheap to clone.
@@ -84,18 +120,18 @@ impl Telemetry {
     }
 
     /// A transition that has been stored.
-    pub async fn transition<K: Resource<DynamicType = ()>>(&self, object: &K, transition: &Transition<'_>) {
+    pub async fn transition(&self, object: &dyn Told, transition: &Transition<'_>) {
         let Transition { from, to, trouble, detail, action, request_id } = *transition;
         let entered = name(from) != name(to);
         let new_trouble = detail.filter(|detail| Some(detail.reason.as_str()) != trouble);
         if !entered && new_trouble.is_none() {
             return;
         }
-        let kind = K::kind(&());
+        let kind = object.kind_name();
         let reason = detail.map_or(name(to), |detail| detail.reason.as_str());
         self.metrics.transition(&kind, name(to), reason);
         if let (true, Progress::Ready { .. }, Some(created)) =
-            (entered && !was_made(from), to, &object.meta().creation_timestamp)
+            (entered && !was_made(from), to, &object.metadata().creation_timestamp)
         {
             self.metrics.ready(&kind, created.0);
         }
@@ -166,7 +202,7 @@ impl Telemetry {
     }
 
     /// Somebody else changed what is at the vendor, and it was set right.
-    pub async fn drift<K: Resource<DynamicType = ()>>(&self, object: &K, note: String) {
+    pub async fn drift(&self, object: &dyn Told, note: String) {
         warn!(
             reason = "DriftCorrected",
             note,
@@ -178,26 +214,26 @@ impl Telemetry {
     }
 
     /// What the spec asks for now was set at the vendor.
-    pub async fn updated<K: Resource<DynamicType = ()>>(&self, object: &K, note: String) {
+    pub async fn updated(&self, object: &dyn Told, note: String) {
         info!(reason = "Updated", note, action = "Update", request_id = request_id::last(), "changed");
         self.event(object, "Update", EventType::Normal, "Updated".into(), note).await;
     }
 
     /// The API server does not take an object's status.
-    pub async fn unstorable<K: Resource<DynamicType = ()>>(&self, object: &K, note: String) {
+    pub async fn unstorable(&self, object: &dyn Told, note: String) {
         warn!(reason = "StatusRefused", note, "a status was refused");
         self.event(object, "Write", EventType::Warning, "StatusRefused".into(), note).await;
     }
 
     /// The API server does not let the operator write an account.
-    pub async fn account_refused<K: Resource<DynamicType = ()>>(&self, account: &K, note: String) {
+    pub async fn account_refused(&self, account: &dyn Told, note: String) {
         warn!(reason = "WriteRefused", note, "an account cannot be written");
         self.event(account, "Write", EventType::Warning, "WriteRefused".into(), note).await;
     }
 
     /// A vendor refuses an account's credentials (`Err`: its words), or accepts them again.
-    pub async fn credentials<K: Resource<DynamicType = ()>>(&self, account: &K, accepted: Result<(), &str>) {
-        let name = account.meta().name.as_deref();
+    pub async fn credentials(&self, account: &dyn Told, accepted: Result<(), &str>) {
+        let name = account.metadata().name.as_deref();
         let (type_, reason, note) = match accepted {
             Ok(()) => {
                 info!(reason = "CredentialsAccepted", account = name, "credentials are accepted again");
@@ -212,7 +248,7 @@ impl Telemetry {
     }
 
     /// What an earlier attempt made turned up after it was given up.
-    pub async fn turned_up<K: Resource<DynamicType = ()>>(&self, object: &K, action: &str, id: &str) {
+    pub async fn turned_up(&self, object: &dyn Told, action: &str, id: &str) {
         let note = format!(
             "{id}, which an earlier attempt of this object made, turned up only now, since the vendor's list lags behind; no \
              object holds it, so it is deleted at the vendor"
@@ -222,14 +258,14 @@ impl Telemetry {
     }
 
     /// An earlier version that is deleted at the vendor.
-    pub async fn retired<K: Resource<DynamicType = ()>>(&self, object: &K, note: String) {
+    pub async fn retired(&self, object: &dyn Told, note: String) {
         info!(reason = "Retired", note, action = "Delete", request_id = request_id::last(), "retired");
         self.event(object, "Delete", EventType::Normal, "Retired".into(), note).await;
     }
 
     /// A thing that is deleted at the vendor, or let go.
-    pub async fn released<K: Resource<DynamicType = ()>>(&self, object: &K, action: &str, note: String) {
-        self.metrics.transition(&K::kind(&()), "Released", "Released");
+    pub async fn released(&self, object: &dyn Told, action: &str, note: String) {
+        self.metrics.transition(&object.kind_name(), "Released", "Released");
         info!(note, action, request_id = request_id::last(), "released");
         self.event(object, action, EventType::Normal, "Released".into(), note).await;
     }
@@ -261,14 +297,7 @@ impl Telemetry {
         api.create(&PostParams::default(), &written).await.map(drop)
     }
 
-    async fn event<K: Resource<DynamicType = ()>>(
-        &self,
-        object: &K,
-        action: &str,
-        type_: EventType,
-        reason: String,
-        note: String,
-    ) {
+    async fn event(&self, object: &dyn Told, action: &str, type_: EventType, reason: String, note: String) {
         let wanted = match self.events {
             Events::All => true,
             Events::Warnings => matches!(type_, EventType::Warning),
@@ -279,7 +308,7 @@ impl Telemetry {
         }
         let event =
             Event { type_, reason, note: Some(cut(&note)), action: action.to_owned(), secondary: None };
-        let about = object.object_ref(&());
+        let about = object.reference();
         let long = about.name.as_ref().is_some_and(|name| name.len() > LONGEST_NAME);
         let own = NOTEWORTHY.contains(&&*event.reason) || ONCE.contains(&&*event.reason);
         let written = if long || own {

@@ -18,7 +18,7 @@ pub struct Succession {
 }
 
 /// What there is to know for keeping the list of versions.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Known<'a> {
     /// How the object wants them, if it does.
     pub succession: Option<&'a Succession>,
@@ -29,7 +29,7 @@ pub struct Known<'a> {
     /// Those that are not there any more.
     pub gone: &'a BTreeSet<String>,
     /// The version of what the vendor has, as it reports it.
-    pub version: fn(&Product) -> Option<String>,
+    pub version: &'a dyn Fn(&Product) -> Option<String>,
     /// Whether what the vendor has is other than the spec asks for, in that of which a new version is made.
     pub outdated: bool,
 }
@@ -183,7 +183,8 @@ mod tests {
     }
 
     fn known<'a>(succession: Option<&'a Succession>, gone: &'a BTreeSet<String>) -> Known<'a> {
-        let version = |product: &Product| product.at_provider["v"].as_str().map(Into::into);
+        let version: &dyn Fn(&Product) -> Option<String> =
+            &|product| product.at_provider["v"].as_str().map(Into::into);
         Known { succession, is_own: true, deleting: false, gone, version, outdated: true }
     }
 

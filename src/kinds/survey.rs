@@ -9,6 +9,7 @@ use crate::{
         existing::Existing,
         external::{External, Unusable},
         index::Reference,
+        object::{Link, Object},
         preflight::Obstacle,
         progress::{Comparison, Difference, Handle, Lookalike, Observation, Product},
         versions,
@@ -33,7 +34,7 @@ pub enum Trouble {
     Call(#[from] CallError),
     /// The object is none of the kind's.
     #[error("the object cannot be read: {0}")]
-    Unreadable(#[from] serde_json::Error),
+    Unreadable(String),
 }
 
 impl Trouble {
@@ -149,7 +150,7 @@ impl<K: External> Survey for Of<K> {
     }
 
     fn claims(&self, object: &Value, account: Option<&AccountVendor>) -> Result<Claims, Trouble> {
-        let object = K::deserialize(object)?;
+        let object = super::read::<K>(object).map_err(Trouble::Unreadable)?;
         Ok(Claims { ids: object.claims(), realm: account.map(|account| object.realm(account)) })
     }
 
@@ -174,12 +175,17 @@ impl<K: External> Survey for Of<K> {
         connection: &'a Connection,
         object: &'a Value,
     ) -> BoxFuture<'a, Result<Look, Trouble>> {
-        async move { look::<K>(connection, K::deserialize(object)?).await }.boxed()
+        async move {
+            let object = super::read::<K>(object).map_err(Trouble::Unreadable)?;
+            look(connection, Object::new(object)).await
+        }
+        .boxed()
     }
 }
 
-async fn look<K: External>(connection: &Connection, object: K) -> Result<Look, Trouble> {
-    let client: K::Client = connection.client()?;
+async fn look(connection: &Connection, object: Object) -> Result<Look, Trouble> {
+    let kind = object.its_kind();
+    let client = kind.connect(connection)?;
     object.check(&client)?;
     let status = object.status();
     let known = Handle {
@@ -187,10 +193,10 @@ async fn look<K: External>(connection: &Connection, object: K) -> Result<Look, T
         task: status.and_then(|status| status.task_id.clone()),
     };
     let import = object.spec().import.clone();
-    let named = import.as_ref().and_then(|import| import.id.as_deref()).map(K::handle);
+    let named = import.as_ref().and_then(|import| import.id.as_deref()).map(|id| kind.handle(id));
     let is_known = known != Handle::default();
     // What the vendor may have forgotten is not asked for again.
-    if K::FORGETS && is_known && status.is_some_and(|status| status.phase == Some(Phase::Ready)) {
+    if kind.traits().forgets && is_known && status.is_some_and(|status| status.phase == Some(Phase::Ready)) {
         let at_provider = status.and_then(|status| status.at_provider.clone()).unwrap_or_default();
         let product = Product { image_id: known.image.clone(), at_provider, ..Product::default() };
         let comparison = object.compare(&client, &product);
@@ -198,7 +204,7 @@ async fn look<K: External>(connection: &Connection, object: K) -> Result<Look, T
     }
     let handle = match (is_known.then_some(known).or(named), import.and_then(|import| import.matching)) {
         (Some(handle), _) => handle,
-        (None, Some(matching)) => match &*object.find(&client, &matching).await? {
+        (None, Some(())) => match &*object.find(&client).await? {
             [one] => one.clone(),
             others => return Ok(Look::Matches(others.iter().map(|it| it.id().to_owned()).collect())),
         },
@@ -218,7 +224,7 @@ async fn look<K: External>(connection: &Connection, object: K) -> Result<Look, T
         }
     };
     let region = object.region(&client);
-    let seen = connection.observers::<K>(&client, &region).ask(handle.clone()).await?;
+    let seen = connection.observers(kind, &client, &region).ask(handle.clone()).await?;
     let id = handle.id().to_owned();
     Ok(match seen {
         None | Some(Observation::Missing) => Look::Missing(id),
@@ -235,23 +241,20 @@ async fn look<K: External>(connection: &Connection, object: K) -> Result<Look, T
 }
 
 /// What keeps the creating call from being made, as far as that can be read.
-async fn lacks<K: External>(connection: &Connection, client: &K::Client, object: &K) -> Option<Obstacle> {
+async fn lacks(connection: &Connection, client: &Link, object: &Object) -> Option<Obstacle> {
     let spec = object.spec();
     let looks = spec.preflight_policy == PreflightPolicy::Check
         && spec.management_policy == ManagementPolicy::Managed;
-    let preflight = object.preflight(client).filter(|_| looks)?;
-    let readers = connection.readers::<K>(client, &object.region(client), &preflight);
-    let found = readers.ask(preflight.id.clone()).await.ok()?;
-    (preflight.judge)(&preflight.id, found.as_ref())
+    if !looks {
+        return None;
+    }
+    let need = object.preflight(connection, client)?;
+    let found = need.readers.ask(need.id.clone()).await.ok()?;
+    (need.judge)(&need.id, found.as_ref())
 }
 
 /// In what the thing of an object is to be succeeded by a new version, if it is.
-fn outdated<K: External>(
-    client: &K::Client,
-    object: &K,
-    id: &str,
-    observation: &Observation,
-) -> Option<Vec<Difference>> {
+fn outdated(client: &Link, object: &Object, id: &str, observation: &Observation) -> Option<Vec<Difference>> {
     let is_managed = object.spec().management_policy == ManagementPolicy::Managed;
     let (succession, product) = (object.succession().filter(|_| is_managed)?, observation.product()?);
     let versions = object.status().map(|status| &*status.versions).unwrap_or_default();
@@ -279,5 +282,5 @@ fn blank<K: External>(place: Option<&str>) -> Result<K, Trouble> {
         "metadata": { "name": "blank" },
         "spec": { "forProvider": parameters },
     });
-    Ok(K::deserialize(object)?)
+    super::read(&object).map_err(Trouble::Unreadable)
 }

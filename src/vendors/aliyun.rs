@@ -97,7 +97,7 @@ impl Client {
     }
 
     /// One call of the ECS API, version 2014-05-26. Creating calls must hold a rate permit already.
-    async fn ecs<T: DeserializeOwned>(
+    async fn ecs<T: DeserializeOwned + Send>(
         &self,
         action: &'static str,
         effect: Effect,

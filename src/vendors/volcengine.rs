@@ -139,7 +139,7 @@ impl Connect for Client {
 
 impl Client {
     /// One call of the cloud phone API: POST with JSON. Creating calls must hold a rate permit already.
-    async fn acep<T: DeserializeOwned>(
+    async fn acep<T: DeserializeOwned + Send>(
         &self,
         action: &'static str,
         effect: Effect,
@@ -150,7 +150,7 @@ impl Client {
     }
 
     /// One call of the ECS API: GET with everything in the query. Creating calls must hold a rate permit already.
-    async fn ecs<T: DeserializeOwned>(
+    async fn ecs<T: DeserializeOwned + Send>(
         &self,
         action: &'static str,
         effect: Effect,
@@ -159,7 +159,7 @@ impl Client {
         self.call(&self.0.ecs, Method::GET, action, effect, params, vec![]).await
     }
 
-    async fn call<T: DeserializeOwned>(
+    async fn call<T: DeserializeOwned + Send>(
         &self,
         service: &Service,
         method: Method,

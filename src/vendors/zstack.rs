@@ -149,7 +149,7 @@ impl<'a> Call<'a> {
 impl Client {
     /// Makes a call as the account, and tells with which session. One that failed for the session's sake is made again
     /// with a new one, unless it creates something. Creating calls must hold a rate permit already.
-    async fn ask<T: DeserializeOwned>(
+    async fn ask<T: DeserializeOwned + Send>(
         &self,
         call: &Call<'_>,
     ) -> Result<(Answer<T>, Option<String>), CallError> {
@@ -187,7 +187,7 @@ impl Client {
         }
     }
 
-    async fn send<T: DeserializeOwned>(
+    async fn send<T: DeserializeOwned + Send>(
         &self,
         call: &Call<'_>,
         authorization: Authorization<'_>,

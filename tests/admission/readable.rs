@@ -22,10 +22,12 @@ const PLANNED: usize = 13;
 
 /// How many requests are under way at once.
 const AT_ONCE: usize = 16;
-fn read(kind: &str, object: &Value) -> Result<(), serde_json::Error> {
+fn read(kind: &str, object: &Value) -> Result<(), String> {
     match kind {
-        "CloudAccount" => CloudAccount::deserialize(object).map(drop),
-        "ClusterCloudAccount" => ClusterCloudAccount::deserialize(object).map(drop),
+        "CloudAccount" => CloudAccount::deserialize(object).map(drop).map_err(|error| error.to_string()),
+        "ClusterCloudAccount" => {
+            ClusterCloudAccount::deserialize(object).map(drop).map_err(|error| error.to_string())
+        }
         _ => KINDS.iter().find(|of| of.crd().spec.names.kind == kind).expect("a kind").read(object),
     }
 }

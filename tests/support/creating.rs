@@ -8,6 +8,7 @@ use cloud_image_operator::{
         external::{Connect, External, Material},
         journal::{Journal, Permit},
         limits::Limits,
+        object::Object,
         progress::{Intent, Origin},
         telemetry::{Events, Telemetry},
     },
@@ -70,8 +71,9 @@ pub async fn permit<K: External>(object: &K) -> Permit {
     let token = K::token(object.meta().uid.as_deref().unwrap_or_default(), 1);
     let intent =
         Intent { token, attempt: 1, since: None, references: vec![], version: None, origin: Origin::Made };
+    let object = Object::new(object.clone());
     let (_, permit) =
-        Journal::new(kubernetes(address)).first_permit(object, intent).await.expect("the intent is stored");
+        Journal::new(kubernetes(address)).first_permit(&object, intent).await.expect("the intent is stored");
     server.abort();
     permit
 }

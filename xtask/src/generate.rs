@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::error::{Doing, Error, Result};
 use crate::{interrupt, picture, workspace};
@@ -32,7 +33,16 @@ struct Stage {
 /// One line in here for each sort of file. What one stage makes, the next one reads.
 const STAGES: &[Stage] = &[
     Stage {
-        producers: &[crds, kinds_table, metrics_table, dashboard, chart::crds, chart::kinds, docs::pages],
+        producers: &[
+            crds,
+            embedded,
+            kinds_table,
+            metrics_table,
+            dashboard,
+            chart::crds,
+            chart::kinds,
+            docs::pages,
+        ],
         owned: &["crds", chart::CRDS, docs::REFERENCE],
     },
     Stage { producers: &[chart::readme, chart::manifests], owned: &[chart::BASE] },
@@ -110,13 +120,24 @@ impl Operator {
 
 /// `crds/<plural>.<group>.yaml`, one file per kind.
 fn crds(operator: &Operator) -> Result<Files> {
-    documents(&operator.print("crds")?)
+    documents(&operator.print("definitions")?)
         .map(|document| {
             let name = object_name(document)?;
             let text = format!("{HEADER}{document}");
             Ok((Path::new("crds").join(format!("{name}.yaml")), text))
         })
         .collect()
+}
+
+/// The CRDs as the operator's program holds them: one a line. What makes them from its code is not in a release.
+fn embedded(operator: &Operator) -> Result<Files> {
+    let stream = operator.print("definitions")?;
+    let line = |document| {
+        let crd: Value = serde_saphyr::from_str(document).doing(|| "read a CRD")?;
+        Ok(format!("{crd}\n"))
+    };
+    let lines = documents(&stream).map(line).collect::<Result<String>>()?;
+    Ok(Files::from([("src/kinds/definitions.json".into(), lines)]))
 }
 
 /// The READMEs with their table of kinds.

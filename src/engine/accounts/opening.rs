@@ -8,6 +8,7 @@ use crate::{
         connection::Connection,
         credentials::Credentials,
         external::{Material, Unusable},
+        guarded::{Guarded, Unreadable},
         limits::Limits,
         lock, pace,
         standing::Credit,
@@ -18,7 +19,7 @@ use crate::{
 use futures::future::join_all;
 use kube::{
     ResourceExt,
-    core::{DeserializeGuard, Selector, SelectorExt, error_boundary::InvalidObject},
+    core::{Selector, SelectorExt},
     runtime::reflector::ObjectRef,
 };
 use std::sync::{Arc, atomic::Ordering};
@@ -55,7 +56,7 @@ impl Accounts {
         namespace: &str,
         ending: bool,
     ) -> Result<Arc<Connection>, Unusable> {
-        let mut object = ObjectRef::<DeserializeGuard<A>>::new(&key.name);
+        let mut object = ObjectRef::<Guarded<A>>::new(&key.name);
         object.namespace.clone_from(&key.namespace);
         // Whoever may not use an account may not use what is known of it either.
         let known = || {
@@ -249,6 +250,6 @@ impl Accounts {
 }
 
 /// An account that cannot be read is nobody else's trouble.
-fn unreadable(key: &AccountKey, invalid: &InvalidObject) -> Unusable {
+fn unreadable(key: &AccountKey, invalid: &Unreadable) -> Unusable {
     Unusable::new("InvalidAccount", format!("{key} cannot be read: {}; correct it", invalid.error))
 }

@@ -3,8 +3,9 @@
 use super::{Error, Next, Pass, showing::wait_after, succeeding::Unfollowed};
 use crate::{
     engine::{
-        external::{Connect, External, Submitted},
+        external::Submitted,
         journal::Permit,
+        object::Link,
         object_state::Asked,
         pace,
         progress::{
@@ -18,10 +19,10 @@ use jiff::Timestamp;
 use std::time::Duration;
 use tokio::time::Instant;
 
-impl<K: External> Pass<'_, K> {
+impl Pass<'_> {
     pub(super) async fn submit(
         &mut self,
-        client: &K::Client,
+        client: &Link,
         from: Progress,
         attempt: u32,
         replay: bool,
@@ -34,7 +35,7 @@ impl<K: External> Pass<'_, K> {
         let rate = async {
             // Before the permit, of which an account has few, and before anything is stored.
             client.begin().await?;
-            connection.material().acquire(&region, K::ACTION, Effect::Create).await
+            connection.material().acquire(&region, self.world.kind.traits().action, Effect::Create).await
         };
         let rate = tokio::select! {
             rate = rate => rate,
@@ -54,7 +55,7 @@ impl<K: External> Pass<'_, K> {
         let earlier = from.intent().filter(|_| replay).and_then(|intent| intent.since.or(self.born()));
         let since = earlier.unwrap_or_else(Timestamp::now);
         let references = self.referents.clone();
-        let token = K::token(&uid, attempt);
+        let token = self.world.kind.token(&uid, attempt);
         let since = Some(since);
         let mut intent = Intent { token, attempt, since, references, version: None, origin: Origin::Made };
         if replay {
@@ -83,7 +84,7 @@ impl<K: External> Pass<'_, K> {
         self.local.found = None;
         self.local.lost_at = Some(started);
         let answer = self.subject().submit(client, permit).await;
-        connection.material().called(K::ACTION, started.elapsed(), &answer);
+        connection.material().called(self.world.kind.traits().action, started.elapsed(), &answer);
         rate.report(&answer);
         drop((place, rate));
         let answer = match answer {
@@ -111,7 +112,7 @@ impl<K: External> Pass<'_, K> {
     /// newer versions of it know.
     async fn not_clear(&mut self, from: Progress, attempt: u32, error: CallError) -> Result<Next, Error> {
         let CallError::Refused(_) = &error else { return self.trouble(&from, &error).await };
-        let token = K::token(&self.uid(), attempt);
+        let token = self.world.kind.token(&self.uid(), attempt);
         let tried =
             Intent { token, attempt, since: None, references: vec![], version: None, origin: Origin::Made };
         let to = Progress::submitted(tried, false, Err(&error));
@@ -160,7 +161,7 @@ impl<K: External> Pass<'_, K> {
     /// What is there may be what an earlier call of this attempt made, after `since`.
     async fn settle_refusal(
         &mut self,
-        client: &K::Client,
+        client: &Link,
         refusal: Refusal,
         since: Option<Timestamp>,
     ) -> Result<Submitted, CallError> {
@@ -184,7 +185,7 @@ impl<K: External> Pass<'_, K> {
         };
         let request_id = Some(refusal.request_id.clone()).filter(|id| !id.is_empty());
         let id = progress::refused(refusal, since, &there, |id| self.is_taken(id))?;
-        Ok(Submitted { handle: K::handle(&id), request_id })
+        Ok(Submitted { handle: self.world.kind.handle(&id), request_id })
     }
 
     pub(super) async fn permit(&mut self, from: &Progress, intent: &Intent) -> Result<Permit, Error> {
@@ -213,7 +214,7 @@ impl<K: External> Pass<'_, K> {
 
     pub(super) async fn submitted(
         &mut self,
-        client: &K::Client,
+        client: &Link,
         from: Progress,
         intent: Intent,
         replay: bool,
@@ -227,14 +228,14 @@ impl<K: External> Pass<'_, K> {
         let mut to =
             Progress::submitted(intent, replay, answer.as_ref().map(|submitted| submitted.handle.clone()));
         if let (true, Progress::New { attempt, tried: Some(tried) }, Err(CallError::Refused(refusal))) =
-            (K::LAGS, &mut to, &answer)
+            (self.world.kind.traits().lags, &mut to, &answer)
             && refusal.class == Class::Throttled
         {
             // A second attempt is reason to look for what the first made; there, no token could be used up, and a throttle
             // comes before anything is made.
             *attempt = tried.attempt;
         }
-        if let (true, Progress::Building { handle, .. }) = (K::IMMEDIATE, &to)
+        if let (true, Progress::Building { handle, .. }) = (self.world.kind.traits().immediate, &to)
             && let Some(product) = self.look_at_once(client, handle).await
         {
             self.local.last_seen = Some(Timestamp::now());
@@ -290,7 +291,7 @@ impl<K: External> Pass<'_, K> {
     }
 
     /// For vendors whose creating call answers when the thing is there: one look, so that one write tells all of it.
-    pub(super) async fn look_at_once(&self, client: &K::Client, handle: &Handle) -> Option<Product> {
+    pub(super) async fn look_at_once(&self, client: &Link, handle: &Handle) -> Option<Product> {
         match tokio::time::timeout(Duration::from_secs(3), self.look(client, handle)).await {
             Ok(Ok(Observation::Ready(product))) => {
                 (self.subject().compare(client, &product) == Comparison::Same).then_some(product)
@@ -301,7 +302,7 @@ impl<K: External> Pass<'_, K> {
 
     pub(super) async fn recover(
         &mut self,
-        client: &K::Client,
+        client: &Link,
         from: Progress,
         intent: Intent,
         wish: &Wish,
@@ -391,11 +392,7 @@ impl<K: External> Pass<'_, K> {
     /// Before a call is repeated with its token, it is looked whether its effect is there: for how long a vendor honours a
     /// token is not published, and a forgotten one would make a second thing. What is there, as the spec asks for, since the
     /// call is it; of several, and of what is there a while longer by the vendor's clock, nobody can tell.
-    async fn made_since(
-        &mut self,
-        client: &K::Client,
-        call: Option<Timestamp>,
-    ) -> Result<Recovered, CallError> {
+    async fn made_since(&mut self, client: &Link, call: Option<Timestamp>) -> Result<Recovered, CallError> {
         let there = self.subject().lookalikes(client).await?;
         // After what is there was seen: whoever made it had written his intent before.
         self.look_elsewhere().await?;
@@ -408,8 +405,8 @@ impl<K: External> Pass<'_, K> {
             }
             match thing.created {
                 Some(created) if created < since => {}
-                Some(created) if created < later => found.1.push(K::handle(&thing.id)),
-                _ => found.0.push(K::handle(&thing.id)),
+                Some(created) if created < later => found.1.push(self.world.kind.handle(&thing.id)),
+                _ => found.0.push(self.world.kind.handle(&thing.id)),
             }
         }
         let (likely, doubtful) = found;
@@ -436,7 +433,7 @@ impl<K: External> Pass<'_, K> {
     /// What was made in the name of the object that this one was restored from is for a person to decide about.
     async fn look_for_former(
         &mut self,
-        client: &K::Client,
+        client: &Link,
         from: Progress,
         intent: Intent,
     ) -> Result<Next, Error> {
@@ -497,7 +494,9 @@ impl<K: External> Pass<'_, K> {
         }
         let index = self.world.accounts.index();
         self.is_predecessor(id)
-            || self.realm().is_some_and(|realm| index.owner(&K::kind(&()), &realm, id, &self.uid()).is_some())
+            || self
+                .realm()
+                .is_some_and(|realm| index.owner(&self.world.kind.name(), &realm, id, &self.uid()).is_some())
     }
 }
 

@@ -3,8 +3,8 @@
 use super::{Error, Next, Pass};
 use crate::{
     engine::{
-        external::External,
         locks::Holder,
+        object::Link,
         pace,
         progress::{Deletion, Handle, Observation, Origin, Progress, Wish},
         status::Detail,
@@ -13,10 +13,10 @@ use crate::{
 };
 use std::time::Duration;
 
-impl<K: External> Pass<'_, K> {
+impl Pass<'_> {
     pub(super) async fn discard(
         &mut self,
-        client: &K::Client,
+        client: &Link,
         from: Progress,
         handle: &Handle,
         attempt: u32,
@@ -45,7 +45,7 @@ impl<K: External> Pass<'_, K> {
 
     pub(super) async fn delete(
         &mut self,
-        client: &K::Client,
+        client: &Link,
         from: Progress,
         handle: Handle,
     ) -> Result<Next, Error> {
@@ -105,7 +105,7 @@ impl<K: External> Pass<'_, K> {
     pub(super) fn is_needed(&self, handle: &Handle) -> Option<Detail> {
         let (namespace, name) = (self.holder().namespace, self.holder().name);
         let id = handle.image.as_deref()?;
-        let worker = self.world.accounts.index().at_work(&K::kind(&()), &namespace, &name, id)?;
+        let worker = self.world.accounts.index().at_work(&self.world.kind.name(), &namespace, &name, id)?;
         Some(Self::waits_for_worker(&worker, &namespace, id))
     }
 
@@ -114,7 +114,7 @@ impl<K: External> Pass<'_, K> {
         let (shared, id) = (self.world.shared.as_ref()?, handle.image.as_deref()?);
         let (namespace, name) = (self.holder().namespace, self.holder().name);
         let index = self.world.accounts.index();
-        match index.at_work_in_all_shards(shared, &K::kind(&()), &namespace, &name, id).await {
+        match index.at_work_in_all_shards(shared, &self.world.kind.name(), &namespace, &name, id).await {
             Ok(worker) => Some(Self::waits_for_worker(&worker?, &namespace, id)),
             Err(error) => {
                 let message =
@@ -136,7 +136,7 @@ impl<K: External> Pass<'_, K> {
     /// Deletes what earlier attempts made that turned up after they were given up. Whether nothing of it is left.
     pub(super) async fn clear_leftovers(
         &mut self,
-        client: &K::Client,
+        client: &Link,
         progress: &Progress,
     ) -> Result<bool, CallError> {
         let Some(intent) = progress.intent().filter(|intent| intent.origin == Origin::Made) else {
@@ -150,7 +150,8 @@ impl<K: External> Pass<'_, K> {
         if last < 2 {
             return Ok(true);
         }
-        let mut leftovers = self.subject().leftovers(client, &K::token(&self.uid(), last)).await?;
+        let mut leftovers =
+            self.subject().leftovers(client, &self.world.kind.token(&self.uid(), last)).await?;
         leftovers.retain(|handle| progress.handle().is_none_or(|own| own.id() != handle.id()));
         if !leftovers.is_empty() {
             // An object of another shard may have taken it over.
@@ -171,12 +172,7 @@ impl<K: External> Pass<'_, K> {
     }
 
     /// What the last attempt made is gone: the object goes as soon as nothing of earlier ones is left.
-    pub(super) async fn leave(
-        &mut self,
-        client: &K::Client,
-        from: Progress,
-        note: String,
-    ) -> Result<Next, Error> {
+    pub(super) async fn leave(&mut self, client: &Link, from: Progress, note: String) -> Result<Next, Error> {
         match self.clear_leftovers(client, &from).await {
             Ok(true) => self.deleted(&from, note).await,
             Ok(false) => Ok(Next::In(self.to_beat())),
@@ -194,7 +190,7 @@ impl<K: External> Pass<'_, K> {
             return Ok(Next::Forget);
         };
         // What is done is written down, or the vendor would be asked to delete at each try.
-        let detail = Self::write_refused(error);
+        let detail = self.write_refused(error);
         let attempt = from.intent().map_or(1, |intent| intent.attempt + 1);
         let to = Progress::New { attempt, tried: from.intent().cloned() };
         self.show(from, to, Some(detail), true, None).await?;

@@ -3,7 +3,7 @@
 use super::{Error, Next, Pass};
 use crate::{
     engine::{
-        external::External,
+        object::Link,
         pace,
         progress::{Handle, Intent, Observation, Origin, Progress, Wish},
         status::Detail,
@@ -13,17 +13,12 @@ use crate::{
 use jiff::Timestamp;
 use std::time::Duration;
 
-impl<K: External> Pass<'_, K> {
-    pub(super) async fn find(
-        &mut self,
-        client: &K::Client,
-        from: Progress,
-        wish: &Wish,
-    ) -> Result<Next, Error> {
+impl Pass<'_> {
+    pub(super) async fn find(&mut self, client: &Link, from: Progress, wish: &Wish) -> Result<Next, Error> {
         let Some(import) = self.spec().import.clone() else { return Ok(Next::Change) };
         let found = match (&import.id, &import.matching) {
-            (Some(id), _) => Ok(vec![K::handle(id)]),
-            (None, Some(matching)) => self.subject().find(client, matching).await,
+            (Some(id), _) => Ok(vec![self.world.kind.handle(id)]),
+            (None, Some(())) => self.subject().find(client).await,
             (None, None) => Ok(vec![]),
         };
         let handles = match found {
@@ -69,7 +64,7 @@ impl<K: External> Pass<'_, K> {
                     self.object = self.world.journal.hold(&self.object, 1, since).await?;
                 }
                 let origin = if wish.observe_only { Origin::Observed } else { Origin::Imported };
-                let token = K::token(&self.uid(), 1);
+                let token = self.world.kind.token(&self.uid(), 1);
                 let intent = Intent { token, attempt: 1, since, references: vec![], version: None, origin };
                 let to = Progress::Building { intent, handle: handle.clone(), percent: None };
                 Box::pin(self.seen(client, from, to, seen, wish)).await
@@ -87,12 +82,12 @@ impl<K: External> Pass<'_, K> {
 
     pub(super) async fn adopt(
         &mut self,
-        client: &K::Client,
+        client: &Link,
         from: Progress,
         intent: Intent,
         id: &str,
     ) -> Result<Next, Error> {
-        let handle = K::handle(id);
+        let handle = self.world.kind.handle(id);
         match self.look(client, &handle).await {
             Err(error) => self.trouble(&from, &error).await,
             Ok(Observation::Missing) => {
@@ -108,7 +103,7 @@ impl<K: External> Pass<'_, K> {
                 let restored = matches!(from, Progress::Unclear { restored: true, .. });
                 let intent = if restored {
                     // What was made for another object is taken over.
-                    let token = K::token(&self.uid(), 1);
+                    let token = self.world.kind.token(&self.uid(), 1);
                     Intent { token, attempt: 1, origin: Origin::Imported, ..intent }
                 } else {
                     intent

@@ -3,7 +3,7 @@
 use super::{Error, Next, Pass, showing::wait_after};
 use crate::{
     engine::{
-        external::External,
+        object::Link,
         pace,
         progress::{
             self, Comparison, Difference, Handle, Hindrance, Intent, Observation, Origin, Product, Progress,
@@ -19,13 +19,13 @@ use jiff::Timestamp;
 use std::{sync::atomic::Ordering, time::Duration};
 use tokio::time::Instant;
 
-impl<K: External> Pass<'_, K> {
-    pub(super) async fn look(&self, client: &K::Client, handle: &Handle) -> Result<Observation, CallError> {
+impl Pass<'_> {
+    pub(super) async fn look(&self, client: &Link, handle: &Handle) -> Result<Observation, CallError> {
         let Some(connection) = &self.connection else {
             return Err(CallError::NotSent("no connection".into()));
         };
         self.looked.store(true, Ordering::Relaxed);
-        let observers = connection.observers::<K>(client, &self.subject().region(client));
+        let observers = connection.observers(self.world.kind, client, &self.subject().region(client));
         tokio::select! {
             seen = observers.ask(handle.clone()) => Ok(match seen? {
                 Some(Observation::Ready(product)) => Observation::Ready(self.subject().finished(product)),
@@ -41,7 +41,7 @@ impl<K: External> Pass<'_, K> {
 
     pub(super) async fn observe(
         &mut self,
-        client: &K::Client,
+        client: &Link,
         from: Progress,
         handle: Handle,
         wish: &Wish,
@@ -72,13 +72,16 @@ impl<K: External> Pass<'_, K> {
     /// `base` is the progress that the observation speaks of.
     pub(super) async fn seen(
         &mut self,
-        client: &K::Client,
+        client: &Link,
         from: Progress,
         base: Progress,
         mut seen: Observation,
         wish: &Wish,
     ) -> Result<Next, Error> {
-        if K::FORGETS && seen == Observation::Missing && matches!(base, Progress::Ready { .. }) {
+        if self.world.kind.traits().forgets
+            && seen == Observation::Missing
+            && matches!(base, Progress::Ready { .. })
+        {
             self.show(&from, base, None, true, None).await?;
             return Ok(Next::Change);
         }
@@ -110,7 +113,7 @@ impl<K: External> Pass<'_, K> {
         if to.percent() != from.percent() {
             self.local.percent_at = to.percent().map(|_| Instant::now());
         }
-        if let (true, Some(intent)) = (K::REPEATABLE && !wish.import, to.intent())
+        if let (true, Some(intent)) = (self.world.kind.traits().repeatable && !wish.import, to.intent())
             && intent.origin == Origin::Made
         {
             let id = to.handle().map(|handle| handle.id().to_owned()).unwrap_or_default();
@@ -143,12 +146,7 @@ impl<K: External> Pass<'_, K> {
     }
 
     /// How long until a missing thing is believed to be missing.
-    fn until_second_look(
-        &mut self,
-        client: &K::Client,
-        base: &Progress,
-        seen: &Observation,
-    ) -> Option<Duration> {
+    fn until_second_look(&mut self, client: &Link, base: &Progress, seen: &Observation) -> Option<Duration> {
         if *seen != Observation::Missing || matches!(base, Progress::Missing { .. }) {
             return None;
         }
@@ -172,7 +170,7 @@ impl<K: External> Pass<'_, K> {
     /// Compares what is there with the spec, and sets right what differs and is to be.
     async fn align(
         &mut self,
-        client: &K::Client,
+        client: &Link,
         from: &Progress,
         to: Progress,
         wish: &Wish,
@@ -231,7 +229,7 @@ impl<K: External> Pass<'_, K> {
     }
 
     /// What would be changed if it were managed.
-    fn would_change(&self, client: &K::Client, to: &Progress) -> Option<Detail> {
+    fn would_change(&self, client: &Link, to: &Progress) -> Option<Detail> {
         let Progress::Ready { product, .. } = to else { return None };
         match self.subject().compare(client, product) {
             Comparison::Same => None,
@@ -270,12 +268,15 @@ impl<K: External> Pass<'_, K> {
                 let message = format!(
                     "{} has not finished {} in {late} (spec.timeout, attempt {}); it is still looked at, and a late success counts; \
                      ask the vendor about it, raise timeout, or delete this object",
-                    K::ACTION,
+                    self.world.kind.traits().action,
                     handle.in_full(),
                     intent.attempt
                 );
-                let parts =
-                    [detail.map(|detail| detail.message), Some(message), K::WHEN_OVERDUE.map(str::to_owned)];
+                let parts = [
+                    detail.map(|detail| detail.message),
+                    Some(message),
+                    self.world.kind.traits().when_overdue.map(str::to_owned),
+                ];
                 let message = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
                 (Some(Detail::stalled("TimedOut", message)), Next::In(pace::SLOW_LOOK))
             }
@@ -292,7 +293,7 @@ impl<K: External> Pass<'_, K> {
 
     /// The vendor took the order and refused it afterwards. Its token is used up, so the next attempt is another one.
     async fn refused(&mut self, from: &Progress, attempt: u32, refusal: Refusal) -> Result<Next, Error> {
-        let token = K::token(&self.uid(), attempt);
+        let token = self.world.kind.token(&self.uid(), attempt);
         let tried =
             Intent { token, attempt, since: None, references: vec![], version: None, origin: Origin::Made };
         // The creating calls in between went well; how often it was all in vain is the number of attempts.
@@ -306,7 +307,7 @@ impl<K: External> Pass<'_, K> {
     /// Sets a difference right and looks again.
     pub(super) async fn amend(
         &mut self,
-        client: &K::Client,
+        client: &Link,
         from: &Progress,
         to: &Progress,
         product: Product,
@@ -323,9 +324,15 @@ impl<K: External> Pass<'_, K> {
         if is_drift {
             let note = format!("{name} differed from the spec, and was set right: {changes}");
             for difference in differences {
-                let field =
-                    K::AMENDS.iter().map(|(field, _)| *field).find(|field| *field == difference.field);
-                self.world.telemetry.metrics().drift(&K::kind(&()), field);
+                let field = self
+                    .world
+                    .kind
+                    .traits()
+                    .amends
+                    .iter()
+                    .map(|(field, _)| *field)
+                    .find(|field| *field == difference.field);
+                self.world.telemetry.metrics().drift(&self.world.kind.name(), field);
             }
             self.world.telemetry.drift(&self.object, note).await;
         } else {

@@ -4,8 +4,8 @@ use super::{Pass, creating::before, sharing::Elsewhere};
 use crate::{
     engine::{
         accounts::Accounts,
-        external::External,
         locks::Holder,
+        object::{Link, Object},
         pace,
         progress::{Comparison, Deletion, Handle, Intent, Progress, Recovered},
         shared_locks::SharedLocks,
@@ -19,11 +19,11 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-impl<K: External> Pass<'_, K> {
+impl Pass<'_> {
     /// The object went while its creating call was under way, although our finalizer had been put on before: an API server
     /// that has begun to delete an object that had none yet deletes it all the same. Nobody else knows what the call made, so
     /// it is deleted, unless it was to stay. What of it a process that ends has not done stays undone.
-    pub(super) fn outlived(&self, client: &K::Client, made: &Progress) {
+    pub(super) fn outlived(&self, client: &Link, made: &Progress) {
         let Some(intent) = made.intent().filter(|_| made.handle().is_some() || made.under_way()) else {
             return;
         };
@@ -52,9 +52,9 @@ impl<K: External> Pass<'_, K> {
 }
 
 /// Everything that it takes to clear it away.
-struct Outlived<K: External> {
-    object: K,
-    client: K::Client,
+struct Outlived {
+    object: Object,
+    client: Link,
     intent: Intent,
     holder: Holder,
     realm: Option<String>,
@@ -65,7 +65,7 @@ struct Outlived<K: External> {
     stopping: CancellationToken,
 }
 
-impl<K: External> Outlived<K> {
+impl Outlived {
     async fn clear(self, made: Option<Handle>) {
         let made = match made {
             Some(handle) => Some(handle),
@@ -115,7 +115,7 @@ impl<K: External> Outlived<K> {
                 let note = format!(
                     "the object was deleted in the moment in which {} was called for it, and the answer was lost: it may have \
                      made one of {candidates:?}; look at the vendor",
-                    K::ACTION
+                    self.object.its_kind().traits().action
                 );
                 self.telemetry.released(&self.object, "Delete", note).await;
                 None
@@ -134,7 +134,7 @@ impl<K: External> Outlived<K> {
         };
         // After what is there was seen: whoever made it had written his intent before.
         let elsewhere = match &self.shared {
-            Some(shared) => shared.seen::<K>(&self.accounts, self.realm.as_deref(), &self.object).await?,
+            Some(shared) => shared.seen(&self.accounts, self.realm.as_deref(), &self.object).await?,
             None => Elsewhere::default(),
         };
         let is_free = |id: &str| !self.is_taken(id) && elsewhere.owned.iter().all(|(taken, _)| taken != id);
@@ -151,7 +151,7 @@ impl<K: External> Outlived<K> {
                         && thing.created.is_none_or(|created| created >= since)
                         && is_free(&thing.id)
                 });
-                let handles: Vec<_> = there.map(|thing| K::handle(&thing.id)).collect();
+                let handles: Vec<_> = there.map(|thing| self.object.its_kind().handle(&thing.id)).collect();
                 // It may be that of others who asked for the like at the same time, one made anew under this name for one.
                 if self.others_ask() || elsewhere.asking_alike > 0 {
                     Recovered::Undecidable(handles.iter().map(|handle| handle.id().to_owned()).collect())

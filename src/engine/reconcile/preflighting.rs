@@ -3,7 +3,7 @@
 use super::{Error, Next, Pass, since_epoch};
 use crate::{
     engine::{
-        external::External,
+        object::Link,
         pace,
         progress::{Intent, Origin, Progress},
         status::Detail,
@@ -13,21 +13,21 @@ use crate::{
 use std::time::Duration;
 use tokio::time::Instant;
 
-impl<K: External> Pass<'_, K> {
+impl Pass<'_> {
     /// When to come back if the call would be in vain. Before the call's permit, for which an object may have to get in line
     /// several times: what was there a moment ago is not looked at again.
     pub(super) async fn preflight(
         &mut self,
-        client: &K::Client,
+        client: &Link,
         from: &Progress,
         attempt: u32,
     ) -> Result<Option<Next>, Error> {
         if self.spec().preflight_policy == PreflightPolicy::Skip {
             return Ok(None);
         }
-        let Some(preflight) = self.subject().preflight(client) else { return Ok(None) };
         let Some(connection) = self.connection.clone() else { return Ok(None) };
-        let needed = pace::seed(&preflight.id);
+        let Some(need) = self.subject().preflight(&connection, client) else { return Ok(None) };
+        let needed = pace::seed(&need.id);
         if self
             .local
             .found
@@ -36,15 +36,14 @@ impl<K: External> Pass<'_, K> {
         {
             return Ok(None);
         }
-        let readers = connection.readers::<K>(client, &self.subject().region(client), &preflight);
         let found = tokio::select! {
-            found = readers.ask(preflight.id.clone()) => found,
+            found = need.readers.ask(need.id.clone()) => found,
             () = self.world.stopping.cancelled() => return Ok(Some(Next::Change)),
         };
         let obstacle = match found {
-            Ok(found) => (preflight.judge)(&preflight.id, found.as_ref()),
+            Ok(found) => (need.judge)(&need.id, found.as_ref()),
             Err(error) => {
-                tracing::debug!(%error, needed = preflight.id, "what the call needs cannot be read");
+                tracing::debug!(%error, needed = need.id, "what the call needs cannot be read");
                 None
             }
         };
@@ -53,13 +52,13 @@ impl<K: External> Pass<'_, K> {
             return Ok(None);
         };
         let youth = self.youth();
-        let detail = Detail::preflight(K::ACTION, &obstacle, !youth.is_zero());
+        let detail = Detail::preflight(self.world.kind.traits().action, &obstacle, !youth.is_zero());
         // What is gone is made again only as long as the spec asks for it.
         let to = if matches!(from, Progress::New { .. } | Progress::Missing { .. }) {
             from.clone()
         } else {
             // No call was made, so that the number is not used up.
-            let token = K::token(&self.uid(), attempt);
+            let token = self.world.kind.token(&self.uid(), attempt);
             let tried = Intent {
                 token,
                 attempt,

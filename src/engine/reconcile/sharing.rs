@@ -4,8 +4,8 @@ use super::{Pass, asks_alike, keeps_lock, may_be_under_way, unanswered_since, wa
 use crate::{
     engine::{
         accounts::Accounts,
-        external::External,
         locks::{Holder, Key},
+        object::{Kind, Object},
         shared_locks::{self, SharedLocks},
         status::Detail,
     },
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 /// write to the API server may take.
 const RIPE: Duration = Duration::from_secs(20);
 
-impl<K: External> Pass<'_, K> {
+impl Pass<'_> {
     /// Takes the lock on a thing that all shards have in common, or says why it cannot be had.
     pub(super) async fn lock_in_all_shards(&mut self, key: &Key, thing: &str) -> Result<(), Detail> {
         let Some(shared) = &self.world.shared else { return Ok(()) };
@@ -34,7 +34,7 @@ impl<K: External> Pass<'_, K> {
         }
         self.local.work_lock = None;
         let since = Instant::now();
-        let lock = match shared.take::<K>(key, &self.holder()).await {
+        let lock = match shared.take(self.world.kind, key, &self.holder()).await {
             Ok(Ok(lock)) => lock,
             Ok(Err(other)) => return Err(self.waits_for(&other, thing)),
             Err(error) => return Err(unreachable(&error)),
@@ -62,11 +62,11 @@ impl<K: External> Pass<'_, K> {
         shared: &SharedLocks,
         thing: &str,
     ) -> Result<Option<Holder>, kube::Error> {
-        let begun = self.world.begun_elsewhere.get_or_try_init(|| shared.at_work::<K>()).await?;
+        let begun = self.world.begun_elsewhere.get_or_try_init(|| shared.at_work(self.world.kind)).await?;
         let index = self.world.accounts.index();
         for holder in begun.iter().filter(|holder| holder.uid != self.uid() && !index.knows(&holder.uid)) {
-            let works = |object: &K| keeps_lock(object) && object.exclusive().as_deref() == Some(thing);
-            if shared.is_so::<K>(holder, works).await? {
+            let works = |object: &Object| keeps_lock(object) && object.exclusive().as_deref() == Some(thing);
+            if shared.is_so(self.world.kind, holder, works).await? {
                 return Ok(Some(holder.clone()));
             }
         }
@@ -81,10 +81,10 @@ impl<K: External> Pass<'_, K> {
     /// Claims an id in the sight of all shards, and looks whether an object of another one owns it once that can be seen.
     pub(super) async fn claim_in_all_shards(&mut self, id: &str) -> Result<(), Detail> {
         let (Some(shared), Some(realm)) = (&self.world.shared, self.realm()) else { return Ok(()) };
-        let key = Key::Id { kind: K::kind(&()).into_owned(), realm, id: id.into() };
+        let key = Key::Id { kind: self.world.kind.name().into_owned(), realm, id: id.into() };
         let namespace = self.holder().namespace;
         let of_other = |other: &Holder| super::importing::held_by_other(id, &other.name_for(&namespace));
-        match shared.take::<K>(&key, &self.holder()).await {
+        match shared.take(self.world.kind, &key, &self.holder()).await {
             Ok(Ok(lock)) => {
                 let before = self.local.id_lock.take();
                 if let Some((other, _)) = before.as_ref().filter(|(before, _)| before.name != lock.name) {
@@ -134,7 +134,7 @@ impl<K: External> Pass<'_, K> {
     /// Whether an object of another shard has claimed what this one has just made.
     pub(super) async fn is_taken_over_elsewhere(&self, id: &str) -> bool {
         let (Some(shared), Some(realm)) = (&self.world.shared, self.realm()) else { return false };
-        let key = Key::Id { kind: K::kind(&()).into_owned(), realm, id: id.into() };
+        let key = Key::Id { kind: self.world.kind.name().into_owned(), realm, id: id.into() };
         // Where that cannot be found out, the claimant sees this object's status before it takes anything.
         shared.is_held(&key, &self.uid()).await.unwrap_or(false)
     }
@@ -142,7 +142,7 @@ impl<K: External> Pass<'_, K> {
     /// Reads what the objects of other shards own, and have under way, as the API server has it now.
     pub(super) async fn look_elsewhere(&mut self) -> Result<(), CallError> {
         let Some(shared) = &self.world.shared else { return Ok(()) };
-        let seen = shared.seen::<K>(&self.world.accounts, self.realm().as_deref(), &self.object).await?;
+        let seen = shared.seen(&self.world.accounts, self.realm().as_deref(), &self.object).await?;
         (self.elsewhere, self.alike_elsewhere, self.alike_since) =
             (seen.owned, seen.asking_alike, seen.since);
         Ok(())
@@ -199,14 +199,15 @@ pub struct Elsewhere {
 
 impl SharedLocks {
     /// What all objects of a kind have in a realm, but for the one that asks.
-    pub(super) async fn seen<K: External>(
+    pub(super) async fn seen(
         &self,
         accounts: &Accounts,
         realm: Option<&str>,
-        asking: &K,
+        asking: &Object,
     ) -> Result<Elsewhere, CallError> {
         let (mut seen, own) = (Elsewhere::default(), wanted(asking));
-        let looked = self.look_at_all::<K>(|other| {
+        let kind = asking.its_kind();
+        let looked = self.look_at_all(kind, |other| {
             if other.uid() == asking.meta().uid {
                 return;
             }
@@ -218,16 +219,16 @@ impl SharedLocks {
                         return;
                     }
                     let ids = super::super::owned_ids(object).into_iter().map(str::to_owned);
-                    seen.owned.extend(ids.map(|id| (id, shared_locks::holder(other))));
+                    seen.owned.extend(ids.map(|id| (id, shared_locks::holder(kind, other))));
                     let is_foreign = !accounts.index().knows(&object.uid().unwrap_or_default());
-                    if is_foreign && may_be_under_way(object) && asks_alike::<K>(&own, &wanted(object)) {
+                    if is_foreign && may_be_under_way(object) && asks_alike(kind, &own, &wanted(object)) {
                         seen.asking_alike += 1;
                         seen.since.extend(unanswered_since(object));
                     }
                 }
                 Err(unreadable) => {
                     let ids = unreadable.held.iter().cloned();
-                    seen.owned.extend(ids.map(|id| (id, shared_locks::holder(other))));
+                    seen.owned.extend(ids.map(|id| (id, shared_locks::holder(kind, other))));
                 }
             }
         });
@@ -238,11 +239,11 @@ impl SharedLocks {
     }
 
     /// The objects of a kind that are at work on something that only one may be at.
-    async fn at_work<K: External>(&self) -> Result<Vec<Holder>, kube::Error> {
+    async fn at_work(&self, kind: Kind) -> Result<Vec<Holder>, kube::Error> {
         let mut at_work = vec![];
-        self.look_at_all::<K>(|object| {
+        self.look_at_all(kind, |object| {
             if object.0.as_ref().is_ok_and(may_be_under_way) {
-                at_work.push(shared_locks::holder(object));
+                at_work.push(shared_locks::holder(kind, object));
             }
         })
         .await?;

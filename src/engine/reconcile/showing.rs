@@ -3,7 +3,6 @@
 use super::{Error, Next, Pass, since_epoch};
 use crate::{
     engine::{
-        external::External,
         pace,
         progress::{Intent, Progress},
         request_id,
@@ -26,7 +25,7 @@ pub(super) enum Guard {
     Uid,
 }
 
-impl<K: External> Pass<'_, K> {
+impl Pass<'_> {
     /// A call failed; nothing moved.
     pub(super) async fn trouble(&mut self, at: &Progress, error: &CallError) -> Result<Next, Error> {
         self.trouble_about(at, at.clone(), error).await
@@ -90,7 +89,7 @@ impl<K: External> Pass<'_, K> {
             Progress::Ready { .. } if self.is_to_retire(progress) => {
                 Next::In(self.retires_later.unwrap_or_default())
             }
-            Progress::Ready { intent, .. } if Self::may_turn_up(intent) => {
+            Progress::Ready { intent, .. } if self.may_turn_up(intent) => {
                 Next::In(self.to_next_resync().map_or(pace::SLOW_LOOK, |wait| wait.min(pace::SLOW_LOOK)))
             }
             Progress::Ready { .. } => self.to_next_resync().map_or(Next::Change, Next::In),
@@ -103,9 +102,9 @@ impl<K: External> Pass<'_, K> {
     }
 
     /// Whether what an earlier attempt made may still turn up.
-    fn may_turn_up(intent: &Intent) -> bool {
+    fn may_turn_up(&self, intent: &Intent) -> bool {
         let since = intent.since.map(|since| Timestamp::now().duration_since(since));
-        K::LAGS
+        self.world.kind.traits().lags
             && intent.attempt > 1
             && since.is_some_and(|since| Duration::try_from(since).is_ok_and(|age| age < pace::LATE))
     }
@@ -188,12 +187,12 @@ impl<K: External> Pass<'_, K> {
     }
 
     /// The API server does not let the operator write the object: rights, or a policy.
-    pub(super) fn write_refused(error: &Error) -> Detail {
+    pub(super) fn write_refused(&self, error: &Error) -> Detail {
         let message = format!(
             "the API server does not let the operator write this object: {}. Give the operator the right to patch {}, or change \
              the policy that the message names; it is tried again",
             one_line(error.to_string().trim_end_matches('.'), 1000),
-            K::plural(&())
+            self.world.kind.plural()
         );
         Detail::stalled("WriteRefused", message)
     }
@@ -204,7 +203,7 @@ impl<K: External> Pass<'_, K> {
         if error.is_invalid() && self.local.unstorable.is_some() {
             return;
         }
-        let (Ok(at), detail) = (self.progress(), Self::write_refused(error)) else { return };
+        let (Ok(at), detail) = (self.progress(), self.write_refused(error)) else { return };
         if self.show(&at, at.clone(), Some(detail.clone()), false, None).await.is_err() {
             self.tell(&at, &at, Some(detail)).await;
         }
@@ -260,13 +259,13 @@ impl<K: External> Pass<'_, K> {
             progress,
             detail,
             action: self.action(),
-            creates: K::ACTION,
+            creates: self.world.kind.traits().action,
             deleting: self.deleting(),
             generation: self.generation(),
             settled,
             request_id,
             next_token: match progress {
-                Progress::New { attempt, .. } => Some(K::token(&self.uid(), *attempt)),
+                Progress::New { attempt, .. } => Some(self.world.kind.token(&self.uid(), *attempt)),
                 _ => None,
             },
             named: self.object.named(),

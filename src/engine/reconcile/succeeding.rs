@@ -3,8 +3,9 @@
 use super::{Error, Next, Pass, showing::passes};
 use crate::{
     engine::{
-        external::External,
-        is_operation_of, pace,
+        is_operation_of,
+        object::Link,
+        pace,
         progress::{Deletion, Intent, Origin, Progress},
         status::{self, Detail},
         versions::{self, Known},
@@ -22,7 +23,7 @@ pub(super) enum Unfollowed {
     Detail(Detail),
 }
 
-impl<K: External> Pass<'_, K> {
+impl Pass<'_> {
     /// The versions that the status is to show with `to`.
     pub(super) fn versions_with(&self, to: &Progress) -> Vec<Version> {
         let succession = self.object.succession();
@@ -35,7 +36,7 @@ impl<K: External> Pass<'_, K> {
             is_own: self.is_own(),
             deleting: self.deleting(),
             gone: &self.local.retired,
-            version: K::version_of,
+            version: &|product| self.world.kind.version_of(product),
             outdated,
         };
         versions::stored(self.object.status(), to, &known)
@@ -92,7 +93,7 @@ impl<K: External> Pass<'_, K> {
     /// The version that an attempt makes where it follows others, none that was used before.
     pub(super) async fn following_version(
         &mut self,
-        client: &K::Client,
+        client: &Link,
         intent: &Intent,
     ) -> Result<Option<String>, Unfollowed> {
         if self.object.succession().is_none() {
@@ -148,7 +149,7 @@ impl<K: External> Pass<'_, K> {
 
     /// Deletes the versions that are too many, now that the newest is there. One that is in use stays, and is tried again with
     /// the next look; what fails for a reason that passes, on the next beat, and for any other, ever more slowly.
-    pub(super) async fn retire(&mut self, client: &K::Client, to: &mut Progress) {
+    pub(super) async fn retire(&mut self, client: &Link, to: &mut Progress) {
         let stays =
             if matches!(to, Progress::Ready { .. }) { self.retire_surplus(client, to).await } else { vec![] };
         if let (Progress::Ready { product, .. }, false) = (to, stays.is_empty()) {
@@ -161,7 +162,7 @@ impl<K: External> Pass<'_, K> {
     }
 
     /// Deletes what is too many, and gives what stays, and why.
-    async fn retire_surplus(&mut self, client: &K::Client, to: &Progress) -> Vec<String> {
+    async fn retire_surplus(&mut self, client: &Link, to: &Progress) -> Vec<String> {
         let keep = self.object.succession().and_then(|succession| succession.keep);
         let versions = self.versions_with(to);
         let surplus: Vec<_> = versions::surplus(&versions, keep).into_iter().cloned().collect();
@@ -196,11 +197,11 @@ impl<K: External> Pass<'_, K> {
 
     async fn retire_one(
         &mut self,
-        client: &K::Client,
+        client: &Link,
         version: &Version,
         why: &str,
     ) -> Result<Deletion, CallError> {
-        let handle = K::handle(&version.image_id);
+        let handle = self.world.kind.handle(&version.image_id);
         if let Some(detail) = self.is_needed(&handle) {
             return Ok(Deletion::Waiting(detail.message));
         }
@@ -226,7 +227,7 @@ impl<K: External> Pass<'_, K> {
     /// Deletes the earlier versions of an object that goes; `None`: none is left.
     pub(super) async fn clear_predecessors(
         &mut self,
-        client: &K::Client,
+        client: &Link,
         from: &Progress,
     ) -> Result<Option<Next>, Error> {
         let mut is_underway = false;
@@ -246,11 +247,7 @@ impl<K: External> Pass<'_, K> {
     }
 
     /// Nothing is left of an object that goes but its earlier versions.
-    pub(super) async fn delete_versions(
-        &mut self,
-        client: &K::Client,
-        from: Progress,
-    ) -> Result<Next, Error> {
+    pub(super) async fn delete_versions(&mut self, client: &Link, from: Progress) -> Result<Next, Error> {
         match Box::pin(self.clear_predecessors(client, &from)).await? {
             Some(next) => Ok(next),
             None => self.leave(client, from, "its versions are deleted at the vendor".into()).await,

@@ -11,7 +11,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 impl Client {
     /// One call. `target` is the path with its query, percent-encoded. Creating calls must hold a rate permit already.
-    pub async fn batch_compute<T: DeserializeOwned>(
+    pub async fn batch_compute<T: DeserializeOwned + Send>(
         &self,
         action: &'static str,
         effect: Effect,

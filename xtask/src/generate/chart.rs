@@ -58,7 +58,7 @@ impl Crd {
 
 /// The CRDs as templates, which is how `helm upgrade` upgrades them.
 pub(super) fn crds(operator: &Operator) -> Result<Files> {
-    documents(&operator.print("crds")?)
+    documents(&operator.print("definitions")?)
         .map(|document| {
             let name = Crd::read(document)?.metadata.name;
             Ok((Path::new(CRDS).join(format!("{name}.yaml")), crd_template(&name, document)?))
@@ -83,7 +83,7 @@ fn literal(text: &str) -> String {
 
 /// The names of the kinds, which the roles grant.
 pub(super) fn kinds(operator: &Operator) -> Result<Files> {
-    let stream = operator.print("crds")?;
+    let stream = operator.print("definitions")?;
     let crds = documents(&stream).map(Crd::read).collect::<Result<Vec<_>>>()?;
     Ok(Files::from([(
         PathBuf::from("charts/cloud-image-operator/templates/_kinds.tpl"),

@@ -86,7 +86,7 @@ impl Language {
 pub(super) fn pages(operator: &Operator) -> Result<Files> {
     let facts: Facts =
         serde_json::from_str(&operator.print("docs")?).doing(|| "read what the documentation is made of")?;
-    let crds = operator.print("crds")?;
+    let crds = operator.print("definitions")?;
     let crds: Vec<Value> = documents(&crds)
         .map(|document| serde_saphyr::from_str(document).doing(|| "read a CRD"))
         .collect::<Result<_>>()?;

@@ -22,7 +22,7 @@ pub(super) const FLUX: &str = "deploy/flux";
 
 /// Argo CD's `health.yaml` and Flux' `images.yaml`.
 pub(super) fn files(operator: &Operator) -> Result<Files> {
-    let crds = operator.print("crds")?;
+    let crds = operator.print("definitions")?;
     let kinds = documents(&crds)
         .map(|document| serde_saphyr::from_str(document).doing(|| "read a CRD"))
         .collect::<Result<Vec<Crd>>>()?;
