@@ -8,6 +8,7 @@ mod schema;
 
 mod admission {
     mod accounts;
+    mod aliyun_image_copy;
     mod aosp_image;
     mod ask;
     mod batch_compute_image;

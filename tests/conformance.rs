@@ -376,8 +376,13 @@ async fn live(
     let ledger = world.vendor.ledger();
     let left: Vec<_> =
         subject::made(&ledger, action).into_iter().filter(|id| !subject::deleted(&ledger, id)).collect();
+    // What nobody has asked for, and everybody pays for.
+    let snapshots = world.vendor.aliyun_ecs().snapshots();
+    if kind == "AliyunImageCopy" && !snapshots.is_empty() {
+        return Err(format!("{snapshots:?} are left at the vendor; {:#?}", world.call_log()));
+    }
     if left.is_empty() == STAYS.contains(&kind.as_str()) {
-        return Err(format!("{left:?} is left at the vendor; {:#?}", world.call_log()));
+        return Err(format!("{left:?} of {} is left at the vendor; {:#?}", subject.plural, world.call_log()));
     }
     Ok(())
 }

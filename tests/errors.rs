@@ -34,6 +34,8 @@ const CREATE: &str = include_str!("data/create-image-component-codes.txt");
 const TAG: &str = include_str!("data/tag-resources-codes.txt");
 /// The same for the page of ExportImage.
 const EXPORT: &str = include_str!("data/export-image-codes.txt");
+/// The same for the page of CopyImage, and, after its 26 codes, for those of the other calls that copies take.
+const COPY: &str = include_str!("data/copy-image-codes.txt");
 /// Code and reason, as the cloud phone's page of codes has them; it tells no HTTP status.
 const CLOUD_PHONE: &str = include_str!("data/cloud-phone-codes.txt");
 /// Codes of the gateways, HTTP status first, and those of ZStack, whose page has none.
@@ -63,6 +65,7 @@ fn every_code_of_the_pages_has_its_class_and_a_hint_in_both_languages() {
     for (page, count, table) in [
         (CREATE, 33, errors::TABLE),
         (TAG, TAG.lines().count(), errors::TABLE),
+        (COPY, 26 + 12, errors::TABLE),
         (EXPORT, 11, volcengine::errors::TABLE),
     ] {
         assert_eq!(page.lines().count(), count, "all codes of the page");

@@ -1,4 +1,5 @@
-//! Alibaba Cloud ECS, API version 2014-05-26: image components, their tags and resource groups, behind the RPC gateway.
+//! Alibaba Cloud ECS, API version 2014-05-26: image components, custom images and their copies, tags and resource groups, behind
+//! the RPC gateway.
 //!
 //! Sources: the page of `CreateImageComponent`, the reference pages of `DescribeImageComponents`, `DeleteImageComponent`
 //! and `TagResources`, and what the official SDKs send. Not documented, and chosen here: how long a `ClientToken` is
@@ -6,9 +7,11 @@
 //! codes for wrong paging parameters, and the grammar of single commands (see `content`).
 
 mod content;
+mod copies;
 mod create;
 mod describe;
 mod gateway;
+mod images;
 mod modify;
 mod parameters;
 mod signature_v1;
@@ -28,9 +31,11 @@ use crate::server::{Context, Service, Shared};
 use crate::store::{AdminRefusal, AdminRequest, Store};
 use crate::wire::{Answer, Refusal, Request, for_ledger};
 use gateway::{Call, Nonces};
+pub use images::{Image, Snapshot};
 use parameters::Parameters;
 
 /// What of Alibaba Cloud ECS can be chosen.
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent switch")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Settings {
@@ -52,6 +57,24 @@ pub struct Settings {
     pub client_token_seconds: u64,
     /// Whether the filter by name takes names that differ in case: how exactly it compares is not documented.
     pub names_without_case: bool,
+    /// Most custom images of one account in one region; none: no quota.
+    pub image_quota: Option<usize>,
+    /// Whether an image that nobody has made exists when its id begins with `m-`, to be copied.
+    pub any_image_exists: bool,
+    /// How long a copy takes once it is its turn.
+    pub copy_seconds: f64,
+    /// How many copies are under way at a time in one region.
+    pub copies_at_once: usize,
+    /// For how long after a copy was asked for another one of the same image is refused.
+    pub copy_conflict_seconds: i64,
+    /// Whether a copy that is under way can be cancelled.
+    pub copies_can_be_cancelled: bool,
+    /// Whether deleting an image that is not there is ignored; otherwise it is an error.
+    pub missing_images_are_ignored: bool,
+    /// How long after it is Available an image can be used; none: `Usable` is not told.
+    pub usable_after_seconds: Option<i64>,
+    /// Keys of KMS that do not exist.
+    pub missing_kms_keys: Vec<String>,
 }
 
 impl Default for Settings {
@@ -71,11 +94,9 @@ impl Default for Settings {
             "us-west-1",
         ];
         Self {
-            flow_limits: vec![FlowLimit {
-                action: "CreateImageComponent".into(),
-                requests: 1000,
-                period_seconds: 60,
-            }],
+            flow_limits: ["CreateImageComponent", "CopyImage"]
+                .map(|action| FlowLimit { action: action.into(), requests: 1000, period_seconds: 60 })
+                .into(),
             throttling_status: 400,
             retry_after: None,
             component_quota: None,
@@ -86,6 +107,15 @@ impl Default for Settings {
             regions: REGIONS.map(Into::into).into(),
             client_token_seconds: 24 * 3600,
             names_without_case: false,
+            image_quota: None,
+            any_image_exists: true,
+            copy_seconds: 60.0,
+            copies_at_once: 5,
+            copy_conflict_seconds: 0,
+            copies_can_be_cancelled: true,
+            missing_images_are_ignored: false,
+            usable_after_seconds: None,
+            missing_kms_keys: vec![],
         }
     }
 }
@@ -132,6 +162,9 @@ pub(crate) struct AliyunEcs(Mutex<State>);
 #[derive(Default)]
 struct State {
     components: Store<Component>,
+    images: Store<Image>,
+    /// Those whose images are gone.
+    snapshots: Store<Snapshot>,
     /// By account, region, action and token.
     tokens: HashMap<(String, String, String, String), Replay>,
     nonces: Nonces,
@@ -158,6 +191,13 @@ impl AliyunEcs {
         let parameters = call.parameters;
         let region = parameters.required("RegionId")?.to_owned();
         let settings = &context.settings.aliyun_ecs;
+        if !settings.regions.contains(&region) && call.action == "CopyImage" {
+            return Err(Refusal::new(
+                400,
+                "SourceRegion.NotFound",
+                "The specified source region does not exist.",
+            ));
+        }
         if !settings.regions.contains(&region) {
             return Err(Refusal::new(
                 404,
@@ -176,19 +216,33 @@ impl AliyunEcs {
             "TagResources" => modify::tag(&mut state, &place, &parameters, context),
             "UntagResources" => modify::untag(&mut state, &place, &parameters, context),
             "JoinResourceGroup" => modify::join_resource_group(&mut state, &place, &parameters, context),
+            "CopyImage" => copies::copy(&mut state, &place, &parameters, context),
+            "CancelCopyImage" => copies::cancel(&mut state, &place, &parameters, context),
+            "DescribeImages" => images::describe(&state, &place, &parameters, context),
+            "ModifyImageAttribute" => copies::modify(&mut state, &place, &parameters, context),
+            "DeleteImage" => copies::delete(&mut state, &place, &parameters, context),
+            "DescribeSnapshots" => images::describe_snapshots(&state, &place, &parameters, context),
+            "DeleteSnapshot" => copies::delete_snapshot(&mut state, &place, &parameters, context),
             _ => Err(gateway::unknown_action()),
         }
     }
 }
 
 /// The actions that exist.
-const ACTIONS: [&str; 6] = [
+const ACTIONS: [&str; 13] = [
     "CreateImageComponent",
     "DescribeImageComponents",
     "DeleteImageComponent",
     "TagResources",
     "UntagResources",
     "JoinResourceGroup",
+    "CopyImage",
+    "CancelCopyImage",
+    "DescribeImages",
+    "ModifyImageAttribute",
+    "DeleteImage",
+    "DescribeSnapshots",
+    "DeleteSnapshot",
 ];
 
 /// Whose things a call is about, and where.
@@ -258,7 +312,7 @@ impl Service for AliyunEcs {
     }
 
     fn collections(&self) -> &'static [&'static str] {
-        &["image-components"]
+        &["image-components", "images", "snapshots"]
     }
 
     fn administer(&self, request: &AdminRequest, shared: &Shared) -> Result<Value, AdminRefusal> {
@@ -266,6 +320,8 @@ impl Service for AliyunEcs {
             "image-components" => {
                 self.state().components.administer(request, |component| complete(component, shared))
             }
+            "images" => self.state().images.administer(request, |image| complete_image(image, shared)),
+            "snapshots" => self.state().snapshots.administer(request, |snapshot| snapshot.id.clone()),
             other => Err(AdminRefusal::NotFound(other.into())),
         }
     }
@@ -317,6 +373,27 @@ fn complete(component: &mut Component, shared: &Shared) -> String {
     component.id.clone()
 }
 
+/// Gives a seeded image what the vendor would have given it, and tells its id. One without times has been there for long.
+fn complete_image(image: &mut Image, shared: &Shared) -> String {
+    let settings = shared.settings();
+    let or = |value: &mut String, default: &str| {
+        if value.is_empty() {
+            default.clone_into(value);
+        }
+    };
+    or(&mut image.id, &format!("m-{}", shared.ids.alphanumeric(20)));
+    let account = settings.access_keys.first().map(|key| key.account.clone()).unwrap_or_default();
+    or(&mut image.account, &account);
+    or(&mut image.region, "cn-hangzhou");
+    let name = image.id.clone();
+    or(&mut image.name, &name);
+    or(&mut image.resource_group_id, settings.aliyun_ecs.resource_groups.first().map_or("", String::as_str));
+    if image.creation_time == Timestamp::UNIX_EPOCH {
+        image.creation_time = shared.clock.now();
+    }
+    image.id.clone()
+}
+
 /// What a test may do behind the vendor's back; none of it is in the ledger.
 pub struct Inventory<'a> {
     service: &'a AliyunEcs,
@@ -358,5 +435,37 @@ impl<'a> Inventory<'a> {
     /// Changes a component; false when it does not exist.
     pub fn modify(&self, id: &str, change: impl FnOnce(&mut Component)) -> bool {
         self.service.state().components.get_mut(id).map(change).is_some()
+    }
+
+    /// All custom images, oldest first.
+    pub fn images(&self) -> Vec<Image> {
+        self.service.state().images.values().cloned().collect()
+    }
+
+    /// The image with this id.
+    pub fn image(&self, id: &str) -> Option<Image> {
+        self.service.state().images.get(id).cloned()
+    }
+
+    /// Adds an image and tells its id; empty fields are filled as the vendor would.
+    pub fn seed_image(&self, mut image: Image) -> String {
+        let id = complete_image(&mut image, self.shared);
+        self.service.state().images.insert(id.clone(), image);
+        id
+    }
+
+    /// Takes an image away, without a snapshot that stays.
+    pub fn remove_image(&self, id: &str) -> Option<Image> {
+        self.service.state().images.remove(id)
+    }
+
+    /// Changes an image; false when it does not exist.
+    pub fn modify_image(&self, id: &str, change: impl FnOnce(&mut Image)) -> bool {
+        self.service.state().images.get_mut(id).map(change).is_some()
+    }
+
+    /// The snapshots whose images are gone, which nobody has deleted.
+    pub fn snapshots(&self) -> Vec<Snapshot> {
+        self.service.state().snapshots.values().cloned().collect()
     }
 }

@@ -127,6 +127,11 @@ impl Context<'_> {
         });
     }
 
+    /// The vendor's name of what is asked for.
+    pub(crate) fn action(&self) -> &str {
+        &self.action
+    }
+
     /// The youngest creation time that a listing shows.
     pub(crate) fn shown_until(&self) -> Timestamp {
         shifted(self.now, -i64::try_from(self.conditions.list_lag_seconds).unwrap_or(i64::MAX))

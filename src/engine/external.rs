@@ -213,6 +213,9 @@ pub trait External:
     /// Whether what a lost call made may show only after it was given up; then [`External::leftovers`] finds it.
     const LAGS: bool = false;
 
+    /// Whether deleting a thing leaves others of ours behind: then [`External::delete`] is asked once more when it is gone.
+    const LEAVES: bool = false;
+
     /// What tells the rows of [`External::page`] apart, in lowerCamelCase.
     const ROW_ID: &'static str;
 
@@ -250,6 +253,12 @@ pub trait External:
 
     /// Objects of one region may share a call: the region, or whatever else a call is confined to.
     fn region(&self, client: &Self::Client) -> String;
+
+    /// Where the creating call is sent, whose limits it counts against: another place than [`External::region`] for what is made
+    /// from one place in another.
+    fn asked_in(&self, client: &Self::Client) -> String {
+        self.region(client)
+    }
 
     /// Where its ids mean what they do: objects with the same realm and id have the same thing. The vendor's API where the
     /// account reaches it, with its region as the vendor has it, but not whose keys are used. Pure.

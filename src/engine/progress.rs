@@ -344,12 +344,15 @@ pub struct Lookalike {
 }
 
 /// The answer to "delete it".
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Deletion {
     /// There is nothing left.
     Gone,
     /// Nothing of it can be deleted; the sentence says what remains.
     Remains(String),
+    /// Before it is deleted, this is to be written down: what it leaves behind cannot be found without it. Only for what is under
+    /// way or was made.
+    Seen(Product),
     /// The vendor is at it; it is gone when an observation misses it.
     Underway,
     /// It cannot be deleted now; the sentence says what it waits for.

@@ -3,9 +3,11 @@
 
 pub mod batch_compute;
 pub mod batch_compute_image;
+mod ecs_image;
 mod endpoints;
 pub mod errors;
 pub mod image_component;
+pub mod image_copy;
 pub mod sign;
 
 use crate::{
@@ -28,6 +30,7 @@ use url::Url;
 /// Published on the pages of these calls: 1000 requests in 60 s, for each account and region. Nothing is published for the
 /// others.
 pub const PUBLISHED_LIMITS: &[Published] = &[
+    ("CopyImage", 1000, Duration::from_secs(60)),
     ("CreateImageComponent", 1000, Duration::from_secs(60)),
     ("CreateImagePipeline", 1000, Duration::from_secs(60)),
     ("StartImagePipelineExecution", 1000, Duration::from_secs(60)),

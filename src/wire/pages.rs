@@ -126,11 +126,121 @@ impl Walk {
     }
 }
 
+/// One page of a list whose pages have numbers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Numbered {
+    /// As the vendor sent them.
+    pub rows: Vec<Value>,
+    /// How many rows all pages have, where the vendor tells.
+    pub total: Option<usize>,
+}
+
+/// How often a list whose pages have numbers is read before its rows are taken for unsteady.
+const READINGS: usize = 3;
+
+/// The same as [`all`] for a list whose pages have numbers, from 1, and `size` rows or less. What is deleted while it is read
+/// moves a row from a page that is to come to one that was read already: then there are fewer rows than the vendor counted, and
+/// it is read again, until all are there or two readings give the same.
+pub async fn numbered<R: Future<Output = Result<Numbered, CallError>>>(
+    key: &str,
+    size: usize,
+    mut read: impl FnMut(usize) -> R,
+    mut enough: impl FnMut(&[Value]) -> bool,
+) -> Result<Vec<Value>, CallError> {
+    let mut before: Option<HashSet<String>> = None;
+    for _ in 0..READINGS {
+        let (mut rows, mut ids, mut total, mut ended) = (vec![], HashSet::new(), None, false);
+        for number in 1..=PAGES {
+            let page = read(number).await?;
+            let came = page.rows.len();
+            total = total.max(page.total);
+            let known = rows.len();
+            for row in page.rows.into_iter().map(lower_camel) {
+                let Some(id) = row.get(key).and_then(Value::as_str) else {
+                    return Err(CallError::NoAnswer(format!("the vendor's list has a row without {key}")));
+                };
+                if ids.insert(id.to_owned()) {
+                    rows.push(row);
+                }
+            }
+            ended = came == 0 || total.map_or(came < size, |total| rows.len() >= total);
+            // A page that was there before says that the vendor does not go on.
+            if ended || rows.len() == known {
+                break;
+            }
+            if enough(&rows) {
+                return Ok(rows);
+            }
+        }
+        let is_all = ended && total.is_none_or(|total| rows.len() >= total);
+        if is_all || ended && before.as_ref() == Some(&ids) {
+            return Ok(rows);
+        }
+        before = Some(ids);
+    }
+    Err(CallError::NoAnswer(
+        "the vendor's list has other rows each time than it says, so it could not be read to its end".into(),
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
     use std::{cell::Cell, future::ready, pin::pin, task};
+
+    /// A list of numbered pages with two rows, from which something is deleted before some calls.
+    fn steps(
+        rows: &[&str],
+        deletions: &[(usize, &str)],
+        counted: Option<usize>,
+    ) -> (Result<String, CallError>, usize) {
+        let rows = std::cell::RefCell::new(rows.to_vec());
+        let calls = Cell::new(0);
+        let read = |number: usize| {
+            calls.set(calls.get() + 1);
+            for (_, gone) in deletions.iter().filter(|(call, _)| *call == calls.get()) {
+                rows.borrow_mut().retain(|row| row != gone);
+            }
+            let rows = rows.borrow();
+            let page = rows.iter().skip((number - 1) * 2).take(2).map(|id| json!({ "Id": id })).collect();
+            ready(Ok(Numbered { rows: page, total: Some(counted.unwrap_or(rows.len())) }))
+        };
+        let done = now(numbered("id", 2, read, |_| false));
+        let text = |rows: Vec<Value>| rows.iter().filter_map(|row| row["id"].as_str()).collect();
+        (done.map(text), calls.get())
+    }
+
+    #[test]
+    fn a_deletion_between_two_numbered_pages_hides_no_row() {
+        let five = ["a", "b", "c", "d", "e"];
+        for (rows, deletions, counted, expected, calls) in [
+            (&five[..], &[][..], None, "abcde", 3),
+            (&five[..4], &[], None, "abcd", 2),
+            (&[], &[], None, "", 1),
+            // c moves to the first page, which was read.
+            (&five, &[(2, "a")], None, "bcde", 5),
+            (&five, &[(2, "a"), (5, "b")], None, "cde", 8),
+            // The vendor counts what it does not show.
+            (&five, &[], Some(7), "abcde", 8),
+        ] {
+            let (read, count) = steps(rows, deletions, counted);
+            assert_eq!((read.as_deref(), count), (Ok(expected), calls), "{deletions:?} {counted:?}");
+        }
+        let (read, _) = steps(&five, &[(2, "a"), (5, "b"), (7, "c"), (8, "d"), (9, "e")], Some(5));
+        assert!(matches!(read, Err(CallError::NoAnswer(_))), "{read:?}");
+    }
+
+    #[test]
+    fn a_vendor_that_repeats_a_numbered_page_is_not_believed() {
+        let calls = Cell::new(0);
+        let read = |_| {
+            calls.set(calls.get() + 1);
+            ready(Ok(Numbered { rows: vec![json!({ "Id": "a" }), json!({ "Id": "b" })], total: Some(9) }))
+        };
+        assert!(matches!(now(numbered("id", 2, read, |_| false)), Err(CallError::NoAnswer(_))));
+        assert_eq!(calls.get(), 6);
+    }
 
     /// Reads what `page` makes of each token, and counts the pages.
     fn list(

@@ -48,6 +48,7 @@ async fn each_kind_has_its_own_timeout() {
         ("AospImage", "2h"),
         ("ImageExport", "2h"),
         ("ImageComponent", "10m"),
+        ("AliyunImageCopy", "12h"),
         ("BatchComputeImage", "10m"),
         ("RootVolumeTemplate", "12h"),
     ] {

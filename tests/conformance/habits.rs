@@ -4,8 +4,11 @@
 use super::subject::Subject;
 use crate::harness::World;
 use vendor_simulator::{
-    Texts, aliyun_ecs::Component, batchcompute::images::Image as BatchComputeImage,
-    volcengine::acep::AospImage, zstack::images::Image,
+    Texts,
+    aliyun_ecs::{Component, Image as EcsImage},
+    batchcompute::images::Image as BatchComputeImage,
+    volcengine::acep::AospImage,
+    zstack::images::Image,
 };
 
 /// The faults that are met with these habits too: those after which it must be found out what became of a call, and those that
@@ -21,6 +24,8 @@ pub fn take_up(world: &World, subjects: &[Subject], expired: bool) {
         settings.volcengine.process_as_text = true;
         settings.volcengine.null_error = true;
         settings.aliyun_ecs.names_without_case = true;
+        settings.aliyun_ecs.usable_after_seconds = Some(1);
+        settings.aliyun_ecs.missing_images_are_ignored = true;
         settings.zstack.nested_causes = true;
         settings.zstack.moving_seconds = 1.0;
         settings.zstack.tells_progress = false;
@@ -35,6 +40,8 @@ pub fn take_up(world: &World, subjects: &[Subject], expired: bool) {
         for name in [name.to_uppercase(), format!("{name}-old")] {
             let text = || name.clone();
             world.vendor.aliyun_ecs().seed(Component { name: text(), ..Component::default() });
+            let region = "cn-shanghai".into();
+            world.vendor.aliyun_ecs().seed_image(EcsImage { name: text(), region, ..EcsImage::default() });
             world
                 .vendor
                 .batchcompute()

@@ -11,6 +11,8 @@ use vendor_simulator::{Addresses, Change, Ledger};
 pub struct Subject {
     /// Such as `ImageComponent`.
     pub kind: String,
+    /// What its objects are called in paths.
+    pub plural: String,
     /// The sample object's name.
     pub name: String,
     /// The creating call.
@@ -56,7 +58,7 @@ fn with_samples(kinds: &[&dyn Kind], sample: impl Fn(&str) -> String) -> Vec<Sub
         let object = documents(&sample).pop().expect("an object");
         assert_eq!(object["kind"], names.kind.as_str(), "the sample's last document");
         let name = object["metadata"]["name"].as_str().expect("a name").to_owned();
-        Subject { kind: names.kind, name, action: kind.action(), has_versions, sample }
+        Subject { kind: names.kind, plural: names.plural, name, action: kind.action(), has_versions, sample }
     };
     kinds.iter().map(subject).collect()
 }
@@ -85,7 +87,9 @@ impl Subject {
     pub fn vendor_name(&self) -> Option<String> {
         let object = documents(&self.sample).pop()?;
         let parameters = &object["spec"]["forProvider"];
-        let name = ["name", "imageName"].iter().find_map(|field| parameters[*field].as_str());
+        let name = ["name", "imageName", "destinationImageName"]
+            .iter()
+            .find_map(|field| parameters[*field].as_str());
         name.map(str::to_owned)
     }
 

@@ -13,7 +13,10 @@ use cloud_image_operator::{
         progress::Observation,
     },
     vendors::{
-        aliyun::{self, batch_compute_image::BatchComputeImage, image_component::ImageComponent},
+        aliyun::{
+            self, batch_compute_image::BatchComputeImage, image_component::ImageComponent,
+            image_copy::AliyunImageCopy,
+        },
         volcengine::{self, aosp_image::AospImage, image_export::ImageExport},
         zstack::{self, root_volume_template::RootVolumeTemplate},
     },
@@ -130,6 +133,19 @@ pub fn component(runner: &mut TestRunner) -> Result<(), String> {
     meet::<ImageComponent>(runner, &parameters, json!({ "name": "n" }), "ic-1", answers)
 }
 
+pub fn copy(runner: &mut TestRunner) -> Result<(), String> {
+    let row = json!({
+        "ImageId": "m-2", "ImageName": "base", "Status": "Available", "Progress": "100%", "CreationTime": "2026-11-26T10:00:00Z",
+        "IsCopied": true, "Usable": true, "Description": "", "Tags": { "Tag": [{ "TagKey": "cloudimages.dev/attempt", "TagValue": "u-1" }] },
+        "DiskDeviceMappings": { "DiskDeviceMapping": [{ "SnapshotId": "s-1", "RemainTime": 7 }] },
+    });
+    let list = json!({ "RequestId": "R", "Images": { "Image": [row] }, "PageNumber": 1, "PageSize": 100, "TotalCount": 1 });
+    let answers = vec![json!({ "RequestId": "R", "ImageId": "m-2" }), list];
+    let parameters =
+        json!({ "imageId": "m-1", "destinationImageName": "base", "tag": [{ "key": "a", "value": "b" }] });
+    meet::<AliyunImageCopy>(runner, &parameters, json!({ "name": "base" }), "m-2", answers)
+}
+
 pub fn batch_compute(runner: &mut TestRunner) -> Result<(), String> {
     let row = json!({
         "Id": "img-1", "Name": "n", "EcsImageId": "m-1", "Platform": "Linux", "Type": "Self", "Description": "",
@@ -205,10 +221,11 @@ pub fn objects(runner: &mut TestRunner) -> Result<(), String> {
     let parameters = json!({
         "name": "n", "componentVersion": "1.0.0", "content": "RUN x", "tag": [{ "key": "a", "value": "b" }],
         "ecsImageId": "m-1", "platform": "Linux", "imageName": "n", "imageId": "i", "tosBucket": "b", "tosPrefix": "p",
-        "rootVolumeUuid": UUID, "imageAnnotation": "r",
+        "rootVolumeUuid": UUID, "imageAnnotation": "r", "destinationImageName": "n", "destinationRegionId": "r", "encrypted": true,
     });
     let outcome = runner.run(&(spoiled(object("Any", &parameters)), text()), |(object, id)| {
         ask::<ImageComponent>(&object, &id);
+        ask::<AliyunImageCopy>(&object, &id);
         ask::<BatchComputeImage>(&object, &id);
         ask::<AospImage>(&object, &id);
         ask::<ImageExport>(&object, &id);

@@ -5,7 +5,10 @@ use crate::harness::World;
 use cloud_image_operator::{
     engine::external::External,
     vendors::{
-        aliyun::{batch_compute_image::BatchComputeImage, image_component::ImageComponent},
+        aliyun::{
+            batch_compute_image::BatchComputeImage, image_component::ImageComponent,
+            image_copy::AliyunImageCopy,
+        },
         volcengine::{aosp_image::AospImage, image_export::ImageExport},
         zstack::root_volume_template::RootVolumeTemplate,
     },
@@ -173,6 +176,7 @@ fn token(kind: &str, uid: &str) -> String {
         "AospImage" => AospImage::token(uid, 1),
         "ImageExport" => ImageExport::token(uid, 1),
         "ImageComponent" => ImageComponent::token(uid, 1),
+        "AliyunImageCopy" => AliyunImageCopy::token(uid, 1),
         "BatchComputeImage" => BatchComputeImage::token(uid, 1),
         "RootVolumeTemplate" => RootVolumeTemplate::token(uid, 1),
         other => panic!("no token of {other}"),

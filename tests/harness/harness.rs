@@ -280,6 +280,7 @@ impl World {
             settings.volcengine.build_seconds = 1.5;
             settings.volcengine.export_queue_seconds = 0.5;
             settings.volcengine.export_seconds = 1.5;
+            settings.aliyun_ecs.copy_seconds = 1.5;
             settings.zstack.create_seconds = 2.0;
             settings.zstack.operation_seconds = 0.2;
         });

@@ -129,6 +129,12 @@ pub fn image_of(kind: &str, name: &str) -> Value {
             component(name, json!({})),
             json!({ "name": name, "ecsImageId": format!("m-{name}"), "platform": "Linux" }),
         ),
+        "AliyunImageCopy" => (
+            component(name, json!({})),
+            json!({
+                "imageId": format!("m-{name}"), "destinationRegionId": "cn-shanghai", "destinationImageName": format!("copy-{name}"),
+            }),
+        ),
         "RootVolumeTemplate" => (
             component(name, json!({})),
             json!({ "name": name, "rootVolumeUuid": "b94ff32725d133fea53e8ada5ea7f0fc" }),

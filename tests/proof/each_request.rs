@@ -376,6 +376,7 @@ pub const AROUND_THE_CALL: &[(&str, &str, &str)] = &[
     ("BatchComputeImage", "POST /images", "DELETE /images/{id}"),
     ("AospImage", "BuildAOSPImage", "DeleteAOSPImage"),
     ("ImageExport", "ExportImage", ""),
+    ("AliyunImageCopy", "CopyImage", "DeleteImage"),
     (
         "RootVolumeTemplate",
         "POST /zstack/v1/images/root-volume-templates/from/volumes/{id}",
@@ -417,8 +418,8 @@ async fn lived_around(
 /// and the deleting call.
 fn around(deeds: [Option<Deed>; 3], of: &str) -> Option<(Group, Vec<(Step, Plan)>)> {
     let group = groups(of).into_iter().find(|group| group.name == of)?;
-    let (kind, creating, deleting) = AROUND_THE_CALL.iter().find(|row| row.0 == of)?;
-    let status = format!("PATCH {}s/status", kind.to_lowercase());
+    let (_, creating, deleting) = AROUND_THE_CALL.iter().find(|row| row.0 == of)?;
+    let status = format!("PATCH {}/status", group.subject.plural);
     let steps = [(Step::Create, *creating), (Step::Change, &*status), (Step::Delete, *deleting)];
     let plan = |label: &str, deed: Option<Deed>| {
         let point = (!label.is_empty()).then(|| Point { label: label.into(), nth: 1 });

@@ -111,7 +111,7 @@ impl Stage {
     /// Starts the operator against the past, of which it sees so many versions, and lets it see the rest after a while.
     /// `at_rest`: it has nothing left to do, once it sees everything.
     async fn see(&mut self, scene: &str, versions: &[Version], seen: usize, switch: Switch, at_rest: bool) {
-        let plural = format!("{}s", self.subject.kind.to_lowercase());
+        let plural = self.subject.plural.clone();
         let (before, object) = (self.effects(), self.object().await);
         let gate = self.proxies.gate.clone();
         gate.show(Some(self.history.past(versions, seen)));

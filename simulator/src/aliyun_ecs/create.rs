@@ -22,10 +22,7 @@ pub(super) fn create(
     let component = check(state, place, parameters, context)?;
     let id = component.id.clone();
     context.effect(Change::Created, &id, token);
-    if let Some(token) = token {
-        let replay = Replay { parameters: parameters.clone(), id: id.clone(), at: context.now };
-        state.tokens.insert(token_key(place, token), replay);
-    }
+    remember(state, place, parameters, context, token, &id);
     state.components.insert(id.clone(), component);
     Ok(answer(id))
 }
@@ -34,12 +31,27 @@ fn answer(id: String) -> Map<String, Value> {
     Map::from_iter([("ImageComponentId".to_owned(), id.into())])
 }
 
-fn token_key(place: &Place, token: &str) -> (String, String, String, String) {
-    (place.account.clone(), place.region.clone(), "CreateImageComponent".into(), token.into())
+fn token_key(place: &Place, context: &Context<'_>, token: &str) -> (String, String, String, String) {
+    (place.account.clone(), place.region.clone(), context.action().into(), token.into())
+}
+
+/// Keeps what a call with a token came to.
+pub(super) fn remember(
+    state: &mut State,
+    place: &Place,
+    parameters: &Parameters,
+    context: &Context<'_>,
+    token: Option<&str>,
+    id: &str,
+) {
+    if let Some(token) = token {
+        let replay = Replay { parameters: parameters.clone(), id: id.to_owned(), at: context.now };
+        state.tokens.insert(token_key(place, context, token), replay);
+    }
 }
 
 /// The id that an earlier call with this token and the same parameters was given.
-fn replayed(
+pub(super) fn replayed(
     state: &State,
     place: &Place,
     parameters: &Parameters,
@@ -56,7 +68,7 @@ fn replayed(
     }
     let lifetime = i64::try_from(context.settings.aliyun_ecs.client_token_seconds).unwrap_or(i64::MAX);
     let lifetime = SignedDuration::from_secs(lifetime);
-    match state.tokens.get(&token_key(place, token)) {
+    match state.tokens.get(&token_key(place, context, token)) {
         Some(replay) if context.now.duration_since(replay.at) <= lifetime => {
             if replay.parameters == *parameters {
                 return Ok(Some(replay.id.clone()));
@@ -168,7 +180,7 @@ fn check_description(text: &str) -> Result<(), Refusal> {
     Err(Refusal::new(400, "InvalidDescription.Malformed", "The specified Description is malformed."))
 }
 
-fn has_web_scheme(text: &str) -> bool {
+pub(super) fn has_web_scheme(text: &str) -> bool {
     text.starts_with("http://") || text.starts_with("https://")
 }
 

@@ -1,5 +1,7 @@
 //! What happens to a component after it was made: tags, resource group, deletion.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::create::unknown_resource_group;
@@ -43,19 +45,20 @@ pub(super) fn tag(
         return Err(missing("Tag"));
     }
     check_tags(&tags)?;
+    let of_images = is_about_images(parameters);
     // All resources are checked before the first is changed.
     for id in &ids {
-        let Some(component) = state.components.get(id) else { continue };
-        let new = tags.iter().filter(|tag| !component.tags.contains_key(tag.key)).count();
-        if component.tags.len() + new > 20 {
+        let Some(there) = tags_of(state, of_images, id) else { continue };
+        let new = tags.iter().filter(|tag| !there.contains_key(tag.key)).count();
+        if there.len() + new > 20 {
             return Err(Refusal::new(400, "NumberExceed.Tags", "The maximum number of Tags is exceeded."));
         }
     }
     for id in &ids {
-        let Some(component) = state.components.get_mut(id) else { continue };
-        let before = component.tags.clone();
-        component.tags.extend(tags.iter().map(|tag| (tag.key.into(), tag.value.unwrap_or_default().into())));
-        if component.tags != before {
+        let Some(there) = tags_of(state, of_images, id) else { continue };
+        let before = there.clone();
+        there.extend(tags.iter().map(|tag| (tag.key.into(), tag.value.unwrap_or_default().into())));
+        if *there != before {
             context.effect(Change::Changed, id, None);
         }
     }
@@ -77,12 +80,13 @@ pub(super) fn untag(
     if keys.len() > 20 {
         return Err(Refusal::new(400, "NumberExceed.Tags", "The maximum number of Tags is exceeded."));
     }
+    let of_images = is_about_images(parameters);
     for id in &ids {
-        let Some(component) = state.components.get_mut(id) else { continue };
-        let before = component.tags.len();
+        let Some(there) = tags_of(state, of_images, id) else { continue };
+        let before = there.len();
         // Keys win over All, as the page of UntagResources says.
-        component.tags.retain(|key, _| if keys.is_empty() { !all } else { !keys.contains(&key.as_str()) });
-        if component.tags.len() != before {
+        there.retain(|key, _| if keys.is_empty() { !all } else { !keys.contains(&key.as_str()) });
+        if there.len() != before {
             context.effect(Change::Changed, id, None);
         }
     }
@@ -95,7 +99,7 @@ pub(super) fn join_resource_group(
     parameters: &Parameters,
     context: &mut Context<'_>,
 ) -> Result<Map<String, Value>, Refusal> {
-    check_type(parameters)?;
+    check_type(parameters, &["imagecomponent"])?;
     let id = parameters.required("ResourceId")?;
     let groups = &context.settings.aliyun_ecs.resource_groups;
     let group = match parameters.get("ResourceGroupId").filter(|group| !group.is_empty()) {
@@ -115,8 +119,22 @@ pub(super) fn join_resource_group(
     Ok(Map::new())
 }
 
-fn check_type(parameters: &Parameters) -> Result<(), Refusal> {
-    if parameters.required("ResourceType")?.eq_ignore_ascii_case("imagecomponent") {
+/// Whether a tagging call is about images, and not about components.
+fn is_about_images(parameters: &Parameters) -> bool {
+    parameters.get("ResourceType").is_some_and(|name| name.eq_ignore_ascii_case("image"))
+}
+
+fn tags_of<'a>(state: &'a mut State, of_images: bool, id: &str) -> Option<&'a mut BTreeMap<String, String>> {
+    if of_images {
+        state.images.get_mut(id).map(|image| &mut image.tags)
+    } else {
+        state.components.get_mut(id).map(|component| &mut component.tags)
+    }
+}
+
+fn check_type(parameters: &Parameters, known: &[&str]) -> Result<(), Refusal> {
+    let given = parameters.required("ResourceType")?;
+    if known.iter().any(|name| name.eq_ignore_ascii_case(given)) {
         return Ok(());
     }
     Err(Refusal::new(
@@ -130,9 +148,9 @@ fn unknown_resource() -> Refusal {
     Refusal::new(404, "InvalidResourceId.NotFound", "The specified ResourceIds are not found in our records.")
 }
 
-/// The components that a tagging call is about: 1 to 50, all of which must exist.
+/// The components or images that a tagging call is about: 1 to 50, all of which must exist.
 fn resources(state: &State, place: &Place, parameters: &Parameters) -> Result<Vec<String>, Refusal> {
-    check_type(parameters)?;
+    check_type(parameters, &["imagecomponent", "image"])?;
     let ids = parameters.list("ResourceId");
     if ids.is_empty() {
         return Err(missing("ResourceId"));
@@ -144,7 +162,14 @@ fn resources(state: &State, place: &Place, parameters: &Parameters) -> Result<Ve
             "The maximum number of ResourceIds is exceeded.",
         ));
     }
-    let known = |id: &str| state.components.get(id).is_some_and(|component| place.holds(component));
+    let of_images = is_about_images(parameters);
+    let known = |id: &str| {
+        if of_images {
+            state.image(place, id).is_some()
+        } else {
+            state.components.get(id).is_some_and(|component| place.holds(component))
+        }
+    };
     if !ids.iter().all(|id| known(id)) {
         return Err(unknown_resource());
     }

@@ -31,7 +31,7 @@ impl Pass<'_> {
         if !replay && let Some(next) = self.preflight(client, &from, attempt).await? {
             return Ok(next);
         }
-        let region = self.subject().region(client);
+        let region = self.subject().asked_in(client);
         let rate = async {
             // Before the permit, of which an account has few, and before anything is stored.
             client.begin().await?;

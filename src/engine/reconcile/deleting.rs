@@ -33,7 +33,7 @@ impl Pass<'_> {
             Ok(Deletion::Gone | Deletion::Remains(_)) => {
                 Box::pin(self.submit(client, from, attempt, false)).await
             }
-            Ok(Deletion::Underway) => Ok(Next::In(self.to_beat())),
+            Ok(Deletion::Underway | Deletion::Seen(_)) => Ok(Next::In(self.to_beat())),
             Ok(Deletion::Waiting(why)) => {
                 self.show(&from, from.clone(), Some(Detail::waiting("DeletionWaits", why)), false, None)
                     .await?;
@@ -63,7 +63,9 @@ impl Pass<'_> {
         }
         if self.local.deleting {
             match self.look(client, &handle).await {
-                Ok(Observation::Missing) => return self.leave(client, from, gone(&handle)).await,
+                Ok(Observation::Missing) if !K::LEAVES => {
+                    return self.leave(client, from, gone(&handle)).await;
+                }
                 Ok(_) => {}
                 Err(error) => return self.trouble(&from, &error).await,
             }
@@ -79,13 +81,18 @@ impl Pass<'_> {
                 Err(error) => return self.trouble(&from, &error).await,
             }
         }
-        // What the vendor is at already cannot be called back.
-        if !self.local.deleting {
+        // What the vendor is at already cannot be called back; what that leaves can.
+        if K::LEAVES || !self.local.deleting {
             self.confirm().await?;
         }
         match self.subject().delete(client, &handle).await {
             Ok(Deletion::Gone) => self.leave(client, from, gone(&handle)).await,
             Ok(Deletion::Remains(what)) => self.leave(client, from, what).await,
+            Ok(Deletion::Seen(product)) => {
+                let to = from.clone().observed(Observation::Ready(product));
+                self.show(&from, to, None, true, None).await?;
+                Ok(Next::In(Duration::ZERO))
+            }
             Ok(Deletion::Underway) => {
                 self.local.deleting = true;
                 self.show(&from, from.clone(), None, true, None).await?;

@@ -83,7 +83,7 @@ impl Outlived {
         while Instant::now() < end {
             let wait = match self.object.delete(&self.client, &handle).await {
                 Ok(Deletion::Gone | Deletion::Remains(_)) => return,
-                Ok(Deletion::Underway | Deletion::Waiting(_)) => self.beat,
+                Ok(Deletion::Underway | Deletion::Seen(_) | Deletion::Waiting(_)) => self.beat,
                 Err(error) => {
                     failures += 1;
                     tracing::warn!(id, %error, "what outlived its object cannot be deleted yet");

@@ -173,7 +173,7 @@ impl Pass<'_> {
                 .await
             {
                 Ok(Deletion::Gone | Deletion::Remains(_)) => continue,
-                Ok(Deletion::Underway) => "the vendor is deleting it".to_owned(),
+                Ok(Deletion::Underway | Deletion::Seen(_)) => "the vendor is deleting it".to_owned(),
                 Ok(Deletion::Waiting(why)) => why,
                 Err(error) if error.class() == Some(Class::Busy) => error.to_string(),
                 Err(error) => {
@@ -234,7 +234,7 @@ impl Pass<'_> {
         for version in self.predecessors(from) {
             match self.retire_one(client, &version, "it goes with its object").await {
                 Ok(Deletion::Gone | Deletion::Remains(_)) => {}
-                Ok(Deletion::Underway) => is_underway = true,
+                Ok(Deletion::Underway | Deletion::Seen(_)) => is_underway = true,
                 Ok(Deletion::Waiting(why)) => {
                     let detail = Detail::waiting("DeletionWaits", format!("{}: {why}", name(&version)));
                     self.show(from, from.clone(), Some(detail), true, None).await?;

@@ -101,7 +101,8 @@ pub struct BatchComputeParameters {
     )]
     pub ecs_image_id: Option<String>,
 
-    /// Reserved for objects that make images of ECS: no kind of this version does, so give `ecsImageId`. Cannot be changed.
+    /// An object in the same namespace whose ECS image is registered, in the account's region, instead of `ecsImageId`: it waits
+    /// until that is Ready. Cannot be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ecs_image_ref: Option<ImageRef>,
 

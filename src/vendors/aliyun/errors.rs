@@ -1,7 +1,8 @@
 //! Alibaba Cloud's error codes: code → class and hint.
 //!
 //! Sources: the error tables of the CreateImageComponent and TagResources pages, the DescribeImageComponents and
-//! DeleteImageComponent pages, and the gateway's common codes.
+//! DeleteImageComponent pages, those of CopyImage, CancelCopyImage, ModifyImageAttribute and DeleteImage, and the gateway's common
+//! codes.
 
 use crate::wire::{
     Class,
@@ -201,6 +202,193 @@ pub const TABLE: &[Row] = &[
         "InvalidRegionId.NotFound",
         Class::Invalid,
         "Correct forProvider.regionId, or the account's regionId / 地域不存在，请修改 regionId",
+    ),
+    // CopyImage, CancelCopyImage, ModifyImageAttribute, DeleteImage, DeleteSnapshot
+    row(
+        "InvalidImageName.Duplicated",
+        Class::Conflict,
+        "Use another destinationImageName, or take the existing image over with spec.import: names are unique in a region / 该地域已有同名镜像，请更换 destinationImageName，或用 spec.import 接管",
+    ),
+    row(
+        "InvalidImageName.Malformed",
+        Class::Invalid,
+        "Correct forProvider.destinationImageName: 2 to 128 characters / 请修改 destinationImageName：2~128 个字符",
+    ),
+    row(
+        "IncorrectImageStatus",
+        Class::Busy,
+        "The image is not Available yet; it is tried again / 镜像尚未就绪，将自动重试",
+    ),
+    row(
+        "SourceRegion.NotFound",
+        Class::Invalid,
+        "Correct forProvider.regionId, or the account's regionId / 源地域不存在，请修改 regionId",
+    ),
+    row(
+        "DestinationRegion.NotFound",
+        Class::Invalid,
+        "Correct forProvider.destinationRegionId / 目标地域不存在，请修改 destinationRegionId",
+    ),
+    row(
+        "InvalidParameter.EncryptedIllegal",
+        Class::Invalid,
+        "Set forProvider.encrypted: true, which kmsKeyId needs / 使用 kmsKeyId 须设置 encrypted: true",
+    ),
+    row(
+        "InvalidParameter.KmsNotEnabled",
+        Class::Permission,
+        "Activate KMS for the account in the region of the copy / 请在目标地域为账号开通 KMS",
+    ),
+    row(
+        "InvalidParameter.KMSKeyId.NotFound",
+        Class::NotFound,
+        "Create the key in the region of the copy, or correct forProvider.kmsKeyId / 目标地域没有该密钥，请创建或修改 kmsKeyId",
+    ),
+    row(
+        "OperationDenied.ImageCopyConflict",
+        Class::Busy,
+        "Another call copies the same image at this moment; it is tried again / 同一镜像正被另一请求复制，将自动重试",
+    ),
+    row(
+        "OperationDenied.ImageCopying",
+        Class::Busy,
+        "The image is being copied; it is tried again / 镜像正在复制，将自动重试",
+    ),
+    row(
+        "OperationDenied.CommunityImage",
+        Class::Invalid,
+        "A community image cannot be copied: copy it before it is published, or copy another / 社区镜像不能复制，请在发布前复制，或改用其他镜像",
+    ),
+    row(
+        "OperationDenied.SameRegionOnly",
+        Class::Invalid,
+        "An image that others share can be copied within its region only: set destinationRegionId to that, and copy the copy / 共享镜像只能在同一地域内复制，请先在该地域复制，再复制副本",
+    ),
+    row(
+        "OperationDenied.NonCompliantDestinationRegion",
+        Class::Invalid,
+        "The account may not copy to this region; use another destinationRegionId / 不允许复制到该地域，请修改 destinationRegionId",
+    ),
+    row(
+        "OperationDeined.EncryptedSnapshot",
+        Class::Invalid,
+        "The image has an encrypted snapshot and cannot be copied so; copy another / 镜像含加密快照，不能如此复制，请改用其他镜像",
+    ),
+    row(
+        "InvalidEncrypted.NotMatchDiskDefaultEncryption",
+        Class::Invalid,
+        "The region encrypts disks by default; set forProvider.encrypted: true / 该地域默认加密云盘，请设置 encrypted: true",
+    ),
+    row(
+        "Forbbiden",
+        Class::Permission,
+        "The RAM user may not use the default resource group; give forProvider.resourceGroupId, or allow it / RAM 用户无默认资源组权限，请填写 resourceGroupId 或授权",
+    ),
+    row(
+        "Account.Arrearage",
+        Class::Permission,
+        "The account has an overdue payment; settle it in the console / 账号欠费，请在控制台结清",
+    ),
+    row(
+        "QuotaExceed.Image",
+        Class::Quota,
+        "Delete images in the region of the copy that are not needed, or ask Alibaba Cloud for a higher quota; it is tried again from time to time / 目标地域镜像数量已达配额，请清理或申请提升配额，稍后会自动重试",
+    ),
+    row(
+        "QuotaExceed.Snapshot",
+        Class::Quota,
+        "Delete snapshots in the region of the copy that are not needed, or ask Alibaba Cloud for a higher quota; it is tried again from time to time / 目标地域快照数量已达配额，请清理或申请提升配额，稍后会自动重试",
+    ),
+    row(
+        "SizeExceed.Image",
+        Class::Invalid,
+        "The image is too large to be copied; copy a smaller one / 镜像过大，不能复制，请改用较小的镜像",
+    ),
+    row(
+        "RegionNotSupportCopy",
+        Class::Invalid,
+        "One of the regions does not support copying; use another / 源地域或目标地域不支持复制镜像，请更换",
+    ),
+    row(
+        "IncorrectDestinationRegion",
+        Class::Invalid,
+        "Correct forProvider.destinationRegionId: the image cannot be copied there / 不能复制到该地域，请修改 destinationRegionId",
+    ),
+    row(
+        "InvalidOperation.VhdImageUnsupported",
+        Class::Invalid,
+        "An image of this format cannot be copied; use another / 该格式的镜像不能复制，请更换",
+    ),
+    row(
+        "InvalidOperation.CloudBoxImageCopyUnsupported",
+        Class::Invalid,
+        "An image of a CloudBox cannot be copied; use another / 云盒镜像不能复制，请更换",
+    ),
+    row(
+        "InvalidOperation.Conflict",
+        Class::Busy,
+        "Another operation on the image is under way; it is tried again / 镜像正在进行其他操作，将自动重试",
+    ),
+    row(
+        "InvalidImageId.NotFound",
+        Class::NotFound,
+        "Create the image, or correct forProvider.imageId and regionId / 镜像不存在，请创建，或修改 imageId 与 regionId",
+    ),
+    row(
+        "ImageCreatedNotFromCopy",
+        Class::Busy,
+        "The image is no copy, so that there is nothing to cancel / 该镜像不是复制而来，无可取消",
+    ),
+    row(
+        "CancelNotSupported",
+        Class::Busy,
+        "The vendor cannot cancel this copy; it is waited for / 厂商不支持取消该复制，将等待其完成",
+    ),
+    row(
+        "ImageUsingByInstance",
+        Class::Busy,
+        "Instances use the image: release them, or replace their system disks; it is tried again / 有实例正在使用该镜像，请释放实例或更换系统盘，将自动重试",
+    ),
+    row(
+        "ImageUseShared",
+        Class::Busy,
+        "Stop sharing the image; it is tried again / 镜像仍在共享，请先取消共享，将自动重试",
+    ),
+    row(
+        "ImageIsPublic",
+        Class::Busy,
+        "The image is published as a community image: take that back; it is tried again / 镜像已发布为社区镜像，请先下架，将自动重试",
+    ),
+    row(
+        "ImageIsImporting",
+        Class::Busy,
+        "The image is being imported; it is tried again / 镜像正在导入，将自动重试",
+    ),
+    row(
+        "ImageIsExporting",
+        Class::Busy,
+        "The image is being exported; it is tried again / 镜像正在导出，将自动重试",
+    ),
+    row(
+        "InvalidStatus.ImageIsCreating",
+        Class::Busy,
+        "The image is still being created; it is tried again / 镜像仍在创建，将自动重试",
+    ),
+    row("InvalidSnapshotId.NotFound", Class::NotFound, "The snapshot does not exist / 快照不存在"),
+    row(
+        "IdempotentProcessing",
+        Class::Busy,
+        "The first call with this token is still being dealt with; it is tried again / 同一 ClientToken 的请求仍在处理，将自动重试",
+    ),
+    row(
+        "IdempotenceParamNotMatch",
+        Class::TokenReused,
+        "The same token was sent before with other parameters / 相同的 ClientToken 曾以不同参数使用过",
+    ),
+    row(
+        "InvalidParamter.Conflict",
+        Class::TokenReused,
+        "The same token was sent before with other parameters / 相同的 ClientToken 曾以不同参数使用过",
     ),
     // Gateway
     row(

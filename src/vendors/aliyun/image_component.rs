@@ -302,11 +302,11 @@ async fn page(
     Ok(pages::Page { rows: page.rows()?, next })
 }
 
-fn pair(key: impl Into<String>, value: impl Into<String>) -> (String, String) {
+pub(super) fn pair(key: impl Into<String>, value: impl Into<String>) -> (String, String) {
     (key.into(), value.into())
 }
 
-fn numbered<'a>(
+pub(super) fn numbered<'a>(
     name: &'a str,
     values: impl IntoIterator<Item = impl Into<String>> + 'a,
 ) -> impl Iterator<Item = (String, String)> + 'a {
@@ -640,7 +640,7 @@ impl ComponentParameters {
             return Comparison::Fixed(fixed);
         }
         let mut amendable = vec![];
-        amendable.extend(self.tag_changes(component, dropped).difference(component));
+        amendable.extend(self.tag_changes(component, dropped).difference(&component.tags));
         if let Some(group) =
             self.resource_group_id.as_deref().filter(|group| *group != component.resource_group_id)
         {
@@ -651,22 +651,29 @@ impl ComponentParameters {
 
     /// Tags that neither the spec nor `dropped` names are not looked at.
     fn tag_changes(&self, component: &Component, dropped: &BTreeSet<String>) -> TagChanges {
-        let wanted = self.tag.as_deref().unwrap_or_default();
-        let set = wanted.iter().filter(|tag| !component.tags.contains(tag)).cloned().collect();
-        let is_there = |key: &&String| component.tags.iter().any(|tag| tag.key == **key);
-        TagChanges { set, removed: dropped.iter().filter(is_there).cloned().collect() }
+        TagChanges::between(self.tag.as_deref().unwrap_or_default(), &component.tags, dropped)
     }
 }
 
+/// What TagResources and UntagResources have to change.
 #[derive(Debug, Default, PartialEq)]
-struct TagChanges {
-    set: Vec<Tag>,
-    removed: Vec<String>,
+pub(super) struct TagChanges {
+    /// To be set.
+    pub(super) set: Vec<Tag>,
+    /// The keys of those to be taken away.
+    pub(super) removed: Vec<String>,
 }
 
 impl TagChanges {
+    /// From the tags that are there to those that are wanted. What neither `wanted` nor `dropped` names is not looked at.
+    pub(super) fn between(wanted: &[Tag], there: &[Tag], dropped: &BTreeSet<String>) -> Self {
+        let set = wanted.iter().filter(|tag| !there.contains(tag)).cloned().collect();
+        let is_there = |key: &&String| there.iter().any(|tag| tag.key == **key);
+        Self { set, removed: dropped.iter().filter(is_there).cloned().collect() }
+    }
+
     /// Only of the tags that change: the others are nobody's business. `None`: none does.
-    fn difference(&self, component: &Component) -> Option<Difference> {
+    pub(super) fn difference(&self, there: &[Tag]) -> Option<Difference> {
         let changes =
             |tag: &&Tag| self.removed.contains(&tag.key) || self.set.iter().any(|other| other.key == tag.key);
         let shown = |tags: &mut dyn Iterator<Item = &Tag>| {
@@ -674,14 +681,14 @@ impl TagChanges {
             (!tags.is_empty()).then(|| tags.join(", "))
         };
         let is_any = !self.set.is_empty() || !self.removed.is_empty();
-        let theirs = shown(&mut component.tags.iter().filter(changes));
+        let theirs = shown(&mut there.iter().filter(changes));
         let calls = [(self.removed.is_empty(), "UntagResources"), (self.set.is_empty(), "TagResources")];
         let calls = calls.into_iter().filter_map(|(none, call)| (!none).then_some(call));
         is_any.then(|| Difference::new("tag", theirs, shown(&mut self.set.iter())).by(calls))
     }
 }
 
-fn tag_params(tags: &[Tag]) -> impl Iterator<Item = (String, String)> {
+pub(super) fn tag_params(tags: &[Tag]) -> impl Iterator<Item = (String, String)> {
     tags.iter().zip(1..).flat_map(|(tag, index)| {
         [(format!("Tag.{index}.Key"), tag.key.clone()), (format!("Tag.{index}.Value"), tag.value.clone())]
     })
@@ -710,7 +717,7 @@ fn read(row: &Value) -> Option<Component> {
 }
 
 /// `None`: it has no key. Rows say `TagKey` and `TagValue` where requests say `Key` and `Value`.
-fn read_tag(row: &Value) -> Option<Tag> {
+pub(super) fn read_tag(row: &Value) -> Option<Tag> {
     let text = |name, other| row.get(name).or_else(|| row.get(other)).and_then(Value::as_str);
     Some(Tag {
         key: text("tagKey", "key")?.to_owned(),
@@ -835,10 +842,10 @@ mod tests {
             assert_eq!(changes, TagChanges { set, removed }, "{spec:?} {dropped:?}");
             let differs = changes != TagChanges::default();
             assert_eq!(spec.compare(&component, false, dropped) == Comparison::Same, !differs);
-            assert_eq!(changes.difference(&component).is_some(), differs);
+            assert_eq!(changes.difference(&component.tags).is_some(), differs);
         }
         let changes = parameters().tag_changes(&component, &dropped);
-        let difference = changes.difference(&component).unwrap();
+        let difference = changes.difference(&component.tags).unwrap();
         assert_eq!((&*difference.theirs, &*difference.ours), ("\"old=base\"", "\"team=base\""));
         assert_eq!(difference.calls, ["UntagResources", "TagResources"]);
     }

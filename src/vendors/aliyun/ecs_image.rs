@@ -1,0 +1,443 @@
+//! Custom images of Alibaba Cloud ECS: what all kinds share whose result is one. Which are there, how they are, their attributes
+//! and tags, their deletion, and the snapshots that it leaves.
+
+use super::{
+    Client,
+    image_component::{Tag, TagChanges, numbered, pair, read_tag, tag_params},
+};
+use crate::{
+    account::AccountVendor,
+    engine::{
+        existing::Mark,
+        progress::{Failure, Handle, Hindrance, Observation, Product},
+    },
+    vendors::percent::percent,
+    wire::{CallError, Class, Effect, endpoint::Endpoints, pages},
+};
+use jiff::Timestamp;
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::Value;
+use std::collections::HashMap;
+
+/// What tells the rows of DescribeImages apart.
+pub(super) const ROW_ID: &str = "imageId";
+
+/// The tag that says which attempt of which object made an image.
+pub(super) const MARK: &str = "cloudimages.dev/attempt";
+
+/// All statuses: without them, the vendor shows what is Available, so that an image in the making looks as if it were gone.
+const STATUSES: &str = "Creating,Waiting,Available,UnAvailable,CreateFailed,Deprecated";
+
+/// The most rows on a page.
+const PAGE: usize = 100;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Images {
+    /// In every answer of the vendor's.
+    #[serde(default)]
+    request_id: Option<IgnoredAny>,
+    #[serde(default)]
+    images: Option<Set>,
+    #[serde(default)]
+    total_count: Value,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Set {
+    #[serde(default)]
+    image: Option<Vec<Value>>,
+}
+
+/// DescribeImages in a region.
+async fn describe(
+    client: &Client,
+    region: &str,
+    filter: Vec<(String, String)>,
+) -> Result<pages::Numbered, CallError> {
+    let params: Vec<_> = [pair("Status", STATUSES)].into_iter().chain(filter).collect();
+    let answer: Images = client.ecs("DescribeImages", Effect::Read, region, &params).await?.value;
+    // An answer without anything that the vendor's has does not say that there is no image: something in between gave it.
+    if answer.images.is_none() && answer.request_id.is_none() {
+        return Err(Effect::Read.unanswered("DescribeImages was answered with nothing".into()));
+    }
+    let total = answer.total_count.as_u64().and_then(|total| total.try_into().ok());
+    Ok(pages::Numbered { rows: answer.images.and_then(|set| set.image).unwrap_or_default(), total })
+}
+
+/// One page of the account's own images in a region.
+async fn own(
+    client: &Client,
+    region: &str,
+    filter: &[(String, String)],
+    number: usize,
+) -> Result<pages::Numbered, CallError> {
+    let page =
+        [("ImageOwnerAlias", "self"), ("PageSize", &PAGE.to_string())].map(|(key, value)| pair(key, value));
+    let page = page.into_iter().chain([pair("PageNumber", number.to_string())]);
+    describe(client, region, page.chain(filter.iter().cloned()).collect()).await
+}
+
+/// All of the account's own images in a region, or the first pages that are `enough`; keys in lowerCamelCase.
+pub(super) async fn list(
+    client: &Client,
+    region: &str,
+    filter: &[(String, String)],
+    enough: impl FnMut(&[Value]) -> bool,
+) -> Result<Vec<Value>, CallError> {
+    pages::numbered(ROW_ID, PAGE, |number| own(client, region, filter, number), enough).await
+}
+
+/// One page of the account's own images, of which `next` says the number.
+pub(super) async fn page(
+    client: &Client,
+    region: &str,
+    next: Option<String>,
+) -> Result<pages::Page, CallError> {
+    let number = next.and_then(|next| next.parse().ok()).unwrap_or(1);
+    let page = own(client, region, &[], number).await?;
+    let is_last = page.rows.is_empty()
+        || page.total.map_or(page.rows.len() < PAGE, |total| number.saturating_mul(PAGE) >= total);
+    Ok(pages::Page { rows: page.rows, next: (!is_last).then(|| (number + 1).to_string()) })
+}
+
+/// The image with this id, whoever's it is; keys in lowerCamelCase.
+pub(super) async fn get(client: &Client, region: &str, id: &str) -> Result<Option<Value>, CallError> {
+    let filter = [pair("ImageId", id)];
+    let read = |number| {
+        let page = filter.iter().cloned().chain([pair("PageNumber", usize::to_string(&number))]);
+        describe(client, region, page.collect())
+    };
+    let is_it = |row: &Value| row[ROW_ID].as_str() == Some(id);
+    let rows = pages::numbered(ROW_ID, PAGE, read, |rows| rows.iter().any(is_it)).await?;
+    Ok(rows.into_iter().find(is_it))
+}
+
+/// The rows of these images. Several are looked for in the list of all, in at most as many pages; whatever a list does not show,
+/// since a deletion moved it or it is not the account's, is asked for by its id.
+pub(super) async fn rows(
+    client: &Client,
+    region: &str,
+    handles: &[Handle],
+) -> Result<HashMap<Handle, Value>, CallError> {
+    let mut found = HashMap::new();
+    if handles.len() > 1 {
+        let mut calls = 0;
+        let shows = |rows: &[Value], handle: &Handle| {
+            rows.iter().any(|row| row[ROW_ID].as_str() == Some(handle.id()))
+        };
+        let listed = list(client, region, &[], |rows| {
+            calls += 1;
+            calls >= handles.len() || handles.iter().all(|handle| shows(rows, handle))
+        });
+        for row in listed.await? {
+            if let Some(id) = row[ROW_ID].as_str() {
+                found.insert(id.to_owned(), row);
+            }
+        }
+    }
+    let mut seen = HashMap::new();
+    for handle in handles {
+        let row = match found.remove(handle.id()) {
+            Some(row) => Some(row),
+            None => get(client, region, handle.id()).await?,
+        };
+        seen.extend(row.map(|row| (handle.clone(), row)));
+    }
+    Ok(seen)
+}
+
+/// The part of a row that decides something.
+#[derive(Debug)]
+pub(super) struct Image {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) status: String,
+    pub(super) resource_group_id: String,
+    pub(super) created: Option<Timestamp>,
+    pub(super) tags: Vec<Tag>,
+    /// The token of the attempt that made it.
+    pub(super) mark: Option<String>,
+    /// `Some(false)`: Available came before it can be used.
+    pub(super) usable: Option<bool>,
+    pub(super) is_copied: Option<bool>,
+}
+
+impl Image {
+    /// `None`: it has no id. Keys in lowerCamelCase. What is absent or of another type than documented must not hide the rest.
+    pub(super) fn read(row: &Value) -> Option<Self> {
+        let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+        let tags = row["tags"]["tag"].as_array().into_iter().flatten().filter_map(read_tag);
+        let (mark, tags): (Vec<_>, Vec<_>) = tags.partition(|tag| tag.key == MARK);
+        Some(Self {
+            id: row[ROW_ID].as_str()?.to_owned(),
+            name: text("imageName"),
+            description: text("description"),
+            status: text("status"),
+            resource_group_id: text("resourceGroupId"),
+            created: text("creationTime").parse().ok(),
+            tags,
+            mark: mark.into_iter().next().map(|tag| tag.value),
+            usable: flag(&row["usable"]),
+            is_copied: flag(&row["isCopied"]),
+        })
+    }
+
+    /// Whose it is, as its mark says.
+    pub(super) fn maker(&self) -> Option<Mark> {
+        let (uid, attempt) = self.mark.as_deref()?.rsplit_once('-')?;
+        (!uid.is_empty() && attempt.parse::<u32>().is_ok()).then(|| Mark::Of(uid.to_owned()))
+    }
+
+    /// Tags that users can set.
+    pub(super) fn own_tags(&self) -> Vec<Value> {
+        let is_own = |tag: &&Tag| !tag.key.starts_with("aliyun") && !tag.key.starts_with("acs:");
+        self.tags.iter().filter(is_own).map(|tag| serde_json::json!(tag)).collect()
+    }
+}
+
+fn flag(value: &Value) -> Option<bool> {
+    value.as_bool().or_else(|| value.as_str()?.trim().to_ascii_lowercase().parse().ok())
+}
+
+fn disks(row: &Value) -> impl Iterator<Item = &Value> {
+    row["diskDeviceMappings"]["diskDeviceMapping"].as_array().into_iter().flatten()
+}
+
+/// The snapshots that an image consists of. They stay when it is deleted, and cost.
+pub(super) fn snapshots(row: &Value) -> Vec<String> {
+    let ids = disks(row).filter_map(|disk| disk["snapshotId"].as_str()).filter(|id| !id.is_empty());
+    ids.map(str::to_owned).collect()
+}
+
+/// How it is. `None`: the row has no id.
+pub(super) fn observation(row: &Value) -> Option<Observation> {
+    let Image { id, status, usable, .. } = Image::read(row)?;
+    let product = || Product { image_id: Some(id.clone()), at_provider: row.clone(), ..Product::default() };
+    let unusable = |why: String, hindrance| Observation::Unusable { product: product(), why, hindrance };
+    Some(match status.as_str() {
+        "Available" if usable == Some(false) => unusable(
+            format!("the vendor has {id}, which is Available and cannot be used yet"),
+            Hindrance::Passing,
+        ),
+        "Available" => Observation::Ready(product()),
+        "Creating" => Observation::Building { percent: percent(&row["progress"]), note: remaining(&id, row) },
+        "Waiting" => Observation::Building {
+            percent: None,
+            note: Some(format!(
+                "{id} waits at the vendor for its turn: five images are copied at a time in each region"
+            )),
+        },
+        "CreateFailed" => Observation::Failed(Failure {
+            reason: "BuildFailed".into(),
+            message: format!(
+                "the vendor could not make {id} (CreateFailed), and says no more; look at it in the console, and try again / 厂商\
+                 未能生成镜像 {id}（CreateFailed），且未说明原因；请在控制台查看后重试"
+            ),
+        }),
+        "Deprecated" => unusable(
+            format!(
+                "{id} is deprecated at the vendor, so that nobody can use it; make it Available again in the console / 镜像 {id} \
+                 已被弃用，无法使用；请在控制台恢复为可用"
+            ),
+            Hindrance::Lasting,
+        ),
+        "UnAvailable" => unusable(
+            format!(
+                "{id} is UnAvailable at the vendor; it is looked at until it is Available, look at it in the console if that stays / \
+                 镜像 {id} 在厂商侧不可用（UnAvailable）；恢复后会自动继续，若持续如此，请在控制台查看"
+            ),
+            Hindrance::Unknown,
+        ),
+        _ => Observation::Building {
+            percent: percent(&row["progress"]),
+            note: Some(format!("the vendor says that {id} has status {}", row["status"])),
+        },
+    })
+}
+
+/// How long it still takes, as the vendor says of its slowest disk: in steps, since each word of it is a write of the status.
+fn remaining(id: &str, row: &Value) -> Option<String> {
+    let seconds =
+        |disk: &Value| disk["remainTime"].as_u64().or_else(|| disk["remainTime"].as_str()?.parse().ok());
+    let left = disks(row).filter_map(seconds).max()?;
+    let left = match left {
+        0..=120 => return None,
+        121..=600 => "at most ten minutes".to_owned(),
+        601..=1800 => "at most half an hour".to_owned(),
+        1801..=3600 => "at most an hour".to_owned(),
+        more => format!("about {} hours", more.div_ceil(3600)),
+    };
+    Some(format!("the vendor says that {id} takes {left} more"))
+}
+
+/// What an image is to be, as far as the vendor can change it. `None`: as it is.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Changes {
+    pub(super) name: Option<String>,
+    pub(super) description: Option<String>,
+    pub(super) tags: TagChanges,
+}
+
+/// ModifyImageAttribute, UntagResources and TagResources, as far as something changes.
+pub(super) async fn amend(
+    client: &Client,
+    region: &str,
+    id: &str,
+    changes: Changes,
+) -> Result<(), CallError> {
+    let Changes { name, description, tags } = changes;
+    let attributes = [("ImageName", name), ("Description", description)];
+    let attributes: Vec<_> =
+        attributes.into_iter().filter_map(|(key, value)| Some(pair(key, value?))).collect();
+    if !attributes.is_empty() {
+        let params: Vec<_> = [pair("ImageId", id)].into_iter().chain(attributes).collect();
+        client.ecs::<IgnoredAny>("ModifyImageAttribute", Effect::Change, region, &params).await?;
+    }
+    let of = [pair("ResourceType", "image"), pair("ResourceId.1", id)];
+    if !tags.removed.is_empty() {
+        let params: Vec<_> = of.iter().cloned().chain(numbered("TagKey", tags.removed)).collect();
+        client.ecs::<IgnoredAny>("UntagResources", Effect::Change, region, &params).await?;
+    }
+    if !tags.set.is_empty() {
+        let params: Vec<_> = of.iter().cloned().chain(tag_params(&tags.set)).collect();
+        client.ecs::<IgnoredAny>("TagResources", Effect::Change, region, &params).await?;
+    }
+    Ok(())
+}
+
+/// A call of one image that changes it. A missing one is as good as changed: `Ok(false)`.
+pub(super) async fn change(
+    client: &Client,
+    action: &'static str,
+    region: &str,
+    id: &str,
+) -> Result<bool, CallError> {
+    match client.ecs::<IgnoredAny>(action, Effect::Change, region, &[pair("ImageId", id)]).await {
+        Ok(_) => Ok(true),
+        Err(CallError::Refused(refusal)) if refusal.class == Class::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// DeleteSnapshot of each. What is gone already counts as deleted.
+pub(super) async fn delete_snapshots(client: &Client, region: &str, ids: &[String]) -> Result<(), CallError> {
+    for id in ids {
+        match client
+            .ecs::<IgnoredAny>("DeleteSnapshot", Effect::Change, region, &[pair("SnapshotId", id)])
+            .await
+        {
+            Err(CallError::Refused(refusal)) if refusal.class == Class::NotFound => {}
+            done => drop(done?),
+        }
+    }
+    Ok(())
+}
+
+/// Where the ids of a region's images mean what they do. `region`: the account's unless something else says.
+pub(super) fn realm(account: &AccountVendor, region: Option<&str>) -> String {
+    let account = account.aliyun.as_ref();
+    let own = account.map(|account| account.region_id.as_str()).unwrap_or_default();
+    let endpoint = account.and_then(|account| account.ecs.as_ref()?.endpoint.as_deref());
+    format!("aliyun ecs {} {}", Endpoints::place(endpoint, super::DOMAINS), region.unwrap_or(own))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_status_says_how_an_image_is() {
+        let row = |status: &str, more: Value| {
+            let mut row = json!({ "imageId": "m-1", "status": status });
+            json_patch(&mut row, more);
+            observation(&row)
+        };
+        let minutes = |seconds: Value| json!({ "progress": "32%", "diskDeviceMappings": { "diskDeviceMapping": [{ "remainTime": seconds }, {}] } });
+        let building = |percent, note: &str| {
+            Some(Observation::Building { percent, note: (!note.is_empty()).then(|| note.to_owned()) })
+        };
+        for (status, more, expected) in [
+            ("Creating", json!({ "progress": "32%" }), building(Some(32), "")),
+            ("Creating", minutes(json!(90)), building(Some(32), "")),
+            (
+                "Creating",
+                minutes(json!(500)),
+                building(Some(32), "the vendor says that m-1 takes at most ten minutes more"),
+            ),
+            (
+                "Creating",
+                minutes(json!("7300")),
+                building(Some(32), "the vendor says that m-1 takes about 3 hours more"),
+            ),
+            ("Creating", json!({ "progress": null, "diskDeviceMappings": 7 }), building(None, "")),
+            ("Sleeping", json!({}), building(None, "the vendor says that m-1 has status \"Sleeping\"")),
+        ] {
+            assert_eq!(row(status, more.clone()), expected, "{status} {more}");
+        }
+        assert!(matches!(
+            row("Waiting", json!({})),
+            Some(Observation::Building { note: Some(_), percent: None })
+        ));
+        for usable in [json!(null), json!(true), json!("true"), json!(7)] {
+            assert!(
+                matches!(row("Available", json!({ "usable": usable })), Some(Observation::Ready(_))),
+                "{usable}"
+            );
+        }
+        for (status, usable, expected) in [
+            ("Available", json!(false), Hindrance::Passing),
+            ("Available", json!("False"), Hindrance::Passing),
+            ("UnAvailable", json!(true), Hindrance::Unknown),
+            ("Deprecated", json!(true), Hindrance::Lasting),
+        ] {
+            let seen = row(status, json!({ "usable": usable }));
+            assert!(
+                matches!(seen, Some(Observation::Unusable { hindrance, .. }) if hindrance == expected),
+                "{status}"
+            );
+        }
+        assert!(matches!(row("CreateFailed", json!({})), Some(Observation::Failed(_))));
+        assert_eq!(observation(&json!({ "status": "Available" })), None);
+    }
+
+    fn json_patch(row: &mut Value, more: Value) {
+        if let (Some(row), Value::Object(more)) = (row.as_object_mut(), more) {
+            row.extend(more);
+        }
+    }
+
+    #[test]
+    fn a_mark_names_its_object_and_is_no_tag_of_the_users() {
+        let tags = |value: &str| json!({ "tag": [{ "tagKey": MARK, "tagValue": value }, { "tagKey": "a", "tagValue": "b" }, { "tagKey": "acs:rm", "tagValue": "x" }] });
+        let image = |value| Image::read(&json!({ "imageId": "m-1", "tags": tags(value) })).unwrap();
+        for (mark, maker) in [
+            ("5c2f-4000-2", Some(Mark::Of("5c2f-4000".into()))),
+            ("5c2f", None),
+            ("-1", None),
+            ("a-b", None),
+            ("", None),
+        ] {
+            assert_eq!(image(mark).maker(), maker, "{mark}");
+        }
+        let image = image("u-1");
+        assert_eq!((image.tags.len(), image.own_tags()), (2, vec![json!({ "key": "a", "value": "b" })]));
+    }
+
+    #[test]
+    fn snapshots_are_read_as_far_as_they_are_told() {
+        let row = |disks: Value| json!({ "diskDeviceMappings": { "diskDeviceMapping": disks } });
+        assert_eq!(
+            snapshots(&row(
+                json!([{ "snapshotId": "s-1" }, { "snapshotId": "" }, {}, { "snapshotId": "s-2" }])
+            )),
+            ["s-1", "s-2"]
+        );
+        for none in [row(json!(null)), json!({}), row(json!("s"))] {
+            assert!(snapshots(&none).is_empty());
+        }
+    }
+}
