@@ -3,6 +3,7 @@
 mod admin;
 mod aliyun_ecs;
 mod aliyun_ecs_codes;
+mod aliyun_images;
 mod batchcompute;
 mod faults;
 mod program;

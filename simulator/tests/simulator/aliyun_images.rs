@@ -1,0 +1,173 @@
+//! Custom images of Alibaba Cloud ECS: copies with their phases, lists with their habits, and what a deletion leaves.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use vendor_simulator::{Change, Simulator, aliyun_ecs::Image};
+
+use crate::support::{Reply, ecs, start};
+
+async fn copy(simulator: &Simulator, parameters: &[(&str, &str)]) -> Reply {
+    let usual = [("ImageId", "m-source"), ("DestinationRegionId", "cn-shanghai")];
+    ecs(simulator, "CopyImage", &[&usual[..], parameters].concat()).await
+}
+
+fn id(reply: &Reply) -> String {
+    reply.json()["ImageId"].as_str().unwrap_or_else(|| panic!("{}", reply.text())).to_owned()
+}
+
+async fn describe(simulator: &Simulator, parameters: &[(&str, &str)]) -> (Vec<Value>, u64) {
+    let there = [("RegionId", "cn-shanghai")];
+    let reply = ecs(simulator, "DescribeImages", &[parameters, &there[..]].concat()).await;
+    let rows =
+        reply.json()["Images"]["Image"].as_array().unwrap_or_else(|| panic!("{}", reply.text())).clone();
+    (rows, reply.json()["TotalCount"].as_u64().expect("a number"))
+}
+
+async fn in_shanghai(simulator: &Simulator, action: &str, parameters: &[(&str, &str)]) -> String {
+    ecs(simulator, action, &[parameters, &[("RegionId", "cn-shanghai")]].concat()).await.verdict()
+}
+
+#[tokio::test]
+async fn a_copy_is_made_in_its_region_and_leaves_a_snapshot() {
+    let simulator = start().await;
+    simulator.configure(|settings| settings.aliyun_ecs.copy_seconds = 100.0);
+    let parameters = [("DestinationImageName", "base"), ("ClientToken", "t-1"), ("Tag.1.Key", "team")];
+    let made = id(&copy(&simulator, &parameters).await);
+    assert_eq!(id(&copy(&simulator, &parameters).await), made, "the same token, the same copy");
+    let other = [("DestinationImageName", "other"), ("ClientToken", "t-1")];
+    assert_eq!(copy(&simulator, &other).await.verdict(), "400 IdempotentParameterMismatch");
+
+    // An image in the making looks as if it were gone.
+    assert_eq!(describe(&simulator, &[("ImageId", &made)]).await.0, Vec::<Value>::new());
+    let all =
+        [("ImageId", &*made), ("Status", "Creating,Waiting,Available,UnAvailable,CreateFailed,Deprecated")];
+    simulator.advance(Duration::from_secs(50));
+    let row = &describe(&simulator, &all).await.0[0];
+    assert_eq!((&row["Status"], &row["IsCopied"]), (&"Creating".into(), &true.into()));
+    assert_eq!(row["Progress"], "50%");
+    assert_eq!(row["DiskDeviceMappings"]["DiskDeviceMapping"][0]["SnapshotId"], "");
+    assert_eq!(
+        in_shanghai(&simulator, "DeleteImage", &[("ImageId", &made)]).await,
+        "403 OperationDenied.ImageCopying"
+    );
+    simulator.advance(Duration::from_secs(51));
+    let row = &describe(&simulator, &[]).await.0[0];
+    assert_eq!((&row["Status"], &row["Tags"]["Tag"][0]["TagKey"]), (&"Available".into(), &"team".into()));
+    let snapshot =
+        row["DiskDeviceMappings"]["DiskDeviceMapping"][0]["SnapshotId"].as_str().expect("an id").to_owned();
+
+    let about = [("SnapshotId", &*snapshot)];
+    assert_eq!(
+        in_shanghai(&simulator, "CancelCopyImage", &[("ImageId", &made)]).await,
+        "400 IncorrectImageStatus"
+    );
+    assert_eq!(in_shanghai(&simulator, "DeleteSnapshot", &about).await, "403 SnapshotCreatedImage");
+    // In the region that it was copied from, nobody knows it.
+    assert_eq!(
+        ecs(&simulator, "DeleteImage", &[("ImageId", &made)]).await.verdict(),
+        "404 InvalidImageId.NotFound"
+    );
+    assert_eq!(in_shanghai(&simulator, "DeleteImage", &[("ImageId", &made)]).await, "200");
+    assert_eq!(simulator.aliyun_ecs().snapshots().len(), 1, "it stays, and costs");
+    assert_eq!(in_shanghai(&simulator, "DeleteSnapshot", &about).await, "200");
+    assert_eq!(in_shanghai(&simulator, "DeleteSnapshot", &about).await, "404 InvalidSnapshotId.NotFound");
+    let changes: Vec<_> = simulator.ledger().effects.iter().map(|effect| effect.change).collect();
+    assert_eq!(changes, [Change::Created, Change::Deleted, Change::Deleted]);
+}
+
+#[tokio::test]
+async fn five_are_copied_at_a_time_and_a_cancelled_one_is_gone() {
+    let simulator = start().await;
+    simulator.configure(|settings| settings.aliyun_ecs.copy_seconds = 100.0);
+    let mut ids = vec![];
+    for _ in 0..7 {
+        ids.push(id(&copy(&simulator, &[]).await));
+    }
+    let elsewhere = [("ImageId", "m-source"), ("DestinationRegionId", "cn-beijing")];
+    let elsewhere = id(&ecs(&simulator, "CopyImage", &elsewhere).await);
+    let now = || simulator.clock().world;
+    let status = |id: &str| simulator.aliyun_ecs().image(id).expect("it is there").status(now()).to_owned();
+    let statuses = || ids.iter().map(|id| status(id)).collect::<Vec<_>>();
+    assert_eq!(
+        statuses(),
+        ["Creating", "Creating", "Creating", "Creating", "Creating", "Waiting", "Waiting"]
+    );
+    assert_eq!(status(&elsewhere), "Creating", "each region has its own five");
+    simulator.advance(Duration::from_secs(101));
+    assert_eq!(statuses()[4..], ["Available", "Creating", "Creating"]);
+    assert_eq!(in_shanghai(&simulator, "CancelCopyImage", &[("ImageId", &ids[6])]).await, "200");
+    assert_eq!(simulator.aliyun_ecs().image(&ids[6]), None);
+    assert_eq!(simulator.aliyun_ecs().snapshots(), []);
+}
+
+#[tokio::test]
+async fn a_list_has_numbered_pages_and_takes_parts_of_a_name() {
+    let simulator = start().await;
+    for number in 0..25 {
+        let (name, region) = (format!("base-{number}"), "cn-shanghai".into());
+        simulator.aliyun_ecs().seed_image(Image { name, region, ..Image::default() });
+    }
+    for (parameters, rows, total) in [
+        (&[][..], 10, 25),
+        (&[("PageSize", "20"), ("PageNumber", "2")], 5, 25),
+        (&[("PageSize", "20"), ("PageNumber", "3")], 0, 25),
+        (&[("ImageName", "ase-1"), ("PageSize", "100")], 11, 11),
+        (&[("ImageOwnerAlias", "self"), ("PageSize", "100")], 25, 25),
+        (&[("ImageOwnerAlias", "others")], 0, 0),
+        (&[("Status", "Deprecated")], 0, 0),
+        (&[("Status", "ALL"), ("PageSize", "100")], 25, 25),
+    ] {
+        let seen = describe(&simulator, parameters).await;
+        assert_eq!((seen.0.len(), seen.1), (rows, total), "{parameters:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_pages_refuse_is_refused() {
+    let simulator = start().await;
+    let mine = |id: &str| Image { id: id.into(), name: id.into(), ..Image::default() };
+    let ecs_images = simulator.aliyun_ecs();
+    ecs_images.seed_image(Image { public: true, ..mine("m-public") });
+    ecs_images.seed_image(Image { odd_status: Some("Creating".into()), ..mine("m-young") });
+    let theirs =
+        Image { account: "other".into(), shared_with: ["100000000000001".into()].into(), ..mine("m-theirs") };
+    ecs_images.seed_image(theirs);
+    simulator.configure(|settings| settings.aliyun_ecs.missing_kms_keys = vec!["gone".into()]);
+    assert_eq!(copy(&simulator, &[("DestinationImageName", "taken")]).await.verdict(), "200");
+    for (parameters, verdict) in [
+        (&[("DestinationImageName", "taken")][..], "400 InvalidImageName.Duplicated"),
+        (&[("DestinationImageName", "taken"), ("DestinationRegionId", "cn-beijing")], "200"),
+        (&[("DestinationImageName", "x")], "400 InvalidImageName.Malformed"),
+        (&[("DestinationDescription", "x")], "400 InvalidDescription.Malformed"),
+        (&[("DestinationRegionId", "mars-1")], "400 DestinationRegion.NotFound"),
+        (&[("RegionId", "mars-1")], "400 SourceRegion.NotFound"),
+        (&[("KMSKeyId", "k")], "400 InvalidParameter.EncryptedIllegal"),
+        (&[("KMSKeyId", "gone"), ("Encrypted", "true")], "404 InvalidParameter.KMSKeyId.NotFound"),
+        (&[("KMSKeyId", "k"), ("Encrypted", "true")], "200"),
+        (&[("ImageId", "other")], "404 InvalidImageId.NotFound"),
+        (&[("ImageId", "m-public")], "400 OperationDenied.CommunityImage"),
+        (&[("ImageId", "m-young")], "400 IncorrectImageStatus"),
+        (&[("ImageId", "m-theirs")], "403 OperationDenied.SameRegionOnly"),
+        (&[("ImageId", "m-theirs"), ("DestinationRegionId", "cn-hangzhou")], "200"),
+        (&[("ResourceGroupId", "rg-none")], "404 InvalidResourceGroup.NotFound"),
+        (&[("Tag.1.Key", "acs:x")], "400 InvalidTagKey.Malformed"),
+    ] {
+        assert_eq!(copy(&simulator, parameters).await.verdict(), verdict, "{parameters:?}");
+    }
+    simulator.configure(|settings| settings.aliyun_ecs.copy_conflict_seconds = 10);
+    assert_eq!(copy(&simulator, &[]).await.verdict(), "400 OperationDenied.ImageCopyConflict");
+    simulator.advance(Duration::from_secs(11));
+    simulator.configure(|settings| settings.aliyun_ecs.image_quota = Some(1));
+    assert_eq!(copy(&simulator, &[]).await.verdict(), "403 QuotaExceed.Image");
+    for (change, verdict) in [
+        ((|image| image.in_use = true) as fn(&mut Image), "403 ImageUsingByInstance"),
+        (|image| image.public = true, "403 ImageIsPublic"),
+        (|image| image.shared_with = ["1".into()].into(), "403 ImageUseShared"),
+    ] {
+        let mut image = mine("m-kept");
+        change(&mut image);
+        ecs_images.seed_image(image);
+        assert_eq!(ecs(&simulator, "DeleteImage", &[("ImageId", "m-kept")]).await.verdict(), verdict);
+    }
+}
