@@ -6,6 +6,7 @@ mod harness;
 mod e2e {
     mod accounts;
     mod advice;
+    mod aliyun_image_copy;
     mod aosp_image;
     mod batch_compute_image;
     mod calm;

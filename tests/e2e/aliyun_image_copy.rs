@@ -1,0 +1,154 @@
+//! AliyunImageCopy: made once in another region, told from strangers' images, waiting where it must, and gone with its snapshots.
+
+use crate::harness::{World, condition, image_of};
+use serde_json::{Value, json};
+use std::time::Duration;
+use vendor_simulator::{Fault, FaultRule, When, aliyun_ecs::Image};
+
+const KIND: &str = "AliyunImageCopy";
+const CREATE: &str = "CopyImage";
+
+/// A copy that the vendor accepts, changed by a JSON merge patch of its parameters.
+fn copy(name: &str, parameters: Value) -> Value {
+    let mut object = image_of(KIND, name);
+    json_patch::merge(&mut object["spec"]["forProvider"], &parameters);
+    object
+}
+
+fn id(object: &Value) -> String {
+    object["status"]["imageId"].as_str().expect("an id").to_owned()
+}
+
+#[tokio::test]
+async fn a_copy_is_made_in_its_region_changed_and_deleted_with_its_snapshots() {
+    let world = World::new("copy-life").await;
+    world.quicken();
+    world
+        .create(copy("life", json!({ "regionId": "cn-beijing", "destinationDescription": "for tests" })))
+        .await;
+    let object = world.until_ready(KIND, "life").await;
+    let [made] = world.vendor.aliyun_ecs().images().try_into().expect("one image");
+    assert_eq!(
+        (id(&object), made.region.as_str(), made.name.as_str()),
+        (made.id.clone(), "cn-shanghai", "copy-life")
+    );
+    assert_eq!(object["status"]["atProvider"]["imageName"], "copy-life");
+    // The call went to the image's region, and looks to the copy's.
+    let ledger = world.vendor.ledger();
+    let region = |action: &str| -> Vec<String> {
+        ledger.calls_of(action).map(|call| call.parameters["RegionId"].clone()).collect()
+    };
+    assert_eq!(region(CREATE), ["cn-beijing"]);
+    assert!(region("DescribeImages").iter().all(|region| region == "cn-shanghai"));
+    let token = object["status"]["operation"]["token"].as_str().expect("a token");
+    assert_eq!(made.tags["cloudimages.dev/attempt"], token);
+
+    let change = json!({ "destinationImageName": "renamed", "tag": [{ "key": "team", "value": "edge" }] });
+    world.patch(KIND, "life", json!({ "spec": { "forProvider": change } })).await;
+    let seen = |_: &Value| {
+        let image = world.vendor.aliyun_ecs().image(&made.id).expect("it is there");
+        image.name == "renamed" && image.tags.get("team").is_some_and(|team| team == "edge")
+    };
+    world.until(KIND, "life", "it is changed in place", seen).await;
+    world.until_ready(KIND, "life").await;
+
+    world.delete(KIND, "life").await;
+    world.until_gone(KIND, "life").await;
+    assert_eq!(world.vendor.aliyun_ecs().images(), []);
+    assert_eq!(world.vendor.aliyun_ecs().snapshots(), []);
+    assert_eq!(
+        (world.effects(CREATE), world.effects("DeleteImage"), world.effects("DeleteSnapshot")),
+        (1, 1, 1)
+    );
+}
+
+#[tokio::test]
+async fn five_are_copied_at_a_time_and_what_waits_or_runs_is_cancelled() {
+    let world = World::new("copy-wait").await;
+    world.quicken();
+    world.vendor.configure(|settings| {
+        settings.aliyun_ecs.copy_seconds = 3600.0;
+        settings.aliyun_ecs.copies_at_once = 1;
+    });
+    world.create(copy("first", json!({}))).await;
+    let has_id = |object: &Value| object["status"]["imageId"].is_string();
+    world.until(KIND, "first", "it is copied", has_id).await;
+    world.create(copy("second", json!({}))).await;
+    let waits = |object: &Value| {
+        let told = condition(object, "Reconciling")["message"].as_str().unwrap_or_default();
+        object["status"]["phase"] == "Building" && told.contains("waits at the vendor for its turn")
+    };
+    world.until(KIND, "second", "it waits and has not failed", waits).await;
+    for name in ["second", "first"] {
+        world.delete(KIND, name).await;
+        world.until_gone(KIND, name).await;
+    }
+    assert_eq!(world.vendor.aliyun_ecs().images(), []);
+    assert_eq!((world.effects("CancelCopyImage"), world.effects("DeleteImage")), (2, 0));
+}
+
+#[tokio::test]
+async fn a_copy_that_cannot_be_cancelled_is_waited_for() {
+    let world = World::new("copy-stays").await;
+    world.vendor.configure(|settings| {
+        settings.aliyun_ecs.copy_seconds = 3600.0;
+        settings.aliyun_ecs.copies_can_be_cancelled = false;
+        settings.aliyun_ecs.missing_images_are_ignored = true;
+    });
+    world.create(copy("stays", json!({}))).await;
+    let has_id = |object: &Value| object["status"]["imageId"].is_string();
+    world.until(KIND, "stays", "it is copied", has_id).await;
+    world.delete(KIND, "stays").await;
+    world.until_condition(KIND, "stays", "Ready", "False", "DeletionWaits").await;
+    assert_eq!(world.vendor.aliyun_ecs().images().len(), 1);
+    world.vendor.advance(Duration::from_secs(3600));
+    world.until_gone(KIND, "stays").await;
+    // It was never seen Ready, and its snapshot is known all the same.
+    assert_eq!(world.vendor.aliyun_ecs().images(), []);
+    assert_eq!(world.vendor.aliyun_ecs().snapshots(), []);
+}
+
+/// coreos takes whatever has the name.
+#[tokio::test]
+async fn a_stranger_s_image_of_the_same_name_is_not_taken_over() {
+    let world = World::new("copy-stranger").await;
+    world.quicken();
+    let ecs = world.vendor.aliyun_ecs();
+    // Of another object, and younger than the call: its mark says so. The first answer is lost, and nothing came of it.
+    let theirs = |name: &str| Image {
+        name: name.into(),
+        region: "cn-shanghai".into(),
+        tags: [("cloudimages.dev/attempt".to_owned(), "00000000-0000-4000-8000-000000000000-1".to_owned())]
+            .into(),
+        ..Image::default()
+    };
+    let stranger = ecs.seed_image(theirs("copy-taken"));
+    let lost = FaultRule::new(Fault::ConnectionClosed).action(CREATE).when(When::first(1));
+    world.vendor.set_faults(vec![lost]);
+    world.create(copy("taken", json!({}))).await;
+    let message = world.until_condition(KIND, "taken", "Stalled", "True", "AlreadyExists").await;
+    assert!(message.contains(&stranger), "{message}");
+    world.delete(KIND, "taken").await;
+    world.until_gone(KIND, "taken").await;
+    assert!(ecs.image(&stranger).is_some());
+
+    // One's own, of which the answer is lost and the token forgotten, is found by its mark.
+    world.vendor.configure(|settings| settings.aliyun_ecs.client_token_seconds = 0);
+    world.vendor.set_faults(vec![FaultRule::new(Fault::AnswerLost).action(CREATE).when(When::first(1))]);
+    world.create(copy("own", json!({}))).await;
+    let object = world.until_ready(KIND, "own").await;
+    assert_eq!(ecs.image(&id(&object)).expect("it is there").name, "copy-own");
+    assert_eq!(world.effects(CREATE), 1);
+}
+
+#[tokio::test]
+async fn a_community_image_is_not_copied_and_its_object_says_why() {
+    let world = World::new("copy-public").await;
+    world.quicken();
+    let public = Image { id: "m-public".into(), public: true, ..Image::default() };
+    world.vendor.aliyun_ecs().seed_image(public);
+    world.create(copy("public", json!({ "imageId": "m-public" }))).await;
+    let message = world.until_condition(KIND, "public", "Stalled", "True", "InvalidSpec").await;
+    assert!(message.contains("copy it before it is published"), "{message}");
+    assert_eq!(world.effects(CREATE), 0);
+}
