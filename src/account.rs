@@ -219,6 +219,24 @@ pub struct Endpoint {
     pub endpoint: Option<String>,
 }
 
+/// How Alibaba Cloud's ECS API is called.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AliyunEcsApi {
+    /// Base address instead of the vendor's own, at most 512 characters (a limit of this operator). `http`, and hosts
+    /// outside the vendor's domain, work only if the operator was started with a matching `--allow-endpoint`.
+    /// Example: `https://ecs.cn-hangzhou.aliyuncs.com`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = address())]
+    pub endpoint: Option<String>,
+    /// What TagResources, UntagResources and JoinResourceGroup call an image pipeline, 1 to 64 letters (a limit of this
+    /// operator): the vendor's pages name no type for it. Default: `imagepipeline`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z]+$"))]
+    pub pipeline_resource_type: Option<String>,
+}
+
 /// An account at Alibaba Cloud.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -229,9 +247,9 @@ pub struct AliyunAccount {
     pub region_id: String,
     /// The Secret with the keys `accessKeyId`, `accessKeySecret` and, for STS, `securityToken`.
     pub credentials_secret_ref: SecretRef,
-    /// The ECS API, for ImageComponent.
+    /// The ECS API, for ImageComponent and ImagePipeline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ecs: Option<Endpoint>,
+    pub ecs: Option<AliyunEcsApi>,
     /// The BatchCompute API, for BatchComputeImage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_compute: Option<Endpoint>,

@@ -7,7 +7,7 @@ pub mod volcengine;
 pub mod zstack;
 
 use crate::{
-    account::{AccountVendor, Endpoint},
+    account::AccountVendor,
     engine::{
         accounts::Vendors,
         external::{Connect, Material, Unusable},
@@ -49,13 +49,11 @@ fn published_limits(account: &AccountVendor) -> &'static [Published] {
 }
 
 fn place(account: &AccountVendor) -> String {
-    let addressed = |endpoint: &Option<Endpoint>, domains| {
-        let own = endpoint.as_ref().and_then(|endpoint| endpoint.endpoint.as_deref());
-        Endpoints::place(own, domains)
-    };
     if let Some(account) = &account.aliyun {
-        let ecs = addressed(&account.ecs, aliyun::DOMAINS);
-        return format!("aliyun {ecs} {}", addressed(&account.batch_compute, aliyun::DOMAINS));
+        let ecs = account.ecs.as_ref().and_then(|api| api.endpoint.as_deref());
+        let batch = account.batch_compute.as_ref().and_then(|api| api.endpoint.as_deref());
+        let [ecs, batch] = [ecs, batch].map(|own| Endpoints::place(own, aliyun::DOMAINS));
+        return format!("aliyun {ecs} {batch}");
     }
     if let Some(account) = &account.volcengine {
         let acep = account.acep.as_ref().and_then(|acep| acep.endpoint.as_deref());

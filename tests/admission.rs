@@ -16,6 +16,7 @@ mod admission {
     mod defaults;
     mod image_component;
     mod image_export;
+    mod image_pipeline;
     mod readable;
     mod root_volume_template;
     mod schema;

@@ -20,6 +20,7 @@ mod e2e {
     mod error_classes;
     mod habits;
     mod image_export;
+    mod image_pipeline;
     mod import;
     mod intent;
     mod life;

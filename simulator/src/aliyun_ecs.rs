@@ -1,5 +1,5 @@
-//! Alibaba Cloud ECS, API version 2014-05-26: image components, custom images and their copies, tags and resource groups, behind
-//! the RPC gateway.
+//! Alibaba Cloud ECS, API version 2014-05-26: image components and pipelines, custom images and their copies, tags and resource
+//! groups, behind the RPC gateway.
 //!
 //! Sources: the page of `CreateImageComponent`, the reference pages of `DescribeImageComponents`, `DeleteImageComponent`
 //! and `TagResources`, and what the official SDKs send. Not documented, and chosen here: how long a `ClientToken` is
@@ -14,6 +14,7 @@ mod gateway;
 mod images;
 mod modify;
 mod parameters;
+pub mod pipelines;
 mod signature_v1;
 mod signature_v3;
 mod xml;
@@ -47,6 +48,12 @@ pub struct Settings {
     pub retry_after: Option<u64>,
     /// Most image components of one account in one region; none: no quota.
     pub component_quota: Option<usize>,
+    /// Most image pipelines of one account in one region; none: no quota.
+    pub pipeline_quota: Option<usize>,
+    /// What tagging calls have to call a pipeline, which is not documented.
+    pub pipeline_resource_type: String,
+    /// The base images that exist; none: any.
+    pub base_images: Option<Vec<String>>,
     /// Whether the caller may create the service-linked role that the first component needs.
     pub service_linked_role: bool,
     /// Resource groups that exist; the first is the account's default.
@@ -94,12 +101,15 @@ impl Default for Settings {
             "us-west-1",
         ];
         Self {
-            flow_limits: ["CreateImageComponent", "CopyImage"]
+            flow_limits: ["CreateImageComponent", "CreateImagePipeline", "CopyImage"]
                 .map(|action| FlowLimit { action: action.into(), requests: 1000, period_seconds: 60 })
                 .into(),
             throttling_status: 400,
             retry_after: None,
             component_quota: None,
+            pipeline_quota: None,
+            pipeline_resource_type: "imagepipeline".into(),
+            base_images: None,
             service_linked_role: true,
             resource_groups: ["rg-acfmdefault0001", "rg-bp67acfmxazb4p01", "rg-bp67acfmxazb4p02"]
                 .map(Into::into)
@@ -162,6 +172,7 @@ pub(crate) struct AliyunEcs(Mutex<State>);
 #[derive(Default)]
 struct State {
     components: Store<Component>,
+    pipelines: Store<pipelines::Pipeline>,
     images: Store<Image>,
     /// Those whose images are gone.
     snapshots: Store<Snapshot>,
@@ -216,6 +227,9 @@ impl AliyunEcs {
             "TagResources" => modify::tag(&mut state, &place, &parameters, context),
             "UntagResources" => modify::untag(&mut state, &place, &parameters, context),
             "JoinResourceGroup" => modify::join_resource_group(&mut state, &place, &parameters, context),
+            "CreateImagePipeline" => pipelines::create(&mut state, &place, &parameters, context),
+            "DescribeImagePipelines" => pipelines::describe(&state, &place, &parameters, context),
+            "DeleteImagePipeline" => pipelines::delete(&mut state, &place, &parameters, context),
             "CopyImage" => copies::copy(&mut state, &place, &parameters, context),
             "CancelCopyImage" => copies::cancel(&mut state, &place, &parameters, context),
             "DescribeImages" => images::describe(&state, &place, &parameters, context),
@@ -229,13 +243,16 @@ impl AliyunEcs {
 }
 
 /// The actions that exist.
-const ACTIONS: [&str; 13] = [
+const ACTIONS: [&str; 16] = [
     "CreateImageComponent",
     "DescribeImageComponents",
     "DeleteImageComponent",
     "TagResources",
     "UntagResources",
     "JoinResourceGroup",
+    "CreateImagePipeline",
+    "DescribeImagePipelines",
+    "DeleteImagePipeline",
     "CopyImage",
     "CancelCopyImage",
     "DescribeImages",
@@ -312,13 +329,16 @@ impl Service for AliyunEcs {
     }
 
     fn collections(&self) -> &'static [&'static str] {
-        &["image-components", "images", "snapshots"]
+        &["image-components", "image-pipelines", "images", "snapshots"]
     }
 
     fn administer(&self, request: &AdminRequest, shared: &Shared) -> Result<Value, AdminRefusal> {
         match request.collection.as_str() {
             "image-components" => {
                 self.state().components.administer(request, |component| complete(component, shared))
+            }
+            "image-pipelines" => {
+                self.state().pipelines.administer(request, |pipeline| pipelines::complete(pipeline, shared))
             }
             "images" => self.state().images.administer(request, |image| complete_image(image, shared)),
             "snapshots" => self.state().snapshots.administer(request, |snapshot| snapshot.id.clone()),
@@ -430,6 +450,23 @@ impl<'a> Inventory<'a> {
     /// Takes a component away.
     pub fn remove(&self, id: &str) -> Option<Component> {
         self.service.state().components.remove(id)
+    }
+
+    /// All pipelines, oldest first.
+    pub fn pipelines(&self) -> Vec<pipelines::Pipeline> {
+        self.service.state().pipelines.values().cloned().collect()
+    }
+
+    /// Adds a pipeline and tells its id; empty fields are filled as the vendor would.
+    pub fn seed_pipeline(&self, mut pipeline: pipelines::Pipeline) -> String {
+        let id = pipelines::complete(&mut pipeline, self.shared);
+        self.service.state().pipelines.insert(id.clone(), pipeline);
+        id
+    }
+
+    /// Changes a pipeline; false when it does not exist.
+    pub fn modify_pipeline(&self, id: &str, change: impl FnOnce(&mut pipelines::Pipeline)) -> bool {
+        self.service.state().pipelines.get_mut(id).map(change).is_some()
     }
 
     /// Changes a component; false when it does not exist.

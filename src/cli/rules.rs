@@ -130,9 +130,7 @@ fn escape(schema: &mut Value) {
             for (key, value) in fields {
                 match value {
                     Value::String(rule) if key == "rule" => {
-                        *rule = rule
-                            .replace("elf.import", "elf.__import__")
-                            .replace(".namespace", ".__namespace__");
+                        *rule = with_import(rule).replace(".namespace", ".__namespace__");
                     }
                     value => escape(value),
                 }
@@ -141,6 +139,18 @@ fn escape(schema: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(escape),
         _ => {}
     }
+}
+
+/// `import` is a word of CEL's own, and only as a whole.
+fn with_import(rule: &str) -> String {
+    let mut parts = rule.split("elf.import");
+    let mut escaped = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let is_whole = !part.starts_with(|char: char| char.is_ascii_alphanumeric());
+        escaped += if is_whole { "elf.__import__" } else { "elf.import" };
+        escaped += part;
+    }
+    escaped
 }
 
 /// Takes the rules of texts that only match patterns out of what the library looks at: it compiles a pattern at each call, which

@@ -253,6 +253,13 @@ pub const REASONS: &[Reason] = &[
         "Nothing; it goes on when the other is done / 无需处理，对方完成后自动继续",
     ),
     reason(
+        "ContentTooLong",
+        Images,
+        Person,
+        "The steps of a pipeline are longer than the vendor takes when they are written out / 流水线步骤展开后超出厂商上限",
+        "Move some of the steps into components, or shorten them / 请将部分步骤移入组件，或精简",
+    ),
+    reason(
         "ReferenceNotReady",
         Images,
         Nobody,

@@ -83,7 +83,7 @@ impl Detail {
             // Of the API server, not of the account.
             "AccountsNotRead" | "AccountNotHeld" => Self::trouble,
             "InvalidAccount" | "WrongVendor" | "EndpointNotAllowed" | "AccountNotWatched"
-            | "ProductIdMissing" => Self::stalled,
+            | "ProductIdMissing" | "ContentTooLong" => Self::stalled,
             _ if is_young => Self::waiting,
             _ => Self::stalled,
         };

@@ -8,10 +8,12 @@ mod endpoints;
 pub mod errors;
 pub mod image_component;
 pub mod image_copy;
+pub mod image_pipeline;
 pub mod sign;
+mod tags;
 
 use crate::{
-    account::{AccountVendor, Endpoint},
+    account::AccountVendor,
     engine::{
         external::{Connect, Material, Unusable},
         limits::Published,
@@ -41,6 +43,11 @@ pub(super) const ECS_IMAGE: &str = "an image of Alibaba Cloud ECS";
 /// The same of components of images.
 pub(super) const IMAGE_COMPONENT: &str = "an image component of Alibaba Cloud ECS";
 
+/// The same of pipelines that make images.
+pub(super) const IMAGE_PIPELINE: &str = "an image pipeline of Alibaba Cloud ECS";
+/// What calls about tags call a pipeline, unless the account says otherwise: the vendor's pages name none.
+const PIPELINE_TYPE: &str = "imagepipeline";
+
 /// The hosts that are Alibaba Cloud's own.
 pub(super) const DOMAINS: &[&str] = &["aliyuncs.com"];
 
@@ -53,6 +60,7 @@ struct Inner {
     region: String,
     ecs: Option<Url>,
     batch_compute: Option<Url>,
+    pipeline_type: String,
     material: Material,
 }
 
@@ -71,8 +79,8 @@ impl Connect for Client {
             access_key_secret: secret.get("accessKeySecret")?.into(),
             security_token: secret.optional("securityToken")?.map(Into::into),
         };
-        let endpoint = |name: &str, api: &Option<Endpoint>| {
-            let own = api.as_ref().and_then(|api| api.endpoint.as_deref());
+        let (ecs, batch_compute) = (account.ecs.as_ref(), account.batch_compute.as_ref());
+        let endpoint = |name: &str, own: Option<&str>| {
             own.map(|endpoint| material.endpoints.check(endpoint, DOMAINS))
                 .transpose()
                 .map_err(|denied| Unusable::new("EndpointNotAllowed", format!("aliyun.{name}: {denied}")))
@@ -80,8 +88,11 @@ impl Connect for Client {
         Ok(Self(Arc::new(Inner {
             keys,
             region: account.region_id.clone(),
-            ecs: endpoint("ecs", &account.ecs)?,
-            batch_compute: endpoint("batchCompute", &account.batch_compute)?,
+            ecs: endpoint("ecs", ecs.and_then(|api| api.endpoint.as_deref()))?,
+            batch_compute: endpoint("batchCompute", batch_compute.and_then(|api| api.endpoint.as_deref()))?,
+            pipeline_type: ecs
+                .and_then(|api| api.pipeline_resource_type.clone())
+                .unwrap_or_else(|| PIPELINE_TYPE.into()),
             material,
         })))
     }
@@ -97,6 +108,11 @@ impl Client {
     /// The region of images that name none.
     pub fn region(&self) -> &str {
         &self.0.region
+    }
+
+    /// What calls about tags call a pipeline.
+    fn pipeline_type(&self) -> &str {
+        &self.0.pipeline_type
     }
 
     /// One call of the ECS API, version 2014-05-26. Creating calls must hold a rate permit already.

@@ -40,6 +40,11 @@ const NEED_OTHERS: &[&str] = &[
     "spec.forProvider.imageUrlInfo",
     "spec.forProvider.imageRef",
     "spec.forProvider.ecsImageRef",
+    "spec.forProvider.baseImageRef",
+    "spec.forProvider.importImageOptions",
+    "spec.forProvider.repairItem",
+    "spec.forProvider.build.0.component",
+    "spec.forProvider.test.0.component",
     "spec.import.match",
 ];
 

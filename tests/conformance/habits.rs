@@ -5,7 +5,7 @@ use super::subject::Subject;
 use crate::harness::World;
 use vendor_simulator::{
     Texts,
-    aliyun_ecs::{Component, Image as EcsImage},
+    aliyun_ecs::{Component, Image as EcsImage, pipelines::Pipeline},
     batchcompute::images::Image as BatchComputeImage,
     volcengine::acep::AospImage,
     zstack::images::Image,
@@ -42,6 +42,7 @@ pub fn take_up(world: &World, subjects: &[Subject], expired: bool) {
             world.vendor.aliyun_ecs().seed(Component { name: text(), ..Component::default() });
             let region = "cn-shanghai".into();
             world.vendor.aliyun_ecs().seed_image(EcsImage { name: text(), region, ..EcsImage::default() });
+            world.vendor.aliyun_ecs().seed_pipeline(Pipeline { name: text(), ..Pipeline::default() });
             world
                 .vendor
                 .batchcompute()

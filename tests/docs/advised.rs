@@ -52,6 +52,11 @@ const APPLIED: &[(&str, &str, &str)] = &[
     ("PreflightFailed", "e2e/preflight.rs", "what_an_export_lacks_is_said_before_it_is_asked_for"),
     ("ProductIdMissing", "e2e/aosp_image.rs", "without_a_product_id_nothing_is_built"),
     ("QuotaExceeded", "e2e/advice.rs", EACH),
+    (
+        "ContentTooLong",
+        "e2e/image_pipeline.rs",
+        "steps_that_are_too_long_when_written_out_are_refused_before_the_call",
+    ),
     ("ReferenceNotReady", "e2e/advice.rs", "a_reference_that_nothing_fits_can_be_replaced_by_the_id"),
     ("Restored", "e2e/intent.rs", "what_is_restored_from_a_backup_is_not_built_again"),
     ("SecretKeyInvalid", "e2e/accounts.rs", "what_is_wrong_in_a_secret_is_said_before_anybody_is_called"),

@@ -6,8 +6,14 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use vendor_simulator::ClockChange;
 
-const KINDS: [&str; 5] =
-    ["ImageComponent", "AospImage", "ImageExport", "BatchComputeImage", "RootVolumeTemplate"];
+const KINDS: [&str; 6] = [
+    "ImageComponent",
+    "ImagePipeline",
+    "AospImage",
+    "ImageExport",
+    "BatchComputeImage",
+    "RootVolumeTemplate",
+];
 
 #[tokio::test]
 async fn a_clock_that_was_an_hour_off_leaves_nothing_failed() {

@@ -9,8 +9,9 @@ use std::{collections::BTreeMap, time::Duration};
 use vendor_simulator::{Change, Fault, FaultRule, When};
 
 /// Each kind, its creating call, the calls that delete it, and whether it has a build that takes time.
-const KINDS: [(&str, &str, &[&str], bool); 5] = [
+const KINDS: [(&str, &str, &[&str], bool); 6] = [
     ("ImageComponent", "CreateImageComponent", &["DeleteImageComponent"], false),
+    ("ImagePipeline", "CreateImagePipeline", &["DeleteImagePipeline"], false),
     ("BatchComputeImage", "CreateImage", &["DeleteImage"], false),
     ("AospImage", "BuildAOSPImage", &["DeleteAOSPImage"], true),
     ("ImageExport", "ExportImage", &[], true),
@@ -38,6 +39,7 @@ fn name(kind: &str, phase: &str) -> String {
 fn about(kind: &str, phase: &str, action: &str, fault: Fault) -> FaultRule {
     let (field, value) = match kind {
         "ImageComponent" => ("Name", name(kind, phase)),
+        "ImagePipeline" => ("Name", format!("pipeline-{}", name(kind, phase))),
         "AospImage" => ("ImageName", name(kind, phase)),
         "ImageExport" => ("ImageId", format!("image-{}", name(kind, phase))),
         "BatchComputeImage" => ("Name", name(kind, phase)),
@@ -48,7 +50,10 @@ fn about(kind: &str, phase: &str, action: &str, fault: Fault) -> FaultRule {
 
 /// For good.
 fn refusal(kind: &str) -> Fault {
-    let code = if kind == "ImageComponent" { "InvalidName.Malformed" } else { "MissingName" };
+    let code = match kind {
+        "ImageComponent" | "ImagePipeline" => "InvalidName.Malformed",
+        _ => "MissingName",
+    };
     Fault::VendorError { status: 400, code: code.into(), message: "No.".into(), effect: false }
 }
 

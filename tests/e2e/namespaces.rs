@@ -8,8 +8,14 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use vendor_simulator::Change;
 
-const KINDS: [&str; 5] =
-    ["ImageComponent", "BatchComputeImage", "AospImage", "ImageExport", "RootVolumeTemplate"];
+const KINDS: [&str; 6] = [
+    "ImageComponent",
+    "ImagePipeline",
+    "BatchComputeImage",
+    "AospImage",
+    "ImageExport",
+    "RootVolumeTemplate",
+];
 const ACCOUNT: &str = "CloudAccount";
 
 /// With the kind's account, which is called like the kind.

@@ -15,7 +15,7 @@ use cloud_image_operator::{
     vendors::{
         aliyun::{
             self, batch_compute_image::BatchComputeImage, image_component::ImageComponent,
-            image_copy::AliyunImageCopy,
+            image_copy::AliyunImageCopy, image_pipeline::ImagePipeline,
         },
         volcengine::{self, aosp_image::AospImage, image_export::ImageExport},
         zstack::{self, root_volume_template::RootVolumeTemplate},
@@ -222,9 +222,12 @@ pub fn objects(runner: &mut TestRunner) -> Result<(), String> {
         "name": "n", "componentVersion": "1.0.0", "content": "RUN x", "tag": [{ "key": "a", "value": "b" }],
         "ecsImageId": "m-1", "platform": "Linux", "imageName": "n", "imageId": "i", "tosBucket": "b", "tosPrefix": "p",
         "rootVolumeUuid": UUID, "imageAnnotation": "r", "destinationImageName": "n", "destinationRegionId": "r", "encrypted": true,
+        "baseImageRef": { "name": "n" },
+        "build": [{ "componentRef": { "name": "n" }, "parameters": { "a": "b" } }, { "run": "x" }],
     });
     let outcome = runner.run(&(spoiled(object("Any", &parameters)), text()), |(object, id)| {
         ask::<ImageComponent>(&object, &id);
+        ask::<ImagePipeline>(&object, &id);
         ask::<AliyunImageCopy>(&object, &id);
         ask::<BatchComputeImage>(&object, &id);
         ask::<AospImage>(&object, &id);

@@ -7,7 +7,7 @@ use cloud_image_operator::{
     vendors::{
         aliyun::{
             batch_compute_image::BatchComputeImage, image_component::ImageComponent,
-            image_copy::AliyunImageCopy,
+            image_copy::AliyunImageCopy, image_pipeline::ImagePipeline,
         },
         volcengine::{aosp_image::AospImage, image_export::ImageExport},
         zstack::root_volume_template::RootVolumeTemplate,
@@ -176,6 +176,7 @@ fn token(kind: &str, uid: &str) -> String {
         "AospImage" => AospImage::token(uid, 1),
         "ImageExport" => ImageExport::token(uid, 1),
         "ImageComponent" => ImageComponent::token(uid, 1),
+        "ImagePipeline" => ImagePipeline::token(uid, 1),
         "AliyunImageCopy" => AliyunImageCopy::token(uid, 1),
         "BatchComputeImage" => BatchComputeImage::token(uid, 1),
         "RootVolumeTemplate" => RootVolumeTemplate::token(uid, 1),

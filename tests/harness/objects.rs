@@ -135,6 +135,10 @@ pub fn image_of(kind: &str, name: &str) -> Value {
                 "imageId": format!("m-{name}"), "destinationRegionId": "cn-shanghai", "destinationImageName": format!("copy-{name}"),
             }),
         ),
+        "ImagePipeline" => (
+            component(name, json!({})),
+            json!({ "name": format!("pipeline-{name}"), "baseImage": "m-base", "build": [{ "run": "true" }] }),
+        ),
         "RootVolumeTemplate" => (
             component(name, json!({})),
             json!({ "name": name, "rootVolumeUuid": "b94ff32725d133fea53e8ada5ea7f0fc" }),

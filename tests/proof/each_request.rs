@@ -373,6 +373,7 @@ async fn some_deeds_at_some_requests() {
 /// Of each kind, the calls around which it matters most: that which makes the thing and that which deletes it.
 pub const AROUND_THE_CALL: &[(&str, &str, &str)] = &[
     ("ImageComponent", "CreateImageComponent", "DeleteImageComponent"),
+    ("ImagePipeline", "CreateImagePipeline", "DeleteImagePipeline"),
     ("BatchComputeImage", "POST /images", "DELETE /images/{id}"),
     ("AospImage", "BuildAOSPImage", "DeleteAOSPImage"),
     ("ImageExport", "ExportImage", ""),

@@ -233,7 +233,9 @@ impl Life {
 /// What can be changed at the vendor, where anything can; else of the spec alone.
 pub fn change(kind: &str, to: &str) -> Value {
     json!({ "spec": match kind {
-        "ImageComponent" | "AliyunImageCopy" => json!({ "forProvider": { "tag": [{ "key": "team", "value": to }] } }),
+        "ImageComponent" | "ImagePipeline" | "AliyunImageCopy" => {
+            json!({ "forProvider": { "tag": [{ "key": "team", "value": to }] } })
+        }
         "AospImage" => json!({ "forProvider": { "imageAnnotation": to } }),
         "RootVolumeTemplate" => json!({ "forProvider": { "description": to } }),
         _ => json!({ "resyncInterval": "9h" }),

@@ -26,8 +26,14 @@ use tokio::time::{Instant, sleep};
 use xtask::workspace;
 
 /// All of them.
-const KINDS: [&str; 5] =
-    ["ImageComponent", "BatchComputeImage", "AospImage", "ImageExport", "RootVolumeTemplate"];
+const KINDS: [&str; 6] = [
+    "ImageComponent",
+    "ImagePipeline",
+    "BatchComputeImage",
+    "AospImage",
+    "ImageExport",
+    "RootVolumeTemplate",
+];
 
 /// For so long a lost call may still turn up in a vendor's list; longer than any lag that there is here.
 const LIST_DELAY: &str = "5s";

@@ -348,7 +348,7 @@ fn mask(value: &mut Value, ids: &[&str]) {
                 *text = text.replace(id, "(id)");
             }
             if let Some((before, after)) = text.split_once("(id)-")
-                && before.ends_with('/')
+                && (before.is_empty() || before.ends_with('/'))
             {
                 let after = after.trim_start_matches(|char: char| char.is_ascii_digit());
                 *text = format!("{before}(id)-(attempt){after}");

@@ -2,7 +2,7 @@
 
 use axum::{Json, Router};
 use cloud_image_operator::{
-    account::{AccountVendor, AliyunAccount, Endpoint, SecretRef},
+    account::{AccountVendor, AliyunAccount, AliyunEcsApi, SecretRef},
     engine::{
         credentials::Credentials,
         external::{Connect, External, Material},
@@ -27,7 +27,7 @@ pub fn aliyun(endpoint: &str, keys: &[(&str, &str)], http: Http) -> Client {
         aliyun: Some(AliyunAccount {
             region_id: "cn-hangzhou".into(),
             credentials_secret_ref: SecretRef { name: "aliyun".into(), namespace: None },
-            ecs: Some(Endpoint { endpoint: Some(endpoint.into()) }),
+            ecs: Some(AliyunEcsApi { endpoint: Some(endpoint.into()), ..AliyunEcsApi::default() }),
             batch_compute: None,
         }),
         ..AccountVendor::default()

@@ -137,6 +137,30 @@ fn check_commands(content: &str) -> Result<(), Refusal> {
     commands.iter().try_for_each(|command| check_command(command))
 }
 
+/// Errors of a pipeline's steps: commands, and components. `FROM` is ignored.
+pub(super) fn check_steps(content: &str) -> Result<(), Refusal> {
+    if content.len() > LONGEST {
+        return Err(refused("InvalidBuildContent.LengthExceeded", "The specified content exceeds 16 KB."));
+    }
+    let commands = commands(content);
+    if commands.len() > MOST_COMMANDS {
+        return Err(too_many());
+    }
+    let is_own = |command: &&String| !matches!(word(command).as_str(), "COMPONENT" | "FROM");
+    commands.iter().filter(is_own).try_for_each(|command| check_command(command))
+}
+
+/// What the steps of a pipeline call their components.
+pub(super) fn components(content: &str) -> Vec<String> {
+    let commands = commands(content);
+    let named = commands.iter().filter(|command| word(command) == "COMPONENT");
+    named.filter_map(|command| command.split_whitespace().nth(1).map(Into::into)).collect()
+}
+
+fn word(command: &str) -> String {
+    command.split_whitespace().next().unwrap_or_default().to_ascii_uppercase()
+}
+
 /// One command a line; a backslash at the end of a line continues it; empty lines and comments are none.
 fn commands(content: &str) -> Vec<String> {
     let mut commands = Vec::new();

@@ -160,7 +160,7 @@ pub(super) fn unknown_resource_group() -> Refusal {
 }
 
 /// 2 to 128 characters; first a letter or Chinese, then also digits, `:`, `_`, `.` and `-`.
-fn check_name(name: &str) -> Result<(), Refusal> {
+pub(super) fn check_name(name: &str) -> Result<(), Refusal> {
     let letter = |c: char| c.is_ascii_alphabetic() || is_chinese(c);
     let fits = (2..=128).contains(&name.chars().count())
         && name.starts_with(letter)
@@ -173,7 +173,7 @@ fn check_name(name: &str) -> Result<(), Refusal> {
 }
 
 /// 2 to 256 characters.
-fn check_description(text: &str) -> Result<(), Refusal> {
+pub(super) fn check_description(text: &str) -> Result<(), Refusal> {
     if (2..=256).contains(&text.chars().count()) && !has_web_scheme(text) {
         return Ok(());
     }

@@ -1,4 +1,5 @@
-//! What happens to a component after it was made: tags, resource group, deletion.
+//! What happens to a component after it was made: tags, resource group, deletion; and tags and resource groups of pipelines
+//! and images.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::create::unknown_resource_group;
 use super::parameters::{Parameters, check_tags, missing};
-use super::{Place, State};
+use super::pipelines::Pipeline;
+use super::{Component, Image, Place, State};
 use crate::ledger::Change;
 use crate::server::Context;
 use crate::wire::Refusal;
@@ -21,7 +23,7 @@ pub(super) fn delete(
     let component = state.components.get(id).filter(|component| place.holds(component)).ok_or_else(|| {
         Refusal::new(404, "InvalidImageComponent.NotFound", "The specified image component does not exist.")
     })?;
-    if component.in_use {
+    if component.in_use || state.pipelines.values().any(|pipeline| pipeline.uses(component)) {
         return Err(Refusal::new(
             403,
             "InvalidImageComponent.InUse",
@@ -39,26 +41,26 @@ pub(super) fn tag(
     parameters: &Parameters,
     context: &mut Context<'_>,
 ) -> Result<Map<String, Value>, Refusal> {
-    let ids = resources(state, place, parameters)?;
+    let kind = Kind::read(parameters, context)?;
+    let ids = resources(state, place, kind, parameters)?;
     let tags = parameters.tags();
     if tags.is_empty() {
         return Err(missing("Tag"));
     }
     check_tags(&tags)?;
-    let of_images = is_about_images(parameters);
     // All resources are checked before the first is changed.
     for id in &ids {
-        let Some(there) = tags_of(state, of_images, id) else { continue };
-        let new = tags.iter().filter(|tag| !there.contains_key(tag.key)).count();
-        if there.len() + new > 20 {
+        let Some(thing) = kind.get(state, place, id) else { continue };
+        let new = tags.iter().filter(|tag| !thing.tags.contains_key(tag.key)).count();
+        if thing.tags.len() + new > 20 {
             return Err(Refusal::new(400, "NumberExceed.Tags", "The maximum number of Tags is exceeded."));
         }
     }
     for id in &ids {
-        let Some(there) = tags_of(state, of_images, id) else { continue };
-        let before = there.clone();
-        there.extend(tags.iter().map(|tag| (tag.key.into(), tag.value.unwrap_or_default().into())));
-        if *there != before {
+        let Some(thing) = kind.get(state, place, id) else { continue };
+        let before = thing.tags.clone();
+        thing.tags.extend(tags.iter().map(|tag| (tag.key.into(), tag.value.unwrap_or_default().into())));
+        if *thing.tags != before {
             context.effect(Change::Changed, id, None);
         }
     }
@@ -71,7 +73,8 @@ pub(super) fn untag(
     parameters: &Parameters,
     context: &mut Context<'_>,
 ) -> Result<Map<String, Value>, Refusal> {
-    let ids = resources(state, place, parameters)?;
+    let kind = Kind::read(parameters, context)?;
+    let ids = resources(state, place, kind, parameters)?;
     let keys = parameters.list("TagKey");
     let all = parameters.get("All").is_some_and(|value| value.eq_ignore_ascii_case("true"));
     if keys.is_empty() && !all {
@@ -80,13 +83,12 @@ pub(super) fn untag(
     if keys.len() > 20 {
         return Err(Refusal::new(400, "NumberExceed.Tags", "The maximum number of Tags is exceeded."));
     }
-    let of_images = is_about_images(parameters);
     for id in &ids {
-        let Some(there) = tags_of(state, of_images, id) else { continue };
-        let before = there.len();
+        let Some(thing) = kind.get(state, place, id) else { continue };
+        let before = thing.tags.len();
         // Keys win over All, as the page of UntagResources says.
-        there.retain(|key, _| if keys.is_empty() { !all } else { !keys.contains(&key.as_str()) });
-        if there.len() != before {
+        thing.tags.retain(|key, _| if keys.is_empty() { !all } else { !keys.contains(&key.as_str()) });
+        if thing.tags.len() != before {
             context.effect(Change::Changed, id, None);
         }
     }
@@ -99,7 +101,7 @@ pub(super) fn join_resource_group(
     parameters: &Parameters,
     context: &mut Context<'_>,
 ) -> Result<Map<String, Value>, Refusal> {
-    check_type(parameters, &["imagecomponent"])?;
+    let kind = Kind::read(parameters, context)?;
     let id = parameters.required("ResourceId")?;
     let groups = &context.settings.aliyun_ecs.resource_groups;
     let group = match parameters.get("ResourceGroupId").filter(|group| !group.is_empty()) {
@@ -107,50 +109,80 @@ pub(super) fn join_resource_group(
         Some(group) if groups.iter().any(|known| known == group) => group.to_owned(),
         Some(_) => return Err(unknown_resource_group()),
     };
-    let component = state
-        .components
-        .get_mut(id)
-        .filter(|component| place.holds(component))
-        .ok_or_else(unknown_resource)?;
-    if component.resource_group_id != group {
-        component.resource_group_id = group;
+    let thing = kind.get(state, place, id).ok_or_else(unknown_resource)?;
+    if *thing.resource_group_id != group {
+        *thing.resource_group_id = group;
         context.effect(Change::Changed, id, None);
     }
     Ok(Map::new())
 }
 
-/// Whether a tagging call is about images, and not about components.
-fn is_about_images(parameters: &Parameters) -> bool {
-    parameters.get("ResourceType").is_some_and(|name| name.eq_ignore_ascii_case("image"))
+/// What has tags and a resource group.
+#[derive(Clone, Copy)]
+enum Kind {
+    Component,
+    Pipeline,
+    Image,
 }
 
-fn tags_of<'a>(state: &'a mut State, of_images: bool, id: &str) -> Option<&'a mut BTreeMap<String, String>> {
-    if of_images {
-        state.images.get_mut(id).map(|image| &mut image.tags)
-    } else {
-        state.components.get_mut(id).map(|component| &mut component.tags)
-    }
+/// Those of one thing.
+struct Tagged<'a> {
+    tags: &'a mut BTreeMap<String, String>,
+    resource_group_id: &'a mut String,
 }
 
-fn check_type(parameters: &Parameters, known: &[&str]) -> Result<(), Refusal> {
-    let given = parameters.required("ResourceType")?;
-    if known.iter().any(|name| name.eq_ignore_ascii_case(given)) {
-        return Ok(());
+impl Kind {
+    fn read(parameters: &Parameters, context: &Context<'_>) -> Result<Self, Refusal> {
+        let kind = parameters.required("ResourceType")?;
+        if kind.eq_ignore_ascii_case("imagecomponent") {
+            return Ok(Self::Component);
+        }
+        if kind.eq_ignore_ascii_case(&context.settings.aliyun_ecs.pipeline_resource_type) {
+            return Ok(Self::Pipeline);
+        }
+        if kind.eq_ignore_ascii_case("image") {
+            return Ok(Self::Image);
+        }
+        Err(Refusal::new(
+            404,
+            "InvalidResourceType.NotFound",
+            "The ResourceType provided does not exist in our records.",
+        ))
     }
-    Err(Refusal::new(
-        404,
-        "InvalidResourceType.NotFound",
-        "The ResourceType provided does not exist in our records.",
-    ))
+
+    /// The caller's thing of this id.
+    fn get<'a>(self, state: &'a mut State, place: &Place, id: &str) -> Option<Tagged<'a>> {
+        match self {
+            Self::Component => {
+                let component = state.components.get_mut(id).filter(|component| place.holds(component))?;
+                let Component { tags, resource_group_id, .. } = component;
+                Some(Tagged { tags, resource_group_id })
+            }
+            Self::Pipeline => {
+                let Pipeline { account, region, tags, resource_group_id, .. } =
+                    state.pipelines.get_mut(id)?;
+                (*account == place.account && *region == place.region)
+                    .then_some(Tagged { tags, resource_group_id })
+            }
+            Self::Image => {
+                let Image { tags, resource_group_id, .. } = state.image_mut(place, id)?;
+                Some(Tagged { tags, resource_group_id })
+            }
+        }
+    }
 }
 
 fn unknown_resource() -> Refusal {
     Refusal::new(404, "InvalidResourceId.NotFound", "The specified ResourceIds are not found in our records.")
 }
 
-/// The components or images that a tagging call is about: 1 to 50, all of which must exist.
-fn resources(state: &State, place: &Place, parameters: &Parameters) -> Result<Vec<String>, Refusal> {
-    check_type(parameters, &["imagecomponent", "image"])?;
+/// The things that a tagging call is about: 1 to 50, all of which must exist.
+fn resources(
+    state: &mut State,
+    place: &Place,
+    kind: Kind,
+    parameters: &Parameters,
+) -> Result<Vec<String>, Refusal> {
     let ids = parameters.list("ResourceId");
     if ids.is_empty() {
         return Err(missing("ResourceId"));
@@ -162,15 +194,7 @@ fn resources(state: &State, place: &Place, parameters: &Parameters) -> Result<Ve
             "The maximum number of ResourceIds is exceeded.",
         ));
     }
-    let of_images = is_about_images(parameters);
-    let known = |id: &str| {
-        if of_images {
-            state.image(place, id).is_some()
-        } else {
-            state.components.get(id).is_some_and(|component| place.holds(component))
-        }
-    };
-    if !ids.iter().all(|id| known(id)) {
+    if !ids.iter().all(|id| kind.get(state, place, id).is_some()) {
         return Err(unknown_resource());
     }
     Ok(ids.into_iter().map(Into::into).collect())

@@ -3,7 +3,8 @@
 
 use super::{
     Client,
-    image_component::{Tag, TagChanges, numbered, pair, read_tag, tag_params},
+    image_component::pair,
+    tags::{self, Tag, Thing},
 };
 use crate::{
     account::AccountVendor,
@@ -21,9 +22,6 @@ use std::collections::HashMap;
 
 /// What tells the rows of DescribeImages apart.
 pub(super) const ROW_ID: &str = "imageId";
-
-/// The tag that says which attempt of which object made an image.
-pub(super) const MARK: &str = "cloudimages.dev/attempt";
 
 /// All statuses: without them, the vendor shows what is Available, so that an image in the making looks as if it were gone.
 const STATUSES: &str = "Creating,Waiting,Available,UnAvailable,CreateFailed,Deprecated";
@@ -169,8 +167,8 @@ impl Image {
     /// `None`: it has no id. Keys in lowerCamelCase. What is absent or of another type than documented must not hide the rest.
     pub(super) fn read(row: &Value) -> Option<Self> {
         let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
-        let tags = row["tags"]["tag"].as_array().into_iter().flatten().filter_map(read_tag);
-        let (mark, tags): (Vec<_>, Vec<_>) = tags.partition(|tag| tag.key == MARK);
+        let (mark, tags): (Vec<_>, Vec<_>) =
+            tags::read(row).into_iter().partition(|tag| tag.key == tags::MARK);
         Some(Self {
             id: row[ROW_ID].as_str()?.to_owned(),
             name: text("imageName"),
@@ -193,8 +191,7 @@ impl Image {
 
     /// Tags that users can set.
     pub(super) fn own_tags(&self) -> Vec<Value> {
-        let is_own = |tag: &&Tag| !tag.key.starts_with("aliyun") && !tag.key.starts_with("acs:");
-        self.tags.iter().filter(is_own).map(|tag| serde_json::json!(tag)).collect()
+        self.tags.iter().filter(|tag| tag.is_users()).map(|tag| serde_json::json!(tag)).collect()
     }
 }
 
@@ -278,7 +275,7 @@ fn remaining(id: &str, row: &Value) -> Option<String> {
 pub(super) struct Changes {
     pub(super) name: Option<String>,
     pub(super) description: Option<String>,
-    pub(super) tags: TagChanges,
+    pub(super) tags: tags::Changes,
 }
 
 /// ModifyImageAttribute, UntagResources and TagResources, as far as something changes.
@@ -296,16 +293,7 @@ pub(super) async fn amend(
         let params: Vec<_> = [pair("ImageId", id)].into_iter().chain(attributes).collect();
         client.ecs::<IgnoredAny>("ModifyImageAttribute", Effect::Change, region, &params).await?;
     }
-    let of = [pair("ResourceType", "image"), pair("ResourceId.1", id)];
-    if !tags.removed.is_empty() {
-        let params: Vec<_> = of.iter().cloned().chain(numbered("TagKey", tags.removed)).collect();
-        client.ecs::<IgnoredAny>("UntagResources", Effect::Change, region, &params).await?;
-    }
-    if !tags.set.is_empty() {
-        let params: Vec<_> = of.iter().cloned().chain(tag_params(&tags.set)).collect();
-        client.ecs::<IgnoredAny>("TagResources", Effect::Change, region, &params).await?;
-    }
-    Ok(())
+    tags.make(client, region, Thing { resource_type: "image", id }).await
 }
 
 /// A call of one image that changes it. A missing one is as good as changed: `Ok(false)`.
@@ -412,7 +400,7 @@ mod tests {
 
     #[test]
     fn a_mark_names_its_object_and_is_no_tag_of_the_users() {
-        let tags = |value: &str| json!({ "tag": [{ "tagKey": MARK, "tagValue": value }, { "tagKey": "a", "tagValue": "b" }, { "tagKey": "acs:rm", "tagValue": "x" }] });
+        let tags = |value: &str| json!({ "tag": [{ "tagKey": tags::MARK, "tagValue": value }, { "tagKey": "a", "tagValue": "b" }, { "tagKey": "acs:rm", "tagValue": "x" }] });
         let image = |value| Image::read(&json!({ "imageId": "m-1", "tags": tags(value) })).unwrap();
         for (mark, maker) in [
             ("5c2f-4000-2", Some(Mark::Of("5c2f-4000".into()))),

@@ -1,8 +1,8 @@
 //! Alibaba Cloud's error codes: code → class and hint.
 //!
 //! Sources: the error tables of the CreateImageComponent and TagResources pages, the DescribeImageComponents and
-//! DeleteImageComponent pages, those of CopyImage, CancelCopyImage, ModifyImageAttribute and DeleteImage, and the gateway's common
-//! codes.
+//! DeleteImageComponent pages, those of CreateImagePipeline, DescribeImagePipelines and DeleteImagePipeline, those of
+//! CopyImage, CancelCopyImage, ModifyImageAttribute and DeleteImage, and the gateway's common codes.
 
 use crate::wire::{
     Class,
@@ -203,6 +203,12 @@ pub const TABLE: &[Row] = &[
         Class::Invalid,
         "Correct forProvider.regionId, or the account's regionId / 地域不存在，请修改 regionId",
     ),
+    // CreateImagePipeline, DescribeImagePipelines, DeleteImagePipeline, and what their steps say
+    row(
+        "QuotaExceed.ImagePipeline",
+        Class::Quota,
+        "Delete pipelines that are not needed, or ask Alibaba Cloud for a higher quota; it is tried again from time to time / 镜像流水线数量已达配额，请清理或申请提升配额，稍后会自动重试",
+    ),
     // CopyImage, CancelCopyImage, ModifyImageAttribute, DeleteImage, DeleteSnapshot
     row(
         "InvalidImageName.Duplicated",
@@ -212,7 +218,7 @@ pub const TABLE: &[Row] = &[
     row(
         "InvalidImageName.Malformed",
         Class::Invalid,
-        "Correct forProvider.destinationImageName: 2 to 128 characters / 请修改 destinationImageName：2~128 个字符",
+        "Correct the name of the image: 2 to 64 characters in imageOptions.imageName of a pipeline, 2 to 128 in destinationImageName of a copy / 请修改镜像名称：流水线的 imageOptions.imageName 为 2~64 个字符，复制的 destinationImageName 为 2~128 个字符",
     ),
     row(
         "IncorrectImageStatus",
@@ -389,6 +395,112 @@ pub const TABLE: &[Row] = &[
         "InvalidParamter.Conflict",
         Class::TokenReused,
         "The same token was sent before with other parameters / 相同的 ClientToken 曾以不同参数使用过",
+    ),
+    row(
+        "InvalidImageFamily.Malformed",
+        Class::Invalid,
+        "Correct the image family: 2 to 128 characters / 请修改镜像族系名称：2~128 个字符",
+    ),
+    row(
+        "InvalidBaseImageType.NotSupportedValue",
+        Class::Invalid,
+        "Use IMAGE, IMAGE_FAMILY or OSS as forProvider.baseImageType / baseImageType 只能是 IMAGE、IMAGE_FAMILY 或 OSS",
+    ),
+    row(
+        "InvalidSystemDiskSize.NotSupportedValue",
+        Class::Invalid,
+        "Use 20 to 500 GiB as forProvider.systemDiskSize, and no less than the base image needs / systemDiskSize 须为 20~500 GiB，且不小于基础镜像",
+    ),
+    row(
+        "InvalidInternetMaxBandwidthOut.NotSupportedValue",
+        Class::Invalid,
+        "Use 0 to 100 Mbit/s as forProvider.internetMaxBandwidthOut / internetMaxBandwidthOut 须为 0~100 Mbit/s",
+    ),
+    row(
+        "InvalidAddAccountSize.ExceededMaxNumber",
+        Class::Invalid,
+        "Share with fewer accounts at once / 一次共享的账号过多，请减少",
+    ),
+    row(
+        "InvalidToRegionIdSize.ExceededMaxNumber",
+        Class::Invalid,
+        "Distribute to fewer regions at once / 一次分发的地域过多，请减少",
+    ),
+    row(
+        "InvalidBuildContent.LengthExceeded",
+        Class::Invalid,
+        "Shorten the steps to 16 KB, or move some of them into components / 构建步骤不能超过 16 KB，请精简或移入组件",
+    ),
+    row(
+        "InvalidParameterCombination",
+        Class::Invalid,
+        "Correct forProvider: these parameters cannot be given together / 参数组合无效，请修改 forProvider",
+    ),
+    row(
+        "InvalidImage.ImageOwnerAliasUnsupported",
+        Class::Invalid,
+        "Use another base image: what is built of this one cannot be distributed / 该基础镜像构建的镜像不能分发，请更换",
+    ),
+    row(
+        "InvalidImage.NotSupportRepair",
+        Class::Invalid,
+        "Take forProvider.repairMode out, or use another base image / 该镜像不支持修复，请去掉 repairMode 或更换基础镜像",
+    ),
+    row(
+        "InvalidImageComponent.NotSupported",
+        Class::Invalid,
+        "Use components that are for the base image's operating system, and build components to build / 组件不适用于该基础镜像，请更换",
+    ),
+    row(
+        "InvalidParameter.BuildContent",
+        Class::Invalid,
+        "Correct the steps that build: what the vendor says is wrong with them is in the message / 请修改构建步骤，原因见厂商消息",
+    ),
+    row(
+        "InvalidParameter.TestContent",
+        Class::Invalid,
+        "Correct the steps that test: what the vendor says is wrong with them is in the message / 请修改测试步骤，原因见厂商消息",
+    ),
+    row(
+        "InvalidParameter.ImportImageOptions.*",
+        Class::Invalid,
+        "Correct forProvider.importImageOptions: the message names the field / 请修改 importImageOptions，字段见厂商消息",
+    ),
+    row(
+        "ImagePipeline.NotSupportWindowsInstance",
+        Class::Invalid,
+        "Use a base image of Linux, or components that are for Windows / 流水线不支持该 Windows 实例，请更换基础镜像",
+    ),
+    row(
+        "InvalidOperation.OSSObjectIsImporting",
+        Class::Busy,
+        "The disk file is being imported by somebody else; it is tried again / 磁盘文件正在被导入，稍后自动重试",
+    ),
+    row(
+        "InvalidOSSObject.*",
+        Class::Invalid,
+        "Correct the bucket or the file in importImageOptions, or let the role read it / 请修改 importImageOptions 中的 Bucket 或文件，或为角色授权",
+    ),
+    row(
+        "InvalidImage.NotFound",
+        Class::NotFound,
+        "Create or share the base image in this region, or correct forProvider.baseImage / 该地域没有此基础镜像，请创建、共享或修改 baseImage",
+    ),
+    row(
+        "ImageComponent.NotFound",
+        Class::NotFound,
+        "Create the component that a step names in this region, or correct the step / 步骤引用的组件在该地域不存在，请创建或修改步骤",
+    ),
+    row("InvalidImagePipeline.NotFound", Class::NotFound, "The pipeline does not exist / 镜像流水线不存在"),
+    row(
+        "InvalidImagePipeline.HasRunningExecution",
+        Class::Busy,
+        "The pipeline runs; wait for its end / 镜像流水线正在执行，请等待其结束",
+    ),
+    row(
+        "InvalidResourceType.NotFound",
+        Class::Invalid,
+        "Correct ecs.pipelineResourceType of the account: the vendor does not know this type of resources / 资源类型不存在，请修改账号的 ecs.pipelineResourceType",
     ),
     // Gateway
     row(

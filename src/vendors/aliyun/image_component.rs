@@ -1,6 +1,9 @@
 //! `ImageComponent`: a reusable step of Alibaba Cloud's image building. ECS `CreateImageComponent` 2014-05-26.
 
-use super::Client;
+use super::{
+    Client,
+    tags::{self, Tag, Thing},
+};
 use crate::{
     account::AccountVendor,
     engine::{
@@ -177,19 +180,6 @@ pub struct ComponentParameters {
     #[schemars(length(max = 64))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9]+[.][0-9]+[.][0-9]+$')").message("componentVersion must be major.minor.patch, each a non-negative integer, for example 1.0.0"))]
     pub component_version: Option<String>,
-}
-
-/// A tag.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Tag {
-    /// The tag's key, 1 to 128 characters, not beginning with `aliyun` or `acs:`, without `http://` and `https://`.
-    /// Example: `team`.
-    #[schemars(length(min = 1, max = 128))]
-    pub key: String,
-    /// The tag's value, at most 128 characters, without `http://` and `https://`. Default: empty. Example: `base`.
-    #[serde(default)]
-    #[schemars(length(max = 128))]
-    pub value: String,
 }
 
 /// The operating system that a component is for.
@@ -443,9 +433,8 @@ impl External for ImageComponent {
         let id = &component.image_component_id;
         // What was given no name has its id for one; to give that as a name would be to ask for it.
         let name = if component.name == *id { "" } else { &component.name };
-        // Those of the vendor's own cannot be set.
-        let is_own = |tag: &&Tag| !tag.key.starts_with("aliyun") && !tag.key.starts_with("acs:");
-        let tags: Vec<_> = component.tags.iter().filter(is_own).map(|tag| serde_json::json!(tag)).collect();
+        let tags: Vec<_> =
+            component.tags.iter().filter(|tag| tag.is_users()).map(|tag| serde_json::json!(tag)).collect();
         Some(
             Existing::new(id, Observation::Ready(product(id, row)))
                 .named(&format!("{name} {}", component.component_version))
@@ -477,32 +466,14 @@ impl External for ImageComponent {
     async fn amend(&self, client: &Client, product: &Product) -> Result<(), CallError> {
         let Some(component) = read(&product.at_provider) else { return Ok(()) };
         let region = self.region(client);
-        let of =
-            [pair("ResourceType", "imagecomponent"), pair("ResourceId.1", &component.image_component_id)];
-        let changes = self.spec.for_provider.tag_changes(&component, &self.dropped());
-        if !changes.removed.is_empty() {
-            let params: Vec<_> = of.iter().cloned().chain(numbered("TagKey", changes.removed)).collect();
-            client.ecs::<IgnoredAny>("UntagResources", Effect::Change, &region, &params).await?;
+        let thing = Thing { resource_type: "imagecomponent", id: &component.image_component_id };
+        let parameters = &self.spec.for_provider;
+        parameters.tag_changes(&component, &self.dropped()).make(client, &region, thing).await?;
+        let group = parameters.resource_group_id.as_ref();
+        match group.filter(|group| **group != component.resource_group_id) {
+            Some(group) => thing.join_group(client, &region, group).await,
+            None => Ok(()),
         }
-        if !changes.set.is_empty() {
-            let params: Vec<_> = of.iter().cloned().chain(tag_params(&changes.set)).collect();
-            client.ecs::<IgnoredAny>("TagResources", Effect::Change, &region, &params).await?;
-        }
-        if let Some(group) = self
-            .spec
-            .for_provider
-            .resource_group_id
-            .as_ref()
-            .filter(|group| **group != component.resource_group_id)
-        {
-            let params = [
-                pair("ResourceType", "imagecomponent"),
-                pair("ResourceId", &component.image_component_id),
-                pair("ResourceGroupId", group),
-            ];
-            client.ecs::<IgnoredAny>("JoinResourceGroup", Effect::Change, &region, &params).await?;
-        }
-        Ok(())
     }
 
     fn succession(&self) -> Option<Succession> {
@@ -612,7 +583,7 @@ impl ComponentParameters {
             optional.into_iter().filter_map(|(key, value)| Some(pair(key, value.as_ref()?))).collect();
         params.push(pair("SystemType", system_type.unwrap_or_default().to_string()));
         params.push(pair("ComponentType", component_type.unwrap_or_default().to_string()));
-        params.extend(tag_params(tag.as_deref().unwrap_or_default()));
+        params.extend(tags::params(tag.iter().flatten()));
         params
     }
 
@@ -649,49 +620,9 @@ impl ComponentParameters {
         if amendable.is_empty() { Comparison::Same } else { Comparison::Amendable(amendable) }
     }
 
-    /// Tags that neither the spec nor `dropped` names are not looked at.
-    fn tag_changes(&self, component: &Component, dropped: &BTreeSet<String>) -> TagChanges {
-        TagChanges::between(self.tag.as_deref().unwrap_or_default(), &component.tags, dropped)
+    fn tag_changes(&self, component: &Component, dropped: &BTreeSet<String>) -> tags::Changes {
+        tags::Changes::between(self.tag.as_deref().unwrap_or_default(), &component.tags, dropped)
     }
-}
-
-/// What TagResources and UntagResources have to change.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct TagChanges {
-    /// To be set.
-    pub(super) set: Vec<Tag>,
-    /// The keys of those to be taken away.
-    pub(super) removed: Vec<String>,
-}
-
-impl TagChanges {
-    /// From the tags that are there to those that are wanted. What neither `wanted` nor `dropped` names is not looked at.
-    pub(super) fn between(wanted: &[Tag], there: &[Tag], dropped: &BTreeSet<String>) -> Self {
-        let set = wanted.iter().filter(|tag| !there.contains(tag)).cloned().collect();
-        let is_there = |key: &&String| there.iter().any(|tag| tag.key == **key);
-        Self { set, removed: dropped.iter().filter(is_there).cloned().collect() }
-    }
-
-    /// Only of the tags that change: the others are nobody's business. `None`: none does.
-    pub(super) fn difference(&self, there: &[Tag]) -> Option<Difference> {
-        let changes =
-            |tag: &&Tag| self.removed.contains(&tag.key) || self.set.iter().any(|other| other.key == tag.key);
-        let shown = |tags: &mut dyn Iterator<Item = &Tag>| {
-            let tags: Vec<_> = tags.map(|tag| format!("{}={}", tag.key, tag.value)).collect();
-            (!tags.is_empty()).then(|| tags.join(", "))
-        };
-        let is_any = !self.set.is_empty() || !self.removed.is_empty();
-        let theirs = shown(&mut there.iter().filter(changes));
-        let calls = [(self.removed.is_empty(), "UntagResources"), (self.set.is_empty(), "TagResources")];
-        let calls = calls.into_iter().filter_map(|(none, call)| (!none).then_some(call));
-        is_any.then(|| Difference::new("tag", theirs, shown(&mut self.set.iter())).by(calls))
-    }
-}
-
-pub(super) fn tag_params(tags: &[Tag]) -> impl Iterator<Item = (String, String)> {
-    tags.iter().zip(1..).flat_map(|(tag, index)| {
-        [(format!("Tag.{index}.Key"), tag.key.clone()), (format!("Tag.{index}.Value"), tag.value.clone())]
-    })
 }
 
 fn product(id: &str, row: &Value) -> Product {
@@ -712,16 +643,7 @@ fn read(row: &Value) -> Option<Component> {
         content: rest("content"),
         creation_time: rest("creationTime"),
         resource_group_id: rest("resourceGroupId"),
-        tags: row["tags"]["tag"].as_array().into_iter().flatten().filter_map(read_tag).collect(),
-    })
-}
-
-/// `None`: it has no key. Rows say `TagKey` and `TagValue` where requests say `Key` and `Value`.
-pub(super) fn read_tag(row: &Value) -> Option<Tag> {
-    let text = |name, other| row.get(name).or_else(|| row.get(other)).and_then(Value::as_str);
-    Some(Tag {
-        key: text("tagKey", "key")?.to_owned(),
-        value: text("tagValue", "value").unwrap_or_default().to_owned(),
+        tags: tags::read(row),
     })
 }
 
@@ -839,8 +761,8 @@ mod tests {
             (&emptied, &dropped, vec![], old()),
         ] {
             let changes = spec.tag_changes(&component, dropped);
-            assert_eq!(changes, TagChanges { set, removed }, "{spec:?} {dropped:?}");
-            let differs = changes != TagChanges::default();
+            assert_eq!(changes, tags::Changes { set, removed }, "{spec:?} {dropped:?}");
+            let differs = changes != tags::Changes::default();
             assert_eq!(spec.compare(&component, false, dropped) == Comparison::Same, !differs);
             assert_eq!(changes.difference(&component.tags).is_some(), differs);
         }

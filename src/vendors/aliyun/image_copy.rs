@@ -2,8 +2,9 @@
 
 use super::{
     Client,
-    ecs_image::{self, Changes, Image, MARK},
-    image_component::{Tag, TagChanges, pair, tag_params},
+    ecs_image::{self, Changes, Image},
+    image_component::pair,
+    tags::{self, MARK, Tag},
 };
 use crate::{
     account::AccountVendor,
@@ -479,7 +480,7 @@ impl CopyParameters {
             optional.into_iter().filter_map(|(key, value)| Some(pair(key, value?))).collect();
         let mut tags = vec![Tag { key: MARK.into(), value: token.into() }];
         tags.extend(tag.iter().flatten().cloned());
-        params.extend(tag_params(&tags));
+        params.extend(tags::params(&tags));
         params
     }
 
@@ -490,7 +491,7 @@ impl CopyParameters {
         Changes {
             name: other(&self.destination_image_name, &image.name),
             description: other(&self.destination_description, &image.description),
-            tags: TagChanges::between(self.tag.as_deref().unwrap_or_default(), &image.tags, dropped),
+            tags: tags::Changes::between(self.tag.as_deref().unwrap_or_default(), &image.tags, dropped),
         }
     }
 

@@ -16,8 +16,9 @@ use tokio::{
 use vendor_simulator::{Change, Ledger, Stage};
 
 /// Which calls make things, and of which kind.
-const MAKING: [(&str, &str); 5] = [
+const MAKING: [(&str, &str); 6] = [
     ("CreateImageComponent", "ImageComponent"),
+    ("CreateImagePipeline", "ImagePipeline"),
     ("CreateImage", "BatchComputeImage"),
     ("BuildAOSPImage", "AospImage"),
     ("ExportImage", "ImageExport"),

@@ -98,6 +98,7 @@ async fn kill_at_a_request(soak: &Soak, operator: &mut Operator, random: &mut St
     let kind = *KINDS.choose(random).expect("a kind");
     let calls: &[&str] = match kind {
         "ImageComponent" => &["CreateImageComponent", "DeleteImageComponent", "DescribeImageComponents"],
+        "ImagePipeline" => &["CreateImagePipeline", "DeleteImagePipeline", "DescribeImagePipelines"],
         "BatchComputeImage" => &["POST /images", "DELETE /images/{id}"],
         "AospImage" => &["BuildAOSPImage", "DeleteAOSPImage", "ListAOSPImage"],
         "ImageExport" => &["ExportImage", "DescribeTasks"],

@@ -1,0 +1,103 @@
+//! Pipelines of Alibaba Cloud's image builder: what they refer to is waited for, and stays as long as they need it.
+
+use crate::harness::{World, component, image_of};
+use serde_json::{Value, json};
+use vendor_simulator::{Fault, FaultRule, When};
+
+const KIND: &str = "ImagePipeline";
+const CREATE: &str = "CreateImagePipeline";
+
+fn pipeline(name: &str, build: Value) -> Value {
+    let mut object = image_of(KIND, name);
+    object["spec"]["forProvider"]["build"] = build;
+    object
+}
+
+#[tokio::test]
+async fn a_pipeline_waits_for_its_components_which_stay_as_long_as_it_is_there() {
+    let world = World::new("pipeline").await;
+    world.quicken();
+    let steps = json!([
+        { "componentRef": { "name": "one" }, "parameters": { "b": "2", "a": "1" } },
+        { "run": "true" },
+        { "componentRef": { "name": "two" } },
+    ]);
+    world.create(pipeline("base", steps)).await;
+    let message = world.until_condition(KIND, "base", "Reconciling", "True", "ReferenceNotReady").await;
+    assert!(message.contains("named one ") && message.contains("named two "), "{message}");
+    world.create(component("one", json!({}))).await;
+    let one = world.until_ready("ImageComponent", "one").await;
+    assert_eq!(world.calls(CREATE), 0);
+    // The call acts, and its answer is lost.
+    let lost = FaultRule::new(Fault::AnswerLost).action(CREATE).when(When::first(1));
+    world.vendor.set_faults(vec![lost]);
+    world.create(component("two", json!({}))).await;
+    let two = world.until_ready("ImageComponent", "two").await;
+    let base = world.until_ready(KIND, "base").await;
+    assert_eq!(world.effects(CREATE), 1);
+    let [there] = &world.vendor.aliyun_ecs().pipelines()[..] else { panic!("one pipeline") };
+    let id = |object: &Value| object["status"]["imageId"].as_str().expect("an id").to_owned();
+    assert_eq!(there.id, id(&base));
+    let steps = format!("COMPONENT {} --a 1 --b 2\nRUN true\nCOMPONENT {}", id(&one), id(&two));
+    assert_eq!(there.build_content.as_deref(), Some(&*steps));
+    let meant = |object: &Value| {
+        json!({
+            "field": "forProvider.build[].componentId", "kind": "ImageComponent", "name": object["metadata"]["name"],
+            "id": id(object), "region": "cn-hangzhou",
+        })
+    };
+    assert_eq!(base["status"]["operation"]["references"], json!([meant(&one), meant(&two)]));
+
+    world.delete("ImageComponent", "one").await;
+    world.until_condition("ImageComponent", "one", "Ready", "False", "VendorBusy").await;
+    world.vendor.aliyun_ecs().modify_pipeline(&there.id, |pipeline| pipeline.has_running_execution = true);
+    world.delete(KIND, "base").await;
+    world.until_condition(KIND, "base", "Ready", "False", "VendorBusy").await;
+    world.vendor.aliyun_ecs().modify_pipeline(&there.id, |pipeline| pipeline.has_running_execution = false);
+    world.until_gone(KIND, "base").await;
+    world.until_gone("ImageComponent", "one").await;
+    assert_eq!(world.vendor.aliyun_ecs().pipelines(), []);
+}
+
+/// No rule of the API server counts what is written for a component.
+#[tokio::test]
+async fn steps_that_are_too_long_when_written_out_are_refused_before_the_call() {
+    let world = World::new("pipeline-long").await;
+    let value = "x".repeat(1000);
+    let step = json!({ "componentId": "ic-1", "parameters": { "value": value } });
+    world.create(pipeline("long", vec![step; 20].into())).await;
+    let message = world.until_condition(KIND, "long", "Stalled", "True", "ContentTooLong").await;
+    assert!(message.contains("16384 bytes and 127 commands"), "{message}");
+    assert_eq!(world.calls(CREATE), 0);
+    let shorter = json!({ "spec": { "forProvider": { "build": [{ "run": "true" }] } } });
+    world.patch(KIND, "long", shorter).await;
+    world.until_ready(KIND, "long").await;
+}
+
+/// What tagging calls call a pipeline is not documented: the account can say it.
+#[tokio::test]
+async fn tags_are_changed_in_place_whatever_the_vendor_calls_a_pipeline() {
+    let mut world = World::with_account("pipeline-tags").await;
+    world.vendor.configure(|settings| settings.aliyun_ecs.pipeline_resource_type = "pipeline".into());
+    world.start_operator().await;
+    world.create(pipeline("tagged", json!([{ "run": "true" }]))).await;
+    world.until_ready(KIND, "tagged").await;
+    let tag = json!({ "spec": { "forProvider": { "tag": [{ "key": "team", "value": "base" }], "resourceGroupId": "rg-bp67acfmxazb4p01" } } });
+    world.patch(KIND, "tagged", tag).await;
+    let message = world.until_condition(KIND, "tagged", "Ready", "False", "InvalidSpec").await;
+    assert!(message.contains("ecs.pipelineResourceType"), "{message}");
+    let setting = json!({ "spec": { "aliyun": { "ecs": { "pipelineResourceType": "pipeline" } } } });
+    world.patch("CloudAccount", "default", setting).await;
+    world.request(KIND, "tagged", "again").await;
+    let object = world.until_ready(KIND, "tagged").await;
+    let [there] = &world.vendor.aliyun_ecs().pipelines()[..] else { panic!("one pipeline") };
+    assert_eq!(there.tags.get("team").map(String::as_str), Some("base"));
+    let uid = object["metadata"]["uid"].as_str().expect("a uid");
+    assert_eq!(
+        there.tags.get("cloudimages.dev/attempt"),
+        Some(&format!("{uid}-1")),
+        "the operator's own stays"
+    );
+    assert_eq!(there.resource_group_id, "rg-bp67acfmxazb4p01");
+    assert_eq!(object["status"]["managedTags"], json!(["team"]));
+}
