@@ -59,6 +59,8 @@ pub struct Traits {
     pub repeatable: bool,
     /// [`External::LAGS`].
     pub lags: bool,
+    /// [`External::LEAVES`].
+    pub leaves: bool,
     /// [`External::WHEN_OVERDUE`].
     pub when_overdue: Option<&'static str>,
     /// [`External::AMENDS`].
@@ -111,6 +113,7 @@ impl<K: External> AnyKind for Of<K> {
             forgets: K::FORGETS,
             repeatable: K::REPEATABLE,
             lags: K::LAGS,
+            leaves: K::LEAVES,
             when_overdue: K::WHEN_OVERDUE,
             amends: K::AMENDS,
         }
@@ -214,6 +217,8 @@ pub trait AnyObject: Send + Sync {
     fn status(&self) -> Option<&ImageStatus>;
     /// [`External::region`].
     fn region(&self, client: &Link) -> String;
+    /// [`External::asked_in`].
+    fn asked_in(&self, client: &Link) -> String;
     /// [`External::realm`].
     fn realm(&self, account: &AccountVendor) -> String;
     /// [`External::settle`].
@@ -290,6 +295,9 @@ impl<K: External> AnyObject for K {
     }
     fn region(&self, client: &Link) -> String {
         External::region(self, client.of::<K>())
+    }
+    fn asked_in(&self, client: &Link) -> String {
+        External::asked_in(self, client.of::<K>())
     }
     fn realm(&self, account: &AccountVendor) -> String {
         External::realm(self, account)

@@ -63,7 +63,7 @@ impl Pass<'_> {
         }
         if self.local.deleting {
             match self.look(client, &handle).await {
-                Ok(Observation::Missing) if !K::LEAVES => {
+                Ok(Observation::Missing) if !self.world.kind.traits().leaves => {
                     return self.leave(client, from, gone(&handle)).await;
                 }
                 Ok(_) => {}
@@ -82,7 +82,7 @@ impl Pass<'_> {
             }
         }
         // What the vendor is at already cannot be called back; what that leaves can.
-        if K::LEAVES || !self.local.deleting {
+        if self.world.kind.traits().leaves || !self.local.deleting {
             self.confirm().await?;
         }
         match self.subject().delete(client, &handle).await {
