@@ -15,6 +15,7 @@ mod images;
 mod modify;
 mod parameters;
 pub mod pipelines;
+mod sharing;
 mod signature_v1;
 mod signature_v3;
 mod xml;
@@ -82,6 +83,16 @@ pub struct Settings {
     pub usable_after_seconds: Option<i64>,
     /// Keys of KMS that do not exist.
     pub missing_kms_keys: Vec<String>,
+    /// The most accounts that an image can be shared with.
+    pub share_quota: usize,
+    /// Accounts that do not exist, with which nothing can be shared.
+    pub missing_accounts: Vec<String>,
+    /// Whether the account has signed what community images need.
+    pub community_agreement: bool,
+    /// Regions without community images.
+    pub regions_without_community: Vec<String>,
+    /// Whether the ids of accounts are shown as texts; otherwise as numbers.
+    pub account_ids_are_texts: bool,
 }
 
 impl Default for Settings {
@@ -126,6 +137,11 @@ impl Default for Settings {
             missing_images_are_ignored: false,
             usable_after_seconds: None,
             missing_kms_keys: vec![],
+            share_quota: 50,
+            missing_accounts: vec![],
+            community_agreement: true,
+            regions_without_community: vec![],
+            account_ids_are_texts: false,
         }
     }
 }
@@ -235,6 +251,8 @@ impl AliyunEcs {
             "DescribeImages" => images::describe(&state, &place, &parameters, context),
             "ModifyImageAttribute" => copies::modify(&mut state, &place, &parameters, context),
             "DeleteImage" => copies::delete(&mut state, &place, &parameters, context),
+            "ModifyImageSharePermission" => sharing::modify(&mut state, &place, &parameters, context),
+            "DescribeImageSharePermission" => sharing::describe(&state, &place, &parameters, context),
             "DescribeSnapshots" => images::describe_snapshots(&state, &place, &parameters, context),
             "DeleteSnapshot" => copies::delete_snapshot(&mut state, &place, &parameters, context),
             _ => Err(gateway::unknown_action()),
@@ -243,7 +261,7 @@ impl AliyunEcs {
 }
 
 /// The actions that exist.
-const ACTIONS: [&str; 16] = [
+const ACTIONS: [&str; 18] = [
     "CreateImageComponent",
     "DescribeImageComponents",
     "DeleteImageComponent",
@@ -258,6 +276,8 @@ const ACTIONS: [&str; 16] = [
     "DescribeImages",
     "ModifyImageAttribute",
     "DeleteImage",
+    "ModifyImageSharePermission",
+    "DescribeImageSharePermission",
     "DescribeSnapshots",
     "DeleteSnapshot",
 ];

@@ -197,7 +197,7 @@ pub(super) fn describe(
 }
 
 /// `PageNumber` and `PageSize`, which is 10 unless something else is said, and 100 at most.
-fn page(parameters: &Parameters) -> Result<(usize, usize), Refusal> {
+pub(super) fn page(parameters: &Parameters) -> Result<(usize, usize), Refusal> {
     let number = |name: &str, default: usize, most: usize| match parameters
         .get(name)
         .filter(|text| !text.is_empty())

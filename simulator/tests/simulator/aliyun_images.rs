@@ -171,3 +171,74 @@ async fn what_the_pages_refuse_is_refused() {
         assert_eq!(ecs(&simulator, "DeleteImage", &[("ImageId", "m-kept")]).await.verdict(), verdict);
     }
 }
+
+#[tokio::test]
+async fn ten_accounts_of_a_call_are_heard_and_a_community_image_is_shared_with_nobody() {
+    let simulator = start().await;
+    let seeded = Image { id: "m-1".into(), region: "cn-shanghai".into(), ..Image::default() };
+    simulator.aliyun_ecs().seed_image(seeded);
+    let modify = async |parameters: &[(&str, &str)]| {
+        in_shanghai(
+            &simulator,
+            "ModifyImageSharePermission",
+            &[&[("ImageId", "m-1")][..], parameters].concat(),
+        )
+        .await
+    };
+    let accounts = async |parameters: &[(&str, &str)]| {
+        let about = [&[("ImageId", "m-1"), ("RegionId", "cn-shanghai")][..], parameters].concat();
+        let reply = ecs(&simulator, "DescribeImageSharePermission", &about).await.json();
+        let ids: Vec<_> = reply["Accounts"]["Account"]
+            .as_array()
+            .expect("rows")
+            .iter()
+            .map(|row| row["AliyunId"].clone())
+            .collect();
+        (ids, reply["TotalCount"].as_u64().expect("a number"))
+    };
+    let names: Vec<_> =
+        (1..=11).map(|number| (format!("AddAccount.{number}"), format!("10{number:02}"))).collect();
+    let names: Vec<_> = names.iter().map(|(key, value)| (&**key, &**value)).collect();
+    assert_eq!(modify(&names).await, "200");
+    assert_eq!(
+        accounts(&[("PageSize", "4"), ("PageNumber", "3")]).await,
+        (vec![1009.into(), 1010.into()], 10)
+    );
+    assert_eq!(accounts(&[]).await.0.len(), 10, "the eleventh was not heard");
+    simulator.configure(|settings| settings.aliyun_ecs.account_ids_are_texts = true);
+    assert_eq!(accounts(&[("PageSize", "1")]).await.0, ["1001"]);
+
+    // Shared, it is another account's to see, and nobody's to delete.
+    assert_eq!(in_shanghai(&simulator, "DeleteImage", &[("ImageId", "m-1")]).await, "403 ImageUseShared");
+    simulator.configure(|settings| {
+        settings.aliyun_ecs.share_quota = 10;
+        settings.aliyun_ecs.missing_accounts = vec!["404".into()];
+        settings.aliyun_ecs.regions_without_community = vec!["cn-beijing".into()];
+    });
+    for (parameters, verdict) in [
+        (&[("AddAccount.1", "7")][..], "403 QuotaExceed.ShareImageUser"),
+        (&[("AddAccount.1", "7"), ("RemoveAccount.1", "1001")], "200"),
+        (&[("AddAccount.1", "7")], "200"),
+        (&[("AddAccount.1", "404"), ("RemoveAccount.1", "7")], "404 InvalidAccount.NotFound"),
+        (&[("AddAccount.1", "100000000000001")], "404 InvalidAccount.Forbbiden"),
+        (&[("IsPublic", "true"), ("AddAccount.1", "7")], "403 InvalidParameter.IsPublic"),
+        (&[("IsPublic", "false")], "403 Image.NotPublic"),
+        (&[("IsPublic", "true")], "200"),
+        (&[("IsPublic", "true")], "403 Image.Public"),
+        (&[("RemoveAccount.1", "7")], "200"),
+        (&[("AddAccount.1", "7")], "403 Image.Public"),
+        (&[("IsPublic", "false")], "200"),
+        (&[("ImageId", "m-none")], "404 InvalidImageId.NotFound"),
+    ] {
+        assert_eq!(modify(parameters).await, verdict, "{parameters:?}");
+    }
+    simulator.configure(|settings| settings.aliyun_ecs.community_agreement = false);
+    assert_eq!(modify(&[("IsPublic", "true")]).await, "403 PublicImageAgreement.NotSigned");
+    simulator.configure(|settings| {
+        settings.aliyun_ecs.community_agreement = true;
+        settings.aliyun_ecs.regions_without_community = vec!["cn-shanghai".into()];
+    });
+    assert_eq!(modify(&[("IsPublic", "true")]).await, "403 CurrentRegion.NotSupportPublicImage");
+    simulator.aliyun_ecs().modify_image("m-1", |image| image.odd_status = Some("Deprecated".into()));
+    assert_eq!(modify(&[("AddAccount.1", "7")]).await, "403 OperationDenied.InvalidImageStatus");
+}
