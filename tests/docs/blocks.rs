@@ -1,6 +1,7 @@
 //! Code blocks can be used as they stand: shells, YAML and JSON parse, and the operator knows its flags.
 
 use super::page::{Block, pages};
+use cloud_image_operator::kinds::KINDS;
 use std::{
     collections::BTreeSet,
     io::Write,
@@ -64,6 +65,20 @@ fn flags_of_the_operator_exist() {
 fn flags(text: &str) -> impl Iterator<Item = &str> {
     text.split(|char: char| !(char.is_ascii_alphanumeric() || char == '-'))
         .filter(|word| word.starts_with("--") && word.len() > 2)
+}
+
+/// What is left out of a command that is meant for all kinds stays behind when somebody uninstalls.
+#[test]
+fn a_list_of_kinds_has_all_of_them() {
+    let plurals: Vec<_> = KINDS.iter().map(|kind| kind.crd().spec.names.plural).collect();
+    for page in pages() {
+        for line in page.blocks.iter().flat_map(|block| block.text.lines()) {
+            let named = |plural: &&String| line.contains(plural.as_str());
+            let lacks: Vec<_> = plurals.iter().filter(|plural| !named(plural)).collect();
+            let lists = plurals.len() - lacks.len() > 2;
+            assert!(!lists || lacks.is_empty(), "{}: {line} lacks {lacks:?}", page.path.display());
+        }
+    }
 }
 
 /// What a reader types: all of a block of `sh`, and what stands behind the prompts of a `console`.

@@ -80,6 +80,7 @@ async fn a_right_that_is_missing_is_named() {
     let all = |group: &str, resources: &[&str]| json!([{ "apiGroups": [group], "resources": resources, "verbs": ["*"] }]);
     let ours = |kinds: &[&str]| all("cloudimages.dev", kinds);
     let granted = ours(&[
+        "aliyunimagecopies",
         "aospimages",
         "batchcomputeimages",
         "imagecomponents",
