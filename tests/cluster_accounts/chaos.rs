@@ -27,6 +27,7 @@ const STEP: Duration = Duration::from_secs(90);
 /// What no operator takes, where the schema does: as tenants write it, and as a hand writes it into a status.
 const TIMEOUT: &str = "/schema/openAPIV3Schema/properties/spec/properties/timeout";
 const ATTEMPT: &str = "/schema/openAPIV3Schema/properties/status/properties/operation/properties/attempt";
+/// One for each client of a vendor, and each way to find a lost answer; pipelines and copies share those of components.
 const KINDS: [&str; 4] = ["ImageComponent", "AospImage", "ImageExport", "RootVolumeTemplate"];
 
 fn number(variable: &str) -> Option<u64> {

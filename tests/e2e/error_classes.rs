@@ -27,6 +27,7 @@ const CLASSES: [Class; 12] = [
 /// A refusal that a vendor gives: the kind that meets it, HTTP status, code, message.
 type Row = (Class, &'static str, u16, &'static str, &'static str);
 
+/// Pipelines and copies share its client and its table.
 const COMPONENT: &str = "ImageComponent";
 const AOSP: &str = "AospImage";
 const EXPORT: &str = "ImageExport";

@@ -113,7 +113,14 @@ async fn an_answer_that_the_api_server_does_not_take_is_kept() {
     };
     let mute =
         ["aospimages", "cloudaccounts", "cloudaccounts/status", "clustercloudaccounts", "secrets", "events"];
-    let others = ["imageexports", "imagecomponents", "batchcomputeimages", "rootvolumetemplates"];
+    let others = [
+        "imageexports",
+        "imagecomponents",
+        "imagepipelines",
+        "aliyunimagecopies",
+        "batchcomputeimages",
+        "rootvolumetemplates",
+    ];
     for object in rights("ClusterRole", "race-mute", OPERATOR, all(&[mute.as_slice(), &others].concat())) {
         world.create(object).await;
     }
@@ -139,19 +146,33 @@ async fn what_outlives_its_object_is_deleted() {
     let mut world = World::empty("outlived").await;
     world.beat = Duration::from_secs(1);
     world.quicken();
-    let kinds = ["ImageComponent", "BatchComputeImage", "AospImage", "RootVolumeTemplate"];
+    let kinds = [
+        "ImageComponent",
+        "ImagePipeline",
+        "AliyunImageCopy",
+        "BatchComputeImage",
+        "AospImage",
+        "RootVolumeTemplate",
+    ];
     for kind in kinds {
         for object in account_of(kind, &kind.to_lowercase(), &world.vendor) {
             world.create(object).await;
         }
     }
     // The answer to the creating call comes late enough for the object to go.
-    let actions = [CREATE, BUILD, "CreateImage", "CreateRootVolumeTemplateFromRootVolume"];
+    let actions = [
+        CREATE,
+        BUILD,
+        "CreateImagePipeline",
+        "CopyImage",
+        "CreateImage",
+        "CreateRootVolumeTemplateFromRootVolume",
+    ];
     let slow = actions.map(|action| FaultRule::new(Fault::SlowAnswer { millis: 4_000 }).action(action));
     // Nobody is ever told what this one made.
     let lost = kinds.map(|kind| format!("{}-lost", kind.to_lowercase()));
     let lost = lost.iter().flat_map(|name| {
-        ["Name", "ImageName", "name"].map(|field| {
+        ["Name", "ImageName", "name", "DestinationImageName"].map(|field| {
             FaultRule::new(Fault::Hang { effect: true }).parameter(field, name).when(When::first(1))
         })
     });
@@ -162,7 +183,8 @@ async fn what_outlives_its_object_is_deleted() {
     });
     let made = |name: &str| {
         let ledger = world.vendor.ledger();
-        let named = |call: &&vendor_simulator::Call| call.parameters.values().any(|value| value == name);
+        let named =
+            |call: &&vendor_simulator::Call| call.parameters.values().any(|value| value.ends_with(name));
         let calls: Vec<_> = ledger.calls.iter().filter(named).map(|call| call.sequence).collect();
         let effects = ledger.effects.iter().filter(|effect| calls.contains(&effect.call));
         effects
