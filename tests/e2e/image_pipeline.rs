@@ -2,7 +2,7 @@
 
 use crate::harness::{World, component, image_of};
 use serde_json::{Value, json};
-use vendor_simulator::{Fault, FaultRule, When};
+use vendor_simulator::{Fault, FaultRule, When, aliyun_ecs::pipelines::Pipeline};
 
 const KIND: &str = "ImagePipeline";
 const CREATE: &str = "CreateImagePipeline";
@@ -60,6 +60,29 @@ async fn a_pipeline_waits_for_its_components_which_stay_as_long_as_it_is_there()
 }
 
 /// No rule of the API server counts what is written for a component.
+/// The vendor has given one call two of them.
+#[tokio::test]
+async fn two_pipelines_with_one_mark_are_a_person_s_to_tell_apart() {
+    let world = World::new("pipeline-twins").await;
+    let ecs = world.vendor.aliyun_ecs();
+    world
+        .vendor
+        .set_faults(vec![FaultRule::new(Fault::Hang { effect: true }).action(CREATE).when(When::first(1))]);
+    world.create(image_of(KIND, "twins")).await;
+    world.until_true("it is made", || ecs.pipelines().len() == 1).await;
+    let [first] = ecs.pipelines().try_into().expect("one pipeline");
+    let second = ecs.seed_pipeline(Pipeline { id: String::new(), ..first.clone() });
+    let message = world.until_condition(KIND, "twins", "Stalled", "True", "OutcomeUnknown").await;
+    assert!(message.contains(&first.id) && message.contains(&second), "{message}");
+    assert_eq!(world.calls(CREATE), 1);
+    world.annotate(KIND, "twins", "cloudimages.dev/outcome", &format!("adopt={second}")).await;
+    let object = world.until_ready(KIND, "twins").await;
+    assert_eq!(object["status"]["imageId"], second.as_str());
+    world.delete(KIND, "twins").await;
+    world.until_gone(KIND, "twins").await;
+    assert_eq!(ecs.pipelines(), [first]);
+}
+
 #[tokio::test]
 async fn steps_that_are_too_long_when_written_out_are_refused_before_the_call() {
     let world = World::new("pipeline-long").await;
