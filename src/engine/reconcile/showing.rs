@@ -28,24 +28,40 @@ pub(super) enum Guard {
 impl Pass<'_> {
     /// A call failed; nothing moved.
     pub(super) async fn trouble(&mut self, at: &Progress, error: &CallError) -> Result<Next, Error> {
-        self.trouble_about(at, at.clone(), error).await
+        let at_rest = matches!(at, Progress::Ready { .. }) && !self.is_wanted();
+        self.troubled(at, at.clone(), error, at_rest).await
     }
 
+    /// The same where something else is known now: what differs from the spec and cannot be changed is not Ready.
     pub(super) async fn trouble_about(
         &mut self,
         from: &Progress,
         to: Progress,
         error: &CallError,
     ) -> Result<Next, Error> {
+        self.troubled(from, to, error, false).await
+    }
+
+    /// Whether its spec asks for something that was not dealt with, or it is to go.
+    fn is_wanted(&self) -> bool {
+        self.deleting()
+            || self.object.status().and_then(|status| status.observed_generation)
+                != self.object.meta().generation
+    }
+
+    /// `at_rest`: it was as the spec says when it was last seen.
+    async fn troubled(
+        &mut self,
+        from: &Progress,
+        to: Progress,
+        error: &CallError,
+        at_rest: bool,
+    ) -> Result<Next, Error> {
         if self.world.stopping.is_cancelled() {
             return Ok(Next::Change);
         }
         self.local.failures += 1;
         let wait = wait_after(self.local.failures, error);
-        let wanted = self.deleting()
-            || self.object.status().and_then(|status| status.observed_generation)
-                != self.object.meta().generation;
-        let at_rest = matches!(to, Progress::Ready { .. }) && !wanted;
         // What took long was no hiccup.
         let passing = self.local.failures < 3
             && self.began.elapsed() < pace::HICCUP
