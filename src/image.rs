@@ -316,9 +316,10 @@ pub struct ImageStatus {
     /// writes nothing, and one that fails does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seen_at: Option<Time>,
-    /// What the operator has set because the spec named it: keys of tags, and names of remarks such as `imageAnnotation`. A
-    /// key that the spec had and has no more is removed at the vendor, and so leaves this list; whatever is not in it and not
-    /// in the spec is somebody else's, and stays. Example: `[team]`.
+    /// What the operator has set because the spec named it: keys of tags, names of remarks such as `imageAnnotation`, and as
+    /// `acs:account/1234567890123456` the accounts that an image is shared with. What the spec had and has no more is removed
+    /// at the vendor, and so leaves this list; whatever is not in it and not in the spec is somebody else's, and stays.
+    /// Example: `[team]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MANAGED), inner(length(max = 256)), extend("x-kubernetes-list-type" = "set"))]
     pub managed_tags: Vec<String>,

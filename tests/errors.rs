@@ -38,6 +38,8 @@ const PIPELINE: &str = include_str!("data/create-image-pipeline-codes.txt");
 const EXPORT: &str = include_str!("data/export-image-codes.txt");
 /// The same for the page of CopyImage, and, after its 26 codes, for those of the other calls that copies take.
 const COPY: &str = include_str!("data/copy-image-codes.txt");
+/// The same for the page of ModifyImageSharePermission.
+const SHARE: &str = include_str!("data/share-image-codes.txt");
 /// Code and reason, as the cloud phone's page of codes has them; it tells no HTTP status.
 const CLOUD_PHONE: &str = include_str!("data/cloud-phone-codes.txt");
 /// Codes of the gateways, HTTP status first, and those of ZStack, whose page has none.
@@ -68,6 +70,7 @@ fn every_code_of_the_pages_has_its_class_and_a_hint_in_both_languages() {
         (CREATE, 33, errors::TABLE),
         (TAG, TAG.lines().count(), errors::TABLE),
         (COPY, 26 + 12, errors::TABLE),
+        (SHARE, 16, errors::TABLE),
         (PIPELINE, 22, errors::TABLE),
         (EXPORT, 11, volcengine::errors::TABLE),
     ] {

@@ -72,7 +72,7 @@ pub const REASONS: &[Reason] = &[
         "PreflightFailed",
         Images,
         Person,
-        "The creating call is not made yet, since what it needs is not there or cannot be used: the source image of an export, the product of a cloud phone image / 创建所需的内容不存在或不可用（导出的源镜像、云手机镜像的产品），因此尚未发起创建请求",
+        "The creating call is not made yet, since what it needs is not there or cannot be used: the source image of an export or a copy, the product of a cloud phone image / 创建所需的内容不存在或不可用（导出或复制的源镜像、云手机镜像的产品），因此尚未发起创建请求",
         "Do what the message says; it is looked at again by itself, at once when the spec changes or the annotation reconcile.cloudimages.dev/requested-at is set. If you know better, set preflightPolicy: Skip / 按消息处理；会自动再次检查，修改 spec 或设置注解 reconcile.cloudimages.dev/requested-at 可立即检查。若确认无误，可设置 preflightPolicy: Skip",
     ),
     reason(
@@ -114,8 +114,8 @@ pub const REASONS: &[Reason] = &[
         "DeletionWaits",
         Images,
         Nobody,
-        "The vendor cannot delete it yet: a task that cannot be cancelled is running, for example / 厂商暂时无法删除，例如有无法取消的任务正在运行",
-        "Wait, or set deletionPolicy: Retain to let the object go at once and leave the vendor's side alone / 等待，或设置 deletionPolicy: Retain 立即释放对象并保留厂商侧资源",
+        "The vendor cannot delete it yet: a task that cannot be cancelled is running, or others share the image, for example / 厂商暂时无法删除，例如有无法取消的任务正在运行，或镜像仍由他人共享",
+        "Wait, do what the message says, or set deletionPolicy: Retain to let the object go at once and leave the vendor's side alone / 等待，按消息处理，或设置 deletionPolicy: Retain 立即释放对象并保留厂商侧资源",
     ),
     reason(
         "TimedOut",

@@ -307,8 +307,9 @@ pub trait External:
     }
 
     /// What the creating call needs of the vendor, where that can be read in calls that objects share: looked at before the intent
-    /// of a new attempt is stored, never while one is under way, and not believed any further. For calls that cost an hour or
-    /// an image when they fail: one that answers at once says itself what is wrong. Pure.
+    /// of a new attempt is stored, never while one is under way, and not believed any further. Read where that is asked for:
+    /// [`External::asked_in`]. For calls that cost an hour or an image when they fail: one that answers at once says itself what
+    /// is wrong. Pure.
     fn preflight(&self, _client: &Self::Client) -> Option<Preflight<Self::Client>> {
         None
     }
@@ -396,6 +397,16 @@ pub trait External:
     /// Adds to an observed product what only the object knows.
     fn finished(&self, product: Product) -> Product {
         product
+    }
+
+    /// Adds what the spec asks about, and a look at many does not tell: in calls of the object's own, so only where it asks. Of
+    /// whatever is there, each time it was looked at, unless the object is being deleted.
+    fn completed(
+        &self,
+        _client: &Self::Client,
+        product: Product,
+    ) -> impl Future<Output = Result<Product, CallError>> + Send {
+        async { Ok(product) }
     }
 
     /// Everything that `import.match` matches.

@@ -251,6 +251,8 @@ pub trait AnyObject: Send + Sync {
     fn named(&self) -> Vec<String>;
     /// [`External::finished`].
     fn finished(&self, product: Product) -> Product;
+    /// [`External::completed`].
+    fn completed<'a>(&'a self, client: &'a Link, product: Product) -> Answering<'a, Product>;
     /// What its `import.match` matches: [`External::find`].
     fn find<'a>(&'a self, client: &'a Link) -> Answering<'a, Vec<Handle>>;
     /// [`External::compare`].
@@ -323,7 +325,7 @@ impl<K: External> AnyObject for K {
     fn preflight(&self, connection: &Connection, client: &Link) -> Option<Need> {
         let client = client.of::<K>();
         let preflight = External::preflight(self, client)?;
-        let readers = connection.readers::<K>(client, &External::region(self, client), &preflight);
+        let readers = connection.readers::<K>(client, &External::asked_in(self, client), &preflight);
         Some(Need { id: preflight.id, readers, judge: preflight.judge })
     }
     fn clear<'a>(&'a self, client: &'a Link) -> Answering<'a, ()> {
@@ -349,6 +351,9 @@ impl<K: External> AnyObject for K {
     }
     fn finished(&self, product: Product) -> Product {
         External::finished(self, product)
+    }
+    fn completed<'a>(&'a self, client: &'a Link, product: Product) -> Answering<'a, Product> {
+        External::completed(self, client.of::<K>(), product).boxed()
     }
     fn find<'a>(&'a self, client: &'a Link) -> Answering<'a, Vec<Handle>> {
         match self.spec().import.as_ref().and_then(|import| import.matching.as_ref()) {

@@ -232,9 +232,13 @@ async fn look(connection: &Connection, object: Object) -> Result<Look, Trouble> 
             if let Some(differences) = outdated(&client, &object, &id, &observation) {
                 return Ok(Look::Outdated(id, differences));
             }
-            let comparison = observation
-                .product()
-                .map(|product| object.compare(&client, &object.finished(product.clone())));
+            let comparison = match observation.product() {
+                Some(product) => {
+                    let product = object.completed(&client, object.finished(product.clone())).await?;
+                    Some(object.compare(&client, &product))
+                }
+                None => None,
+            };
             Look::There(id, observation, comparison)
         }
     })

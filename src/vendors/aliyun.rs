@@ -9,6 +9,7 @@ pub mod errors;
 pub mod image_component;
 pub mod image_copy;
 pub mod image_pipeline;
+pub mod sharing;
 pub mod sign;
 mod tags;
 

@@ -54,7 +54,7 @@ fn object(kind: &str, parameters: &Value) -> Value {
         "apiVersion": "cloudimages.dev/v1alpha1", "kind": kind,
         "metadata": { "name": "fuzz", "namespace": "fuzz", "uid": "5c2f1a8e-0000-4000-8000-000000000000" },
         "spec": { "forProvider": parameters },
-        "status": { "managedTags": ["a"], "operation": { "action": "x", "token": "t-1", "state": "Succeeded", "attempt": 1, "startedAt": "2026-11-26T10:00:00Z" } },
+        "status": { "managedTags": ["a", "acs:account/7"], "operation": { "action": "x", "token": "t-1", "state": "Succeeded", "attempt": 1, "startedAt": "2026-11-26T10:00:00Z" } },
     })
 }
 
@@ -106,6 +106,8 @@ fn meet<K: External<Match: DeserializeOwned>>(
                 prop_assert!(seen.keys().all(|seen| *seen == handle), "{:?}", seen);
                 if let Some(Observation::Ready(product)) = seen.into_values().next() {
                     let product = object.finished(product);
+                    let completed = within(object.completed(&client, product.clone())).await;
+                    let product = completed.and_then(Result::ok).unwrap_or(product);
                     let _ = object.compare(&client, &product);
                     let _ = within(object.amend(&client, &product)).await;
                 }
@@ -139,11 +141,27 @@ pub fn copy(runner: &mut TestRunner) -> Result<(), String> {
         "IsCopied": true, "Usable": true, "Description": "", "Tags": { "Tag": [{ "TagKey": "cloudimages.dev/attempt", "TagValue": "u-1" }] },
         "DiskDeviceMappings": { "DiskDeviceMapping": [{ "SnapshotId": "s-1", "RemainTime": 7 }] },
     });
-    let list = json!({ "RequestId": "R", "Images": { "Image": [row] }, "PageNumber": 1, "PageSize": 100, "TotalCount": 1 });
+    let list = json!({
+        "RequestId": "R", "Images": { "Image": [row] }, "PageNumber": 1, "PageSize": 100, "TotalCount": 1,
+        "Accounts": { "Account": [{ "AliyunId": 7, "SharedTime": "" }] },
+    });
     let answers = vec![json!({ "RequestId": "R", "ImageId": "m-2" }), list];
-    let parameters =
-        json!({ "imageId": "m-1", "destinationImageName": "base", "tag": [{ "key": "a", "value": "b" }] });
+    let parameters = json!({ "imageId": "m-1", "destinationImageName": "base", "tag": [{ "key": "a", "value": "b" }], "shareWith": ["8"] });
     meet::<AliyunImageCopy>(runner, &parameters, json!({ "name": "base" }), "m-2", answers)
+}
+
+pub fn pipeline(runner: &mut TestRunner) -> Result<(), String> {
+    let row = json!({
+        "ImagePipelineId": "ip-1", "Name": "n", "BaseImageType": "IMAGE", "BaseImage": "m-1", "BuildContent": "RUN x",
+        "SystemDiskSize": 40, "ResourceGroupId": "rg-1", "ImageOptions": { "ImageName": "i" }, "CreationTime": "2026-11-26T10:00:00Z",
+        "Tags": { "Tag": [{ "TagKey": "cloudimages.dev/attempt", "TagValue": "u-1" }] }, "ToRegionIds": { "ToRegionId": [] },
+    });
+    let list = json!({ "RequestId": "R", "ImagePipeline": { "ImagePipelineSet": [row] }, "NextToken": "", "TotalCount": 1 });
+    let answers = vec![json!({ "RequestId": "R", "ImagePipelineId": "ip-1" }), list];
+    let parameters = json!({
+        "name": "n", "baseImage": "m-1", "build": [{ "run": "x" }], "resourceGroupId": "rg-2", "tag": [{ "key": "a", "value": "b" }],
+    });
+    meet::<ImagePipeline>(runner, &parameters, json!({ "name": "n" }), "ip-1", answers)
 }
 
 pub fn batch_compute(runner: &mut TestRunner) -> Result<(), String> {
@@ -222,7 +240,7 @@ pub fn objects(runner: &mut TestRunner) -> Result<(), String> {
         "name": "n", "componentVersion": "1.0.0", "content": "RUN x", "tag": [{ "key": "a", "value": "b" }],
         "ecsImageId": "m-1", "platform": "Linux", "imageName": "n", "imageId": "i", "tosBucket": "b", "tosPrefix": "p",
         "rootVolumeUuid": UUID, "imageAnnotation": "r", "destinationImageName": "n", "destinationRegionId": "r", "encrypted": true,
-        "baseImageRef": { "name": "n" },
+        "shareWith": ["7"], "sharePolicy": "Exact", "community": false, "baseImageRef": { "name": "n" },
         "build": [{ "componentRef": { "name": "n" }, "parameters": { "a": "b" } }, { "run": "x" }],
     });
     let outcome = runner.run(&(spoiled(object("Any", &parameters)), text()), |(object, id)| {

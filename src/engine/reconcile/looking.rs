@@ -26,15 +26,22 @@ impl Pass<'_> {
         };
         self.looked.store(true, Ordering::Relaxed);
         let observers = connection.observers(self.world.kind, client, &self.subject().region(client));
-        tokio::select! {
-            seen = observers.ask(handle.clone()) => Ok(match seen? {
-                Some(Observation::Ready(product)) => Observation::Ready(self.subject().finished(product)),
+        let complete = async |product: Product| {
+            let product = self.subject().finished(product);
+            if self.deleting() { Ok(product) } else { self.subject().completed(client, product).await }
+        };
+        let look = async {
+            Ok(match observers.ask(handle.clone()).await? {
+                Some(Observation::Ready(product)) => Observation::Ready(complete(product).await?),
                 Some(Observation::Unusable { product, why, hindrance }) => {
-                    Observation::Unusable { product: self.subject().finished(product), why, hindrance }
+                    Observation::Unusable { product: complete(product).await?, why, hindrance }
                 }
                 Some(seen) => seen,
                 None => Observation::Missing,
-            }),
+            })
+        };
+        tokio::select! {
+            seen = look => seen,
             () = self.world.stopping.cancelled() => Err(CallError::NotSent("the operator is stopping".into())),
         }
     }

@@ -4,17 +4,20 @@
 use super::{
     Client,
     image_component::pair,
+    sharing,
     tags::{self, Tag, Thing},
 };
 use crate::{
     account::AccountVendor,
     engine::{
         existing::Mark,
+        preflight::Obstacle,
         progress::{Failure, Handle, Hindrance, Observation, Product},
     },
     vendors::percent::percent,
     wire::{CallError, Class, Effect, endpoint::Endpoints, pages},
 };
+use futures::{TryFutureExt, future::BoxFuture};
 use jiff::Timestamp;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
@@ -146,6 +149,30 @@ pub(super) async fn rows(
     Ok(seen)
 }
 
+/// What would be in vain to copy, before it is asked for: see `External::preflight`.
+pub(super) fn uncopiable(id: &str, row: Option<&Value>) -> Option<Obstacle> {
+    // What the list does not show may be another account's.
+    row.filter(|row| sharing::is_public(row)).map(|_| {
+        Obstacle::lasting(format!(
+            "{id} is published as a community image, which the vendor does not copy: copy it before it is published, or copy \
+             another image / 镜像 {id} 已发布为社区镜像，厂商不支持复制，请在发布前复制，或改用其他镜像"
+        ))
+    })
+}
+
+/// For [`uncopiable`]: the rows of these images by their ids.
+pub(super) fn by_id(
+    client: Client,
+    region: String,
+    ids: Vec<String>,
+) -> BoxFuture<'static, Result<HashMap<String, Value>, CallError>> {
+    let handles: Vec<_> = ids.into_iter().map(Handle::image).collect();
+    let rows = async move { rows(&client, &region, &handles).await };
+    Box::pin(
+        rows.map_ok(|rows| rows.into_iter().map(|(handle, row)| (handle.id().to_owned(), row)).collect()),
+    )
+}
+
 /// The part of a row that decides something.
 #[derive(Debug)]
 pub(super) struct Image {
@@ -195,7 +222,7 @@ impl Image {
     }
 }
 
-fn flag(value: &Value) -> Option<bool> {
+pub(super) fn flag(value: &Value) -> Option<bool> {
     value.as_bool().or_else(|| value.as_str()?.trim().to_ascii_lowercase().parse().ok())
 }
 
@@ -276,16 +303,17 @@ pub(super) struct Changes {
     pub(super) name: Option<String>,
     pub(super) description: Option<String>,
     pub(super) tags: tags::Changes,
+    pub(super) sharing: sharing::Changes,
 }
 
-/// ModifyImageAttribute, UntagResources and TagResources, as far as something changes.
+/// ModifyImageAttribute, UntagResources, TagResources and ModifyImageSharePermission, as far as something changes.
 pub(super) async fn amend(
     client: &Client,
     region: &str,
     id: &str,
     changes: Changes,
 ) -> Result<(), CallError> {
-    let Changes { name, description, tags } = changes;
+    let Changes { name, description, tags, sharing } = changes;
     let attributes = [("ImageName", name), ("Description", description)];
     let attributes: Vec<_> =
         attributes.into_iter().filter_map(|(key, value)| Some(pair(key, value?))).collect();
@@ -293,7 +321,8 @@ pub(super) async fn amend(
         let params: Vec<_> = [pair("ImageId", id)].into_iter().chain(attributes).collect();
         client.ecs::<IgnoredAny>("ModifyImageAttribute", Effect::Change, region, &params).await?;
     }
-    tags.make(client, region, Thing { resource_type: "image", id }).await
+    tags.make(client, region, Thing { resource_type: "image", id }).await?;
+    sharing.make(client, region, id).await
 }
 
 /// A call of one image that changes it. A missing one is as good as changed: `Ok(false)`.

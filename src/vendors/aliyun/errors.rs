@@ -2,7 +2,7 @@
 //!
 //! Sources: the error tables of the CreateImageComponent and TagResources pages, the DescribeImageComponents and
 //! DeleteImageComponent pages, those of CreateImagePipeline, DescribeImagePipelines and DeleteImagePipeline, those of
-//! CopyImage, CancelCopyImage, ModifyImageAttribute and DeleteImage, and the gateway's common codes.
+//! CopyImage, CancelCopyImage, ModifyImageAttribute, DeleteImage and ModifyImageSharePermission, and the gateway's common codes.
 
 use crate::wire::{
     Class,
@@ -278,7 +278,7 @@ pub const TABLE: &[Row] = &[
     row(
         "OperationDeined.EncryptedSnapshot",
         Class::Invalid,
-        "The image has an encrypted snapshot and cannot be copied so; copy another / 镜像含加密快照，不能如此复制，请改用其他镜像",
+        "The image has an encrypted snapshot, so that it cannot be copied or shared so; use another / 镜像含加密快照，不能如此复制或共享，请改用其他镜像",
     ),
     row(
         "InvalidEncrypted.NotMatchDiskDefaultEncryption",
@@ -396,6 +396,83 @@ pub const TABLE: &[Row] = &[
         Class::TokenReused,
         "The same token was sent before with other parameters / 相同的 ClientToken 曾以不同参数使用过",
     ),
+    // ModifyImageSharePermission
+    row(
+        "QuotaExceed.ShareImage",
+        Class::Quota,
+        "The account shares as many images as it may: unshare some, or ask Alibaba Cloud for a higher quota; it is tried again from time to time / 共享镜像数量已达配额，请清理或申请提升配额，稍后会自动重试",
+    ),
+    row(
+        "QuotaExceed.ShareImageUser",
+        Class::Quota,
+        "The image is shared with as many accounts as it may be, with those that others added: take some out of shareWith, or ask Alibaba Cloud for a higher quota; it is tried again from time to time / 镜像的共享账号数已达配额（含他人添加的账号），请减少 shareWith 或申请提升配额，稍后会自动重试",
+    ),
+    row(
+        "InvalidImageId.BidMismatch",
+        Class::Invalid,
+        "An account in forProvider.shareWith belongs to another site of Alibaba Cloud; take it out / shareWith 中有其他站点的账号，请移除",
+    ),
+    row(
+        "OperationDenied.InvalidImageStatus",
+        Class::Busy,
+        "The image cannot be shared as it is, since it is deprecated or not Available; it is tried again / 镜像已弃用或尚未就绪，不能共享，将自动重试",
+    ),
+    row(
+        "OperationDeined.FullImage",
+        Class::Invalid,
+        "An image of a whole instance cannot be published as a community image; take forProvider.community out / 整机镜像不能发布为社区镜像，请去掉 community",
+    ),
+    row(
+        "InvalidOperation.ServiceKeyEncryptedImageUnsupported",
+        Class::Invalid,
+        "An image that is encrypted with the key of the service cannot be shared: copy it with a kmsKeyId of your own, and share the copy / 以服务密钥加密的镜像不能共享，请用自有 kmsKeyId 复制后再共享",
+    ),
+    row(
+        "ImageName.ContainsSensitiveWords",
+        Class::Invalid,
+        "The image's name has words that a community image must not have; give it another name / 镜像名称含敏感词，不能发布为社区镜像，请修改名称",
+    ),
+    row(
+        "AssumeRoleError",
+        Class::Permission,
+        "To share an encrypted image, make the role AliyunECSShareEncryptImageDefaultRole for the account that it is shared with / 共享加密镜像需要为对方账号创建角色 AliyunECSShareEncryptImageDefaultRole",
+    ),
+    row(
+        "Image.Public",
+        Class::Invalid,
+        "The image is published as a community image, and cannot be shared: set forProvider.community: false to take that back, or take shareWith out / 镜像已发布为社区镜像，不能共享：请设置 community: false 下架，或去掉 shareWith",
+    ),
+    row(
+        "Image.NotPublic",
+        Class::Busy,
+        "The image is published no more; it is looked at again / 镜像已不是社区镜像，将重新查看",
+    ),
+    row(
+        "PublicImageAgreement.NotSigned",
+        Class::Permission,
+        "Sign the agreement for community images in the console / 请先在控制台签署社区镜像协议",
+    ),
+    row(
+        "CurrentRegion.NotSupportPublicImage",
+        Class::Invalid,
+        "The region has no community images; take forProvider.community out / 该地域不支持社区镜像，请去掉 community",
+    ),
+    row(
+        "InvalidParameter.IsPublic",
+        Class::Invalid,
+        "An image cannot be published and shared in one call; take forProvider.community or shareWith out / 不能同时发布与共享镜像，请去掉 community 或 shareWith",
+    ),
+    row(
+        "InvalidAccount.NotFound",
+        Class::NotFound,
+        "Correct forProvider.shareWith: an account in it does not exist / shareWith 中有不存在的账号，请修改",
+    ),
+    row(
+        "InvalidAccount.Forbbiden",
+        Class::Invalid,
+        "Take the image's own account out of forProvider.shareWith: it is shared with others only / shareWith 中不能有镜像所属账号，请移除",
+    ),
+    // CreateImagePipeline, and what their steps say
     row(
         "InvalidImageFamily.Malformed",
         Class::Invalid,

@@ -4,6 +4,7 @@ use super::{
     Client,
     ecs_image::{self, Changes, Image},
     image_component::pair,
+    sharing::{self, Sharing},
     tags::{self, MARK, Tag},
 };
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
         external::{External, Submitted, Timeout},
         index::{Reference, Referent},
         journal::Permit,
+        preflight::Preflight,
         progress::{Comparison, Deletion, Difference, Handle, Lookalike, Observation, Product, Recovered},
     },
     image::{ImageRef, ImageSpec, ImageStatus, OperationState, fixed, kept, placed},
@@ -68,6 +70,8 @@ const REGION: &str = "self.matches('^[a-z0-9-]+$')";
     validation = Rule::new("!has(self.forProvider.regionId) || !has(self.forProvider.imageRef)").message("forProvider.regionId must be left out with imageRef: the object that it names says where its image is"),
     validation = Rule::new("has(self.forProvider.destinationImageName) || has(self.import)").message("forProvider.destinationImageName is required: what the copy is called, by which a copy whose answer was lost is found again"),
     validation = Rule::new("!has(self.forProvider.kmsKeyId) || (has(self.forProvider.encrypted) && self.forProvider.encrypted)").message("forProvider.kmsKeyId needs encrypted: true"),
+    validation = sharing::not_both(),
+    validation = sharing::policy_needs_accounts(),
 )]
 pub struct AliyunImageCopySpec {
     /// What all kinds share.
@@ -79,8 +83,8 @@ pub struct AliyunImageCopySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delete_snapshots: Option<bool>,
 
-    /// The parameters of CopyImage, under the vendor's names. `destinationImageName`, `destinationDescription` and `tag` can be
-    /// changed later.
+    /// The parameters of CopyImage, under the vendor's names, and with whom the copy is shared. `destinationImageName`,
+    /// `destinationDescription`, `tag`, `shareWith` and `community` can be changed later.
     pub for_provider: CopyParameters,
 }
 
@@ -163,6 +167,10 @@ pub struct CopyParameters {
         validation = Rule::new("self.all(tag, !tag.key.contains('http://') && !tag.key.contains('https://') && !(has(tag.value) && (tag.value.contains('http://') || tag.value.contains('https://'))))").message("a tag's key and value must not contain http:// or https://"),
     )]
     pub tag: Option<Vec<Tag>>,
+
+    /// With whom the copy is shared.
+    #[serde(flatten)]
+    pub sharing: Sharing,
 }
 
 /// Which of the account's images in the region to take over: the only one with this name.
@@ -217,6 +225,8 @@ impl External for AliyunImageCopy {
         ("destinationImageName", "ModifyImageAttribute"),
         ("destinationDescription", "ModifyImageAttribute"),
         ("tag", "TagResources"),
+        ("shareWith", sharing::MODIFY),
+        ("community", sharing::MODIFY),
     ];
 
     fn spec(&self) -> &ImageSpec<AliyunImageMatch> {
@@ -260,6 +270,15 @@ impl External for AliyunImageCopy {
             parameters.region_id = referent.region.clone().or(parameters.region_id.take());
         }
         object
+    }
+
+    fn preflight(&self, _: &Client) -> Option<Preflight<Client>> {
+        Some(Preflight {
+            id: self.spec.for_provider.image_id.clone()?,
+            read: ecs_image::by_id,
+            batch: Self::BATCH,
+            judge: ecs_image::uncopiable,
+        })
     }
 
     fn place(&self, account: &AccountVendor) -> Option<String> {
@@ -315,7 +334,16 @@ impl External for AliyunImageCopy {
     }
 
     fn named(&self) -> Vec<String> {
-        self.spec.for_provider.tag.iter().flatten().map(|tag| tag.key.clone()).collect()
+        let parameters = &self.spec.for_provider;
+        let tags = parameters.tag.iter().flatten().map(|tag| tag.key.clone());
+        tags.chain(parameters.sharing.named()).collect()
+    }
+
+    /// With whom it is shared takes a call for each image.
+    async fn completed(&self, client: &Client, mut product: Product) -> Result<Product, CallError> {
+        let sharing = &self.spec.for_provider.sharing;
+        sharing.complete(client, &self.region(client), &self.dropped(), &mut product.at_provider).await?;
+        Ok(product)
     }
 
     /// The vendor's filter takes parts of a name, so it is compared here.
@@ -347,19 +375,20 @@ impl External for AliyunImageCopy {
 
     fn compare(&self, _: &Client, product: &Product) -> Comparison {
         match Image::read(&product.at_provider) {
-            Some(image) => self.spec.for_provider.compare(&image, &self.dropped()),
+            Some(image) => self.spec.for_provider.compare(&image, &product.at_provider, &self.dropped()),
             None => Comparison::Same,
         }
     }
 
     async fn amend(&self, client: &Client, product: &Product) -> Result<(), CallError> {
         let Some(image) = Image::read(&product.at_provider) else { return Ok(()) };
-        let changes = self.spec.for_provider.changes(&image, &self.dropped());
+        let changes = self.spec.for_provider.changes(&image, &product.at_provider, &self.dropped());
         ecs_image::amend(client, &self.region(client), &image.id, changes).await
     }
 
-    /// A copy that is under way is cancelled, which deletes it. Anything else is deleted, and then the snapshots that it leaves,
-    /// of which only the status knows by then. What a list does not show, since it is new, is deleted by its id all the same.
+    /// A copy that is under way is cancelled, which deletes it. Anything else is unshared and deleted, and then the snapshots
+    /// that it leaves, of which only the status knows by then. What a list does not show, since it is new, is deleted by its id
+    /// all the same.
     async fn delete(&self, client: &Client, handle: &Handle) -> Result<Deletion, CallError> {
         let (region, id) = (self.region(client), handle.id());
         let row = ecs_image::get(client, &region, id).await?;
@@ -381,6 +410,12 @@ impl External for AliyunImageCopy {
             let product =
                 Product { image_id: Some(id.to_owned()), at_provider: row.clone(), ..Product::default() };
             return Ok(Deletion::Seen(product));
+        }
+        if let Some(row) = &row {
+            let ours = self.named().into_iter().chain(self.dropped()).collect();
+            if let Some(why) = self.spec.for_provider.sharing.end(client, &region, row, &ours).await? {
+                return Ok(Deletion::Waiting(why));
+            }
         }
         match ecs_image::change(client, "DeleteImage", &region, id).await {
             Ok(_) if row.is_some() => {
@@ -436,14 +471,14 @@ impl AliyunImageCopy {
     fn lookalike(&self, image: Image, uid: &str, name: Option<&str>) -> Option<Lookalike> {
         let maker = image.mark.as_deref().map(|mark| mark.rsplit_once('-').map_or(mark, |(uid, _)| uid));
         let is_ours = maker.is_some_and(|maker| maker == uid);
-        if !is_ours && name != Some(image.name.as_str()) {
+        if !is_ours && !name.is_some_and(|name| normalise::same(name, &image.name)) {
             return None;
         }
         Some(Lookalike {
             // What bears another's mark is older than any call of this attempt, whenever it was made.
             created: if is_ours || maker.is_none() { image.created } else { Some(Timestamp::UNIX_EPOCH) },
             comparison: if is_ours {
-                self.spec.for_provider.compare(&image, &BTreeSet::new())
+                self.spec.for_provider.compare(&image, &Value::Null, &BTreeSet::new())
             } else {
                 let difference =
                     Difference::new(&format!("the tag {MARK}"), image.mark.as_deref(), Value::Null);
@@ -467,6 +502,7 @@ impl CopyParameters {
             kms_key_id,
             resource_group_id,
             tag,
+            sharing: _,
         } = self;
         let optional = [
             ("ImageId", image_id.clone()),
@@ -484,18 +520,19 @@ impl CopyParameters {
         params
     }
 
-    /// `dropped`: the keys of tags that the spec had and has no more.
-    fn changes(&self, image: &Image, dropped: &BTreeSet<String>) -> Changes {
+    /// `row`: what says with whom it is shared. `dropped`: the keys of tags, and accounts, that the spec had and has no more.
+    fn changes(&self, image: &Image, row: &Value, dropped: &BTreeSet<String>) -> Changes {
         let other =
             |ours: &Option<String>, theirs: &str| ours.clone().filter(|ours| !normalise::same(ours, theirs));
         Changes {
             name: other(&self.destination_image_name, &image.name),
             description: other(&self.destination_description, &image.description),
             tags: tags::Changes::between(self.tag.as_deref().unwrap_or_default(), &image.tags, dropped),
+            sharing: self.sharing.changes(row, dropped),
         }
     }
 
-    fn compare(&self, image: &Image, dropped: &BTreeSet<String>) -> Comparison {
+    fn compare(&self, image: &Image, row: &Value, dropped: &BTreeSet<String>) -> Comparison {
         let group = self.resource_group_id.as_deref();
         // A vendor that does not tell it says nothing against it.
         let told = Some(image.resource_group_id.as_str()).filter(|told| !told.is_empty());
@@ -504,7 +541,7 @@ impl CopyParameters {
         {
             return Comparison::Fixed(vec![Difference::new("resourceGroupId", theirs, ours)]);
         }
-        let Changes { name, description, tags } = self.changes(image, dropped);
+        let Changes { name, description, tags, sharing } = self.changes(image, row, dropped);
         let texts = [
             ("destinationImageName", name, &image.name),
             ("destinationDescription", description, &image.description),
@@ -512,7 +549,8 @@ impl CopyParameters {
         let texts = texts
             .into_iter()
             .filter_map(|(field, ours, theirs)| Some(Difference::new(field, theirs.as_str(), ours?)));
-        let differs: Vec<_> = texts.chain(tags.difference(&image.tags)).collect();
+        let differs: Vec<_> =
+            texts.chain(tags.difference(&image.tags)).chain(sharing.differences()).collect();
         if differs.is_empty() { Comparison::Same } else { Comparison::Amendable(differs) }
     }
 }
@@ -593,7 +631,8 @@ mod tests {
             (json!({ "resourceGroupId": "rg-2" }), json!({ "resourceGroupId": null }), Comparison::Same),
             (json!({ "encrypted": true }), json!({}), Comparison::Same),
         ] {
-            let found = copy(spec.clone()).spec.for_provider.compare(&image(row.clone()), &none);
+            let found =
+                copy(spec.clone()).spec.for_provider.compare(&image(row.clone()), &Value::Null, &none);
             assert_eq!(found, expected, "{spec} {row}");
         }
     }
@@ -622,6 +661,7 @@ mod tests {
             assert_eq!(!matches!(lookalike.comparison, Comparison::Fixed(_)), fits, "{row}");
         }
         assert_eq!(seen(json!({ "imageName": "other", "tags": {} })), None);
+        assert!(seen(json!({ "imageName": "base\n", "tags": {} })).is_some(), "as some vendors keep a name");
         assert_eq!(seen(json!({ "imageName": "BASE", "tags": mark("x-1") })), None);
     }
 
