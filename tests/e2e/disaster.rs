@@ -9,9 +9,10 @@ use std::{collections::BTreeMap, time::Duration};
 use vendor_simulator::{Change, Fault, FaultRule, When};
 
 /// Each kind, its creating call, the calls that delete it, and whether it has a build that takes time.
-const KINDS: [(&str, &str, &[&str], bool); 6] = [
+const KINDS: [(&str, &str, &[&str], bool); 7] = [
     ("ImageComponent", "CreateImageComponent", &["DeleteImageComponent"], false),
     ("ImagePipeline", "CreateImagePipeline", &["DeleteImagePipeline"], false),
+    ("AliyunImageCopy", "CopyImage", &["DeleteImage"], true),
     ("BatchComputeImage", "CreateImage", &["DeleteImage"], false),
     ("AospImage", "BuildAOSPImage", &["DeleteAOSPImage"], true),
     ("ImageExport", "ExportImage", &[], true),
@@ -40,6 +41,7 @@ fn about(kind: &str, phase: &str, action: &str, fault: Fault) -> FaultRule {
     let (field, value) = match kind {
         "ImageComponent" => ("Name", name(kind, phase)),
         "ImagePipeline" => ("Name", format!("pipeline-{}", name(kind, phase))),
+        "AliyunImageCopy" => ("DestinationImageName", format!("copy-{}", name(kind, phase))),
         "AospImage" => ("ImageName", name(kind, phase)),
         "ImageExport" => ("ImageId", format!("image-{}", name(kind, phase))),
         "BatchComputeImage" => ("Name", name(kind, phase)),
@@ -52,6 +54,7 @@ fn about(kind: &str, phase: &str, action: &str, fault: Fault) -> FaultRule {
 fn refusal(kind: &str) -> Fault {
     let code = match kind {
         "ImageComponent" | "ImagePipeline" => "InvalidName.Malformed",
+        "AliyunImageCopy" => "InvalidImageName.Malformed",
         _ => "MissingName",
     };
     Fault::VendorError { status: 400, code: code.into(), message: "No.".into(), effect: false }
@@ -78,7 +81,10 @@ fn made(world: &World) -> BTreeMap<String, Vec<String>> {
 
 fn deleted(world: &World) -> Vec<String> {
     let effects = world.vendor.ledger().effects;
-    let deleted = effects.into_iter().filter(|effect| effect.change == Change::Deleted);
+    // The snapshots of a copy go with it.
+    let deleted = effects
+        .into_iter()
+        .filter(|effect| effect.change == Change::Deleted && effect.action != "DeleteSnapshot");
     let mut ids: Vec<_> = deleted.map(|effect| effect.id).collect();
     ids.sort();
     ids.dedup();
@@ -105,7 +111,9 @@ async fn in_every_phase(first: &mut World) -> BTreeMap<String, Value> {
             first.create(object).await;
         }
         rules.push(about(kind, "asked", action, Fault::Hang { effect: true }).when(When::first(1)));
-        let failure = if builds { Fault::FailBuild } else { refusal(kind) };
+        // A copy that failed keeps its name, so that the next one of that name would be refused.
+        let fails = builds && kind != "AliyunImageCopy";
+        let failure = if fails { Fault::FailBuild } else { refusal(kind) };
         rules.push(about(kind, "failed", action, failure).when(When::first(1)));
         // What is to be deleted is not, for as long as the vendor is busy.
         rules.extend(deleting.iter().map(|action| {
@@ -145,6 +153,7 @@ async fn in_every_phase(first: &mut World) -> BTreeMap<String, Value> {
         settings.volcengine.build_seconds = LONG.as_secs_f64();
         settings.volcengine.export_seconds = LONG.as_secs_f64();
         settings.zstack.create_seconds = LONG.as_secs_f64();
+        settings.aliyun_ecs.copy_seconds = LONG.as_secs_f64();
     });
     for (kind, ..) in KINDS.iter().filter(|(.., builds)| *builds) {
         first.create(object(kind, "building")).await;

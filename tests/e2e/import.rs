@@ -8,7 +8,10 @@ use crate::harness::{
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, path::Path, time::Instant};
 use vendor_simulator::{
-    aliyun_ecs::Component, batchcompute, volcengine::acep::AospImage, zstack::images::Image,
+    aliyun_ecs::{Component, Image as EcsImage, pipelines::Pipeline},
+    batchcompute,
+    volcengine::acep::AospImage,
+    zstack::images::Image,
 };
 use xtask::kubectl::Kubectl;
 
@@ -37,7 +40,7 @@ async fn plan(world: &World, path: &Path) -> (i32, Value) {
 }
 
 #[expect(clippy::too_many_lines, reason = "one story")]
-/// An account with so many things of each of three kinds, under Git.
+/// Accounts with so many things of each of five kinds, under Git.
 async fn watch_it_be_true(name: &str, of_each: usize) {
     let (mut world, began) = (World::empty(name).await, Instant::now());
     let done = |what: &str| eprintln!("{what} after {:.1} s", began.elapsed().as_secs_f64());
@@ -55,6 +58,20 @@ async fn watch_it_be_true(name: &str, of_each: usize) {
             content: format!("RUN echo {index}\r\n"),
             tags: [("acs:rm".to_owned(), "x".to_owned()), ("team".to_owned(), "base".to_owned())].into(),
             ..Component::default()
+        });
+        world.vendor.aliyun_ecs().seed_pipeline(Pipeline {
+            name: format!("流水线-{index}"),
+            description: (index % 2 == 0).then(|| format!("pipeline {index}")),
+            build_content: Some(format!("RUN echo {index}")),
+            tags: [("team".to_owned(), "base".to_owned())].into(),
+            ..Pipeline::default()
+        });
+        world.vendor.aliyun_ecs().seed_image(EcsImage {
+            name: format!("copy {index}"),
+            description: (index % 2 == 0).then(|| format!("copy number {index}")),
+            copied_from: Some("m-base".into()),
+            tags: [("acs:rm".to_owned(), "x".to_owned()), ("team".to_owned(), "base".to_owned())].into(),
+            ..EcsImage::default()
         });
         world.vendor.batchcompute().seed(batchcompute::images::Image {
             name: format!("image_{index}"),
@@ -79,13 +96,15 @@ async fn watch_it_be_true(name: &str, of_each: usize) {
     }
     done("imported");
     let (code, planned) = plan(&world, folder.path()).await;
-    assert_eq!((code, &planned["summary"]), (2, &json!({ "adopt": 3 * of_each })), "{planned:#}");
+    assert_eq!((code, &planned["summary"]), (2, &json!({ "adopt": 5 * of_each })), "{planned:#}");
     assert_eq!(planned["calls"], json!({}));
 
     done("planned");
     kubectl(&world, &["apply", "-f", folder.path().to_str().expect("text")]).await;
     done("applied");
-    for kind in ["ImageComponent", "BatchComputeImage", "RootVolumeTemplate"] {
+    let kinds =
+        ["ImageComponent", "ImagePipeline", "AliyunImageCopy", "BatchComputeImage", "RootVolumeTemplate"];
+    for kind in kinds {
         let objects = world.list(kind).await;
         assert_eq!(objects.len(), of_each, "{kind}");
         for object in objects {
@@ -98,7 +117,7 @@ async fn watch_it_be_true(name: &str, of_each: usize) {
     done("all Ready");
     let (code, planned) = plan(&world, folder.path()).await;
     done("planned again");
-    assert_eq!((code, &planned["summary"]), (0, &json!({ "nothing": 3 * of_each })), "{planned:#}");
+    assert_eq!((code, &planned["summary"]), (0, &json!({ "nothing": 5 * of_each })), "{planned:#}");
     let (_, out, err) = ask(&world, &["import", "--account", "zstack"]).await;
     assert!(out.is_empty() && err.contains("0 to import"), "it is all managed: {out}{err}");
 
@@ -109,7 +128,7 @@ async fn watch_it_be_true(name: &str, of_each: usize) {
     std::fs::write(&path, &managed).expect("a file");
     let (code, planned) = plan(&world, folder.path()).await;
     assert_eq!((code, &planned["calls"]), (2, &json!({})), "{planned:#}");
-    assert_eq!(planned["summary"], json!({ "change": 1, "nothing": 3 * of_each - 1 }));
+    assert_eq!(planned["summary"], json!({ "change": 1, "nothing": 5 * of_each - 1 }));
     kubectl(&world, &["apply", "-f", path.to_str().expect("text")]).await;
     let (code, planned) = plan(&world, folder.path()).await;
     assert_eq!(code, 0, "{planned:#}");

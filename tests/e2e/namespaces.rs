@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use vendor_simulator::Change;
 
-const KINDS: [&str; 6] = [
+const KINDS: [&str; 7] = [
     "ImageComponent",
     "ImagePipeline",
+    "AliyunImageCopy",
     "BatchComputeImage",
     "AospImage",
     "ImageExport",

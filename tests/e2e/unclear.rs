@@ -7,18 +7,25 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
 use vendor_simulator::{
-    Change, Fault, FaultRule, When, Work, aliyun_ecs::Component, batchcompute::images::Image,
-    volcengine::exports::Task, zstack,
+    Change, Fault, FaultRule, When, Work,
+    aliyun_ecs::{Component, Image as EcsImage},
+    batchcompute::images::Image,
+    volcengine::exports::Task,
+    zstack,
 };
 
 const OUTCOME: &str = "cloudimages.dev/outcome";
-const KINDS: [(&str, &str); 5] = [
+/// Two pipelines must bear the mark of one call for anybody to be in doubt: `image_pipeline.rs`.
+const KINDS: [(&str, &str); 6] = [
     ("ImageComponent", "CreateImageComponent"),
+    ("AliyunImageCopy", "CopyImage"),
     ("BatchComputeImage", "CreateImage"),
     ("AospImage", "BuildAOSPImage"),
     ("ImageExport", "ExportImage"),
     ("RootVolumeTemplate", "CreateRootVolumeTemplateFromRootVolume"),
 ];
+/// Of which there cannot be two alike: of one registration, one uuid, one name.
+const ONCE: [&str; 3] = ["BatchComputeImage", "RootVolumeTemplate", "AliyunImageCopy"];
 /// How long after the call the console begins an export: not at once, and soon enough to be taken for the call's.
 const LATER: Duration = Duration::from_secs(180);
 /// The ways out: while the object is wanted, and while it is being deleted.
@@ -68,6 +75,12 @@ fn candidate(world: &World, kind: &str, way: &str) -> String {
             creation_time: before,
             ..Component::default()
         }),
+        // Of the same name, without a mark, and as young as what the call may have made.
+        "AliyunImageCopy" => world.vendor.aliyun_ecs().seed_image(EcsImage {
+            name: format!("copy-{name}"),
+            region: "cn-shanghai".into(),
+            ..EcsImage::default()
+        }),
         "BatchComputeImage" => world.vendor.batchcompute().seed(Image {
             ecs_image_id: format!("m-{name}"),
             name,
@@ -99,6 +112,7 @@ fn candidate(world: &World, kind: &str, way: &str) -> String {
 fn is_there(world: &World, kind: &str, id: &str) -> bool {
     match kind {
         "ImageComponent" => world.vendor.aliyun_ecs().get(id).is_some(),
+        "AliyunImageCopy" => world.vendor.aliyun_ecs().image(id).is_some(),
         "BatchComputeImage" => world.vendor.batchcompute().get(id).is_some(),
         "AospImage" => world.vendor.volcengine().aosp_image(id).is_some(),
         "ImageExport" => world.vendor.volcengine().tasks().iter().any(|task| task.id == id),
@@ -109,6 +123,7 @@ fn is_there(world: &World, kind: &str, id: &str) -> bool {
 fn take_away(world: &World, kind: &str, id: &str) {
     match kind {
         "ImageComponent" => drop(world.vendor.aliyun_ecs().remove(id)),
+        "AliyunImageCopy" => drop(world.vendor.aliyun_ecs().remove_image(id)),
         "BatchComputeImage" => drop(world.vendor.batchcompute().remove(id)),
         "AospImage" => drop(world.vendor.volcengine().remove_aosp_image(id)),
         "ImageExport" => drop(world.vendor.volcengine().remove_task(id)),
@@ -171,7 +186,7 @@ async fn goes(world: &World, kind: &str, way: &str, id: &str) -> String {
             return String::new();
         }
     }
-    let (again, once) = (way == "again", ["BatchComputeImage", "RootVolumeTemplate"].contains(&kind));
+    let (again, once) = (way == "again", ONCE.contains(&kind));
     let arrived = |object: &Value| {
         let is_told = condition(object, "Stalled")["reason"] == "AlreadyExists";
         if again && once { is_told } else { is_ready(object) }
@@ -208,6 +223,7 @@ async fn each_way_out_works_for_every_kind_and_no_wrong_answer_does() {
         WAYS.map(|way| {
             let (field, value) = match *kind {
                 "ImageComponent" | "BatchComputeImage" => ("Name", name(kind, way)),
+                "AliyunImageCopy" => ("DestinationImageName", format!("copy-{}", name(kind, way))),
                 "AospImage" => ("ImageName", name(kind, way)),
                 "ImageExport" => ("ImageId", format!("image-{}", name(kind, way))),
                 _ => ("resourceUuid", uuid(way)),
@@ -269,7 +285,7 @@ async fn each_way_out_works_for_every_kind_and_no_wrong_answer_does() {
     .await;
     let again = KINDS.map(|(kind, action)| {
         // One after a look, and one as a person asked for, where there may be two.
-        let more = if ["BatchComputeImage", "RootVolumeTemplate"].contains(&kind) { 1 } else { 2 };
+        let more = if ONCE.contains(&kind) { 1 } else { 2 };
         (kind, made(world, action), more)
     });
     for ((kind, made, more), before) in again.into_iter().zip(before) {
