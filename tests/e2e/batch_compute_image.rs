@@ -218,3 +218,60 @@ async fn a_reference_is_waited_for() {
     let object = world.until_ready(KIND, "refers").await;
     assert_eq!(object["status"]["atProvider"]["ecsImageId"], base["status"]["imageId"]);
 }
+
+/// What a reference means is what is Ready when the work begins: a new version from then on for those who begin, and for who is
+/// at work the one that he began with, which stays as long.
+#[tokio::test]
+async fn a_reference_follows_a_new_version_and_the_one_that_is_worked_on_stays() {
+    const COMPONENT: &str = "ImageComponent";
+    let world = world("batch-versions").await;
+    let content =
+        |text: &str| json!({ "spec": { "forProvider": { "content": format!("RUN echo {text}") } } });
+    let refers = |name: &str| {
+        image(name, parameters(json!({ "ecsImageId": null, "ecsImageRef": { "name": "base" } })))
+    };
+    let of = |object: &Value| object["status"]["atProvider"]["ecsImageId"].as_str().map(str::to_owned);
+    let newest = |object: &Value| object["status"]["imageId"].as_str().map(str::to_owned);
+    let keeps_one = json!({ "versionPolicy": "Bump", "versionsToKeep": 1 });
+    world.create(crate::harness::component("base", keeps_one)).await;
+    let first = newest(&world.until_ready(COMPONENT, "base").await);
+    let lost = FaultRule::new(Fault::AnswerLost).action(CREATE).parameter("Name", "works");
+    world.vendor.set_faults(vec![lost.clone()]);
+    world.create(refers("works")).await;
+    let is_lost = |object: &Value| object["status"]["operation"]["state"] == "InFlight";
+    let works = world.until(KIND, "works", "the answer is lost", is_lost).await;
+    assert_eq!(works["status"]["operation"]["references"][0]["id"].as_str(), first.as_deref());
+
+    world.patch(COMPONENT, "base", content("b")).await;
+    let stays = |object: &Value| {
+        let message = condition(object, "Ready")["message"].as_str().unwrap_or_default();
+        crate::harness::is_ready(object)
+            && message.contains("waits for BatchComputeImage batch-versions/works")
+    };
+    let base = world.until(COMPONENT, "base", "it says for whom the old version stays", stays).await;
+    let second = newest(&base);
+    assert_ne!(first, second);
+    world.create(refers("begins")).await;
+    assert_eq!(of(&world.until_ready(KIND, "begins").await), second, "who begins gets the newest");
+
+    // Who begins while the next one is made waits for that.
+    let busy = FaultRule::new(Fault::TooManyRequests).action("CreateImageComponent");
+    world.vendor.set_faults(vec![lost, busy]);
+    world.patch(COMPONENT, "base", content("c")).await;
+    let is_made = |object: &Value| condition(object, "Ready")["status"] == "False";
+    world.until(COMPONENT, "base", "the next one is being made", is_made).await;
+    world.create(refers("waits")).await;
+    world.until_condition(KIND, "waits", "Ready", "False", "ReferenceNotReady").await;
+    assert_eq!(world.calls("DeleteImageComponent"), 0, "what is worked on stays");
+
+    world.vendor.set_faults(vec![]);
+    let third = newest(&world.until_ready(COMPONENT, "base").await);
+    assert_eq!(of(&world.until_ready(KIND, "waits").await), third);
+    assert_eq!(of(&world.until_ready(KIND, "works").await), first, "as it was when the work began");
+    let alone = |object: &Value| object["status"]["versions"].as_array().is_some_and(|it| it.len() == 1);
+    world.until(COMPONENT, "base", "the old ones have gone", alone).await;
+    let left: Vec<_> = world.vendor.aliyun_ecs().components().into_iter().map(|it| Some(it.id)).collect();
+    assert_eq!(left, [third]);
+    // Of those that have been made none is made anew for a new version.
+    assert_eq!((world.effects(CREATE), of(&world.until_ready(KIND, "begins").await)), (3, second));
+}

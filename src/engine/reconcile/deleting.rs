@@ -22,6 +22,11 @@ impl Pass<'_> {
         attempt: u32,
         wish: &Wish,
     ) -> Result<Next, Error> {
+        if let Some(why) = Box::pin(self.is_needed(handle)).await {
+            let detail = Detail::waiting("DeletionWaits", why);
+            self.show(&from, from.clone(), Some(detail), false, None).await?;
+            return Ok(Next::In(self.to_beat()));
+        }
         self.confirm().await?;
         match self.subject().delete(client, handle).await {
             // Something else takes its place, which the next pass finds.
@@ -49,12 +54,18 @@ impl Pass<'_> {
         from: Progress,
         handle: Handle,
     ) -> Result<Next, Error> {
-        let needed = match self.is_needed(&handle) {
-            // What the vendor is at already cannot be called back.
-            None if !self.local.deleting => self.is_needed_elsewhere(&handle).await,
-            needed => needed,
+        // What the vendor is at already cannot be called back.
+        let needed = if self.local.deleting {
+            self.is_needed_here(&handle)
+        } else {
+            Box::pin(self.is_needed(&handle)).await
         };
-        if let Some(detail) = needed {
+        if let Some(why) = needed {
+            let advice = format!(
+                "{why}; deletionPolicy: Retain lets this object go at once, and leaves {} at the vendor",
+                handle.id()
+            );
+            let detail = Detail::waiting("DeletionWaits", advice);
             self.show(&from, from.clone(), Some(detail), true, None).await?;
             return Ok(Next::In(self.to_beat()));
         }
@@ -108,36 +119,32 @@ impl Pass<'_> {
         }
     }
 
-    /// What another object's work is under way on is not taken away from it.
-    pub(super) fn is_needed(&self, handle: &Handle) -> Option<Detail> {
+    /// What another object's work is under way on is not taken away from it: whose that is.
+    pub(super) async fn is_needed(&self, handle: &Handle) -> Option<String> {
+        match self.is_needed_here(handle) {
+            None => self.is_needed_elsewhere(handle).await,
+            needed => needed,
+        }
+    }
+
+    fn is_needed_here(&self, handle: &Handle) -> Option<String> {
         let (namespace, name) = (self.holder().namespace, self.holder().name);
         let id = handle.image.as_deref()?;
         let worker = self.world.accounts.index().at_work(&self.world.kind.name(), &namespace, &name, id)?;
-        Some(Self::waits_for_worker(&worker, &namespace, id))
+        Some(waits_for_worker(&worker, &namespace, id))
     }
 
     /// The same for the work of other shards' objects.
-    async fn is_needed_elsewhere(&self, handle: &Handle) -> Option<Detail> {
+    async fn is_needed_elsewhere(&self, handle: &Handle) -> Option<String> {
         let (shared, id) = (self.world.shared.as_ref()?, handle.image.as_deref()?);
         let (namespace, name) = (self.holder().namespace, self.holder().name);
         let index = self.world.accounts.index();
         match index.at_work_in_all_shards(shared, &self.world.kind.name(), &namespace, &name, id).await {
-            Ok(worker) => Some(Self::waits_for_worker(&worker?, &namespace, id)),
+            Ok(worker) => Some(waits_for_worker(&worker?, &namespace, id)),
             Err(error) => {
-                let message =
-                    format!("whether an object of another shard is at work on {id} cannot be read: {error}");
-                Some(Detail::waiting("DeletionWaits", message))
+                Some(format!("whether an object of another shard is at work on {id} cannot be read: {error}"))
             }
         }
-    }
-
-    fn waits_for_worker(worker: &Holder, namespace: &str, id: &str) -> Detail {
-        let message = format!(
-            "waits for {}, which is at work on {id}: it is deleted when that has ended; deletionPolicy: Retain lets this object go \
-             at once, and leaves {id} at the vendor",
-            worker.name_for(namespace)
-        );
-        Detail::waiting("DeletionWaits", message)
     }
 
     /// Deletes what earlier attempts made that turned up after they were given up. Whether nothing of it is left.
@@ -205,6 +212,11 @@ impl Pass<'_> {
         self.local.failures += 1;
         Ok(Next::In(pace::backoff(self.local.failures, false)))
     }
+}
+
+fn waits_for_worker(worker: &Holder, namespace: &str, id: &str) -> String {
+    let worker = worker.name_for(namespace);
+    format!("waits for {worker}, which is at work on {id}: it is deleted when that has ended")
 }
 
 fn gone(handle: &Handle) -> String {

@@ -148,7 +148,8 @@ impl Pass<'_> {
     }
 
     /// Deletes the versions that are too many, now that the newest is there. One that is in use stays, and is tried again with
-    /// the next look; what fails for a reason that passes, on the next beat, and for any other, ever more slowly.
+    /// the next look; what another object is at work on, and what fails for a reason that passes, on the next beat, and for any
+    /// other, ever more slowly.
     pub(super) async fn retire(&mut self, client: &Link, to: &mut Progress) {
         let stays =
             if matches!(to, Progress::Ready { .. }) { self.retire_surplus(client, to).await } else { vec![] };
@@ -168,6 +169,11 @@ impl Pass<'_> {
         let surplus: Vec<_> = versions::surplus(&versions, keep).into_iter().cloned().collect();
         let (mut stays, mut is_refused) = (vec![], false);
         for version in surplus {
+            if let Some(why) = Box::pin(self.is_needed(&self.world.kind.handle(&version.image_id))).await {
+                self.retires_within(self.to_beat());
+                stays.push(format!("{}: {why}", name(&version)));
+                continue;
+            }
             let why = match self
                 .retire_one(client, &version, "more are there than versionsToKeep asks for")
                 .await
@@ -183,7 +189,7 @@ impl Pass<'_> {
                         is_refused = true;
                         pace::backoff(self.local.retire_failures + 1, true)
                     };
-                    self.retires_later = Some(self.retires_later.map_or(wait, |other| other.min(wait)));
+                    self.retires_within(wait);
                     stays.push(format!("{}: {error}", name(&version)));
                     continue;
                 }
@@ -195,6 +201,10 @@ impl Pass<'_> {
         stays
     }
 
+    fn retires_within(&mut self, wait: Duration) {
+        self.retires_later = Some(self.retires_later.map_or(wait, |other| other.min(wait)));
+    }
+
     async fn retire_one(
         &mut self,
         client: &Link,
@@ -202,9 +212,6 @@ impl Pass<'_> {
         why: &str,
     ) -> Result<Deletion, CallError> {
         let handle = self.world.kind.handle(&version.image_id);
-        if let Some(detail) = self.is_needed(&handle) {
-            return Ok(Deletion::Waiting(detail.message));
-        }
         self.confirm().await.map_err(|error| CallError::NotSent(error.to_string()))?;
         let done = self.subject().delete(client, &handle).await?;
         if matches!(done, Deletion::Gone | Deletion::Remains(_)) {
@@ -232,7 +239,12 @@ impl Pass<'_> {
     ) -> Result<Option<Next>, Error> {
         let mut is_underway = false;
         for version in self.predecessors(from) {
-            match self.retire_one(client, &version, "it goes with its object").await {
+            let needed = Box::pin(self.is_needed(&self.world.kind.handle(&version.image_id))).await;
+            let done = match needed {
+                Some(why) => Ok(Deletion::Waiting(why)),
+                None => self.retire_one(client, &version, "it goes with its object").await,
+            };
+            match done {
                 Ok(Deletion::Gone | Deletion::Remains(_)) => {}
                 Ok(Deletion::Underway | Deletion::Seen(_)) => is_underway = true,
                 Ok(Deletion::Waiting(why)) => {
