@@ -11,7 +11,18 @@ const PAIRS: &[(&str, &str)] = &[
     ("docs/backup.md", "docs/zh/backup.md"),
     ("docs/errors.md", "docs/zh/errors.md"),
     ("docs/command-line.md", "docs/zh/command-line.md"),
+    ("docs/uses.md", "docs/zh/uses.md"),
+    ("docs/new-version.md", "docs/zh/new-version.md"),
 ];
+
+#[test]
+fn every_chinese_page_is_one_of_a_pair() {
+    let folder = super::page::root().join("docs/zh");
+    for file in std::fs::read_dir(folder).expect("a folder").flatten() {
+        let name = format!("docs/zh/{}", file.file_name().to_string_lossy());
+        assert!(PAIRS.iter().any(|(_, chinese)| *chinese == name), "{name} is compared with no other page");
+    }
+}
 
 #[test]
 fn both_languages_have_the_same_sections_and_the_same_commands() {
