@@ -4,6 +4,7 @@
 //! Exit codes: 0 done, 1 it could not be done, 2 it was done and the answer is no ([`Answer::No`]), 3 no answer in time.
 
 mod account;
+pub mod completion;
 pub mod explain;
 pub mod import;
 mod manifests;
@@ -11,6 +12,7 @@ pub mod objects;
 pub mod orphans;
 pub mod output;
 pub mod plan;
+mod progress;
 pub mod rules;
 pub mod status;
 pub mod tree;
@@ -22,6 +24,8 @@ use std::process::ExitCode;
 
 /// The command's name as a plugin of kubectl, which finds it by that.
 pub const PLUGIN: &str = "kubectl-cloudimages";
+/// The name under which kubectl asks what the plugin completes a command line with.
+pub const COMPLETER: &str = "kubectl_complete-cloudimages";
 
 /// What people can ask.
 #[derive(Debug, Subcommand)]
@@ -50,6 +54,8 @@ pub enum Command {
     /// Explain a vendor's error code or a condition's reason: what it means, what the operator does, what you can do.
     Explain(explain::Options),
     /// Print the completion script for a shell. Example: `source <(kubectl-cloudimages completion bash)`
+    ///
+    /// kubectl completes `kubectl cloudimages` without one, where the program is on the PATH as kubectl_complete-cloudimages too.
     Completion {
         /// The shell.
         shell: clap_complete::Shell,

@@ -56,6 +56,11 @@ enum Generate {
 
 fn main() -> ExitCode {
     let name = called_as(std::env::args_os().next().as_deref());
+    if name == cli::COMPLETER {
+        let words = std::env::args_os().skip(1).collect();
+        let answer = cli::completion::answer(arguments(cli::PLUGIN), words);
+        return if output(&answer).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let command = match parse(name) {
         Ok(command) => command,
         Err(error) => {
@@ -85,15 +90,29 @@ fn main() -> ExitCode {
     }
 }
 
-/// The name under which the program was started: as a plugin of kubectl, its users type another one.
+/// The name under which the program was started: as a plugin of kubectl it has others.
 fn called_as(program: Option<&OsStr>) -> &'static str {
     let stem = program.and_then(|program| Path::new(program).file_stem());
-    if stem.is_some_and(|stem| stem == cli::PLUGIN) { cli::PLUGIN } else { env!("CARGO_PKG_NAME") }
+    let others = [cli::PLUGIN, cli::COMPLETER];
+    others.into_iter().find(|name| stem.is_some_and(|stem| stem == *name)).unwrap_or(env!("CARGO_PKG_NAME"))
+}
+
+/// What can be typed after this name.
+fn arguments(name: &'static str) -> clap::Command {
+    let command = Arguments::command().name(name);
+    if name != cli::PLUGIN {
+        return command.bin_name(name);
+    }
+    // Nobody runs an operator as a plugin.
+    let command = command.mut_subcommand("run", |run| run.hide(true));
+    command.bin_name("kubectl cloudimages").about(
+        "Cloud images of Volcengine, Alibaba Cloud and ZStack: what an account has, what applying manifests would do, how objects \
+         stand.",
+    )
 }
 
 fn parse(name: &'static str) -> Result<Command, clap::Error> {
-    let shown = if name == cli::PLUGIN { "kubectl cloudimages" } else { name };
-    let mut command = Arguments::command().name(name).bin_name(shown);
+    let mut command = arguments(name);
     let matches = command.try_get_matches_from_mut(std::env::args_os())?;
     Arguments::from_arg_matches(&matches).map(|arguments| arguments.command)
 }

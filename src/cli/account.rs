@@ -94,7 +94,10 @@ impl Accounts {
         };
         let limits = Limits::new((VENDORS.published_limits)(&vendor));
         limits.set_own(&key, &vendor.limits);
-        let unusable = |unusable: Unusable| Error::Account(key.to_string(), unusable.message);
+        let unusable = |unusable: Unusable| {
+            let here = if unusable.reason == "EndpointNotAllowed" { ", and give the same here" } else { "" };
+            Error::Account(key.to_string(), unusable.message + here)
+        };
         let http = self.clients.get(vendor.ca_bundle());
         let material = Material {
             vendor: vendor.name(),

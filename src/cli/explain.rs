@@ -50,10 +50,10 @@ impl Language {
         if self == Self::Zh { chinese } else { english }.to_owned()
     }
 
-    fn labels(self) -> [&'static str; 5] {
+    fn labels(self) -> [&'static str; 6] {
         match self {
-            Self::En => ["where", "reason", "meaning", "operator", "you"],
-            Self::Zh => ["来源", "原因", "含义", "Operator", "您可以"],
+            Self::En => ["where", "message", "reason", "meaning", "operator", "you"],
+            Self::Zh => ["来源", "消息", "原因", "含义", "Operator", "您可以"],
         }
     }
 }
@@ -160,15 +160,19 @@ pub fn run(options: &Options) -> Result<Answer, Error> {
 }
 
 fn text(it: &Explanation, language: Language) -> String {
-    let [source, reason, meaning, operator, advice] = language.labels();
+    let [source, message, reason, meaning, operator, advice] = language.labels();
     let mut text = styled(HEADING, &it.code) + "\n";
+    // Characters of Chinese are two columns wide.
+    let width = |label: &str| label.chars().map(|char| if char.is_ascii() { 1 } else { 2 }).sum::<usize>();
+    let widest = language.labels().map(width).into_iter().max().unwrap_or_default();
     let mut line = |label: &str, value: &str| {
         if !value.is_empty() {
-            text += &format!("  {}  {value}\n", styled(QUIET, label));
+            let space = " ".repeat(widest.saturating_sub(width(label)));
+            text += &format!("  {}{space}  {value}\n", styled(QUIET, label));
         }
     };
     line(source, &it.source);
-    line("…", it.message);
+    line(message, it.message);
     line(reason, &styled(if it.needs_a_person { BAD } else { GOOD }, it.reason));
     line(meaning, &it.meaning);
     line(operator, &it.operator);
@@ -210,6 +214,17 @@ mod tests {
         );
         assert!(explain("NoSuchThing", None, Language::En).is_empty());
         assert_eq!(similar("OutcomUnknown").first().map(String::as_str), Some("OutcomeUnknown"));
+    }
+
+    #[test]
+    fn what_is_said_of_a_code_stands_in_one_column() {
+        let found = explain("QuotaExceeded.Image", None, Language::En);
+        let text = anstream::adapter::strip_str(&text(&found[0], Language::En)).to_string();
+        for line in text.lines().skip(1) {
+            let (label, value) = line.split_at(12);
+            assert!(label.ends_with("  ") && !value.starts_with(' '), "{text}");
+        }
+        assert!(text.lines().count() > 3, "{text}");
     }
 
     #[test]

@@ -4,7 +4,8 @@ use super::{
     Answer, Error,
     account::Calling,
     objects::Place,
-    output::{self, columns},
+    output::{self, Columns},
+    progress::Progress,
     rules::Rules,
     unmanaged::{Asked, Managed, Named, Whose},
 };
@@ -14,12 +15,11 @@ use crate::{
     kinds::Kind,
 };
 use futures::StreamExt;
-use indicatif::ProgressBar;
 use regex::Regex;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 /// What `import` takes.
 #[derive(Debug, clap::Args)]
@@ -59,7 +59,7 @@ enum Format {
     /// Manifests to keep, with notes.
     #[default]
     Yaml,
-    /// Manifests for programs, one after the other.
+    /// One List of all manifests, for programs.
     Json,
     /// What would be imported, for people.
     Table,
@@ -125,13 +125,28 @@ pub async fn run(options: Options) -> Result<Answer, Error> {
 }
 
 async fn import(options: &Options, asked: &Asked) -> Result<(), Error> {
-    let place = options.place.as_deref();
-    let mut troubles = vec![];
-    let kinds = asked.kinds(&options.kinds, place)?;
+    let kinds = asked.kinds(&options.kinds, options.place.as_deref())?;
     known(&options.filters, &kinds)?;
+    let mut sheet = Sheet::new(options.output);
+    sheet.begin()?;
+    match import_kinds(options, asked, &kinds, &mut sheet).await {
+        // Nobody reads any more.
+        Err(error @ Error::Output(_)) => Err(error),
+        // What was printed can be read, whatever became of the rest.
+        done => sheet.end().and(done),
+    }
+}
+
+async fn import_kinds(
+    options: &Options,
+    asked: &Asked,
+    kinds: &[&dyn Kind],
+    sheet: &mut Sheet,
+) -> Result<(), Error> {
+    let mut troubles = vec![];
     for kind in kinds {
         let name = kind.crd().spec.names.kind;
-        match import_kind(options, asked, kind).await {
+        match import_kind(options, asked, *kind, sheet).await {
             Ok(count) => output::note(&told(&name, &count, options)),
             // One API that does not answer keeps nobody from the others.
             Err(Error::Account(account, why)) => {
@@ -148,7 +163,12 @@ async fn import(options: &Options, asked: &Asked) -> Result<(), Error> {
     Err(first)
 }
 
-async fn import_kind(options: &Options, asked: &Asked, kind: &dyn Kind) -> Result<Count, Error> {
+async fn import_kind(
+    options: &Options,
+    asked: &Asked,
+    kind: &dyn Kind,
+    sheet: &mut Sheet,
+) -> Result<Count, Error> {
     let place = options.place.as_deref();
     let trouble = |trouble: crate::kinds::survey::Trouble| {
         Error::Account(asked.account.key.to_string(), trouble.to_string())
@@ -157,12 +177,12 @@ async fn import_kind(options: &Options, asked: &Asked, kind: &dyn Kind) -> Resul
     let managed = Managed::read(asked.cluster.as_ref(), kind).await?;
     let writer = Writer::new(kind, options, asked);
     let mut count = Count::default();
-    let progress = ProgressBar::new_spinner();
-    progress.enable_steady_tick(Duration::from_millis(100));
+    let progress = Progress::new(&writer.kind, options.output != Format::Json);
     let mut pages = kind.existing(&asked.account.connection, place);
     while let Some(page) = pages.next().await {
+        let page = page.map_err(trouble)?;
         let mut chosen = vec![];
-        for existing in page.map_err(trouble)? {
+        for existing in page.things {
             count.seen += 1;
             match managed.whose(&existing, &realm) {
                 Whose::Managed => count.managed += 1,
@@ -172,12 +192,10 @@ async fn import_kind(options: &Options, asked: &Asked, kind: &dyn Kind) -> Resul
                 _ => chosen.push(existing),
             }
         }
-        let first = count.printed == 0;
         count.printed += chosen.len();
-        progress.suspend(|| writer.print(&chosen, first))?;
-        progress.set_message(format!("{}: {} seen, {} to import", writer.kind, count.seen, count.printed));
+        progress.beside(|| sheet.print(&writer, &chosen))?;
+        progress.at(page.read, page.total);
     }
-    progress.finish_and_clear();
     Ok(count)
 }
 
@@ -201,6 +219,92 @@ fn told(kind: &str, count: &Count, options: &Options) -> String {
     text
 }
 
+/// What is printed, page by page, so that no more than a page is held.
+struct Sheet {
+    format: Format,
+    columns: Columns<'static>,
+    /// How many things it has.
+    length: usize,
+}
+
+impl Sheet {
+    fn new(format: Format) -> Self {
+        let columns = Columns::new(&["KIND", "NAME AT THE VENDOR", "ID", "OBJECT"]);
+        Self { format, columns, length: 0 }
+    }
+
+    fn begin(&self) -> Result<(), Error> {
+        output::print(self.head())
+    }
+
+    fn end(&self) -> Result<(), Error> {
+        output::print(self.tail())
+    }
+
+    /// As kubectl prints several objects: one List, which other programs can read whole, and kubectl can apply.
+    fn head(&self) -> &'static str {
+        match self.format {
+            Format::Json => {
+                "{\n  \"apiVersion\": \"v1\",\n  \"kind\": \"List\",\n  \"metadata\": {},\n  \"items\": [\n"
+            }
+            Format::Yaml | Format::Table => "",
+        }
+    }
+
+    fn tail(&self) -> &'static str {
+        match self.format {
+            Format::Json if self.length == 0 => "  ]\n}\n",
+            Format::Json => "\n  ]\n}\n",
+            Format::Yaml | Format::Table => "",
+        }
+    }
+
+    fn print(&mut self, writer: &Writer<'_>, chosen: &[Existing]) -> Result<(), Error> {
+        let text = self.text(writer, chosen)?;
+        output::print(&text)
+    }
+
+    fn text(&mut self, writer: &Writer<'_>, chosen: &[Existing]) -> Result<String, Error> {
+        if chosen.is_empty() {
+            return Ok(String::new());
+        }
+        let mut text = String::new();
+        if self.format == Format::Table {
+            let cells = |it: &Existing| {
+                vec![writer.kind.clone(), it.name.clone(), it.id.clone(), object_name(&it.name, &it.id)]
+            };
+            for line in self.columns.more(chosen.iter().map(cells)) {
+                text += &(line + "\n");
+            }
+        }
+        for existing in chosen.iter().filter(|_| self.format != Format::Table) {
+            let (manifest, dropped) = writer.manifest(existing);
+            let dropped = dropped.iter().map(|(field, why)| {
+                format!("Left out, since it could not be asked for: {field} ({}).", one_line(why))
+            });
+            if self.format == Format::Json {
+                // A comment would be no JSON.
+                let (kind, name) = (&manifest.kind, &manifest.metadata["name"]);
+                dropped.for_each(|note| {
+                    output::note(&format!("{kind}/{}: {note}", name.as_str().unwrap_or_default()));
+                });
+                text += if self.length == 0 { "" } else { ",\n" };
+                let json = serde_json::to_string_pretty(&manifest)?;
+                text += &format!("    {}", json.replace('\n', "\n    "));
+            } else {
+                text += "---\n";
+                if !writer.untold.is_empty() {
+                    text += &format!("# The vendor does not tell: {}.\n", writer.untold.join(", "));
+                }
+                dropped.for_each(|note| text += &format!("# {note}\n"));
+                text += &serde_saphyr::to_string(&manifest)?;
+            }
+            self.length += 1;
+        }
+        Ok(text)
+    }
+}
+
 /// Makes manifests of one kind.
 struct Writer<'a> {
     kind: String,
@@ -210,10 +314,9 @@ struct Writer<'a> {
     place: Option<(&'static str, &'a str)>,
     untold: &'static [&'static str],
     rules: Rules,
-    format: Format,
 }
 
-/// A line of the table.
+/// An object, as it is to be applied.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Manifest {
@@ -240,40 +343,7 @@ impl<'a> Writer<'a> {
             place: kind.place().zip(options.place.as_deref()),
             untold: kind.untold(),
             rules: Rules::of(&crd),
-            format: options.output,
         }
-    }
-
-    fn print(&self, chosen: &[Existing], first: bool) -> Result<(), Error> {
-        let mut text = String::new();
-        if self.format == Format::Table {
-            let head = ["KIND", "NAME AT THE VENDOR", "ID", "OBJECT"];
-            let lines = chosen.iter().map(|it| {
-                vec![self.kind.clone(), it.name.clone(), it.id.clone(), object_name(&it.name, &it.id)]
-            });
-            let lines = columns(&head, lines);
-            for line in lines.into_iter().skip(usize::from(!first || chosen.is_empty())) {
-                text += &(line + "\n");
-            }
-            return output::print(&text);
-        }
-        for existing in chosen {
-            let (manifest, dropped) = self.manifest(existing);
-            if self.format == Format::Json {
-                text += &(serde_json::to_string_pretty(&manifest)? + "\n");
-                continue;
-            }
-            text += "---\n";
-            if !self.untold.is_empty() {
-                text += &format!("# The vendor does not tell: {}.\n", self.untold.join(", "));
-            }
-            for (field, why) in dropped {
-                text +=
-                    &format!("# Left out, since it could not be asked for: {field} ({}).\n", one_line(&why));
-            }
-            text += &serde_saphyr::to_string(&manifest)?;
-        }
-        output::print(&text)
     }
 
     /// The manifest, and the parameters that it cannot have as the vendor has them: which, and why.
@@ -358,7 +428,6 @@ mod tests {
             place: None,
             untold: kind.untold(),
             rules: Rules::of(&kind.crd()),
-            format: Format::Yaml,
         }
     }
 
@@ -400,6 +469,35 @@ mod tests {
             manifest.spec["forProvider"],
             json!({ "content": "RUN true", "componentVersion": "1.0.0" })
         );
+    }
+
+    #[test]
+    fn json_is_one_list_however_many_pages_it_comes_in() {
+        let writer = writer("ImageComponent");
+        let thing = |id: &str| {
+            Existing::new(id, Observation::Missing)
+                .with("componentVersion", "1.0.0")
+                .with("content", "RUN a\nRUN b")
+        };
+        for pages in [&[][..], &[&["a"][..]], &[&["a", "b"], &[], &["c"]]] {
+            let mut sheet = Sheet::new(Format::Json);
+            let mut text = sheet.head().to_owned();
+            for page in pages {
+                let things: Vec<_> = page.iter().map(|id| thing(id)).collect();
+                text += &sheet.text(&writer, &things).unwrap();
+            }
+            text += sheet.tail();
+            let list: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+            assert_eq!((&list["apiVersion"], &list["kind"]), (&json!("v1"), &json!("List")), "{text}");
+            let items = list["items"].as_array().unwrap();
+            let ids: Vec<_> = items.iter().map(|it| it["spec"]["import"]["id"].as_str().unwrap()).collect();
+            assert_eq!(ids, pages.concat(), "{text}");
+            assert!(items.iter().all(|it| it["spec"]["forProvider"]["content"] == "RUN a\nRUN b"), "{text}");
+            assert!(
+                text.ends_with("}\n") && (pages.len() != 3 || text.lines().nth(5) == Some("    {")),
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -335,10 +335,8 @@ impl Selected {
         let parsed = words.iter().map(|word| {
             let (kind, name) =
                 word.split_once('/').map_or((&**word, None), |(kind, name)| (kind, Some(name)));
-            let found = KINDS.iter().find_map(|candidate| {
-                let crd = candidate.crd();
-                is_called(&crd, kind).then_some((*candidate, crd.spec.names.kind, name.map(Into::into)))
-            });
+            let found =
+                kind_called(kind).map(|found| (found, found.crd().spec.names.kind, name.map(Into::into)));
             found.ok_or_else(|| Error::UnknownKind(kind.into(), kinds()))
         });
         parsed.collect::<Result<_, _>>().map(Self)
@@ -368,6 +366,11 @@ impl Selected {
         });
         missing.map(|(kind, name)| format!("{kind}/{name}"))
     }
+}
+
+/// The kind that kubectl would take this word for.
+pub fn kind_called(word: &str) -> Option<&'static dyn Kind> {
+    KINDS.iter().copied().find(|kind| is_called(&kind.crd(), word))
 }
 
 fn is_called(crd: &CustomResourceDefinition, word: &str) -> bool {

@@ -5,6 +5,7 @@ use super::{
     account::Calling,
     objects::Place,
     output::{self, Format, HEADING, columns, styled},
+    progress::Progress,
     unmanaged::{Asked, Managed, Named, Whose},
 };
 use crate::{
@@ -121,8 +122,11 @@ async fn of_kind(options: &Options, asked: &Asked, kind: &dyn Kind) -> Result<Ve
     let command = format!("kubectl cloudimages import {account} {}{place_given}", reference.name);
     let mut orphans = vec![];
     let mut pages = kind.existing(&asked.account.connection, place);
+    let progress = Progress::new(&name, options.output == Format::Table);
     while let Some(page) = pages.next().await {
-        for existing in page.map_err(trouble)? {
+        let page = page.map_err(trouble)?;
+        progress.at(page.read, page.total);
+        for existing in page.things {
             if let Whose::Left(mark) = managed.whose(&existing, &realm) {
                 orphans.push(Orphan::new(&name, existing, mark, &command));
             }

@@ -60,15 +60,44 @@ pub fn styled(style: Style, text: &str) -> String {
 
 /// Columns as kubectl prints them. All lines have as many cells as `head`.
 pub fn columns(head: &[&str], lines: impl IntoIterator<Item = Vec<String>>) -> Vec<String> {
-    let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
-    table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
-    table.set_header(head.iter().copied());
-    table.add_rows(lines);
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 3));
+    Columns::new(head).more(lines)
+}
+
+/// Columns that are printed page by page, below one head.
+pub struct Columns<'a> {
+    head: Option<&'a [&'a str]>,
+    /// How wide each column has been.
+    widths: Vec<u16>,
+}
+
+/// Between two columns.
+const GAP: u16 = 3;
+
+impl<'a> Columns<'a> {
+    /// With this head.
+    pub fn new(head: &'a [&'a str]) -> Self {
+        Self { head: Some(head), widths: vec![] }
     }
-    table.lines().map(|line| line.trim_end().to_owned()).collect()
+
+    /// The next lines, the first time below the head. No column gets narrower.
+    pub fn more(&mut self, lines: impl IntoIterator<Item = Vec<String>>) -> Vec<String> {
+        let mut table = comfy_table::Table::new();
+        table.load_preset(comfy_table::presets::NOTHING);
+        table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
+        if let Some(head) = self.head.take() {
+            table.set_header(head.iter().copied());
+        }
+        table.add_rows(lines);
+        self.widths.resize(self.widths.len().max(table.column_count()), 0);
+        let widest = table.column_max_content_widths();
+        for ((column, width), widest) in table.column_iter_mut().zip(&mut self.widths).zip(widest) {
+            *width = widest.max(*width);
+            column.set_padding((0, GAP));
+            let width = comfy_table::Width::Fixed(width.saturating_add(GAP));
+            column.set_constraint(comfy_table::ColumnConstraint::LowerBoundary(width));
+        }
+        table.lines().map(|line| line.trim_end().to_owned()).filter(|line| !line.is_empty()).collect()
+    }
 }
 
 /// How long ago something was, in the largest units: `45s`, `3m12s`, `5h`, `9d`.
@@ -112,5 +141,10 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell() {
         let lines = columns(&["NAME", "PHASE"], [vec!["a-long-name".into(), "Ready".into()]]);
         assert_eq!(lines, ["NAME          PHASE", "a-long-name   Ready"]);
+        let mut columns = Columns::new(&["NAME", "PHASE"]);
+        let mut more = |name: &str| columns.more([vec![name.into(), "Ready".into()]]);
+        assert_eq!(more("a-long-name"), ["NAME          PHASE", "a-long-name   Ready"]);
+        assert_eq!(more("short"), ["short         Ready"], "the next page");
+        assert_eq!(columns.more([]), [""; 0]);
     }
 }

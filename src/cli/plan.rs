@@ -8,6 +8,7 @@ use super::{
     manifests,
     objects::{Cluster, Place},
     output::{self, BAD, Format, GOOD, HEADING, QUIET, UNDER_WAY, styled},
+    progress::Progress,
     rules::{Refusal, Rules},
     unmanaged::{CRDS, kind_of},
 };
@@ -17,7 +18,6 @@ use crate::{
 };
 use anstyle::Style;
 use futures::{StreamExt, future::join_all, stream};
-use indicatif::ProgressBar;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api,
@@ -29,7 +29,6 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap},
     path::PathBuf,
-    time::Duration,
 };
 use verdict::{Action, Change, Verdict};
 
@@ -115,7 +114,7 @@ pub async fn run(options: Options) -> Result<Answer, Error> {
         opened: HashMap::new(),
         admitted: HashMap::new(),
     };
-    let plan = planner.plan(manifests).await;
+    let plan = planner.plan(manifests, options.output == Format::Table).await;
     options.output.print(&plan, || table(&plan))?;
     let has = |action: Action| plan.summary.contains_key(&action);
     Ok(match plan.summary.keys().any(|action| *action != Action::Nothing) {
@@ -150,7 +149,8 @@ struct Wanted {
 }
 
 impl Planner {
-    async fn plan(mut self, manifests: Vec<Value>) -> Plan {
+    /// `is_watched`: somebody waits who wants to see how far it is.
+    async fn plan(mut self, manifests: Vec<Value>, is_watched: bool) -> Plan {
         let (mut known, mut unknown, mut others) = (vec![], vec![], BTreeMap::new());
         for manifest in manifests {
             match definition(&manifest) {
@@ -168,18 +168,18 @@ impl Planner {
         for (crd, _) in &known {
             rules.entry(crd.spec.names.kind.clone()).or_insert_with(|| Rules::of(crd));
         }
-        let progress = ProgressBar::new(known.len() as u64);
-        progress.enable_steady_tick(Duration::from_millis(100));
+        let progress = Progress::new("asking the API server", is_watched);
         let mut wanted = vec![];
         {
             let mut asked = stream::iter(&known)
                 .map(|(crd, manifest)| self.wanted(crd, &rules[&crd.spec.names.kind], manifest))
                 .buffered(ASKED);
             while let Some(one) = asked.next().await {
-                progress.inc(1);
                 wanted.push(one);
+                progress.at(wanted.len() as u64, Some(known.len() as u64));
             }
         }
+        drop(progress);
         for (why, (first, count)) in self.unasked.take() {
             let of = if count == 1 { first } else { format!("{first} and {} more", count - 1) };
             output::note(&format!("{of}: rules evaluated here, since {why}"));
@@ -188,9 +188,15 @@ impl Planner {
             self.open(one).await;
         }
         let looks = wanted.iter().map(|one| self.entry(one));
-        let mut objects: Vec<_> = stream::iter(looks).buffered(LOOKED_AT).collect().await;
+        let progress = Progress::new("asking the vendor", is_watched);
+        let seen = |done: usize| progress.at(done as u64, Some(wanted.len() as u64));
+        let looked = stream::iter(looks).buffered(LOOKED_AT).enumerate().map(|(index, entry)| {
+            seen(index + 1);
+            entry
+        });
+        let mut objects: Vec<_> = looked.collect().await;
         objects.extend(unknown.iter().map(|manifest| self.mistyped(manifest)));
-        progress.finish_and_clear();
+        drop(progress);
         join_all(self.opened.values().flatten().map(|account| account.connection.close())).await;
         let (mut summary, mut calls) = (BTreeMap::new(), BTreeMap::new());
         for entry in &objects {

@@ -77,6 +77,18 @@ pub fn waits_for(object: &Object) -> String {
     }
 }
 
+/// An Event without what stands above it already: its reason, and what follows its note in parentheses.
+fn brief(event: &str, waits: &str) -> String {
+    let (told, when) = match event.rfind(" (").filter(|_| event.ends_with(" ago)")) {
+        Some(at) => event.split_at(at),
+        None => (event, ""),
+    };
+    match told.split_once(": ") {
+        Some((reason, _)) if waits.starts_with(told) => format!("{reason}{when}"),
+        _ => event.to_owned(),
+    }
+}
+
 fn table(objects: &[Object], wide: bool, now: Timestamp) -> String {
     let head = ["NAMESPACE", "OBJECT", "READY", "PHASE", "PROGRESS", "AGE", "IMAGE", "NEXT LOOK"];
     let lines = objects.iter().map(|object| {
@@ -105,6 +117,7 @@ fn table(objects: &[Object], wide: bool, now: Timestamp) -> String {
             text += &format!("    {waits}\n");
         }
         if let Some(event) = &object.last_event {
+            let event = brief(event, &waits);
             text += &(styled(QUIET, &format!("    last Event: {event}")) + "\n");
         }
     }
@@ -258,7 +271,7 @@ impl Screen {
         } else {
             format!("\n    {{wide_msg:.{colour}}}")
         };
-        let event = self.events.get(&object.uid).cloned();
+        let event = self.events.get(&object.uid).map(|(at, text)| (*at, brief(text, &waits)));
         if event.is_some() && !waits.is_empty() {
             form += "\n    {event:.dim}";
         }
@@ -347,11 +360,7 @@ fn line(object: &Object) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use indicatif::{ProgressDrawTarget, TermLike};
-    use std::{
-        io,
-        sync::{Arc, Mutex},
-    };
+    use crate::cli::progress::terminal::Terminal;
 
     fn object(phase: &str, ready: &str, reason: &str, message: &str) -> Object {
         Object {
@@ -374,48 +383,11 @@ mod tests {
         assert_eq!(waits_for(&object("Pending", "Unknown", "", "")), "waits for the operator to see it");
     }
 
-    /// A terminal that keeps what is written, as it comes.
-    #[derive(Clone, Debug)]
-    struct Terminal(u16, Arc<Mutex<String>>);
-
-    impl TermLike for Terminal {
-        fn width(&self) -> u16 {
-            self.0
-        }
-        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
-            Ok(())
-        }
-        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
-            Ok(())
-        }
-        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
-            Ok(())
-        }
-        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
-            Ok(())
-        }
-        fn write_line(&self, text: &str) -> io::Result<()> {
-            self.write_str(text)?;
-            self.write_str("\n")
-        }
-        fn write_str(&self, text: &str) -> io::Result<()> {
-            self.1.lock().unwrap().push_str(text);
-            Ok(())
-        }
-        fn clear_line(&self) -> io::Result<()> {
-            Ok(())
-        }
-        fn flush(&self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     #[test]
     fn a_watch_shows_on_a_terminal_what_a_look_shows() {
         for width in [200, 20, 1] {
-            let terminal = Terminal(width, Arc::default());
-            let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
-            let bars = MultiProgress::with_draw_target(target);
+            let terminal = Terminal::new(width);
+            let bars = MultiProgress::with_draw_target(terminal.target());
             let mut screen = Screen::new(false, Format::Table, Some(bars));
             let mut building = object("Building", "False", "Building", "the vendor makes it");
             (building.uid, building.percent, building.reconciling) = ("u-1".into(), Some(45), true);
@@ -424,7 +396,7 @@ mod tests {
             screen.told(Told { uid: "u-1".into(), at: Timestamp::now(), text: "Submitted: asked".into() });
             screen.show(building.clone()).unwrap();
             screen.tick();
-            let text = anstream::adapter::strip_str(&terminal.1.lock().unwrap()).to_string();
+            let text = terminal.text();
             let parts = [
                 "ImageExport/nightly",
                 "Building",
@@ -461,6 +433,15 @@ mod tests {
         assert!(lines[0].starts_with("OBJECT") && lines[1].contains("45%"), "{text}");
         assert_eq!(lines[2], "    Building: the vendor makes it");
         assert_eq!(lines[3], "    last Event: Submit: asked (3s ago)");
+        // Nothing is said twice.
+        for (event, shown) in [
+            ("Building: the vendor makes it (3s ago)", "Building (3s ago)"),
+            ("Building: the vendor makes", "Building"),
+            ("Building: the vendor makes it twice (3s ago)", "Building: the vendor makes it twice (3s ago)"),
+            ("Building: asked (twice)", "Building: asked (twice)"),
+        ] {
+            assert_eq!(brief(event, "Building: the vendor makes it"), shown);
+        }
         assert!(lines[4].starts_with("ImageExport/nightly") && lines.len() == 5, "{text}");
     }
 }

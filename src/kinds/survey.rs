@@ -72,6 +72,17 @@ pub enum Look {
     There(String, Observation, Option<Comparison>),
 }
 
+/// A page of what an account has.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Listed {
+    /// What an object could stand for.
+    pub things: Vec<Existing>,
+    /// How many rows of the vendor's list have been read so far, with those that are none of the kind's.
+    pub read: u64,
+    /// How many rows the list has, where the vendor tells.
+    pub total: Option<u64>,
+}
+
 /// See the module.
 pub trait Survey {
     /// Whether the account is of the kind's vendor, and has all that is needed to ask it. Asks nobody.
@@ -82,7 +93,7 @@ pub trait Survey {
         &self,
         connection: &'a Connection,
         place: Option<&'a str>,
-    ) -> BoxStream<'a, Result<Vec<Existing>, Trouble>>;
+    ) -> BoxStream<'a, Result<Listed, Trouble>>;
 
     /// The realm of what is listed.
     fn realm(&self, account: &AccountVendor, place: Option<&str>) -> Result<String, Trouble>;
@@ -117,7 +128,7 @@ impl<K: External> Survey for Of<K> {
         &self,
         connection: &'a Connection,
         place: Option<&'a str>,
-    ) -> BoxStream<'a, Result<Vec<Existing>, Trouble>> {
+    ) -> BoxStream<'a, Result<Listed, Trouble>> {
         let begin = async move {
             let client: K::Client = connection.client()?;
             let blank = blank::<K>(place)?;
@@ -130,9 +141,10 @@ impl<K: External> Survey for Of<K> {
                 (client, region, walk),
                 |(client, region, mut walk): (K::Client, String, Walk)| async {
                     let mut read = |next| K::page(&client, &region, next);
-                    let rows = walk.next(K::ROW_ID, &mut read).await?;
-                    let existing = rows.map(|rows| rows.iter().filter_map(K::existing).collect::<Vec<_>>());
-                    Ok::<_, Trouble>(existing.map(|existing| (existing, (client, region, walk))))
+                    let Some(rows) = walk.next(K::ROW_ID, &mut read).await? else { return Ok(None) };
+                    let things = rows.iter().filter_map(K::existing).collect();
+                    let listed = Listed { things, read: walk.rows(), total: walk.total() };
+                    Ok::<_, Trouble>(Some((listed, (client, region, walk))))
                 },
             )
         };

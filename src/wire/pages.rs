@@ -1,6 +1,7 @@
 //! Reading a list of many pages to its end, or saying that it could not be: a part of a list must never pass for all of it.
 
 use super::{CallError, encode::lower_camel};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::{collections::HashSet, future::Future};
 
@@ -14,6 +15,17 @@ pub struct Page {
     pub rows: Vec<Value>,
     /// Where the next page begins, in the vendor's words; `None` or empty: this was the last.
     pub next: Option<String>,
+    /// How many rows all pages have together, where the vendor tells: for people who wait, and nothing follows from it.
+    pub total: Option<u64>,
+}
+
+/// A number of the vendor's that is only shown: as it comes, or as a text; nothing where it is neither.
+pub fn total<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Number(number) => number.as_u64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    })
 }
 
 /// The rows of all pages, keys in lowerCamelCase, each once; or of the first pages that are `enough`. `key` names the
@@ -62,6 +74,8 @@ pub struct Walk {
     tokens: HashSet<String>,
     token: Option<String>,
     pages: usize,
+    rows: u64,
+    total: Option<u64>,
     ended: bool,
 }
 
@@ -89,6 +103,16 @@ impl Walk {
         }
     }
 
+    /// How many rows have been read.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// How many there are, as far as the vendor has told.
+    pub fn total(&self) -> Option<u64> {
+        self.total
+    }
+
     async fn step<R: Future<Output = Result<Page, CallError>>>(
         &mut self,
         key: &str,
@@ -104,6 +128,8 @@ impl Walk {
         }
         self.pages += 1;
         let page = read(self.token.take()).await?;
+        self.rows += page.rows.len() as u64;
+        self.total = page.total.or(self.total);
         let (mut rows, empty) = (vec![], page.rows.is_empty());
         for row in page.rows.into_iter().map(lower_camel) {
             let Some(id) = row.get(key).and_then(Value::as_str) else {
@@ -252,7 +278,7 @@ mod tests {
             calls.set(calls.get() + 1);
             let (ids, next) = page(calls.get(), token.as_deref());
             let rows = ids.into_iter().map(|id| json!({ "Id": id })).collect();
-            ready(Ok(Page { rows, next: Some(next.into()) }))
+            ready(Ok(Page { rows, next: Some(next.into()), total: None }))
         };
         let done = now(all("id", read, |rows| rows.len() >= most));
         let id = |row: &Value| row["id"].as_str().unwrap_or_default().to_owned();
@@ -306,16 +332,41 @@ mod tests {
     }
 
     #[test]
+    fn what_a_vendor_tells_of_all_rows_is_remembered_and_never_believed() {
+        let mut walk = Walk::default();
+        let mut read = |token: Option<String>| {
+            let (id, next, total) =
+                if token.is_none() { ("a", Some("2"), Some(9)) } else { ("b", None, None) };
+            let rows = vec![json!({ "Id": id }), json!({ "Id": "a" })];
+            ready(Ok(Page { rows, next: next.map(Into::into), total }))
+        };
+        for (rows, count) in [(Some(1), 2), (Some(1), 4), (None, 4)] {
+            let seen = now(walk.next("id", &mut read)).unwrap();
+            assert_eq!((seen.map(|rows| rows.len()), walk.rows(), walk.total()), (rows, count, Some(9)));
+        }
+        for (value, read) in [
+            (json!(7), Some(7)),
+            (json!("7"), Some(7)),
+            (json!(-1), None),
+            (json!(null), None),
+            (json!([]), None),
+            (json!("many"), None),
+        ] {
+            assert_eq!(total(&value).unwrap(), read, "{value}");
+        }
+    }
+
+    #[test]
     fn a_list_without_an_end_ends() {
         let calls = Cell::new(0);
         let read = |_| {
             calls.set(calls.get() + 1);
             let id = calls.get().to_string();
-            ready(Ok(Page { rows: vec![json!({ "Id": id })], next: Some(id) }))
+            ready(Ok(Page { rows: vec![json!({ "Id": id })], next: Some(id), total: None }))
         };
         assert!(matches!(now(all("id", read, |_| false)), Err(CallError::NoAnswer(_))));
         assert_eq!(calls.get(), PAGES);
-        let nameless = |_| ready(Ok(Page { rows: vec![json!({ "Id": null })], next: None }));
+        let nameless = |_| ready(Ok(Page { rows: vec![json!({ "Id": null })], ..Page::default() }));
         assert!(matches!(now(all("id", nameless, |_| false)), Err(CallError::NoAnswer(_))));
     }
 }

@@ -5,6 +5,7 @@ use super::{
     blocks::script,
     page::{page, root},
 };
+use cloud_image_operator::cli::{COMPLETER, PLUGIN};
 use std::{collections::BTreeSet, env, fs, path::Path, process::Command};
 
 const PAGE: &str = "docs/image.md";
@@ -97,8 +98,13 @@ fn each_command_about_images_is_typed_or_says_why_not() {
     let values = fs::read_to_string(root().join("charts/cloud-image-operator/values.yaml")).expect("values");
     assert!(values.contains(&format!("{}/cloud-image-operator", said[1])), "{}", said[1]);
     assert!(said[2].contains(&format!("{}@refs/tags/v1.2.3 ", said[0])), "{}", said[2]);
-    // The sums of a release, made as its workflow makes them and checked as the page says.
     let release = fs::read_to_string(root().join(".github/workflows/release.yml")).expect("the workflow");
+    // Its archive has the names that kubectl looks for.
+    for name in [PLUGIN, COMPLETER] {
+        assert!(release.contains(&format!("ln --symbolic cloud-image-operator {name}\n")), "{name}");
+    }
+    assert!(release.contains(&format!("cloud-image-operator {PLUGIN} {COMPLETER} LICENSE\n")));
+    // The sums of a release, made as its workflow makes them and checked as the page says.
     let (_, sum) = release.split_once("sha256sum -- ").expect("it sums up");
     let sum = format!("sha256sum -- {}", sum.lines().next().unwrap_or_default());
     let blob = commands.iter().find(|line| line.starts_with("cosign verify-blob ")).expect("it is there");

@@ -1,8 +1,11 @@
 //! The command line, as people type it: it says what the cluster has, and its exit codes can be relied on.
 
 use crate::harness::{
-    World, component, condition, image_export, kubeconfig, kubeconfig_as, secret, volcengine_account,
+    PATIENCE, World, component, condition, image_export, kubeconfig, kubeconfig_as, rights, secret,
+    volcengine_account,
 };
+use base64::{Engine, prelude::BASE64_STANDARD};
+use kube::config::Kubeconfig;
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -17,6 +20,7 @@ use tokio::{
     process::Command,
     time::timeout,
 };
+use xtask::kubectl::Kubectl;
 
 /// Runs the program under the plugin's name, as kubectl does.
 pub(super) async fn cloudimages(world: &World, arguments: &[&str]) -> (i32, String, String) {
@@ -26,6 +30,24 @@ pub(super) async fn cloudimages(world: &World, arguments: &[&str]) -> (i32, Stri
     let output = run(&plugin, world, arguments).await;
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
     (output.status.code().expect("an exit code"), text(output.stdout), text(output.stderr))
+}
+
+/// What kubectl offers a shell after these words, with the plugin as a release's archive has it.
+async fn completed(words: &[&str]) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["kubectl-cloudimages", "kubectl_complete-cloudimages"] {
+        symlink(env!("CARGO_BIN_EXE_cloud-image-operator"), folder.path().join(name)).expect("a link");
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = [folder.path().to_owned()].into_iter().chain(std::env::split_paths(&path));
+    let path = std::env::join_paths(path).expect("a PATH");
+    let kubectl = tokio::task::spawn_blocking(xtask::kubectl::kubectl).await.expect("no panic");
+    let mut command = Command::new(kubectl.expect("kubectl"));
+    command.args(["__complete", "cloudimages"]).args(words).env("PATH", path).env("KUBECONFIG", kubeconfig());
+    let output = command.output().await.expect("kubectl runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    String::from_utf8(output.stdout).expect("text")
 }
 
 async fn run(program: &Path, world: &World, arguments: &[&str]) -> Output {
@@ -78,6 +100,23 @@ async fn where_objects_stand_and_what_they_wait_for_is_shown() {
         "{out}"
     );
 
+    for (words, offered) in [
+        (&["stat"][..], "status\tShow where image objects stand"),
+        (&["status", "-n", &world.namespace, "imagecomponents/he"], "imagecomponents/hello"),
+        (&["wait", "-n", &world.namespace, "imgexp/"], "imgexp/nightly"),
+        (&["import", "-n", &world.namespace, "--account", "vol"], "volcengine"),
+        (&["tree", "-n", "cli"], "cli"),
+        (&["plan", "-o", "y"], "yaml\tFor programs and people"),
+    ] {
+        let text = completed(words).await;
+        assert!(
+            text.lines().any(|line| line.starts_with(offered)),
+            "{words:?} is to offer {offered:?}: {text}"
+        );
+        assert!(text.ends_with(":4\n"), "{words:?}, and no files: {text}");
+    }
+    assert_eq!(completed(&["plan", "-f", ""]).await, ":0\n", "files are the shell's");
+
     for account in ["default", "volcengine"] {
         world.until("CloudAccount", account, "Ready", |it| condition(it, "Ready")["status"] == "True").await;
     }
@@ -98,6 +137,14 @@ async fn exit_codes_tell_what_became_of_it() {
     assert_eq!(code, 2, "{out}");
     assert!(out.contains("ImageComponent/held Suspended: "), "{out}");
 
+    world.create(component("broken", json!({ "forProvider": { "content": "NOSUCHCOMMAND x" } }))).await;
+    let failed = |object: &Value| object["status"]["phase"] == "Failed";
+    let broken = world.until("ImageComponent", "broken", "it failed", failed).await;
+    let (code, out, _) = cloudimages(&world, &["wait", "imgcomp/broken", "--timeout", "60s"]).await;
+    let why = condition(&broken, "Ready");
+    let why = format!("{}: ", why["reason"].as_str().expect("a reason"));
+    assert!(code == 2 && out.contains(&format!("ImageComponent/broken {why}")), "{out}");
+
     world.create(component("late", json!({ "accountRef": { "name": "later" } }))).await;
     let (code, out, _) = cloudimages(&world, &["wait", "imagecomponent/late", "--timeout", "1s"]).await;
     assert_eq!(code, 3, "{out}");
@@ -114,7 +161,8 @@ async fn exit_codes_tell_what_became_of_it() {
         assert!(err.to_lowercase().contains("error: "), "{wrong:?}: {err}");
     }
     let (code, out, _) = cloudimages(&world, &["--help"]).await;
-    assert!(code == 0 && out.contains("kubectl cloudimages"), "{out}");
+    assert!(code == 0 && out.contains("Usage: kubectl cloudimages <COMMAND>"), "{out}");
+    assert!(out.contains("  plan ") && !out.contains("  run "), "nobody runs an operator as a plugin: {out}");
     let (code, out, _) = cloudimages(&world, &["completion", "bash"]).await;
     assert!(code == 0 && out.contains("kubectl-cloudimages"), "{out}");
     let (code, out, _) = cloudimages(&world, &["explain", "QuotaExceeded.Image", "--lang", "zh"]).await;
@@ -157,6 +205,99 @@ async fn knows_nothing() -> String {
     address
 }
 
+/// The rights that the command line needs for what it shows of the cluster: accounts without their Secrets.
+fn readable() -> Value {
+    json!([{ "apiGroups": ["cloudimages.dev"], "resources": ["*"], "verbs": ["get", "list", "watch"] }])
+}
+
+/// Runs it until it does what it is to do: rights take a moment to be known. Gives what it printed then.
+async fn until_done(command: impl Fn() -> Command) -> String {
+    let end = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let (code, text) = told(command()).await;
+        if code == Some(0) {
+            return text;
+        }
+        assert!(tokio::time::Instant::now() < end, "in vain waited for it to be done: {code:?} {text}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The start of a command in which the files of `folder` are a pod's, and there is no kubeconfig. `None`: whoever runs the test
+/// may not have a view of the files of its own.
+fn in_a_pod(folder: &Path) -> Option<Command> {
+    const POD: &str = "files=/var/run/secrets/kubernetes.io/serviceaccount
+        mount -t tmpfs pod /var/run && mkdir -p $files && cp \"$0\"/* $files && exec \"$@\"";
+    let ways: [&[&str]; 3] = [
+        &["unshare", "--mount"],
+        &["sudo", "--non-interactive", "unshare", "--mount"], // runners of CI
+        &["unshare", "--map-root-user", "--mount"],
+    ];
+    let may = |way: &&&[&str]| {
+        let mut tried = std::process::Command::new(way[0]);
+        tried.args(&way[1..]).args(["mount", "-t", "tmpfs", "pod", "/var/run"]).stderr(Stdio::null());
+        tried.status().is_ok_and(|status| status.success())
+    };
+    let way = ways.iter().find(may)?;
+    let mut command = Command::new(way[0]);
+    let server = Kubeconfig::read_from(kubeconfig()).expect("a kubeconfig");
+    let server = server.clusters[0].cluster.as_ref().expect("a cluster").server.clone().expect("an address");
+    let (host, port) = server.trim_start_matches("https://").rsplit_once(':').expect("host and port");
+    command.args(&way[1..]).args(["env", "--ignore-environment", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"]);
+    command.arg(format!("KUBERNETES_SERVICE_HOST={host}")).arg(format!("KUBERNETES_SERVICE_PORT={port}"));
+    command.args(["sh", "-c", POD]).arg(folder).arg(env!("CARGO_BIN_EXE_cloud-image-operator"));
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    Some(command)
+}
+
+/// Where a pipeline runs in the cluster there is no kubeconfig: it acts as its service account, in its namespace, and no
+/// further than that may go.
+#[tokio::test]
+async fn in_a_pod_it_acts_as_its_service_account() {
+    let world = World::with_account("cli-pod").await;
+    world.create(component("hello", json!({}))).await;
+    for object in rights("Role", "pipeline", "system:serviceaccount:cli-pod:pipeline", readable()) {
+        world.create(object).await;
+    }
+    let token = tokio::task::spawn_blocking(|| {
+        let kubectl = Kubectl::new(kubeconfig()).expect("kubectl");
+        kubectl.run(["create", "serviceaccount", "pipeline", "-n", "cli-pod"]).expect("it is made");
+        kubectl.run(["create", "token", "pipeline", "-n", "cli-pod", "--duration=1h"]).expect("a token")
+    });
+    let token = token.await.expect("no panic");
+    let folder = tempfile::tempdir().expect("a folder");
+    let cluster = Kubeconfig::read_from(kubeconfig()).expect("a kubeconfig").clusters[0].cluster.clone();
+    let authority = cluster.expect("a cluster").certificate_authority_data.expect("an authority");
+    let authority = BASE64_STANDARD.decode(authority).expect("Base64");
+    for (name, content) in
+        [("token", token.trim().as_bytes()), ("ca.crt", &authority), ("namespace", b"cli-pod")]
+    {
+        fs::write(folder.path().join(name), content).expect("a file");
+    }
+    if in_a_pod(folder.path()).is_none() {
+        assert!(std::env::var_os("CI").is_none(), "CI has to be root, or allowed to become it");
+        eprintln!("skipped: neither root, nor sudo without a password, nor user namespaces");
+        return;
+    }
+    let asks = |arguments: &[&str]| {
+        let mut command = in_a_pod(folder.path()).expect("what was allowed a moment ago");
+        command.args(arguments);
+        command
+    };
+    let text = until_done(|| asks(&["status"])).await;
+    assert!(text.contains("ImageComponent/hello"), "its namespace is the pod's: {text}");
+    let allowed = format!("--allow-endpoint={}", world.endpoint());
+    for (arguments, sentence) in [
+        (&["import", "--account", "default", &allowed][..], "Secret cli-pod/aliyun of CloudAccount"),
+        (&["import", "--account", "default", &allowed], "system:serviceaccount:cli-pod:pipeline"),
+        (&["status", "-n", "default"], "system:serviceaccount:cli-pod:pipeline"),
+        (&["status", "--context", "prod"], "give --kubeconfig"),
+    ] {
+        let (code, text) = told(asks(arguments)).await;
+        assert_eq!((code, text.contains(sentence)), (Some(1), true), "{arguments:?}: {text}");
+    }
+}
+
 /// Whatever is wrong, a sentence says what to do, at once, and the exit code is 1.
 #[expect(clippy::too_many_lines, reason = "one table, and what it needs")]
 #[tokio::test]
@@ -196,6 +337,16 @@ async fn what_people_do_wrong_is_told() {
     let (folder, none) = (path("folder"), path("none"));
     let allowed = format!("--allow-endpoint={}", world.endpoint());
     let nobody = kubeconfig_as("nobody-at-all").to_str().expect("text").to_owned();
+    let reader = kubeconfig_as("reader-without-secrets").to_str().expect("text").to_owned();
+    for object in rights("Role", "reader", "reader-without-secrets", readable()) {
+        world.create(object).await;
+    }
+    let asks = || {
+        let mut command = program(&world, &["status"], ("NO_COLOR", "1"));
+        command.env("KUBECONFIG", &reader);
+        command
+    };
+    until_done(asks).await;
     let import = ["import", "--account", "default", &allowed];
     let with = |more: &[&'static str]| [&import[..], more].concat();
     for (kubeconfig, arguments, code, sentence) in [
@@ -213,9 +364,16 @@ async fn what_people_do_wrong_is_told() {
         (&*nobody, vec!["wait", "imgcomp/hello"], 1, "ask for that right"),
         (&*nobody, vec!["status", "--watch"], 1, "ask for that right"),
         (&*nobody, import.to_vec(), 1, "ask for that right"),
+        (&*reader, vec!["status"], 0, "ImageComponent/hello"),
+        (&*reader, vec!["tree"], 0, "CloudAccount/default"),
+        (&*reader, import.to_vec(), 1, "Secret cli-mistakes/aliyun of CloudAccount"),
+        (&*reader, import.to_vec(), 1, "cannot get resource \"secrets\""),
+        (&*reader, import.to_vec(), 1, "ask for that right"),
+        (&*reader, vec!["plan", "-f", &good, &allowed], 1, "Secret cli-mistakes/aliyun of CloudAccount"),
+        (&*reader, vec!["orphans", "--account", "default", &allowed], 1, "cannot get resource \"secrets\""),
         ("", vec!["import", "--account", "defualt", &allowed], 1, "there are default, poor"),
         ("", vec!["import", "--account", "poor", &allowed], 1, "nowhere of CloudAccount"),
-        ("", vec!["import", "--account", "default"], 1, "--allow-endpoint"),
+        ("", vec!["import", "--account", "default"], 1, ", and give the same here"),
         ("", with(&["--filter", "nmae=x"]), 1, "componentVersion"),
         ("", with(&["--kind", "pods"]), 1, "ImageExport"),
         ("", with(&["--kind", "imgexp"]), 1, "not of Volcengine"),

@@ -3,11 +3,13 @@
 
 use super::cli::cloudimages;
 use crate::harness::{
-    World, account_of, aosp_image, component, is_ready, kubeconfig, secret, volcengine_account,
+    PATIENCE, World, account_of, aosp_image, component, is_ready, kubeconfig, secret, volcengine_account,
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, path::Path, time::Instant};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use vendor_simulator::{
+    Fault, FaultRule, When,
     aliyun_ecs::{Component, Image as EcsImage, pipelines::Pipeline},
     batchcompute,
     volcengine::acep::AospImage,
@@ -25,6 +27,27 @@ async fn kubectl(world: &World, arguments: &[&str]) {
         arguments.iter().chain(&["-n", &world.namespace]).map(|&argument| argument.to_owned()).collect();
     let run = move || Kubectl::new(kubeconfig()).and_then(|kubectl| kubectl.run(&arguments));
     tokio::task::spawn_blocking(run).await.expect("no panic").unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Two commands of a shell, of which the second reads what the first one prints.
+async fn pipe(world: &World, first: &str, second: &str) -> String {
+    let endpoints: Vec<_> = world.endpoints().iter().map(|it| format!("--allow-endpoint={it}")).collect();
+    let program = tokio::task::spawn_blocking(xtask::kubectl::kubectl).await.expect("no panic");
+    let mut shell = tokio::process::Command::new("bash");
+    shell.args([
+        "-o",
+        "pipefail",
+        "-c",
+        &format!("{first} -n $NAMESPACE {} | {second}", endpoints.join(" ")),
+    ]);
+    shell.env("KUBECONFIG", kubeconfig()).env("NAMESPACE", &world.namespace);
+    shell
+        .env("KUBECTL", program.expect("kubectl"))
+        .env("PROGRAM", env!("CARGO_BIN_EXE_cloud-image-operator"));
+    let output = shell.output().await.expect("a shell");
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{first} | {second}: {text}");
+    text
 }
 
 /// With the endpoints that the simulated vendors have.
@@ -88,11 +111,16 @@ async fn watch_it_be_true(name: &str, of_each: usize) {
 
     done("seeded");
     let folder = tempfile::tempdir().expect("a folder");
-    for account in ["aliyun", "zstack"] {
-        let (code, out, err) = ask(&world, &["import", "--account", account]).await;
+    for (account, format) in [("aliyun", "json"), ("zstack", "yaml")] {
+        let (code, out, err) = ask(&world, &["import", "--account", account, "-o", format]).await;
         assert_eq!(code, 0, "{err}");
         assert!(!err.contains("left out"), "{err}");
-        std::fs::write(folder.path().join(format!("{account}.yaml")), out).expect("a file");
+        if format == "json" {
+            let list: Value = serde_json::from_slice(out.as_bytes()).expect("all of it is one document");
+            let count = list["items"].as_array().map(Vec::len);
+            assert_eq!((&list["kind"], count), (&json!("List"), Some(2 * of_each)), "{out}");
+        }
+        std::fs::write(folder.path().join(format!("{account}.{format}")), out).expect("a file");
     }
     done("imported");
     let (code, planned) = plan(&world, folder.path()).await;
@@ -100,6 +128,8 @@ async fn watch_it_be_true(name: &str, of_each: usize) {
     assert_eq!(planned["calls"], json!({}));
 
     done("planned");
+    pipe(&world, "\"$PROGRAM\" import --account aliyun -o json", "\"$KUBECTL\" apply -n $NAMESPACE -f -")
+        .await;
     kubectl(&world, &["apply", "-f", folder.path().to_str().expect("text")]).await;
     done("applied");
     let kinds =
@@ -120,6 +150,9 @@ async fn watch_it_be_true(name: &str, of_each: usize) {
     assert_eq!((code, &planned["summary"]), (0, &json!({ "nothing": 5 * of_each })), "{planned:#}");
     let (_, out, err) = ask(&world, &["import", "--account", "zstack"]).await;
     assert!(out.is_empty() && err.contains("0 to import"), "it is all managed: {out}{err}");
+    let (_, out, err) = ask(&world, &["import", "--account", "aliyun", "-o", "json"]).await;
+    let list: Value = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{err}"));
+    assert_eq!(list["items"], json!([]), "{out}");
 
     // One is taken into hand, which changes nothing at the vendor.
     let path = folder.path().join("zstack.yaml");
@@ -178,6 +211,81 @@ async fn an_account_with_five_hundred_things_is_brought_under_git() {
     watch_it_be_true("import-many", 167).await;
 }
 
+/// Who waits at a terminal sees how far it is, of how much and for how long, where the vendor tells; otherwise how much there was.
+#[tokio::test]
+async fn who_waits_for_an_import_sees_how_far_it_is() {
+    let world = World::with_account("import-progress").await;
+    for (kind, name) in [("RootVolumeTemplate", "zstack"), ("BatchComputeImage", "batch")] {
+        for object in account_of(kind, name, &world.vendor) {
+            world.create(object).await;
+        }
+    }
+    for index in 0..250 {
+        let (version, ecs_image_id) = (format!("1.0.{index}"), format!("m-{index}"));
+        world.vendor.aliyun_ecs().seed(Component { name: "base".into(), version, ..Component::default() });
+        world.vendor.batchcompute().seed(batchcompute::images::Image { ecs_image_id, ..Default::default() });
+        world.vendor.zstack().seed(Image::default());
+    }
+    // Longer than it takes to draw.
+    world.vendor.configure(|settings| settings.latency_millis = 700);
+    for (account, kind, format, shown, hidden) in [
+        ("default", "ImageComponent", "yaml", &["█", "100 of 250", "left"][..], &[][..]),
+        ("zstack", "RootVolumeTemplate", "yaml", &["█", "100 of 250", "left"], &[]),
+        ("batch", "BatchComputeImage", "table", &["100 read", "/s"], &["█", "left"]),
+        ("default", "ImageComponent", "json", &["250 to import"], &["█", "read", " of 250"]),
+    ] {
+        // Of the two ways out only standard error is a terminal.
+        let command = format!(
+            "stty cols 120; \"$PROGRAM\" import --account {account} --kind {kind} -o {format} >/dev/null"
+        );
+        let endpoints =
+            world.endpoints().iter().map(|it| format!(" --allow-endpoint={it}")).collect::<String>();
+        let command =
+            command.replace(" >/dev/null", &format!("{endpoints} -n {} >/dev/null", world.namespace));
+        let mut terminal = tokio::process::Command::new("script");
+        terminal
+            .args(["--quiet", "--return", "--command", &command, "/dev/null"])
+            .stdin(std::process::Stdio::null());
+        terminal.env("PROGRAM", env!("CARGO_BIN_EXE_cloud-image-operator")).env("KUBECONFIG", kubeconfig());
+        terminal.env("TERM", "xterm").env("SHELL", "/bin/sh");
+        let output = terminal.output().await.expect("a terminal");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{text}");
+        for part in shown {
+            assert!(text.contains(part), "{kind} as {format} is to show {part:?}: {text}");
+        }
+        for part in hidden {
+            assert!(!text.contains(part), "{kind} as {format} is not to show {part:?}: {text}");
+        }
+    }
+
+    // What has been read is printed before the rest is there, which here never comes.
+    world.vendor.configure(|settings| settings.latency_millis = 0);
+    let never = FaultRule::new(Fault::Hang { effect: false }).action("DescribeImageComponents");
+    world.vendor.set_faults(vec![never.when(When::first(1).after(2))]);
+    let mut import = tokio::process::Command::new(env!("CARGO_BIN_EXE_cloud-image-operator"));
+    import.args([
+        "import",
+        "--account",
+        "default",
+        "--kind",
+        "imgcomp",
+        "-o",
+        "json",
+        "-n",
+        &world.namespace,
+    ]);
+    import.args(world.endpoints().iter().map(|it| format!("--allow-endpoint={it}")));
+    import.env("KUBECONFIG", kubeconfig()).stdout(std::process::Stdio::piped()).kill_on_drop(true);
+    let mut import = import.spawn().expect("the program runs");
+    let mut lines = BufReader::new(import.stdout.take().expect("a pipe")).lines();
+    for begun in 0..200 {
+        let item = async { while lines.next_line().await.expect("text").expect("a line") != "    {" {} };
+        let seen = tokio::time::timeout(PATIENCE, item).await;
+        assert!(seen.is_ok(), "only {begun} of the first two hundred were printed");
+    }
+}
+
 #[tokio::test]
 async fn what_the_operator_s_marks_tell_of_and_no_object_stands_for_is_found() {
     let mut world = World::empty("orphans").await;
@@ -224,6 +332,27 @@ async fn what_the_operator_s_marks_tell_of_and_no_object_stands_for_is_found() {
     let (code, out, err) = ask(&world, &["orphans", "--account", "default"]).await;
     assert_eq!(code, 0, "an object stands for it now: {out}{err}");
     assert_eq!(world.effects("UpdateAOSPImage"), 0);
+
+    // What is left of all kinds, of which a finished export is one, is taken over without a change.
+    world.create(crate::harness::image_export("done", "image-44", json!({}))).await;
+    let task = world.until_ready("ImageExport", "done").await["status"]["taskId"].clone();
+    world.delete("ImageExport", "done").await;
+    world.until_gone("ImageExport", "done").await;
+    let before = effects(&world);
+    let (code, out, err) = ask(&world, &["import", "--account", "default", "-o", "json"]).await;
+    let list: Value = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{err}"));
+    let items = list["items"].as_array().expect("a list");
+    let ids: Vec<_> = items.iter().map(|item| (&item["kind"], &item["spec"]["import"]["id"])).collect();
+    assert_eq!((code, ids), (0, vec![(&json!("AospImage"), &json!(theirs)), (&json!("ImageExport"), &task)]));
+    std::fs::write(&path, &out).expect("a file");
+    kubectl(&world, &["apply", "-f", path.to_str().expect("text")]).await;
+    for item in items {
+        let text = |field: &Value| field.as_str().expect("text").to_owned();
+        world.until_ready(&text(&item["kind"]), &text(&item["metadata"]["name"])).await;
+    }
+    let (code, planned) = plan(&world, &path).await;
+    assert_eq!((code, &planned["summary"]), (0, &json!({ "nothing": 2 })), "{planned:#}");
+    assert_eq!(effects(&world), before, "nothing has changed at the vendor");
 }
 
 #[expect(clippy::too_many_lines, reason = "one table, and what it needs")]

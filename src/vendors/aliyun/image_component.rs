@@ -231,6 +231,8 @@ struct Page {
     image_component: Option<Set>,
     #[serde(default)]
     next_token: Option<String>,
+    #[serde(default, deserialize_with = "pages::total")]
+    total_count: Option<u64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -288,8 +290,8 @@ async fn page(
     params.extend_from_slice(filter);
     params.extend(token.map(|token| pair("NextToken", token)));
     let mut page: Page = client.ecs("DescribeImageComponents", Effect::Read, region, &params).await?.value;
-    let next = page.next_token.take();
-    Ok(pages::Page { rows: page.rows()?, next })
+    let (next, total) = (page.next_token.take(), page.total_count);
+    Ok(pages::Page { rows: page.rows()?, next, total })
 }
 
 pub(super) fn pair(key: impl Into<String>, value: impl Into<String>) -> (String, String) {

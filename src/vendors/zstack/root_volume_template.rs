@@ -233,6 +233,9 @@ const TEMPLATES: &str = "mediaType=RootVolumeTemplate";
 #[derive(Deserialize)]
 struct Page {
     inventories: Vec<Value>,
+    /// Of all rows, where that is asked for.
+    #[serde(default, deserialize_with = "pages::total")]
+    total: Option<u64>,
 }
 
 /// The part of an image's inventory that decides something.
@@ -298,17 +301,20 @@ async fn page(
     size: usize,
     start: Option<String>,
 ) -> Result<pages::Page, CallError> {
+    // How many there are in all is for those who wait for the last page, and is told with the first.
+    let counts = size == LISTED && start.is_none();
     let (limit, start) = (size.to_string(), start.unwrap_or_else(|| "0".into()));
     let mut pairs = vec![("limit", limit.as_str()), ("start", start.as_str())];
+    pairs.extend(counts.then_some(("replyWithCount", "true")));
     pairs.extend(conditions.iter().map(|condition| ("q", condition.as_str())));
     let target = format!("/v1/images?{}", encode::sorted(pairs));
     let call = Call::new("QueryImage", Effect::Read, Method::GET, target);
-    let mut rows = client.ask::<Page>(&call).await?.0.value.inventories;
+    let Page { inventories: mut rows, total } = client.ask::<Page>(&call).await?.0.value;
     let next = start.parse::<usize>().unwrap_or_default() + size;
     for row in &mut rows {
         dates::with_zone(row, &client.0.zone);
     }
-    Ok(pages::Page { next: (rows.len() >= size).then(|| next.to_string()), rows })
+    Ok(pages::Page { next: (rows.len() >= size).then(|| next.to_string()), rows, total })
 }
 
 /// One image; a missing one is an empty list to the vendor.
