@@ -1,6 +1,6 @@
 //! What is made of files before the program is, and how a release is linked.
 
-use std::{env, fs, path::Path, process::Command};
+use std::{env, fs, path::Path};
 
 const DEFINITIONS: &str = "src/kinds/definitions.json";
 
@@ -19,18 +19,5 @@ fn main() {
     // Where Rust links with its own linker, it is known to be able to; what is packed needs glibc 2.36 or later.
     if release && is("CARGO_CFG_TARGET_ARCH", "x86_64") && is("CARGO_CFG_TARGET_ENV", "gnu") {
         println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
-        // Functions that come out as the same machine code are one. Other linkers may not know the word.
-        if has_own_linker() {
-            println!("cargo:rustc-link-arg-bins=-Wl,--icf=all");
-        }
     }
-}
-
-/// Whether this is a Rust that brings its own linker along.
-fn has_own_linker() -> bool {
-    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let printed = Command::new(rustc).args(["--print", "sysroot"]).output();
-    let sysroot = printed.map(|printed| String::from_utf8_lossy(&printed.stdout).trim().to_owned());
-    let linker = "lib/rustlib/x86_64-unknown-linux-gnu/bin/gcc-ld/ld.lld";
-    sysroot.is_ok_and(|sysroot| Path::new(&sysroot).join(linker).exists())
 }

@@ -18,12 +18,13 @@ pub mod lease;
 pub mod limits;
 pub mod locks;
 pub mod lookup;
-mod malformed;
+pub mod malformed;
 pub mod metrics;
 pub mod news;
 pub mod object;
 mod object_state;
 pub mod on_behalf;
+pub mod owned;
 pub mod pace;
 pub mod packed;
 pub mod preflight;
@@ -32,7 +33,7 @@ pub mod queue;
 mod reconcile;
 pub mod record;
 pub mod request_id;
-mod runner;
+pub mod runner;
 mod schedule;
 mod secrets;
 pub mod shard;
@@ -71,6 +72,7 @@ use kube::{
 use lookup::ObjectName;
 use object::{Kind, Object};
 use on_behalf::on_behalf_of;
+use owned::Change;
 use packed::Packer;
 use progress::Origin;
 use shard::Shard;
@@ -224,6 +226,7 @@ fn seen(
                 world.states.retain(|uid| there.contains(uid));
                 stored.retain();
                 world.accounts.index().filled(world.kind_id, |uid| there.contains(uid));
+                world.accounts.index().changed(&Change::all_read(world.kind.name()));
                 world.accounts.all_usage_changed();
                 reading.done();
                 Some(None)
@@ -325,7 +328,7 @@ fn of_shard(
 }
 
 /// What `api` tells of its objects, for as long as somebody listens.
-fn events(
+pub fn events(
     api: Api<Unread>,
     kind: Cow<'static, str>,
     reading: Reading,
@@ -375,8 +378,12 @@ fn was_seen(seen: &store::Seen, object: &Guarded<Object>, world: &reconcile::Wor
     if let Some(former) = &seen.former {
         has_gone(&seen.name, &former.unpack(world.kind), world, stored);
     }
+    let was_owned = stored.is_owned(&seen.name);
     for account in stored.seen(&seen.name, object) {
         world.accounts.usage_changed(account);
+    }
+    if was_owned || owned::controller(object.meta()).is_some() {
+        world.accounts.index().changed(&Change::of(world.kind.name(), &seen.name, object.meta()));
     }
 }
 
@@ -391,6 +398,8 @@ fn has_gone(name: &ObjectName, object: &Guarded<Object>, world: &reconcile::Worl
     for account in stored.gone(name) {
         world.accounts.usage_changed(account);
     }
+    // Whoever it was of, somebody may wait for its name.
+    index.changed(&Change::of(world.kind.name(), name, object.meta()));
 }
 
 /// Nothing is kept of an object that is gone, nor held for it.

@@ -119,7 +119,7 @@ impl<M> ImageSpec<M> {
     }
 }
 
-fn ten_hours() -> Period {
+pub(crate) fn ten_hours() -> Period {
     Period::from_secs(10 * 3600)
 }
 

@@ -8,6 +8,7 @@ pub mod survey;
 
 use crate::{
     account::{CloudAccount, ClusterCloudAccount},
+    distribution::ImageDistribution,
     engine::{
         self, Shared,
         external::External,
@@ -106,10 +107,15 @@ fn read<K: External>(object: &Value) -> Result<K, String> {
     serde_json::from_str(&object.to_string()).map_err(|error| without_place(&error))
 }
 
-/// The CRDs of the accounts and of some kinds, in this order.
+/// The CRDs of the accounts, of some kinds, and of what owns objects of them, in this order.
 pub fn crds(kinds: &[&dyn Kind]) -> Vec<CustomResourceDefinition> {
     let accounts = [definitions::of::<CloudAccount>(), definitions::of::<ClusterCloudAccount>()];
-    accounts.into_iter().chain(kinds.iter().map(|kind| kind.crd())).collect()
+    accounts.into_iter().chain(kinds.iter().map(|kind| kind.crd())).chain([distribution()]).collect()
+}
+
+/// The CRD of what makes copies in many regions: no image kind, since it calls no vendor.
+pub fn distribution() -> CustomResourceDefinition {
+    definitions::of::<ImageDistribution>()
 }
 
 /// Which kinds' objects references can mean, as the kinds say. `also`: more pairs of a kind that refers and one that it takes.

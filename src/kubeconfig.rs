@@ -56,17 +56,23 @@ pub(crate) fn parse(text: &str) -> Result<Kubeconfig, KubeconfigError> {
     let options = serde_saphyr::options! { strict_booleans: true };
     let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options).map_err(wrong)?;
     documents.into_iter().try_fold(Kubeconfig::default(), |merged, mut document| {
-        as_meant("", &mut document);
-        let next = Kubeconfig::deserialize(document);
-        merged.merge(next.map_err(|error| wrong(serde_saphyr::Error::custom(error)))?)
+        let meant = as_meant("it", &mut document).map_err(serde_saphyr::Error::custom);
+        let next =
+            meant.and_then(|()| Kubeconfig::deserialize(document).map_err(serde_saphyr::Error::custom));
+        merged.merge(next.map_err(wrong)?)
     })
 }
 
-/// Texts that look like something else need no quotes in a kubeconfig, whatever is no text is known by its name.
-fn as_meant(name: &str, value: &mut Value) {
+/// Texts that look like something else need no quotes in a kubeconfig; whatever is no text is known by its name. Of a number with a
+/// fraction, or with zeros before it, nobody knows any more how it was written: that is an error, which does not repeat it, since it
+/// may be a password.
+fn as_meant(name: &str, value: &mut Value) -> Result<(), String> {
     const TRUTHS: &[&str] =
         &["insecure-skip-tls-verify", "disable-compression", "provideClusterInfo", "colors"];
     match value {
+        Value::Number(number) if number.is_f64() => {
+            return Err(format!("{name} looks like a number; put it in quotes"));
+        }
         Value::Number(number) => *value = number.to_string().into(),
         Value::Bool(truth) if !TRUTHS.contains(&name) => *value = truth.to_string().into(),
         Value::String(text) if TRUTHS.contains(&name) => match &*text.to_lowercase() {
@@ -74,15 +80,15 @@ fn as_meant(name: &str, value: &mut Value) {
             "n" | "no" | "off" => *value = false.into(),
             _ => {}
         },
-        Value::Array(values) => values.iter_mut().for_each(|value| as_meant("", value)),
-        // What is in extensions is others'.
+        Value::Array(values) => values.iter_mut().try_for_each(|value| as_meant(name, value))?,
         Value::Object(fields) => {
-            for (name, value) in fields.iter_mut().filter(|(name, _)| *name != "extension") {
-                as_meant(name, value);
-            }
+            // What is in extensions is others'.
+            let mut known = fields.iter_mut().filter(|(name, _)| *name != "extension");
+            known.try_for_each(|(name, value)| as_meant(name, value))?;
         }
         _ => {}
     }
+    Ok(())
 }
 
 /// Editors of some systems write two bytes for each letter, and say so in the first two.
@@ -130,7 +136,7 @@ clusters:
 users:
 - name: 7
   user:
-    password: 0123
+    password: -17
     token: 12345
     client-certificate: /there/a.crt
     client-key: a.key
@@ -163,16 +169,18 @@ users:
         let folder = folder(&[
             ("broken", b"clusters: ["),
             ("odd", b"clusters: [{name: a, cluster: {insecure-skip-tls-verify: maybe}}]"),
+            ("number", b"users: [{name: a, user: {password: 0123}}]"),
             ("binary", b"\x80\x80"),
         ]);
         for (file, why) in [
             ("broken", "failed to parse kubeconfig YAML: "),
             ("odd", "invalid type: string \"maybe\", expected a boolean"),
+            ("number", "password looks like a number; put it in quotes"),
             ("binary", "it is neither UTF-8 nor UTF-16"),
             ("missing", "No such file"),
         ] {
             let error = read_from(&folder.path().join(file)).unwrap_err().to_string();
-            assert!(error.contains(why), "{file}: {error}");
+            assert!(error.contains(why) && !error.contains("123"), "{file}: {error}");
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::{
     account::{CloudAccount, ClusterCloudAccount},
     api_server::{self, Connections, NoWay, Way},
+    distribution,
     engine::{
         self, Shared, account_controller,
         accounts::{Account, Accounts, Seen, SharedLimits, secret_key},
@@ -407,6 +408,7 @@ fn controllers(
         for kind in options.kinds {
             running.push(kind.run(shared.clone(), namespace.clone()));
         }
+        running.push(distribution::controller::run(shared.clone(), namespace.clone()).boxed());
     }
     for ((namespace, seen), stored) in namespaced.into_iter().zip(stores) {
         let reading = health.reading(engine::name_of(&CloudAccount::plural(&()), namespace.as_deref()));

@@ -15,6 +15,7 @@ mod admission {
     mod changes;
     mod defaults;
     mod image_component;
+    mod image_distribution;
     mod image_export;
     mod image_pipeline;
     mod readable;

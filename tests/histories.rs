@@ -297,7 +297,7 @@ impl World {
             is_own: self.is_own(stored),
             deleting: self.wish.deleting,
             gone: &self.gone,
-            version,
+            version: &version,
             outdated,
         };
         versions::stored(stored.status.as_ref(), to, &known)

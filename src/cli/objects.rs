@@ -4,11 +4,12 @@ use super::{Error, output};
 use crate::{
     api_server,
     engine::{
+        owned::controller,
         pace,
         status::{READY, RECONCILING, STALLED},
     },
     image::{ImageStatus, OperationState, Phase},
-    kinds::{KINDS, Kind},
+    kinds::{self, KINDS, Kind},
     kubeconfig,
     period::Period,
 };
@@ -199,8 +200,7 @@ impl Cluster {
     /// The objects that are selected, by kind, namespace and name.
     pub async fn objects(&self, selected: &Selected) -> Result<Vec<Object>, Error> {
         let mut objects = vec![];
-        for kind in selected.kinds() {
-            let crd = kind.crd();
+        for crd in selected.crds() {
             let all = self.list(&crd).await?;
             let read = all.iter().map(|object| Object::read(&crd.spec.names.kind, object));
             objects.extend(read.filter(|object| selected.has(object)));
@@ -214,8 +214,7 @@ impl Cluster {
         &self,
         selected: &Selected,
     ) -> impl Stream<Item = Result<News, watcher::Error>> + Send + use<> {
-        let watches = selected.kinds().map(|kind| {
-            let crd = kind.crd();
+        let watches = selected.crds().into_iter().map(|crd| {
             let (api, _) = self.api(&crd);
             let (kind, selected) = (crd.spec.names.kind, selected.clone());
             let told_of = kind.clone();
@@ -327,27 +326,42 @@ pub enum News {
 
 /// Which objects, as `KIND` or `KIND/NAME`; none: all.
 #[derive(Clone, Debug, Default)]
-pub struct Selected(Vec<(&'static dyn Kind, String, Option<String>)>);
+pub struct Selected(Vec<(String, Option<String>)>);
 
 impl Selected {
     /// Reads what was typed; kinds go by any name that kubectl takes.
     pub fn parse(words: &[String]) -> Result<Self, Error> {
+        Self::parse_among(words, &shown())
+    }
+
+    /// The same where only image kinds mean something.
+    pub fn parse_images(words: &[String]) -> Result<Self, Error> {
+        Self::parse_among(words, &KINDS.iter().map(|kind| kind.crd()).collect::<Vec<_>>())
+    }
+
+    fn parse_among(words: &[String], crds: &[CustomResourceDefinition]) -> Result<Self, Error> {
         let parsed = words.iter().map(|word| {
             let (kind, name) =
                 word.split_once('/').map_or((&**word, None), |(kind, name)| (kind, Some(name)));
-            let found =
-                kind_called(kind).map(|found| (found, found.crd().spec.names.kind, name.map(Into::into)));
-            found.ok_or_else(|| Error::UnknownKind(kind.into(), kinds()))
+            let found = crds.iter().find(|crd| is_called(crd, kind));
+            let found = found.ok_or_else(|| Error::UnknownKind(kind.into(), kinds(crds)))?;
+            Ok((found.spec.names.kind.clone(), name.map(Into::into)))
         });
         parsed.collect::<Result<_, _>>().map(Self)
     }
 
-    /// How many kinds are looked at.
+    /// The image kinds that are looked at.
     pub fn kinds(&self) -> impl Iterator<Item = &'static dyn Kind> {
-        let wanted: Vec<_> = self.0.iter().map(|(_, name, _)| name.clone()).collect();
-        let is_wanted =
-            move |kind: &&'static dyn Kind| wanted.is_empty() || wanted.contains(&kind.crd().spec.names.kind);
-        KINDS.iter().copied().filter(is_wanted)
+        KINDS.iter().copied().filter(|kind| self.has_kind(&kind.crd().spec.names.kind))
+    }
+
+    /// What is looked at: image kinds, and what owns objects of them.
+    pub fn crds(&self) -> Vec<CustomResourceDefinition> {
+        shown().into_iter().filter(|crd| self.has_kind(&crd.spec.names.kind)).collect()
+    }
+
+    fn has_kind(&self, kind: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|(wanted, _)| wanted == kind)
     }
 
     /// Whether an object is among them.
@@ -355,12 +369,12 @@ impl Selected {
         let is = |kind: &String, name: &Option<String>| {
             *kind == object.kind && name.as_ref().is_none_or(|name| *name == object.name)
         };
-        self.0.is_empty() || self.0.iter().any(|(_, kind, name)| is(kind, name))
+        self.0.is_empty() || self.0.iter().any(|(kind, name)| is(kind, name))
     }
 
     /// What was named and is not among `objects`.
     pub fn missing(&self, objects: &[Object]) -> Option<String> {
-        let named = self.0.iter().filter_map(|(_, kind, name)| Some((kind, name.as_ref()?)));
+        let named = self.0.iter().filter_map(|(kind, name)| Some((kind, name.as_ref()?)));
         let missing = named.into_iter().find(|(kind, name)| {
             !objects.iter().any(|object| object.kind == **kind && object.name == **name)
         });
@@ -381,9 +395,14 @@ fn is_called(crd: &CustomResourceDefinition, word: &str) -> bool {
     all.into_iter().any(|name| name.to_lowercase() == word)
 }
 
-fn kinds() -> String {
-    let names = KINDS.iter().map(|kind| {
-        let names = kind.crd().spec.names;
+/// All that stands for images, of one or of many.
+fn shown() -> Vec<CustomResourceDefinition> {
+    KINDS.iter().map(|kind| kind.crd()).chain([kinds::distribution()]).collect()
+}
+
+fn kinds(crds: &[CustomResourceDefinition]) -> String {
+    let names = crds.iter().map(|crd| {
+        let names = crd.spec.names.clone();
         let short = names.short_names.unwrap_or_default().join(", ");
         if short.is_empty() { names.kind } else { format!("{} ({short})", names.kind) }
     });
@@ -412,6 +431,9 @@ pub struct Object {
     /// The vendor's id of the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_id: Option<String>,
+    /// How many of its copies are Ready, of how many, where it has copies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copies: Option<String>,
     /// Why it is Ready or not, in a word.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
@@ -435,6 +457,9 @@ pub struct Object {
     /// What its spec refers to, as `field: Kind/name`; the kind is left out where the spec leaves it out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refers_to: Vec<Reference>,
+    /// The object that owns it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Reference>,
     /// Its newest Event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_event: Option<String>,
@@ -488,6 +513,7 @@ impl Object {
     /// Reads an object. What cannot be read of it, as of a newer version, is left out.
     pub fn read(kind: &str, object: &DynamicObject) -> Self {
         let (spec, status) = (&object.data["spec"], &object.data["status"]);
+        let copies = status["copies"].as_str().map(Into::into);
         let status: ImageStatus = serde_json::from_value(status.clone()).unwrap_or_default();
         let condition = |type_: &str| status.conditions.iter().find(|condition| condition.type_ == type_);
         let is_true = |type_: &str| condition(type_).is_some_and(|condition| condition.status == "True");
@@ -514,8 +540,14 @@ impl Object {
             current: status.observed_generation == object.metadata.generation,
             created: object.creation_timestamp().map(|time| time.0),
             started: operation.filter(|_| is_running).and_then(|it| it.started_at.as_ref()).map(|at| at.0),
-            next_look: next_look(spec, &status, &object.uid().unwrap_or_default()),
+            next_look: match &copies {
+                // It looks at its copies, which look at the vendor.
+                Some(_) if spec["suspend"] != true => NextLook::OnChange,
+                _ => next_look(spec, &status, &object.uid().unwrap_or_default()),
+            },
+            copies,
             refers_to: references(spec),
+            owner: owner(object),
             last_event: None,
         }
     }
@@ -529,6 +561,11 @@ impl Object {
     pub fn key(&self) -> (String, String, String) {
         (self.namespace.clone(), self.kind.clone(), self.name.clone())
     }
+}
+
+fn owner(object: &DynamicObject) -> Option<Reference> {
+    let owner = controller(&object.metadata)?;
+    Some(Reference { field: "owner".into(), kind: Some(owner.kind.clone()), name: owner.name.clone() })
 }
 
 fn account(spec: &Value) -> String {
@@ -653,6 +690,9 @@ mod tests {
             is(&format!("{}.cloudimages.dev/some", names.plural), &names.kind);
             names.short_names.iter().flatten().for_each(|short| is(short, &names.kind));
         }
+        let distributions = Selected::parse(&["imgdist/base".to_owned()]).unwrap().crds();
+        assert_eq!(distributions.len(), 1);
+        assert!(Selected::parse_images(&["imgdist".to_owned()]).is_err(), "the vendor has none");
         let unknown = Selected::parse(&["pods".to_owned()]).unwrap_err().to_string();
         assert!(unknown.contains("ImageExport"), "{unknown}");
     }

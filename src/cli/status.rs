@@ -67,6 +67,11 @@ pub fn style(object: &Object) -> Style {
     }
 }
 
+/// The vendor's id of an object's image, or how many it has.
+pub fn of_image(object: &Object) -> Option<String> {
+    object.image_id.clone().or_else(|| object.copies.as_ref().map(|copies| format!("{copies} copies")))
+}
+
 /// What an object waits for, in a line: nothing where all is well.
 pub fn waits_for(object: &Object) -> String {
     let is_plain = object.ready == "True" && object.reason == "Available";
@@ -99,7 +104,7 @@ fn table(objects: &[Object], wide: bool, now: Timestamp) -> String {
             object.phase.clone(),
             object.percent.map_or_else(|| "-".into(), |percent| format!("{percent}%")),
             object.created.map_or_else(|| "-".into(), |created| output::ago(created, now)),
-            object.image_id.clone().unwrap_or_else(|| "-".into()),
+            of_image(object).unwrap_or_else(|| "-".into()),
             object.next_look.text(),
         ];
         if !wide {
@@ -264,8 +269,7 @@ impl Screen {
         );
         // Where all is well a line will do.
         let waits = waits_for(object);
-        let message =
-            if waits.is_empty() { object.image_id.clone().unwrap_or_default() } else { waits.clone() };
+        let message = if waits.is_empty() { of_image(object).unwrap_or_default() } else { waits.clone() };
         form += &if waits.is_empty() {
             " {wide_msg}".to_owned()
         } else {

@@ -4,7 +4,7 @@ use super::{
     Answer, Error,
     objects::{Cluster, Object, Reference, Selected, Target},
     output::{BAD, Format, GOOD, QUIET, UNDER_WAY, styled},
-    status::style,
+    status::{of_image, style},
 };
 use crate::{
     account::{CloudAccount, ClusterCloudAccount},
@@ -114,7 +114,7 @@ fn text(branch: &Branch, wide: bool) -> String {
     let objects = &branch.objects;
     // What refers to an object stands below it, so it does not stand beside it as well.
     let referring: HashSet<_> =
-        objects.iter().flat_map(|object| referrers(object, objects)).map(Object::key).collect();
+        objects.iter().flat_map(|object| below(object, objects, objects)).map(Object::key).collect();
     let mut tree = Tree::new(format!("{place}{}  {state}", branch.account));
     let (roots, others): (Vec<_>, Vec<_>) =
         objects.iter().partition(|object| !referring.contains(&object.key()));
@@ -130,14 +130,25 @@ fn text(branch: &Branch, wide: bool) -> String {
     format!("{tree}")
 }
 
-fn referrers<'a>(object: &'a Object, objects: &'a [Object]) -> impl Iterator<Item = &'a Object> {
-    objects.iter().filter(|other| other.refers_to.iter().any(|reference| means(other, reference, object)))
+/// What stands below an object, among some of `all`: what it owns, and what refers to it and has no owner here.
+fn below<'a>(
+    object: &'a Object,
+    objects: &'a [Object],
+    all: &'a [Object],
+) -> impl Iterator<Item = &'a Object> {
+    objects.iter().filter(move |other| {
+        let owner = other.owner.as_ref().filter(|owner| all.iter().any(|it| means(other, owner, it)));
+        match owner {
+            Some(owner) => means(other, owner, object),
+            None => other.refers_to.iter().any(|reference| means(other, reference, object)),
+        }
+    })
 }
 
 /// An object, and what stands below it.
 fn reach(object: &Object, objects: &[Object], reached: &mut HashSet<(String, String, String)>) {
     if reached.insert(object.key()) {
-        referrers(object, objects).for_each(|other| reach(other, objects, reached));
+        below(object, objects, objects).for_each(|other| reach(other, objects, reached));
     }
 }
 
@@ -158,15 +169,16 @@ impl Forest<'_> {
     fn node(&self, object: &Object, objects: &[Object], by: &str) -> Tree<String> {
         let place = if self.wide { format!("{}/", object.namespace) } else { String::new() };
         let state = styled(style(object), &object.phase);
-        let id = object.image_id.as_deref().map(|id| format!("  {}", styled(QUIET, id))).unwrap_or_default();
+        let id = of_image(object).map(|id| format!("  {}", styled(QUIET, &id))).unwrap_or_default();
         let is_here = |reference: &&Reference| self.all.iter().any(|other| means(object, reference, other));
         let lacking = object.refers_to.iter().filter(|reference| !is_here(reference)).map(|reference| {
             styled(QUIET, &format!("  {}: {}, which is not here", reference.field, reference.name))
         });
         let lacking: String = lacking.collect();
         let mut tree = Tree::new(format!("{place}{}{by}  {state}{id}{lacking}", object.title()));
-        for other in referrers(object, objects) {
-            let field = other.refers_to.iter().find(|reference| means(other, reference, object));
+        for other in below(object, objects, self.all) {
+            let is_owner = other.owner.as_ref().is_some_and(|owner| means(other, owner, object));
+            let field = other.refers_to.iter().find(|reference| !is_owner && means(other, reference, object));
             let by = field.map(|reference| format!(" ({})", reference.field)).unwrap_or_default();
             // Two that refer to each other wait for ever, and are not drawn for ever.
             let rest: Vec<_> = objects.iter().filter(|it| it.key() != object.key()).cloned().collect();
@@ -243,6 +255,26 @@ mod tests {
              │   └── ImageExport/both (imageRef)  Ready  imageRef: three, which is not here\n\
              └── ImageExport/two  Ready\n    \
                  └── ImageExport/both (imageRef)  Ready  imageRef: three, which is not here\n"
+        );
+    }
+
+    /// Also where they refer to what their owner refers to.
+    #[test]
+    fn what_an_object_owns_stands_below_it_and_nowhere_else() {
+        let owner =
+            Reference { field: "owner".into(), kind: Some("ImageExport".into()), name: "many".into() };
+        let owned = |name: &str| Object { owner: Some(owner.clone()), ..object(name, Some("base")) };
+        let many = Object { copies: Some("1/2".into()), ..object("many", Some("base")) };
+        let strayed =
+            Object { owner: Some(Reference { name: "gone".into(), ..owner.clone() }), ..owned("stray") };
+        assert_eq!(
+            drawn(vec![object("base", None), many, owned("one"), owned("two"), strayed]),
+            "CloudAccount/aliyun  Ready\n\
+             └── ImageExport/base  Ready\n    \
+                 ├── ImageExport/many (imageRef)  Ready  1/2 copies\n    \
+                 │   ├── ImageExport/one  Ready\n    \
+                 │   └── ImageExport/two  Ready\n    \
+                 └── ImageExport/stray (imageRef)  Ready\n"
         );
     }
 

@@ -76,7 +76,7 @@ impl Asked {
     /// The kinds to ask for: those that are named, or all of the account's vendor. What cannot be asked for, and was not
     /// named, is told of.
     pub fn kinds(&self, named: &[String], place: Option<&str>) -> Result<Vec<&'static dyn Kind>, Error> {
-        let selected = super::objects::Selected::parse(named)?;
+        let selected = super::objects::Selected::parse_images(named)?;
         let mut kinds = vec![];
         for kind in selected.kinds() {
             let name = kind.crd().spec.names.kind;

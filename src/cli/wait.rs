@@ -76,7 +76,7 @@ pub async fn run(options: Options) -> Result<Answer, Error> {
         return Err(Error::NotFound(options.objects.join(" "), cluster.place()));
     }
     let mut news = cluster.watch(&selected);
-    let unread = selected.kinds().map(|kind| kind.crd().spec.names.kind).collect();
+    let unread = selected.crds().into_iter().map(|crd| crd.spec.names.kind).collect();
     let mut waiting = Waiting { selected, unread, objects: BTreeMap::new(), output: options.output };
     let answer = loop {
         let answer = match timeout_at(until, news.next()).await {

@@ -7,6 +7,7 @@ use super::{
     locks::{Held, Holder, Key, Locks},
     metrics::Facts,
     news::News,
+    owned::{Change, Owned},
     shared_locks::SharedLocks,
 };
 pub use crate::image::Referent;
@@ -61,6 +62,8 @@ pub trait KindIndex: Send + Sync {
     fn facts(&self) -> Vec<Facts>;
     /// Whether it has an object of this uid.
     fn knows(&self, uid: &str) -> bool;
+    /// The objects that the one of this uid owns.
+    fn owned_by(&self, uid: &str) -> Vec<Owned>;
 }
 
 /// How many things are awaited at most; some may never come, and who waited for them may be gone.
@@ -173,6 +176,7 @@ pub struct Index {
     /// What somebody waits for: only that is told, since telling means a look through all objects.
     awaited: Mutex<HashSet<Signal>>,
     signals: News<Signal>,
+    changes: News<Change>,
     fitting: Fitting,
     ended: Mutex<Ended>,
 }
@@ -220,6 +224,7 @@ impl Index {
             locks: Mutex::default(),
             awaited: Mutex::default(),
             signals: News::default(),
+            changes: News::default(),
             ended: Mutex::default(),
         }
     }
@@ -283,6 +288,21 @@ impl Index {
     /// Whether there is an object with this uid.
     pub fn knows(&self, uid: &str) -> bool {
         self.each(|kind_index| kind_index.knows(uid)).contains(&true)
+    }
+
+    /// The objects that the one of this uid owns, of all kinds.
+    pub fn owned_by(&self, uid: &str) -> Vec<Owned> {
+        self.each(|kind_index| kind_index.owned_by(uid)).into_iter().flatten().collect()
+    }
+
+    /// Something happened to an object that is owned, or any object is gone.
+    pub fn changed(&self, change: &Change) {
+        self.changes.tell(change);
+    }
+
+    /// What happens to objects that are owned, and which objects go.
+    pub fn changes(&self) -> impl Stream<Item = Change> + Send + use<> {
+        self.changes.listen()
     }
 
     /// The object is gone, and so is all that the vendor had of it.
@@ -622,6 +642,9 @@ mod tests {
         }
         fn knows(&self, uid: &str) -> bool {
             uid == "living"
+        }
+        fn owned_by(&self, _: &str) -> Vec<Owned> {
+            vec![]
         }
     }
 

@@ -94,6 +94,11 @@ impl<T: Clone + Eq + Hash> Lookup<T> {
         }
     }
 
+    /// Whether the object names anything.
+    pub fn has(&self, object: &ObjectName) -> bool {
+        self.named.contains_key(object)
+    }
+
     /// Those that name it.
     pub fn get(&self, thing: &T) -> impl Iterator<Item = &ObjectName> {
         self.objects.get(thing).into_iter().flat_map(Names::iter)

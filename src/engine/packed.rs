@@ -157,6 +157,16 @@ impl Packed {
         }))
     }
 
+    /// The object as JSON, if it could be read.
+    pub fn json(&self) -> Option<Vec<u8>> {
+        match &self.content {
+            Content::Packed { text, example } => {
+                lz4_flex::block::decompress_size_prepended_with_dict(text, example).ok()
+            }
+            Content::Whole(_) => None,
+        }
+    }
+
     /// Its namespace and name.
     pub fn name(&self) -> &ObjectName {
         &self.name

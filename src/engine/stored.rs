@@ -10,6 +10,7 @@ use super::{
     lookup::{Lookup, ObjectName},
     metrics::Facts,
     object::{Kind, Object},
+    owned::{self, Owned},
     owned_ids,
     packed::Packed,
     reconcile,
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::image::Phase;
 use futures::future::BoxFuture;
-use kube::{Client, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -40,6 +41,8 @@ struct Named {
     waits: Lookup<Wait>,
     /// What those that cannot be read may be at work on.
     works: Lookup<String>,
+    /// The uid of the owner.
+    owners: Lookup<Arc<str>>,
 }
 
 /// What an object may be waiting for.
@@ -93,6 +96,10 @@ impl StoredKind {
     /// The watch has seen an object, and keeps it under this name; gives the accounts whose users have changed.
     pub fn seen(&self, name: &ObjectName, object: &Guarded<Object>) -> Vec<AccountKey> {
         let mut named = self.named();
+        named.owners.set(
+            name,
+            owned::controller(object.meta()).map(|owner| owner.uid.as_str().into()).into_iter().collect(),
+        );
         match &object.0 {
             Ok(object) => {
                 named.ids.set(name, ids_of(object.status()).into_iter().map(Arc::from).collect());
@@ -115,6 +122,7 @@ impl StoredKind {
         named.ids.remove(name);
         named.waits.remove(name);
         named.works.remove(name);
+        named.owners.remove(name);
         named.users.remove(name).into_iter().collect()
     }
 
@@ -125,7 +133,13 @@ impl StoredKind {
         named.ids.retain(is_there);
         named.waits.retain(is_there);
         named.works.retain(is_there);
+        named.owners.retain(is_there);
         named.users.retain(is_there);
+    }
+
+    /// Whether another object owned it when it was seen last.
+    pub fn is_owned(&self, name: &ObjectName) -> bool {
+        self.named().owners.has(name)
     }
 
     /// The objects that name the account.
@@ -259,6 +273,17 @@ impl KindIndex for StoredKind {
 
     fn knows(&self, uid: &str) -> bool {
         self.store.knows(uid)
+    }
+
+    fn owned_by(&self, uid: &str) -> Vec<Owned> {
+        let names: Vec<_> = self.named().owners.get(&uid.into()).cloned().collect();
+        let objects = names.into_iter().filter_map(|name| self.get(&name));
+        let owned = |object: Arc<Packed>| Owned {
+            kind: self.kind.name().into_owned(),
+            name: object.name().clone(),
+            json: object.json(),
+        };
+        objects.map(owned).collect()
     }
 
     fn holder(&self, realm: &str, id: &str, uid: &str) -> Option<Holder> {

@@ -25,7 +25,16 @@ use super::{
 
 /// Reasons whose Events each have news in their notes. They are written one by one: the recorder counts an Event with the
 /// reason of one of a moment ago, and forgets its note.
-const NOTEWORTHY: &[&str] = &["Updated", "DriftCorrected", "LateImage", "Retired"];
+const NOTEWORTHY: &[&str] = &[
+    "Updated",
+    "DriftCorrected",
+    "LateImage",
+    "Retired",
+    "CopyCreated",
+    "CopyChanged",
+    "CopyDeleted",
+    "CopyStalled",
+];
 
 /// Which Events are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -217,6 +226,18 @@ impl Telemetry {
     pub async fn updated(&self, object: &dyn Told, note: String) {
         info!(reason = "Updated", note, action = "Update", request_id = request_id::last(), "changed");
         self.event(object, "Update", EventType::Normal, "Updated".into(), note).await;
+    }
+
+    /// Something that there is to know of an object that calls no vendor.
+    pub async fn told(&self, object: &dyn Told, detail: &Detail) {
+        let Detail { reason, message, event, .. } = detail;
+        info!(name = object.metadata().name, reason, detail = message, "told");
+        let type_ = match event {
+            Telling::None => return,
+            Telling::Normal => EventType::Normal,
+            Telling::Warning => EventType::Warning,
+        };
+        self.event(object, "Update", type_, reason.clone(), message.clone()).await;
     }
 
     /// The API server does not take an object's status.

@@ -4,6 +4,7 @@
 use super::KINDS;
 use crate::{
     account::{CloudAccount, ClusterCloudAccount},
+    distribution::ImageDistribution,
     engine::external::Timeout,
     image::{ImageStatus, account_is_kept, import_is_no_afterthought, observe_needs_import, unseen_says_so},
     period::Period,
@@ -17,7 +18,8 @@ use kube::CustomResourceExt;
 /// The CRDs of the accounts and of all kinds, in the order of [`super::crds`].
 pub fn all() -> Vec<CustomResourceDefinition> {
     let accounts = [polished(CloudAccount::crd()), polished(ClusterCloudAccount::crd())];
-    accounts.into_iter().chain(KINDS.iter().map(|kind| kind.defined())).collect()
+    let distribution = polished(ImageDistribution::crd());
+    accounts.into_iter().chain(KINDS.iter().map(|kind| kind.defined())).chain([distribution]).collect()
 }
 
 /// The CRD of an image kind, of what is derived from its type.

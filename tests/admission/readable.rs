@@ -8,6 +8,7 @@ use crate::{
 };
 use cloud_image_operator::{
     account::{CloudAccount, ClusterCloudAccount},
+    distribution::ImageDistribution,
     kinds::{self, KINDS},
 };
 use futures::{StreamExt, stream};
@@ -27,6 +28,9 @@ fn read(kind: &str, object: &Value) -> Result<(), String> {
         "CloudAccount" => CloudAccount::deserialize(object).map(drop).map_err(|error| error.to_string()),
         "ClusterCloudAccount" => {
             ClusterCloudAccount::deserialize(object).map(drop).map_err(|error| error.to_string())
+        }
+        "ImageDistribution" => {
+            ImageDistribution::deserialize(object).map(drop).map_err(|error| error.to_string())
         }
         _ => KINDS.iter().find(|of| of.crd().spec.names.kind == kind).expect("a kind").read(object),
     }

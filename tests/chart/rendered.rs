@@ -206,10 +206,14 @@ fn the_rights_are_these_and_no_others() {
     let [_, helm] = Helm::both_alone();
     let kinds: Vec<_> = KINDS.iter().map(|kind| kind.crd().spec.names.plural).collect();
     let mut needed = BTreeSet::new();
-    for kind in &kinds {
+    let owners = ["imagedistributions".to_owned()];
+    for kind in kinds.iter().chain(&owners) {
         needed.insert(format!("cloudimages.dev/{kind}[] get,list,watch,patch"));
         needed.insert(format!("cloudimages.dev/{kind}/status[] patch"));
     }
+    // What it owns, and that it may own it.
+    needed.insert("cloudimages.dev/aliyunimagecopies[] create,delete".into());
+    needed.insert("cloudimages.dev/imagedistributions/finalizers[] update".into());
     for kind in ["cloudaccounts", "clustercloudaccounts"] {
         needed.insert(format!("cloudimages.dev/{kind}[] get,list,watch,patch"));
         needed.insert(format!("cloudimages.dev/{kind}/status[] patch"));
@@ -290,7 +294,7 @@ fn the_rights_are_these_and_no_others() {
         assert_eq!(object["metadata"]["labels"][label], "true");
         let cluster = set(&[&format!("cloudimages.dev/clustercloudaccounts[] {verbs}")]);
         let mut expected: BTreeSet<_> =
-            kinds.iter().map(|kind| format!("cloudimages.dev/{kind}[] {verbs}")).collect();
+            kinds.iter().chain(&owners).map(|kind| format!("cloudimages.dev/{kind}[] {verbs}")).collect();
         expected.insert(format!("cloudimages.dev/cloudaccounts[] {verbs}"));
         let expected = match role {
             "view" => expected.union(&cluster).cloned().collect(),

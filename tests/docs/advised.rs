@@ -12,6 +12,12 @@ const APPLIED: &[(&str, &str, &str)] = &[
     ("AlreadyExists", "e2e/advice.rs", EACH),
     ("BuildFailed", "e2e/aosp_image.rs", "a_failed_build_stays_failed_until_somebody_asks"),
     ("ClockSkew", "e2e/advice.rs", EACH),
+    (
+        "CopyRefused",
+        "e2e/image_distribution.rs",
+        "what_the_api_server_refuses_of_a_copy_is_said_and_tried_again_when_asked",
+    ),
+    ("CopyStalled", "e2e/image_distribution.rs", "the_region_that_fails_is_named_and_goes_on_when_asked"),
     ("CredentialsRefused", "e2e/accounts.rs", "a_rotated_secret_works_at_once"),
     ("DeletionWaits", "e2e/image_export.rs", "a_running_export_holds_its_object_or_is_let_go"),
     ("Drifted", "e2e/policies.rs", "a_difference_is_shown_before_anything_is_changed"),
@@ -32,6 +38,11 @@ const APPLIED: &[(&str, &str, &str)] = &[
     ("InvalidStatus", "e2e/malformed.rs", "a_status_that_makes_no_sense_is_said_on_the_object"),
     ("LookFailed", "e2e/accounts.rs", "a_rotated_secret_works_at_once"),
     ("Missing", "e2e/advice.rs", EACH),
+    (
+        "NameTaken",
+        "e2e/image_distribution.rs",
+        "a_copy_that_somebody_changed_or_deleted_is_set_right_and_a_namesake_is_left_alone",
+    ),
     (
         "NamespaceNotAllowed",
         "cluster_accounts.rs",

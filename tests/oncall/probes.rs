@@ -84,6 +84,7 @@ async fn a_right_that_is_missing_is_named() {
         "aospimages",
         "batchcomputeimages",
         "imagecomponents",
+        "imagedistributions",
         "imagepipelines",
         "rootvolumetemplates",
         "cloudaccounts",

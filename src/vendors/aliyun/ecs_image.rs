@@ -100,7 +100,8 @@ pub(super) async fn page(
     let page = own(client, region, &[], number).await?;
     let is_last = page.rows.is_empty()
         || page.total.map_or(page.rows.len() < PAGE, |total| number.saturating_mul(PAGE) >= total);
-    Ok(pages::Page { rows: page.rows, next: (!is_last).then(|| (number + 1).to_string()) })
+    let total = page.total.and_then(|total| total.try_into().ok());
+    Ok(pages::Page { rows: page.rows, next: (!is_last).then(|| (number + 1).to_string()), total })
 }
 
 /// The image with this id, whoever's it is; keys in lowerCamelCase.
