@@ -1,6 +1,6 @@
 //! Image objects as people look at them: read from any kind's objects, whatever version wrote them.
 
-use super::{Error, output};
+use super::{Error, output, unmanaged::CRDS};
 use crate::{
     api_server,
     engine::{
@@ -9,7 +9,7 @@ use crate::{
         status::{READY, RECONCILING, STALLED},
     },
     image::{ImageStatus, OperationState, Phase},
-    kinds::{self, KINDS, Kind},
+    kinds::{KINDS, Kind},
     kubeconfig,
     period::Period,
 };
@@ -331,12 +331,13 @@ pub struct Selected(Vec<(String, Option<String>)>);
 impl Selected {
     /// Reads what was typed; kinds go by any name that kubectl takes.
     pub fn parse(words: &[String]) -> Result<Self, Error> {
-        Self::parse_among(words, &shown())
+        Self::parse_among(words, shown())
     }
 
     /// The same where only image kinds mean something.
     pub fn parse_images(words: &[String]) -> Result<Self, Error> {
-        Self::parse_among(words, &KINDS.iter().map(|kind| kind.crd()).collect::<Vec<_>>())
+        // What owns objects of them comes last.
+        Self::parse_among(words, &shown()[..KINDS.len()])
     }
 
     fn parse_among(words: &[String], crds: &[CustomResourceDefinition]) -> Result<Self, Error> {
@@ -352,12 +353,13 @@ impl Selected {
 
     /// The image kinds that are looked at.
     pub fn kinds(&self) -> impl Iterator<Item = &'static dyn Kind> {
-        KINDS.iter().copied().filter(|kind| self.has_kind(&kind.crd().spec.names.kind))
+        let named = KINDS.iter().zip(shown()).filter(|(_, crd)| self.has_kind(&crd.spec.names.kind));
+        named.map(|(kind, _)| *kind)
     }
 
     /// What is looked at: image kinds, and what owns objects of them.
     pub fn crds(&self) -> Vec<CustomResourceDefinition> {
-        shown().into_iter().filter(|crd| self.has_kind(&crd.spec.names.kind)).collect()
+        shown().iter().filter(|crd| self.has_kind(&crd.spec.names.kind)).cloned().collect()
     }
 
     fn has_kind(&self, kind: &str) -> bool {
@@ -395,9 +397,10 @@ fn is_called(crd: &CustomResourceDefinition, word: &str) -> bool {
     all.into_iter().any(|name| name.to_lowercase() == word)
 }
 
-/// All that stands for images, of one or of many.
-fn shown() -> Vec<CustomResourceDefinition> {
-    KINDS.iter().map(|kind| kind.crd()).chain([kinds::distribution()]).collect()
+/// All that stands for images, of one or of many: the registry's kinds in its order, and then what owns objects of them.
+fn shown() -> &'static [CustomResourceDefinition] {
+    let accounts = CRDS.len().saturating_sub(KINDS.len() + 1);
+    &CRDS[accounts..]
 }
 
 fn kinds(crds: &[CustomResourceDefinition]) -> String {

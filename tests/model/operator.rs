@@ -875,7 +875,7 @@ fn versions_of(
             || settings.mutation == Some(Mutation::FormerVersionsCount),
         deleting: object.deleting,
         gone: retired,
-        version: |product| product.at_provider["number"].as_u64().map(|number| number.to_string()),
+        version: &|product| product.at_provider["number"].as_u64().map(|number| number.to_string()),
         outdated: matches!(to, Progress::Ready { product, .. } if is_outdated(&object.spec, product)),
     };
     let mut versions = versions::stored(status, to, &known);
