@@ -51,10 +51,15 @@ async fn what_it_needs_and_what_it_has_by_default() {
         (&Value::Null, &Value::Null, &Value::Null)
     );
 
-    let region: &[&str] =
-        &["regionId must be a region's id of lower-case letters, digits and -, for example cn-shanghai"];
-    let bad = ["CN", "cn shanghai", "-cn", "cn-"].map(|bad| (json!(bad), region));
-    try_values(&world, &object, "spec.regions.0.regionId", [json!("eu-central-1"), json!("x")], bad).await;
+    let region =
+        "regionId must be a region's id of lower-case letters, digits and -, for example cn-shanghai";
+    for good in ["eu-central-1", "x"] {
+        assert_accepted(create(&world, &with(&object, "spec.regions.0.regionId", json!(good))).await, good);
+    }
+    for bad in ["CN", "cn shanghai", "-cn", "cn-"] {
+        let answer = create(&world, &with(&object, "spec.regions.0.regionId", json!(bad))).await;
+        assert_refused(answer, &[("spec.regions[0].regionId", region)], bad);
+    }
     try_values(&world, &object, "spec.regions", [listed(1), listed(50)], []).await;
     for (what, bad) in [
         ("none", json!([])),
