@@ -132,10 +132,7 @@ impl Journal {
             match self.write(object, same_operation(known.status()), status).await {
                 Err(kube::Error::Api(refusal)) if refusal.code == 404 => return Err(Unwritten::Gone),
                 Err(kube::Error::Api(refusal)) if refusal.code == 422 => {
-                    let newest = self.api(object).get_opt(&object.name_any()).await?;
-                    let newest = newest.map(|newest| read(object, &newest)).transpose()?;
-                    let newest = newest.filter(|newest| newest.uid() == object.uid());
-                    let newest = newest.ok_or(Unwritten::Gone)?;
+                    let newest = self.newest(object).await?.ok_or(Unwritten::Gone)?;
                     if status::is_at(newest.status(), known.status()) {
                         // It was not about the operation.
                         return Err(kube::Error::Api(refusal).into());
@@ -152,6 +149,13 @@ impl Journal {
                 done => return Ok(done?),
             }
         }
+    }
+
+    /// The object as it is now, if it is there still.
+    pub async fn newest(&self, object: &Object) -> Result<Option<Object>, Unwritten> {
+        let newest = self.api(object).get_opt(&object.name_any()).await?;
+        let newest = newest.map(|newest| read(object, &newest)).transpose()?;
+        Ok(newest.filter(|newest| newest.uid() == object.uid()))
     }
 
     async fn write(

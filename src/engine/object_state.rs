@@ -40,7 +40,7 @@ pub struct ObjectState {
     pub leftovers: BTreeSet<String>,
     /// Earlier versions that are deleted at the vendor, and may still stand in the status.
     pub retired: BTreeSet<String>,
-    /// Earlier versions that are too many and could not be deleted when it was tried.
+    /// Earlier versions that are too many and stay until the next look: they could not be deleted, or were not to be.
     pub kept: BTreeSet<String>,
     /// How often in a row the vendor refused to delete one of them, for another reason than that it is in use.
     pub retire_failures: u32,

@@ -422,6 +422,19 @@ impl Progress {
     }
 
     fn next_to_ready(&self, wish: &Wish) -> Step {
+        match (self.next_of_managed(wish), self) {
+            // It may have gone on from what `import` names, and what came of that be lost or have failed.
+            (
+                Step::Submit { .. } | Step::Discard { .. },
+                Self::Ready { handle, .. } | Self::Missing { handle, .. },
+            ) if wish.observe_only => Step::Observe(handle.clone()),
+            (Step::Submit { .. } | Step::Discard { .. }, _) if wish.observe_only => Step::Rest,
+            (step, _) => step,
+        }
+    }
+
+    /// What to do about an object that is to be there, if whatever it takes may be done.
+    fn next_of_managed(&self, wish: &Wish) -> Step {
         if wish.suspended {
             return Step::Suspended;
         }
@@ -796,6 +809,58 @@ mod tests {
         assert_eq!(gone.next(&wish), Step::Submit { attempt: 4 });
         let deleting = Wish { deleting: true, ..Wish::default() };
         assert_eq!(gone.next(&deleting), Step::Delete(handle), "it may be back");
+    }
+
+    /// Also where it had gone on from what it took over, so that nothing is imported any more.
+    #[test]
+    fn who_only_observes_has_nothing_made_and_nothing_removed() {
+        let (made, image) = (|| intent(2, vec![]), || Handle::image("img"));
+        let failure = || Failure { reason: "BuildFailed".into(), message: "it failed".into() };
+        let all = [
+            Progress::New { attempt: 2, tried: Some(made()) },
+            Progress::Submitting(made()),
+            Progress::Building { intent: made(), handle: image(), percent: None },
+            Progress::Ready { intent: made(), handle: image(), product: Product::default() },
+            Progress::Unusable {
+                intent: made(),
+                handle: image(),
+                product: Product::default(),
+                why: "no".into(),
+            },
+            Progress::Failed { intent: made(), handle: None, failure: failure() },
+            Progress::Failed { intent: made(), handle: Some(image()), failure: failure() },
+            Progress::Restored { intent: made(), candidates: vec![] },
+            Progress::Unclear { intent: made(), candidates: vec![], restored: false },
+            Progress::Unclear { intent: made(), candidates: vec![], restored: true },
+            Progress::Missing { intent: made(), handle: image(), was_ready: true },
+            Progress::Missing { intent: made(), handle: image(), was_ready: false },
+        ];
+        for switches in 0..64 {
+            let is = |bit: u32| switches >> bit & 1 == 1;
+            let wish = Wish {
+                observe_only: true,
+                deleting: is(0),
+                import: is(1),
+                recreate: is(2),
+                succeed: is(3),
+                changed: is(4),
+                asked: is(4),
+                predecessors: is(3),
+                answer: is(5).then_some(Answer::Resubmit),
+                ..Wish::default()
+            };
+            for progress in &all {
+                let step = progress.next(&wish);
+                let is_harmless = !matches!(
+                    step,
+                    Step::Submit { .. } | Step::Discard { .. } | Step::Delete(_) | Step::Retire
+                );
+                assert!(is_harmless, "{step:?} for {progress:?} {wish:?}");
+            }
+        }
+        let gone = &all[10];
+        let wish = Wish { observe_only: true, recreate: true, ..Wish::default() };
+        assert_eq!(gone.next(&wish), Step::Observe(image()), "it may be back");
     }
 
     /// What a look makes of an object, in a word.

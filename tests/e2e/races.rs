@@ -1,6 +1,7 @@
 //! What changes while a creating call is on its way: the object, its account, the API server's mind.
 
 use crate::harness::{World, account, account_of, aosp_image, component, image_of, rights};
+use cloud_image_operator::{engine::external::External, vendors::aliyun::image_component::ImageComponent};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -96,6 +97,22 @@ async fn an_object_that_goes_is_not_kept_by_a_quota() {
     world.delete(KIND, "full").await;
     world.until_gone(KIND, "full").await;
     assert_eq!((world.effects(CREATE), world.calls(DELETE)), (0, 0));
+}
+
+/// Another operator has gone on with the object when the answer comes. Nobody else knows what the call made.
+#[tokio::test]
+async fn what_a_call_made_that_another_operator_has_gone_on_from_is_told() {
+    let world = World::new("race-gone-on").await;
+    world.vendor.set_faults(vec![late()]);
+    world.create(component("late", json!({}))).await;
+    world.until_true("the call has arrived", || world.calls(CREATE) == 1).await;
+    let object = world.get(KIND, "late").await.expect("it is there");
+    let token = ImageComponent::token(object["metadata"]["uid"].as_str().expect("a uid"), 2);
+    let gone_on = json!({ "action": CREATE, "token": token, "attempt": 2, "state": "NotDone" });
+    world.patch_status(KIND, "late", json!({ "phase": "Pending", "operation": gone_on })).await;
+    let told = world.until_event("late", "Released").await;
+    let made = world.vendor.aliyun_ecs().components().remove(0).id;
+    assert!(told["note"].as_str().is_some_and(|note| note.contains(&made)), "{made}: {told:#}");
 }
 
 /// The vendor's lists do not show the image for an hour, so that only the answer itself tells of it.

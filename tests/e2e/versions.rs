@@ -3,11 +3,13 @@
 
 use crate::harness::{World, component, condition, is_ready};
 use serde_json::{Value, json};
+use std::time::Duration;
 use vendor_simulator::{Fault, FaultRule, When, aliyun_ecs::Component};
 
 const KIND: &str = "ImageComponent";
 const CREATE: &str = "CreateImageComponent";
 const DELETE: &str = "DeleteImageComponent";
+const LOOK: &str = "DescribeImageComponents";
 
 fn bumping(name: &str, more: Value) -> Value {
     let mut spec = json!({ "versionPolicy": "Bump" });
@@ -171,6 +173,67 @@ async fn an_old_version_that_the_vendor_refuses_to_delete_is_tried_again_soon() 
     assert_eq!((world.calls(DELETE), there(&world, "base")), (3, pairs(&[("1.0.1", "b")])));
 }
 
+/// How often the vendor is looked at while nobody asks for it and nothing is due.
+async fn looks_at_rest(world: &World) -> usize {
+    let looks = world.calls(LOOK);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    world.calls(LOOK) - looks
+}
+
+/// One that stays since it is in use is tried again with the next look, also by a new process that knows nothing of it, and where
+/// what is there differs and is to stay so, or nothing may be deleted.
+#[tokio::test]
+async fn a_version_too_many_that_is_left_is_not_looked_at_without_a_pause() {
+    let mut world = World::new("versions-left").await;
+    let owner = json!({ "tag": [{ "key": "owner", "value": "us" }] });
+    let spec = json!({ "versionsToKeep": 1, "driftPolicy": "Report", "resyncInterval": "10h", "forProvider": owner });
+    world.create(bumping("base", spec)).await;
+    let used = ids(&world.until_ready(KIND, "base").await)[0].clone();
+    world.vendor.aliyun_ecs().modify(&used, |component| component.in_use = true);
+    world.patch(KIND, "base", content("b")).await;
+    let told = |object: &Value| {
+        is_ready(object)
+            && condition(object, "Ready")["message"].as_str().is_some_and(|it| it.contains("InUse"))
+    };
+    let newest = ids(&world.until(KIND, "base", "it says what stays", told).await)[0].clone();
+    world.stop_operator().await;
+    world
+        .vendor
+        .aliyun_ecs()
+        .modify(&newest, |component| component.tags = [("owner".to_owned(), "them".to_owned())].into());
+    world.start_operator().await;
+    world.request(KIND, "base", "now").await;
+    world.until_condition(KIND, "base", "Ready", "True", "Drifted").await;
+    let more = looks_at_rest(&world).await;
+    assert!(more <= 1, "{more} looks at what differs and is to stay so");
+
+    let types = json!({ "systemType": "Linux", "componentType": "Build" });
+    world.create(bumping("seen", json!({ "resyncInterval": "10h", "forProvider": types }))).await;
+    world.until_ready(KIND, "seen").await;
+    world.patch(KIND, "seen", content("b")).await;
+    let newest = ids(&world.until_ready(KIND, "seen").await)[0].clone();
+    let observe = json!({
+        "managementPolicy": "Observe",
+        "import": { "id": newest },
+        "versionsToKeep": 1,
+    });
+    world.patch(KIND, "seen", json!({ "spec": observe })).await;
+    let seen = |object: &Value| {
+        is_ready(object) && object["status"]["observedGeneration"] == object["metadata"]["generation"]
+    };
+    world.until(KIND, "seen", "the spec is dealt with", seen).await;
+
+    let more = looks_at_rest(&world).await;
+    assert!(more <= 1, "{more} looks at what is only observed");
+    assert_eq!(world.calls(DELETE), 1, "and nothing is deleted");
+
+    // It is not forgotten.
+    world.vendor.aliyun_ecs().modify(&used, |component| component.in_use = false);
+    world.patch(KIND, "base", json!({ "spec": { "driftPolicy": "Correct" } })).await;
+    let alone = |object: &Value| is_ready(object) && versions(object) == ["1.0.1"];
+    world.until(KIND, "base", "it has gone", alone).await;
+}
+
 #[tokio::test]
 async fn a_version_that_fails_or_whose_answer_is_lost_costs_no_other() {
     let world = World::new("versions-lost").await;
@@ -238,6 +301,20 @@ async fn what_was_taken_over_first_has_a_life_of_its_own() {
     world.patch(KIND, "theirs", content("c")).await;
     let kept = |object: &Value| is_ready(object) && versions(object) == ["4.2.2", "4.2.0"];
     world.until(KIND, "theirs", "what it took over is not too many", kept).await;
+    // While it only observes, nothing is made, although the last attempt failed and the spec is another one.
+    let broken = json!({ "spec": { "forProvider": { "content": "NOSUCHCOMMAND x" } } });
+    world.patch(KIND, "theirs", broken).await;
+    world.until(KIND, "theirs", "it failed", |object| object["status"]["phase"] == "Failed").await;
+    let calls = world.calls(CREATE);
+    let mut edit = content("d");
+    edit["spec"]["managementPolicy"] = json!("Observe");
+    world.patch(KIND, "theirs", edit).await;
+    let seen = |object: &Value| object["status"]["observedGeneration"] == object["metadata"]["generation"];
+    world.until(KIND, "theirs", "the spec is dealt with", seen).await;
+    assert_eq!(world.calls(CREATE), calls);
+    world.patch(KIND, "theirs", json!({ "spec": { "managementPolicy": "Managed" } })).await;
+    let object = world.until_ready(KIND, "theirs").await;
+    assert_eq!(versions(&object).last(), Some(&"4.2.0"), "{object:#}");
     // Another object cannot have it.
     let mut other = component("other", json!({ "import": { "id": id } }));
     other["spec"]["forProvider"] = json!({});

@@ -264,12 +264,30 @@ impl Pass<'_> {
         let settled = detail.is_none();
         let made = to.clone();
         let concluded = self.conclude(&from, to, detail, settled, request_id.as_deref()).await;
-        if concluded.as_ref().is_err_and(Error::is_gone) && self.just_held {
-            self.outlived(client, &made);
+        match &concluded {
+            Err(error) if error.is_gone() && self.just_held => self.outlived(client, &made),
+            Err(Error::Outdated) => self.tell_of_outdated(&made).await,
+            _ => {}
         }
         concluded?;
         self.local.unwritten = None;
         Ok(next)
+    }
+
+    /// Another operator has gone on with the object meanwhile. If that one does not know what the call made, a person must.
+    async fn tell_of_outdated(&self, made: &Progress) {
+        let Some(handle) = made.handle() else { return };
+        let newest = self.world.journal.newest(&self.object).await;
+        let is_known = |newest: &K| crate::engine::owned_ids(newest).contains(&handle.id());
+        if newest.is_ok_and(|newest| newest.as_ref().is_none_or(is_known)) {
+            return;
+        }
+        let note = format!(
+            "{} was made by a call whose answer came when another operator had gone on with this object; it stays at the vendor: \
+             delete it there, or take it over in an object of its own, with spec.import.id",
+            handle.id()
+        );
+        self.world.telemetry.released(&self.object, K::ACTION, note).await;
     }
 
     /// Writes an answer down that the API server did not take before.

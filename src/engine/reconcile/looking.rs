@@ -131,6 +131,7 @@ impl Pass<'_> {
         }
         if is_there && wish.observe_only {
             detail = detail.or_else(|| self.would_change(client, &to));
+            self.leave_surplus(&to);
         } else if is_there {
             match self.align(client, &from, to, wish).await? {
                 Ok((aligned, differs)) => (to, detail) = (aligned, differs),
@@ -138,6 +139,8 @@ impl Pass<'_> {
             }
             if detail.is_none() {
                 Box::pin(self.retire(client, &mut to)).await;
+            } else {
+                self.leave_surplus(&to);
             }
             // Its own condition says nothing of it, so the next look tries again.
             if let Err(error) = self.clear_leftovers(client, &to).await {
@@ -287,7 +290,9 @@ impl Pass<'_> {
                 let message = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
                 (Some(Detail::stalled("TimedOut", message)), Next::In(pace::SLOW_LOOK))
             }
-            Progress::Missing { handle, was_ready: true, .. } if wish.recreate && !wish.import => {
+            Progress::Missing { handle, was_ready: true, .. }
+                if wish.recreate && !wish.import && !wish.observe_only =>
+            {
                 let message = format!(
                     "the vendor no longer has {}; it is made again, as recreatePolicy asks",
                     handle.id()

@@ -162,6 +162,14 @@ impl Pass<'_> {
         }
     }
 
+    /// What is too many stays for now, since what is there is not as the spec asks, or nothing may be deleted: the next look sees
+    /// to it, and it is no reason for one.
+    pub(super) fn leave_surplus(&mut self, to: &Progress) {
+        let keep = self.object.succession().and_then(|succession| succession.keep);
+        let versions = self.versions_with(to);
+        self.local.kept.extend(versions::surplus(&versions, keep).iter().map(|it| it.image_id.clone()));
+    }
+
     /// Deletes what is too many, and gives what stays, and why.
     async fn retire_surplus(&mut self, client: &Link, to: &Progress) -> Vec<String> {
         let keep = self.object.succession().and_then(|succession| succession.keep);
