@@ -15,10 +15,22 @@ pub fn one_for_each(world: &World) -> bool {
             let is_anothers =
                 world.there().any(|(other, it)| other != uid && World::owned(it, other).contains(id));
             let is_earlier = world.now(uid).is_some_and(|version| is_predecessor(version, *id));
-            let others = thing.told || is_anothers || is_earlier;
+            let others = thing.told || is_anothers || is_earlier || is_about_to_be_told(world, *id);
             thing.alive && !others && thing.by.is_some_and(|(by, _)| by == uid)
         });
         its.count() <= 1
+    })
+}
+
+/// Whether an operator has an answer of which it will tell, since another one has gone on to a further version.
+fn is_about_to_be_told(world: &World, id: Id) -> bool {
+    world.operators.iter().any(|doing| match doing {
+        Doing::Answered { uid, new: Some(new), .. } => {
+            let answered = new.0.operation.as_ref().map(|operation| operation.attempt);
+            let is_further = world.now(*uid).and_then(Version::attempt) > answered;
+            is_further && new.0.image_id.as_deref().and_then(id_of) == Some(id)
+        }
+        _ => false,
     })
 }
 
@@ -100,30 +112,35 @@ pub fn one_owner(world: &World) -> bool {
 /// How many rounds without trouble it may take.
 const ROUNDS: usize = 14;
 
-/// Once nothing goes wrong any more and nobody does anything, each object becomes Ready, or says why not, or goes.
-pub fn settles(world: &World, settings: &Settings) -> Result<(), String> {
-    let mut world = world.clone();
+/// Nothing goes wrong any more and nobody does anything, until nothing happens any more.
+pub fn calm(world: &mut World, settings: &Settings) {
     (world.budget.people, world.budget.faults, world.budget.second) = (0, 0, 0);
     for _ in 0..ROUNDS {
         let before = world.clone();
         for operator in 0..world.operators.len() {
-            call(&mut world, settings, operator, Fate::Answered);
-            conclude(&mut world, settings, operator);
+            call(world, settings, operator, Fate::Answered);
+            conclude(world, settings, operator);
         }
-        for turn in people::turns(&world, settings) {
+        for turn in people::turns(world, settings) {
             if matches!(turn, Turn::Finish(_) | Turn::Show(_)) {
-                people::turn(&mut world, turn);
+                people::turn(world, turn);
             }
         }
         for uid in 0..world.objects.len() {
             if let (Some(version), Doing::Idle) = (world.now(uid).cloned(), &world.operators[0]) {
-                Pass::new(&mut world, settings, 0, uid, version, None).run();
+                Pass::new(world, settings, 0, uid, version, None).run();
             }
         }
-        if world == before {
+        if *world == before {
             break;
         }
     }
+}
+
+/// Once nothing goes wrong any more and nobody does anything, each object becomes Ready, or says why not, or goes.
+pub fn settles(world: &World, settings: &Settings) -> Result<(), String> {
+    let mut world = world.clone();
+    calm(&mut world, settings);
     for (uid, version) in world.there() {
         is_final(&world, uid, version)?;
     }
@@ -159,6 +176,9 @@ fn is_final(world: &World, uid: Uid, version: &Version) -> Result<(), String> {
         (_, Some((true, _))) => true,
         _ => reason.is_some_and(|reason| waits.contains(&reason)),
     };
+    if !version.deleting && !version.finalizer && !World::owned(version, uid).is_empty() {
+        return Err(format!("uid{uid} may go without what it has: {version:?}"));
+    }
     let living = world
         .things
         .iter()

@@ -1,6 +1,7 @@
 //! One operator, as `engine::reconcile` drives the pure engine: read, decide, act, write. What it decides is the real engine's;
 //! what it does between two events of others is one event here.
 
+use super::people::Menu;
 use super::world::{
     Doing, Id, Outcome, Spec, Status, Thing, Uid, Version, World, id_of, id_text, moment, read_token,
     record_text, token, token_of, uid_text,
@@ -13,7 +14,7 @@ use cloud_image_operator::{
             self, Answer, Comparison, Handle, Intent, Lookalike, Observation, Origin, Product, Progress,
             Recovered, Step, Wish,
         },
-        record::Recorded,
+        record::{Record, Recorded},
         status::{self, Detail, Shown},
         versions::{self, Known, Succession},
     },
@@ -126,6 +127,10 @@ impl<'a> Pass<'a> {
             uid.strip_prefix("uid").and_then(|uid| uid.parse().ok()).is_some_and(there)
         };
         let recorded = Recorded::read(text.as_deref(), &uid_text(self.uid), None, knows);
+        if self.is(Mutation::FinalizersAreTheIntent) && self.object.finalizer && self.object.status.is_none()
+        {
+            return Recorded::Own(Record { uid: uid_text(self.uid), attempt: 1, at: None });
+        }
         let waited = self.object.status.as_ref().is_some_and(|status| status.0.phase == Some(Phase::Pending));
         match recorded {
             Recorded::Own(_) if waited => Recorded::Begun,
@@ -165,7 +170,10 @@ impl<'a> Pass<'a> {
             observe_only: false,
             import: spec.import.is_some(),
             import_id: spec.import.map(id_text),
-            retain: spec.retain.then_some(true),
+            retain: match spec.import {
+                Some(_) if self.is(Mutation::ImportedIsDeleted) => Some(false),
+                _ => spec.retain.then_some(true),
+            },
             recreate: spec.recreate,
             changed: status.and_then(|status| status.observed_generation) != Some(*generation),
             asked: *asked > 0
@@ -239,7 +247,7 @@ impl<'a> Pass<'a> {
         let Some(progress) = self.progress() else { return Ok(()) };
         let wish = self.wish(&progress);
         let has = progress.handle().is_some() || progress.under_way();
-        if has && !wish.deleting && !self.held() {
+        if has && !wish.deleting && !self.held() && !self.is(Mutation::FinalizersStayOff) {
             let (attempt, since) =
                 progress.intent().map_or((1, 0), |intent| (intent.attempt, since_of(intent)));
             self.hold(attempt, since)?;
@@ -301,6 +309,7 @@ impl<'a> Pass<'a> {
                 Step::Submit { attempt: intent.attempt + 1 }
             }
             (Step::Discard { attempt, .. }, Some(Mutation::FailedIsForgotten)) => Step::Submit { attempt },
+            (Step::Discard { .. }, Some(Mutation::FailedIsForgottenForImports)) if wish.import => Step::Find,
             (Step::Delete(_), Some(Mutation::DeletionForgets)) => Step::Release,
             (Step::Observe(_), Some(Mutation::HiddenIsMissing))
                 if wish.recreate && matches!(progress, Progress::Missing { .. }) =>
@@ -332,7 +341,9 @@ impl<'a> Pass<'a> {
     fn suspended(&mut self, progress: &Progress, wish: &Wish) -> Result<(), Stop> {
         if !wish.deleting
             && let Progress::Ready { product, .. } = progress
-            && (!wish.changed || product.at_provider["content"] == json!(self.object.spec.content))
+            && (!wish.changed
+                || product.at_provider["content"] == json!(self.object.spec.content)
+                || self.is(Mutation::SuspendedIsApplied))
         {
             return self.show(progress, None, true);
         }
@@ -549,6 +560,10 @@ impl<'a> Pass<'a> {
             _ => vec![],
         };
         for id in surplus {
+            if self.is(Mutation::CrossedOffEarly) {
+                self.retired.insert(id.clone());
+                self.show(to, None, true)?;
+            }
             self.delete_at_vendor(&id)?;
             let newest = to.handle().and_then(|handle| id_of(handle.id()));
             if !newest.is_some_and(|newest| self.world.things[newest].done) {
@@ -710,10 +725,15 @@ pub fn call(world: &mut World, settings: &Settings, operator: usize, fate: Fate)
     let answer = match answer {
         Ok(id) if replay && pass.is_taken(&id) => Err(CallError::Undecidable(vec![id])),
         Err(CallError::Refused(refusal))
-            if matches!(refusal.class, Class::Conflict | Class::TokenReused)
-                || replay && refusal.class.is_final() =>
+            if settings.mutation != Some(Mutation::RefusalsAreFinal)
+                && (matches!(refusal.class, Class::Conflict | Class::TokenReused)
+                    || replay && refusal.class.is_final()) =>
         {
-            let since = replay.then(|| moment(since)).flatten();
+            let since = match settings.mutation {
+                Some(Mutation::NamesAreProof) => moment(0),
+                Some(Mutation::OlderIsOurs) if replay => moment(0),
+                _ => replay.then(|| moment(since)).flatten(),
+            };
             let there = lookalikes(pass.world, settings, version.spec, number);
             progress::refused(refusal, since, &there, |id| pass.is_taken(id))
         }
@@ -734,7 +754,8 @@ pub fn call(world: &mut World, settings: &Settings, operator: usize, fate: Fate)
     };
     let none = BTreeSet::new();
     let new = status_of(settings, (uid, &version), &none, &to, detail.as_ref(), detail.is_none());
-    world.operators[operator] = Doing::Answered { uid, known: version.status.clone(), new };
+    let retain = version.spec.retain;
+    world.operators[operator] = Doing::Answered { uid, known: version.status.clone(), new, retain };
 }
 
 /// The permit is too old: it is not used, which is written down unless somebody has written the object since.
@@ -750,20 +771,34 @@ pub fn give_up(world: &mut World, settings: &Settings, operator: usize) {
     }
 }
 
-/// As `journal::conclude` writes an answer.
+/// As `journal::conclude` writes an answer, and `reconcile::outliving` clears away what nobody can write down any more.
 pub fn conclude(world: &mut World, settings: &Settings, operator: usize) {
-    let Doing::Answered { uid, known, new } = std::mem::replace(&mut world.operators[operator], Doing::Idle)
+    let Doing::Answered { uid, known, new, retain } =
+        std::mem::replace(&mut world.operators[operator], Doing::Idle)
     else {
         return;
     };
-    let (Some(new), Some(now)) = (new, world.now(uid).cloned()) else { return };
+    let Some(new) = new else { return };
+    let Some(now) = world.now(uid).cloned() else {
+        let made = new.0.image_id.as_deref().and_then(id_of);
+        if let (Some(id), true) = (made, settings.mutation != Some(Mutation::OutlivedIsForgotten)) {
+            (world.things[id].alive, world.things[id].told) = (retain, retain);
+        }
+        return;
+    };
     let stored = now.status.as_ref().map(|status| &status.0);
     let known = known.as_ref().map(|status| &status.0);
-    if status::is_at(stored, known)
-        || status::answers(&new.0, stored)
-        || settings.mutation == Some(Mutation::AnswersOverwrite)
-    {
+    let answers = status::answers(&new.0, stored) && settings.mutation != Some(Mutation::GoodNewsIsDropped);
+    if status::is_at(stored, known) || answers || settings.mutation == Some(Mutation::AnswersOverwrite) {
         world.store(uid, Version { status: Some(new), ..now });
+        return;
+    }
+    // Where a version follows another one, somebody may have gone on to the next; elsewhere that must not come about.
+    let made = new.0.image_id.as_deref().and_then(id_of).filter(|id| !World::owned(&now, uid).contains(id));
+    if let (Some(id), Menu::Versions) = (made, settings.menu)
+        && settings.mutation != Some(Mutation::OutdatedIsUntold)
+    {
+        world.things[id].told = true;
     }
 }
 

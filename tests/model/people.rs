@@ -49,6 +49,8 @@ pub enum Act {
     Squat,
     /// The account's administrator takes the right to use it, or gives it back.
     Right,
+    /// The object was deleted when nobody held it yet, and goes although our finalizer has been put on meanwhile.
+    Vanish(Uid),
 }
 
 /// What the vendor does by itself.
@@ -116,12 +118,18 @@ pub fn acts(world: &World, settings: &Settings) -> Vec<Act> {
                 if !begun {
                     acts.extend([Act::WriteFinalizer(uid), Act::WriteRecord(uid)]);
                 }
+                let is_called =
+                    |doing: &Doing| matches!(doing, Doing::Permitted { uid: of, .. } if *of == uid);
+                if operation.is_none() && world.operators.iter().any(is_called) {
+                    acts.push(Act::Vanish(uid));
+                }
                 acts.push(Act::Retain(uid));
                 acts.push(Act::Right);
             }
             Menu::Owners => {
                 let import = (0..world.things.len()).filter(|id| world.things[*id].alive);
-                if uid == 0 && !begun && version.spec.import.is_none() {
+                let failed = operation.is_some_and(|it| it.state == OperationState::Failed);
+                if uid == 0 && (!begun || failed) && version.spec.import.is_none() {
                     acts.extend(import.map(|id| Act::Import(uid, id)));
                 }
                 if !version.deleting {
@@ -144,6 +152,15 @@ pub fn acts(world: &World, settings: &Settings) -> Vec<Act> {
                 }
                 acts.extend(answers(world, uid, version));
             }
+            // What two operators at once have to do with each other is about versions that follow or go.
+            Menu::Versions if settings.operators > 1 => {
+                if !version.deleting {
+                    acts.extend([Act::Ask(uid), Act::Delete(uid)]);
+                }
+                if !version.deleting && is_open(version) {
+                    acts.push(Act::Change(uid));
+                }
+            }
             Menu::Versions => {
                 acts.extend([Act::Ask(uid), Act::Suspend(uid)]);
                 if !version.deleting {
@@ -158,6 +175,9 @@ pub fn acts(world: &World, settings: &Settings) -> Vec<Act> {
                 }
             }
         }
+    }
+    if settings.operators > 1 {
+        return acts;
     }
     if settings.menu == Menu::Versions && world.things.iter().all(|thing| thing.by.is_some()) {
         acts.push(Act::Squat);
@@ -205,6 +225,15 @@ fn answers(world: &World, uid: Uid, version: &Version) -> Vec<Act> {
 /// What the vendor may do now.
 pub fn turns(world: &World, settings: &Settings) -> Vec<Turn> {
     let mut turns = vec![];
+    // Vendors know a token for minutes, and a permit lives for seconds. Where another number can be taken after a refusal, that
+    // counts: docs/adr/0019.
+    let is_asked = |thing: &Thing| {
+        let of = |doing: &Doing| match doing {
+            Doing::Permitted { uid, attempt, .. } => thing.by == Some((*uid, *attempt)),
+            _ => false,
+        };
+        settings.menu == Menu::Versions && world.operators.iter().any(of)
+    };
     for (id, thing) in world.things.iter().enumerate().filter(|(_, thing)| thing.alive) {
         if !thing.done && !thing.broken() {
             turns.push(Turn::Finish(id));
@@ -215,7 +244,7 @@ pub fn turns(world: &World, settings: &Settings) -> Vec<Turn> {
         if !thing.shown {
             turns.push(Turn::Show(id));
         }
-        if settings.api == Api::Token && thing.token_known && world.budget.faults > 0 {
+        if settings.api == Api::Token && thing.token_known && world.budget.faults > 0 && !is_asked(thing) {
             turns.push(Turn::ForgetToken(id));
         }
     }
@@ -259,6 +288,12 @@ pub fn act(world: &mut World, act: Act) {
             world.things.push(theirs);
             return;
         }
+        // Who ends in that moment forgets what was made in it: docs/adr/0019.
+        Act::Vanish(uid) => {
+            world.objects[uid] = Object::Gone;
+            world.budget.faults = 0;
+            return;
+        }
         Act::Restore { uid, old, with_status } => return restore(world, uid, old, with_status),
         Act::Copy(uid, with_status) => {
             if let Some(version) = world.now(uid).cloned() {
@@ -300,7 +335,7 @@ pub fn act(world: &mut World, act: Act) {
         Act::WriteRecord(_) => new.record = Some((uid, 1, world.things.len())),
         Act::Import(_, id) => new.spec.import = Some(id),
         Act::Retain(_) => new.spec.retain = !new.spec.retain,
-        Act::Restore { .. } | Act::Copy(..) | Act::Lose(_) | Act::Squat | Act::Right => {}
+        Act::Restore { .. } | Act::Copy(..) | Act::Lose(_) | Act::Squat | Act::Right | Act::Vanish(_) => {}
     }
     if world.now(uid).is_some_and(|now| now.spec != new.spec) {
         new.generation += 1;

@@ -165,7 +165,16 @@ pub enum Doing {
         known: Option<Status>,
         /// What the answer leads to.
         new: Option<Status>,
+        /// Whether what was made is to stay when the object goes.
+        retain: bool,
     },
+}
+
+impl Version {
+    /// At which attempt it is, as its status says.
+    pub fn attempt(&self) -> Option<u32> {
+        Some(self.status.as_ref()?.0.operation.as_ref()?.attempt)
+    }
 }
 
 impl World {
