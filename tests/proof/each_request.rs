@@ -155,7 +155,10 @@ fn groups(names: &str) -> Vec<Group> {
     start
         .chain(kinds)
         .chain(versions)
-        .filter(|group| wanted(&group.name) || group.name == START.0 && wanted("start"))
+        .filter(|group| {
+            let also = |name: &str, by: &str| group.name == name && wanted(by);
+            wanted(&group.name) || also(START.0, "start") || also(VERSIONS.0, VERSIONS.1)
+        })
         .collect()
 }
 
@@ -321,6 +324,13 @@ fn failures(results: &[Results]) -> Vec<String> {
         .collect()
 }
 
+/// What all groups are called, in the order of the page.
+pub fn names() -> Vec<String> {
+    let mut names: Vec<_> = groups("").into_iter().map(|group| group.name).collect();
+    names.sort();
+    names
+}
+
 /// `EACH_REQUEST_KINDS`: of which kinds, all if empty; `EACH_REQUEST_AT_ONCE`: how many lives run side by side.
 async fn whole(series: Series) {
     let text = |name: &str| env::var(name).unwrap_or_default();
@@ -329,7 +339,7 @@ async fn whole(series: Series) {
     for results in &results {
         results.keep();
     }
-    super::report::write(series);
+    super::report::write(series, &results, &names());
     let failures = failures(&results);
     assert!(failures.is_empty(), "{} red cells:\n{}", failures.len(), failures.join("\n"));
 }

@@ -275,6 +275,7 @@ pub struct Operator {
     program: Option<Program>,
     folder: TempDir,
     arguments: Vec<String>,
+    host: &'static str,
     logs: String,
 }
 
@@ -282,13 +283,20 @@ impl Operator {
     /// Of one namespace; it does not run yet.
     pub fn new(namespace: &str, proxies: &Proxies) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        proxies.write_kubeconfig(&folder.path().join("kubeconfig"));
+        proxies.write_kubeconfig(&folder.path().join("kubeconfig"), namespace);
         let vendors = proxies.vendors;
         let mut arguments = vec![format!("--namespace={namespace}")];
         for address in [vendors.volcengine, vendors.aliyun_ecs, vendors.batchcompute, vendors.zstack] {
             arguments.push(format!("--allow-endpoint=http://{address}"));
         }
-        Self { program: None, folder, arguments, logs: String::new() }
+        Self { program: None, folder, arguments, host: "test", logs: String::new() }
+    }
+
+    /// One of several for a namespace, of which one at a time works, on a host of this name.
+    pub fn replica(host: &'static str, namespace: &str, proxies: &Proxies) -> Self {
+        let mut operator = Self::new(namespace, proxies);
+        operator.arguments.push("--leader-elect".into());
+        Self { host, ..operator }
     }
 
     /// It may call these, too.
@@ -300,7 +308,8 @@ impl Operator {
     /// Starts it.
     pub fn start(&mut self, gate: &Gate) {
         gate.open();
-        self.program = Some(Program::start_at(&self.folder.path().join("kubeconfig"), &self.arguments, None));
+        let (environment, kubeconfig) = ([("HOSTNAME", self.host)], self.folder.path().join("kubeconfig"));
+        self.program = Some(Program::start_in(&environment, &kubeconfig, &self.arguments, None));
     }
 
     /// SIGKILL.
@@ -326,16 +335,20 @@ impl Operator {
         self.kill().await;
     }
 
-    /// Stops it where it is.
-    pub fn pause(&self) {
-        if let Some(program) = &self.program {
+    /// Stops it where it is, unless it has ended by itself.
+    pub fn pause(&mut self) {
+        if let Some(program) = &mut self.program
+            && !program.has_ended()
+        {
             program.pause();
         }
     }
 
     /// Lets it go on.
-    pub fn go_on(&self) {
-        if let Some(program) = &self.program {
+    pub fn go_on(&mut self) {
+        if let Some(program) = &mut self.program
+            && !program.has_ended()
+        {
             program.go_on();
         }
     }
@@ -344,7 +357,8 @@ impl Operator {
     pub async fn keep(&mut self, gate: &Gate) {
         loop {
             sleep(Duration::from_millis(250)).await;
-            if self.program.as_mut().is_some_and(Program::has_ended) {
+            // None: whoever waited for its end did not wait until then.
+            if self.program.as_mut().is_none_or(Program::has_ended) {
                 self.kill().await;
                 self.start(gate);
             }

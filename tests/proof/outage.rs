@@ -1,4 +1,5 @@
-//! The API server is lost in the middle of the work, and etcd with it, and both come back. The operator goes on by itself.
+//! The API server is lost in the middle of the work, and etcd with it, and both come back. The operator goes on by itself. In the
+//! end the CRDs are deleted, with everything that there is.
 
 use crate::{
     harness::{
@@ -6,6 +7,7 @@ use crate::{
     },
     subject,
 };
+use cloud_image_operator::kinds;
 use futures::future::join_all;
 use serde_json::json;
 use std::{
@@ -22,6 +24,9 @@ const KINDS: [(&str, &str); 3] = [
     ("AospImage", "BuildAOSPImage"),
     ("BatchComputeImage", "CreateImage"),
 ];
+
+/// What defines a kind.
+const CRD: &str = "CustomResourceDefinition";
 
 /// Within this the operator is back at work.
 const BACK: Duration = Duration::from_secs(10);
@@ -87,8 +92,11 @@ async fn lost_and_back(of_each: usize, parts: &[Part], lasts: Duration) {
         let made = subject::made(&world.vendor.ledger(), action);
         assert_eq!(made.len(), of_each, "{kind}");
     }
-    join_all(objects.iter().map(|(kind, name)| world.delete(kind, name))).await;
-    join_all(objects.iter().map(|(kind, name)| world.until_gone(kind, name))).await;
+    // As by who uninstalls in the wrong order: the objects go with what defines them, and their things with the objects.
+    let defining: Vec<_> =
+        kinds::crds(kinds::KINDS).into_iter().filter_map(|crd| crd.metadata.name).collect();
+    join_all(defining.iter().map(|name| world.delete(CRD, name))).await;
+    join_all(defining.iter().map(|name| world.until_gone(CRD, name))).await;
     let ledger = world.vendor.ledger();
     for (kind, action) in KINDS {
         let left = subject::made(&ledger, action).into_iter().filter(|id| !subject::deleted(&ledger, id));

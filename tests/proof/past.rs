@@ -17,6 +17,9 @@ use std::{
 };
 use tokio::{task::JoinSet, time::sleep};
 
+/// The one kind whose objects have no namespace.
+pub const CLUSTER_ACCOUNT: &str = "ClusterCloudAccount";
+
 /// What an API server shows that lags behind.
 #[derive(Clone, Debug, Default)]
 pub struct Past(HashMap<String, Option<String>>);
@@ -24,14 +27,14 @@ pub struct Past(HashMap<String, Option<String>>);
 impl Past {
     /// Of these kinds in a namespace nothing is told; who asks what there is waits, too.
     pub fn unknown(kinds: &[&str], namespace: &str) -> Self {
-        let paths = kinds.iter().map(|kind| (path(&resource(kind), namespace), None));
+        let paths = kinds.iter().map(|kind| (path(kind, namespace), None));
         Self(paths.collect())
     }
 
     /// The same of one kind alone; the others are up to date.
     #[must_use]
     pub fn of(mut self, kind: &str, namespace: &str) -> Self {
-        let path = path(&resource(kind), namespace);
+        let path = path(kind, namespace);
         self.0.retain(|about, _| *about == path);
         self
     }
@@ -72,8 +75,11 @@ impl History {
         let versions = Arc::<Mutex<Vec<Version>>>::default();
         let mut recording = JoinSet::new();
         for kind in kinds {
-            let (client, namespace) = (world.client.clone(), &world.namespace);
-            let api = Api::<DynamicObject>::namespaced_with(client, namespace, &resource(kind));
+            let (client, namespace, resource) = (world.client.clone(), &world.namespace, resource(kind));
+            let api: Api<DynamicObject> = match *kind {
+                CLUSTER_ACCOUNT => Api::all_with(client, &resource),
+                _ => Api::namespaced_with(client, namespace, &resource),
+            };
             let (recorded, kind) = (versions.clone(), (*kind).to_owned());
             recording.spawn(async move {
                 let mut events = std::pin::pin!(watcher(api, watcher::Config::default()));
@@ -117,6 +123,9 @@ impl History {
                 }
             };
             if now.iter().all(is_known) {
+                // Those of a whole cluster may be other worlds' objects.
+                let is_asked_for = |it: &Version| of.contains(&(&*it.kind, &*it.name));
+                versions.retain(|version| version.kind != CLUSTER_ACCOUNT || is_asked_for(version));
                 // The API server counts the versions of all kinds together.
                 versions.sort_by_key(|version| version.number);
                 return versions;
@@ -155,7 +164,7 @@ impl History {
                 "metadata": { "resourceVersion": number.to_string() },
                 "items": items.collect::<Vec<_>>(),
             });
-            (path(&resource, &self.namespace), Some(list.to_string()))
+            (path(kind, &self.namespace), Some(list.to_string()))
         });
         Past(lists.collect())
     }
@@ -166,9 +175,11 @@ fn resource(kind: &str) -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
 }
 
-fn path(resource: &ApiResource, namespace: &str) -> String {
+fn path(kind: &str, namespace: &str) -> String {
+    let resource = resource(kind);
     let api = if resource.group.is_empty() { "api".to_owned() } else { format!("apis/{}", resource.group) };
-    format!("/{api}/{}/namespaces/{namespace}/{}", resource.version, resource.plural)
+    let within = if kind == CLUSTER_ACCOUNT { String::new() } else { format!("namespaces/{namespace}/") };
+    format!("/{api}/{}/{within}{}", resource.version, resource.plural)
 }
 
 fn number(version: Option<&str>) -> u64 {

@@ -77,14 +77,16 @@ impl Proxies {
         Self { gate, vendors, api_server, _serving: serving }
     }
 
-    /// Writes a kubeconfig with which an operator takes the API server's proxy for the API server.
-    pub fn write_kubeconfig(&self, file: &Path) {
+    /// Writes a kubeconfig with which an operator of this namespace, which has its Lease there, takes the API server's proxy for the
+    /// API server.
+    pub fn write_kubeconfig(&self, file: &Path, namespace: &str) {
+        let context = json!({ "cluster": "proxy", "user": "operator", "namespace": namespace });
         let config = json!({
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "proxy",
             "clusters": [{ "name": "proxy", "cluster": { "server": format!("http://{}", self.api_server) } }],
-            "contexts": [{ "name": "proxy", "context": { "cluster": "proxy", "user": "operator" } }],
+            "contexts": [{ "name": "proxy", "context": context }],
             "users": [{ "name": "operator", "user": {} }],
         });
         std::fs::write(file, config.to_string()).expect("the kubeconfig is written");

@@ -55,7 +55,7 @@ pub struct Results {
 }
 
 impl Results {
-    /// Keeps them, so that kinds can be run one after the other.
+    /// Keeps them, for whoever wants to look into them.
     pub fn keep(&self) {
         let text = serde_json::to_string_pretty(self).expect("JSON");
         let group = self.group.trim_matches(['(', ')']).replace(' ', "-");
@@ -160,7 +160,8 @@ fn answers(results: &Results) -> String {
 const HEAD: &str = "\
 # Reliability: killed at every request
 
-Written by `cargo xtask test --kill-points`; do not edit. Anybody can run it.
+Written by `cargo xtask test --kill-points`; do not edit. Anybody can run it, also for one kind alone (`--kind AospImage`), whose
+rows then take the place of those here.
 
 A proxy stands between the operator and the API server, another one between it and the vendors, and number every
 request. For each kind, an object is created, changed and deleted, again and again, and each time the operator's process is
@@ -204,38 +205,55 @@ object arrives, with the same effects in the ledger; – was not asked this time
 An API server that shows an older version of everything is another test: see [the table](never-twice.md#what-the-api-server-may-do).
 ";
 
-/// Writes a series' part of the page from the results of all kinds, as far as they are there.
-pub fn write(series: Series) {
-    let mut all: Vec<Results> = vec![];
-    for entry in fs::read_dir(folder()).expect("the results").flatten() {
-        let path = entry.path();
-        let is_of_series = entry.file_name().to_string_lossy().starts_with(&format!("{}-", series.word()));
-        if is_of_series && path.extension().is_some_and(|end| end == "json") {
-            let text = fs::read_to_string(path).expect("a result");
-            all.push(serde_json::from_str(&text).expect("a result"));
-        }
-    }
-    all.sort_by(|one, other| one.group.cmp(&other.group));
-    let cells =
-        || all.iter().flat_map(|results| &results.rows).flat_map(|row| &row.cells).map(|(_, cell)| cell);
-    let arrived = cells().filter(|cell| matches!(cell, Cell::Arrived { .. })).count();
-    let failed = cells().filter(|cell| matches!(cell, Cell::Failed(_) | Cell::NotTaken)).count();
-    let not_reached = cells().filter(|cell| matches!(cell, Cell::NotReached)).count();
+/// Writes a series' part of the page: these results, and the tables of the other kinds as they are there.
+pub fn write(series: Series, results: &[Results], groups: &[String]) {
+    let mut page = Page::read();
+    let part = match series {
+        Series::Kills => &mut page.kills,
+        Series::Answers => &mut page.answers,
+    };
+    *part = part_with(series, part, results, groups);
+    page.write();
+}
+
+/// The part of the page with other results for some of all groups.
+fn part_with(series: Series, part: &str, results: &[Results], groups: &[String]) -> String {
     let (head, what, table): (_, _, fn(&Results) -> String) = match series {
         Series::Kills => (HEAD, "kills survived", kills),
         Series::Answers => (ANSWERS_HEAD, "wrong answers survived", answers),
     };
-    let mut part =
-        format!("{head}\n**{arrived} {what}, {failed} not; {not_reached} requests were not made again.**\n");
-    for results in &all {
-        part += &format!("\n{}", table(results));
+    let mut tables = String::new();
+    for group in groups {
+        let of_group = Results { series, group: group.clone(), rows: vec![] };
+        let heading = table(&of_group).lines().next().unwrap_or_default().to_owned();
+        let shown = match results.iter().find(|results| results.group == *group) {
+            Some(results) => table(results),
+            None => section(part, &heading),
+        };
+        if !shown.is_empty() {
+            tables += &format!("\n{}\n", shown.trim());
+        }
     }
-    let mut page = Page::read();
-    match series {
-        Series::Kills => page.kills = part,
-        Series::Answers => page.answers = part,
-    }
-    page.write();
+    let [arrived, failed, not_reached] = ["✓", "✗", "–"].map(|sign| cells(&tables, sign));
+    format!(
+        "{head}\n**{arrived} {what}, {failed} not; {not_reached} requests were not made again.**\n{tables}"
+    )
+}
+
+/// What stands under a heading, with it, until the next one of its level or above.
+fn section(part: &str, heading: &str) -> String {
+    let is_heading =
+        |line: &str| line.starts_with("# ") || line.starts_with("## ") || line.starts_with("### ");
+    let mut lines = part.lines().skip_while(|line| *line != heading);
+    let first = lines.next().into_iter();
+    first.chain(lines.take_while(|line| !is_heading(line))).map(|line| format!("{line}\n")).collect()
+}
+
+/// How many cells of tables begin with a sign.
+fn cells(tables: &str, sign: &str) -> usize {
+    let rows = tables.lines().filter(|line| line.starts_with("| "));
+    let cells = rows.flat_map(|row| row.split(" | ").skip(2));
+    cells.filter(|cell| cell.trim_start().starts_with(sign)).count()
 }
 
 /// Where the part about wrong answers begins.
@@ -249,8 +267,9 @@ const SOAK_HEAD: &str = "\
 
 Written by `cargo xtask soak --minutes N --page`. Users of all five kinds create, change, suspend, overwrite, take over and
 delete objects at random, in any state, while both proxies lose, delay, repeat, cut and replace answers, the vendors' lists lag,
-builds fail and tasks are forgotten, watches end or expire, and the operator is killed, stopped for up to nine seconds, ended and
-started again. Every second, what the ledger says lives at the vendors is held against the objects:
+builds fail and tasks are forgotten, and watches end or expire. Of two replicas of the operator, that which leads is killed,
+stopped where it is for seconds, or for longer than its Lease lasts, ended and started again, and now and then both are killed;
+the next blow comes when one leads again. Every second, what the ledger says lives at the vendors is held against the objects:
 
 - no object has two things;
 - what lives is known by its object, or its object said that it is to stay, or an Event says what becomes of it;
@@ -325,4 +344,36 @@ even its 15 seconds that every run of the tests has, finds what no object holds 
 
 fn file() -> PathBuf {
     workspace::root().join("docs/reliability.md")
+}
+
+#[test]
+fn other_kinds_keep_their_tables_when_one_is_run_again() {
+    let point = |label: &str| Point { label: label.into(), nth: 1 };
+    let results = |series, to, group: &str, cells: &[(Deed, Cell)]| {
+        let row = Row { step: Step::Create, to, point: point("PATCH things"), cells: cells.to_vec() };
+        Results { series, group: group.into(), rows: vec![row] }
+    };
+    let green = Cell::Arrived { made: 1, left: 1 };
+    let red = Cell::Failed("made | twice".into());
+    let (groups, to) = (["(any kind)", "A", "A B"].map(String::from), To::ApiServer);
+    for (series, before, after) in
+        [(Series::Kills, Deed::KillBefore, Deed::KillAfter), (Series::Answers, Deed::Lost, Deed::TooMany)]
+    {
+        let of = |group: &str, cells: [Cell; 2]| {
+            let [one, other] = cells;
+            results(series, to, group, &[(before, one), (after, other)])
+        };
+        let all = [
+            of("(any kind)", [green.clone(), Cell::NotReached]),
+            of("A", [green.clone(), red.clone()]),
+            of("A B", [green.clone(), green.clone()]),
+        ];
+        let whole = part_with(series, "", &all, &groups);
+        assert!(whole.contains("**4 ") && whole.contains(", 1 not; 1 requests"), "{whole}");
+        assert_eq!(part_with(series, &whole, &all[1..2], &groups), whole);
+        // What was red is not, and a kind that is not there any more goes.
+        let again = part_with(series, &whole, &[of("A", [green.clone(), green.clone()])], &groups[..2]);
+        assert!(again.contains("**3 ") && again.contains(", 0 not; 1 requests"), "{again}");
+        assert!(!again.contains("A B") && again.contains("The start of the operator"), "{again}");
+    }
 }

@@ -1,16 +1,18 @@
-//! Users of all kinds do what they may at random, while everything goes wrong at random that can: the operator is killed,
-//! stopped and started again, and both proxies and the vendors lose, delay, repeat, cut and replace answers. All the while
+//! Users of all kinds do what they may at random, while everything goes wrong at random that can: of two replicas, that which leads
+//! is killed, stopped and started again, and both proxies and the vendors lose, delay, repeat, cut and replace answers. All the while
 //! the vendors' ledger is compared with the objects; when everything is over and deleted, nothing is left.
 //!
 //! The same seed makes the same users, kills and faults; what meets what depends on the machine.
 
 mod books;
+mod deployment;
 mod users;
 mod weather;
 
-use super::{life::Operator, proxies::Proxies, report};
+use super::{proxies::Proxies, report};
 use crate::harness::{World, account_at};
 use books::{Books, Tally};
+use deployment::Deployment;
 use indicatif::{ProgressBar, ProgressStyle};
 use rand::{SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
@@ -19,10 +21,10 @@ use std::{
     env, fmt,
     io::{IsTerminal, stderr},
     path::PathBuf,
-    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 use xtask::workspace;
 
 /// All of them.
@@ -38,7 +40,7 @@ const KINDS: [&str; 6] = [
 /// For so long a lost call may still turn up in a vendor's list; longer than any lag that there is here.
 const LIST_DELAY: &str = "5s";
 
-/// How long an object may take for a step while everything goes wrong; it counts as lost after that.
+/// How long an object may take for a step from when nothing goes wrong any more; it counts as lost after that.
 const STEP: Duration = Duration::from_secs(300);
 
 /// One run.
@@ -58,7 +60,7 @@ struct Soak {
     world: World,
     proxies: Proxies,
     books: Books,
-    over: AtomicBool,
+    over: CancellationToken,
 }
 
 /// What came of a run.
@@ -108,18 +110,18 @@ impl Soak {
                 world.create(object).await;
             }
         }
-        Self { options, world, proxies, books: Books::default(), over: AtomicBool::new(false) }
+        Self { options, world, proxies, books: Books::default(), over: CancellationToken::new() }
     }
 
     async fn run(self) -> Report {
-        let mut operator = Operator::new(&self.world.namespace, &self.proxies);
-        operator.start(&self.proxies.gate);
+        let mut deployment = Deployment::new(&self.world, &self.proxies).await;
+        deployment.start(&self.proxies.gate);
         tokio::select! {
-            () = self.go(&mut operator) => {}
+            () = self.go(&mut deployment) => {}
             () = self.books.keep(&self.world) => {}
         }
-        operator.kill().await;
-        let log = operator.log();
+        deployment.kill().await;
+        let log = deployment.log();
         if log.contains("panicked at") {
             self.books.violation("the operator panicked".into());
         }
@@ -135,24 +137,39 @@ impl Soak {
         report
     }
 
-    async fn go(&self, operator: &mut Operator) {
+    async fn go(&self, deployment: &mut Deployment) {
         let time = async {
             self.show_progress().await;
-            self.over.store(true, Ordering::SeqCst);
+            self.over.cancel();
         };
         let users = (0..self.options.users).map(|number| users::live(self, number));
         let mut random = self.random(1 << 32);
-        tokio::join!(time, futures::future::join_all(users), weather::change(self, operator, &mut random));
-        weather::clear(self);
-        // Whatever there is settles, and goes.
+        let users = async {
+            tokio::join!(time, futures::future::join_all(users));
+            // Whatever there is settles, and goes.
+            users::end_everything(self).await;
+        };
+        let weather = async {
+            weather::change(self, deployment, &mut random).await;
+            weather::clear(self);
+            deployment.keep(&self.proxies.gate).await;
+        };
         tokio::select! {
-            () = users::end_everything(self) => {}
-            () = operator.keep(&self.proxies.gate) => {}
+            () = users => {}
+            () = weather => {}
         }
     }
 
     fn is_over(&self) -> bool {
-        self.over.load(Ordering::SeqCst)
+        self.over.is_cancelled()
+    }
+
+    /// Waits so long, or until all is over.
+    async fn wait(&self, most: Duration) {
+        tokio::select! {
+            () = sleep(most) => {}
+            () = self.over.cancelled() => {}
+        }
     }
 
     fn random(&self, stream: u64) -> StdRng {

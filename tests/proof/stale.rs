@@ -6,7 +6,7 @@ use super::{
     each_request::AROUND_THE_CALL,
     gate::{Cut, Deed, Point},
     life::{self, Operator},
-    past::{History, Past, Version},
+    past::{CLUSTER_ACCOUNT, History, Past, Version},
     proxies::Proxies,
 };
 use crate::{
@@ -19,7 +19,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, env, time::Duration};
 use tokio::time::{sleep, timeout};
-use vendor_simulator::{Fault, FaultRule, When};
+use vendor_simulator::{Addresses, Fault, FaultRule, When};
 
 /// For so long the past is shown: long enough for every call that it is reason for.
 const PAST: Duration = Duration::from_secs(3);
@@ -40,10 +40,15 @@ enum Switch {
 
 const SWITCHES: [Switch; 3] = [Switch::CatchesUp, Switch::Another, Switch::Expired];
 
+/// The kinds of accounts.
+const ACCOUNTS: [&str; 2] = ["CloudAccount", CLUSTER_ACCOUNT];
+
 /// One object of a kind, and the vendors, proxies and operator around it.
 struct Stage {
     world: World,
     subject: Subject,
+    /// Of which kind its account is, what it is called, and its Secret.
+    account: (&'static str, String, String),
     proxies: Proxies,
     operator: Operator,
     history: History,
@@ -52,18 +57,23 @@ struct Stage {
 }
 
 impl Stage {
-    async fn begin(subject: &Subject, namespace: &str) -> Self {
+    async fn begin(subject: &Subject, account: &'static str, namespace: &str) -> Self {
         let world = World::empty(namespace).await;
         world.quicken();
         let proxies = Proxies::start(world.vendor.addresses()).await;
         let operator = Operator::new(namespace, &proxies);
-        let history = History::record(&world, &[&subject.kind, "CloudAccount", "Secret"]);
+        let history = History::record(&world, &[&subject.kind, account, "Secret"]);
         let name = format!("{}-proof", subject.name);
-        Self { world, subject: subject.clone(), proxies, operator, history, name, wrong: vec![] }
+        let documents = documents(subject, account, namespace, proxies.vendors);
+        let account = (account, name_of(&documents, account), name_of(&documents, "Secret"));
+        Self { world, subject: subject.clone(), account, proxies, operator, history, name, wrong: vec![] }
     }
 
     async fn apply(&self) {
-        self.subject.apply_at(&self.world, self.proxies.vendors, "proof", 1).await;
+        let Self { world, subject, proxies, .. } = self;
+        for document in documents(subject, self.account.0, &world.namespace, proxies.vendors) {
+            world.create(document).await;
+        }
     }
 
     fn start(&mut self) {
@@ -93,19 +103,9 @@ impl Stage {
     }
 
     async fn versions(&self) -> Vec<Version> {
-        let (account, secret) = self.account().await;
-        let of = [(&*self.subject.kind, &*self.name), ("CloudAccount", &*account), ("Secret", &*secret)];
+        let (kind, account, secret) = &self.account;
+        let of = [(&*self.subject.kind, &*self.name), (*kind, &**account), ("Secret", &**secret)];
         self.history.versions(&self.world, &of).await
-    }
-
-    /// The names of its account and of that one's Secret.
-    async fn account(&self) -> (String, String) {
-        let accounts = self.world.list("CloudAccount").await;
-        let account = accounts.first().expect("an account");
-        let mut vendor = account["spec"].as_object().expect("a spec").values();
-        let secret = vendor.find_map(|vendor| vendor["credentialsSecretRef"]["name"].as_str());
-        let text = |text: Option<&str>| text.expect("a name").to_owned();
-        (text(account["metadata"]["name"].as_str()), text(secret))
     }
 
     /// Starts the operator against the past, of which it sees so many versions, and lets it see the rest after a while.
@@ -205,17 +205,17 @@ impl Stage {
 
     /// The account and its Secret were changed, and the Secret was gone for a moment.
     async fn account_changed(&mut self, random: &mut StdRng, all: bool) {
-        let (account, secret) = self.account().await;
+        let (kind, account, secret) = self.account.clone();
         let mut again = self.world.get("Secret", &secret).await.expect("it is there");
         self.start();
         let labels = json!({ "metadata": { "labels": { "by": "somebody" } } });
         self.world.patch("Secret", &secret, labels.clone()).await;
-        self.world.patch("CloudAccount", &account, labels).await;
+        self.world.patch(kind, &account, labels).await;
         let limits =
             json!({ "spec": { "limits": [{ "action": "Another", "requests": 9, "period": "1s" }] } });
-        self.world.patch("CloudAccount", &account, limits).await;
+        self.world.patch(kind, &account, limits).await;
         let none = json!({ "metadata": { "finalizers": null } });
-        self.world.patch("CloudAccount", &account, none).await;
+        self.world.patch(kind, &account, none).await;
         self.world.delete("Secret", &secret).await;
         let name = again["metadata"]["name"].clone();
         again["metadata"] = json!({ "name": name });
@@ -224,8 +224,7 @@ impl Stage {
         let handled = |object: &Value| object["status"]["lastHandledReconcileAt"] == "after";
         self.world.until(&self.subject.kind, &self.name, "it was looked at", handled).await;
         self.settle(false).await;
-        let bare =
-            |object: &Value| object["kind"] == "CloudAccount" && object["metadata"]["finalizers"].is_null();
+        let bare = |object: &Value| object["kind"] == kind && object["metadata"]["finalizers"].is_null();
         self.see_pasts("account changed", random, all, bare).await;
     }
 
@@ -284,6 +283,37 @@ impl Stage {
     }
 }
 
+/// What is applied, the object last, whose account is of this kind.
+fn documents(subject: &Subject, account: &str, namespace: &str, vendors: Addresses) -> Vec<Value> {
+    let mut documents = subject.documents_at(vendors, "proof", 1);
+    if account != CLUSTER_ACCOUNT {
+        return documents;
+    }
+    // They are everybody's.
+    let name = format!("of-{namespace}");
+    for document in &mut documents {
+        if document["kind"] == "CloudAccount" {
+            document["kind"] = json!(CLUSTER_ACCOUNT);
+            document["metadata"]["name"] = json!(name);
+            for vendor in document["spec"].as_object_mut().expect("a spec").values_mut() {
+                if let Some(secret) = vendor.get_mut("credentialsSecretRef") {
+                    secret["namespace"] = json!(namespace);
+                }
+            }
+            document["spec"]["allowedNamespaces"] = json!({ "names": [namespace] });
+        } else if let Some(reference) = document.pointer_mut("/spec/accountRef") {
+            *reference = json!({ "kind": CLUSTER_ACCOUNT, "name": name });
+        }
+    }
+    documents
+}
+
+/// What the one of a kind among documents is called.
+fn name_of(documents: &[Value], kind: &str) -> String {
+    let document = documents.iter().find(|document| document["kind"] == kind).expect("there is one");
+    document["metadata"]["name"].as_str().expect("a name").to_owned()
+}
+
 /// The same object anew, which takes over what the former one has.
 fn taken_over(former: &Value) -> Value {
     let mut spec = former["spec"].clone();
@@ -295,9 +325,11 @@ fn taken_over(former: &Value) -> Value {
 
 async fn play(seed: u64, all: bool) -> Vec<String> {
     let subjects = subject::all(KINDS);
-    let plays = subjects.iter().map(|subject| async move {
-        let stage = Stage::begin(subject, &format!("stale-{seed}-{}", subject.kind.to_lowercase())).await;
-        stage.play(seed, all).await
+    // With another seed, each has an account of the other kind.
+    let accounts = ACCOUNTS.iter().cycle().skip(usize::from(seed.is_multiple_of(2)));
+    let plays = subjects.iter().zip(accounts).map(|(subject, account)| async move {
+        let namespace = format!("stale-{seed}-{}", subject.kind.to_lowercase());
+        Stage::begin(subject, account, &namespace).await.play(seed, all).await
     });
     join_all(plays).await.concat()
 }
@@ -317,47 +349,49 @@ async fn nothing_is_done_at_the_vendor_upon_what_is_over() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_account_of_yesterday_is_not_used() {
     let subjects = subject::all(KINDS);
-    let plays = subjects.iter().zip(SWITCHES.iter().cycle()).map(async |(subject, switch)| {
-        let stage = Stage::begin(subject, &format!("yesterday-{}", subject.kind.to_lowercase())).await;
-        let yesterday = World::empty(&format!("before-{}", subject.kind.to_lowercase())).await;
-        let Stage { world, proxies, history, mut operator, name, .. } = stage;
-        let vendors = yesterday.vendor.addresses();
-        operator.allow([vendors.volcengine, vendors.aliyun_ecs, vendors.batchcompute, vendors.zstack]);
-        let documents = |at| subject.documents_at(at, "proof", 1).into_iter();
-        let is_object = |document: &Value| document["kind"] == *subject.kind;
-        for document in documents(vendors).filter(|document| !is_object(document)) {
-            world.create(document).await;
-        }
-        let account = world.list("CloudAccount").await.remove(0)["metadata"]["name"].clone();
-        let account = account.as_str().expect("a name");
-        let versions = history.versions(&world, &[("CloudAccount", account)]).await;
-        let past = history.past(&versions, versions.len()).of("CloudAccount", &world.namespace);
-        let now = documents(proxies.vendors).find(|document| document["kind"] == "CloudAccount");
-        let spec = now.expect("an account")["spec"].clone();
-        world
-            .json_patch("CloudAccount", account, json!([{ "op": "replace", "path": "/spec", "value": spec }]))
-            .await;
-        for document in documents(proxies.vendors).filter(is_object) {
-            world.create(document).await;
-        }
-        let gate = proxies.gate.clone();
-        gate.show(Some(past));
-        operator.start(&gate);
-        operator.until_it_watches(&gate).await.expect("it reads the objects");
-        sleep(PAST).await;
-        let called = || yesterday.vendor.ledger().calls.len();
-        assert_eq!(called(), 0, "{}: {:?}", subject.kind, yesterday.vendor.ledger().calls);
-        gate.show(None);
-        match switch {
-            Switch::CatchesUp => {}
-            Switch::Another => gate.cut_watches(Cut::Gone),
-            Switch::Expired => gate.cut_watches(Cut::Expired),
-        }
-        world.until_ready(&subject.kind, &name).await;
-        assert_eq!(subject::made(&world.vendor.ledger(), subject.action).len(), 1, "{}", subject.kind);
-        assert_eq!(called(), 0, "{}: {:?}", subject.kind, yesterday.vendor.ledger().calls);
-        operator.kill().await;
-    });
+    let switches = SWITCHES.iter().cycle();
+    let plays =
+        subjects.iter().zip(ACCOUNTS.iter().cycle()).zip(switches).map(async |((subject, kind), switch)| {
+            let stage =
+                Stage::begin(subject, kind, &format!("yesterday-{}", subject.kind.to_lowercase())).await;
+            let yesterday = World::empty(&format!("before-{}", subject.kind.to_lowercase())).await;
+            let Stage { world, proxies, history, mut operator, name, account: (_, account, _), .. } = stage;
+            let vendors = yesterday.vendor.addresses();
+            operator.allow([vendors.volcengine, vendors.aliyun_ecs, vendors.batchcompute, vendors.zstack]);
+            let documents = |at| documents(subject, kind, &world.namespace, at).into_iter();
+            let is_object = |document: &Value| document["kind"] == *subject.kind;
+            for document in documents(vendors).filter(|document| !is_object(document)) {
+                world.create(document).await;
+            }
+            let versions = history.versions(&world, &[(kind, &account)]).await;
+            let past = history.past(&versions, versions.len()).of(kind, &world.namespace);
+            let now = documents(proxies.vendors).find(|document| document["kind"] == *kind);
+            let spec = now.expect("an account")["spec"].clone();
+            world
+                .json_patch(kind, &account, json!([{ "op": "replace", "path": "/spec", "value": spec }]))
+                .await;
+            for document in documents(proxies.vendors).filter(is_object) {
+                world.create(document).await;
+            }
+            let gate = proxies.gate.clone();
+            gate.show(Some(past));
+            operator.start(&gate);
+            operator.until_it_watches(&gate).await.expect("it reads the objects");
+            sleep(PAST).await;
+            let called = || yesterday.vendor.ledger().calls.len();
+            let what = format!("{} with a {kind}", subject.kind);
+            assert_eq!(called(), 0, "{what}: {:?}", yesterday.vendor.ledger().calls);
+            gate.show(None);
+            match switch {
+                Switch::CatchesUp => {}
+                Switch::Another => gate.cut_watches(Cut::Gone),
+                Switch::Expired => gate.cut_watches(Cut::Expired),
+            }
+            world.until_ready(&subject.kind, &name).await;
+            assert_eq!(subject::made(&world.vendor.ledger(), subject.action).len(), 1, "{what}");
+            assert_eq!(called(), 0, "{what}: {:?}", yesterday.vendor.ledger().calls);
+            operator.kill().await;
+        });
     join_all(plays).await;
 }
 

@@ -33,8 +33,8 @@ pub struct Options {
     #[arg(long, value_name = "NUMBER", default_value_t = 20, requires = "states")]
     sequences: usize,
 
-    /// Of these kinds alone, like `AospImage`, or, where it is about each request, `start` for the start of the operator; the page
-    /// is written from the last results of all of them.
+    /// Of these kinds alone, like `AospImage`, or, where it is about each request, `start` for the start of the operator; the rows
+    /// of the others stay in the page as they are.
     #[arg(long = "kind", value_name = "KIND")]
     kinds: Vec<String>,
 

@@ -31,8 +31,8 @@ const NAMED: [&str; 6] =
     ["BuildFailed", "ExportFailed", "Failed", "ClockSkew", "HeldByOther", "ImportNotFound"];
 
 /// So long after an object is gone, what it left must be deleted, or named by an Event: Kubernetes deletes an object that the
-/// operator has just put its finalizer on if it had begun to before.
-const TELLING: Duration = Duration::from_secs(25);
+/// operator has just put its finalizer on if it had begun to before. Longer than any blow to the operator lasts.
+const TELLING: Duration = Duration::from_secs(60);
 
 /// What happened, and how often, in groups.
 pub type Tally = BTreeMap<String, BTreeMap<String, u64>>;
@@ -58,6 +58,8 @@ pub struct Seen {
     /// By kind and name.
     pub objects: HashMap<(String, String), Value>,
     pub things: HashSet<Thing>,
+    /// What lives without its object, as long as nobody was told of it.
+    pub untold: Vec<Thing>,
 }
 
 pub struct Books {
@@ -71,13 +73,16 @@ struct State {
     kept: HashSet<(&'static str, String)>,
     /// What lives without its object, by id, and since when.
     left: HashMap<String, Instant>,
+    /// Since when nothing goes wrong any more.
+    calm: Option<Instant>,
     violations: BTreeSet<String>,
     tally: Tally,
 }
 
 impl Default for Books {
     fn default() -> Self {
-        let nothing = Seen { begun: Instant::now(), objects: HashMap::new(), things: HashSet::new() };
+        let (objects, things) = (HashMap::new(), HashSet::new());
+        let nothing = Seen { begun: Instant::now(), objects, things, untold: vec![] };
         Self { seen: watch::channel(Arc::new(nothing)).0, state: Mutex::default() }
     }
 }
@@ -96,27 +101,30 @@ impl Books {
                 }
             }
             let after = things(world);
+            let mut untold = vec![];
             for thing in self.compare(&before, &objects, &after) {
-                self.must_be_told(world, &thing).await;
+                if !self.is_told(world, &thing).await {
+                    untold.push(thing);
+                }
             }
-            self.seen.send_replace(Arc::new(Seen { begun, objects, things: after }));
+            self.seen.send_replace(Arc::new(Seen { begun, objects, things: after, untold }));
             sleep(Duration::from_secs(1).saturating_sub(begun.elapsed())).await;
         }
     }
 
-    /// The object is gone, and its thing is not: an Event must say what becomes of it.
-    async fn must_be_told(&self, world: &World, thing: &Thing) {
+    /// The object is gone, and its thing is not: whether an Event says what becomes of it, as one must in time.
+    async fn is_told(&self, world: &World, thing: &Thing) -> bool {
         let Thing { kind, id, owner, .. } = thing;
         let since = *self.state().left.entry(id.clone()).or_insert_with(Instant::now);
-        if since.elapsed() < TELLING {
-            return;
-        }
         let events = world.events(owner).await;
         if events.iter().any(|event| event["note"].as_str().is_some_and(|note| note.contains(id.as_str()))) {
             self.count("things that outlived their objects, and were told of", kind, id);
-        } else {
+            return true;
+        }
+        if since.elapsed() > TELLING {
             self.violation(format!("leaked: {kind} {owner} is gone, and {id} lives"));
         }
+        false
     }
 
     /// What there was at the vendors before and after the objects were read. Gives what lives without its object.
@@ -202,7 +210,13 @@ impl Books {
         self.state().kept.contains(&(kind, name.to_owned()))
     }
 
-    /// Waits until the objects and things are as they should be, as seen after now.
+    /// Nothing goes wrong any more.
+    pub fn calm(&self) {
+        self.state().calm = Some(Instant::now());
+    }
+
+    /// Waits until the objects and things are as they should be, as seen after now. It may take so long from when nothing goes wrong
+    /// any more: how long it takes before depends on what goes wrong, and on the machine.
     pub async fn until(
         &self,
         what: &str,
@@ -215,7 +229,8 @@ impl Books {
             if now.begun >= called && met(&now) {
                 return Ok(now);
             }
-            if called.elapsed() > limit {
+            let calm = self.state().calm;
+            if calm.is_some_and(|calm| calm.max(called).elapsed() > limit) {
                 return Err(format!("in vain waited {} s until {what}", limit.as_secs()));
             }
             // The sender is here.

@@ -272,7 +272,7 @@ async fn end(soak: &Soak) -> Result<(), String> {
     }
     soak.books.until("all objects settle", STEP, |seen| seen.objects.values().all(is_settled)).await?;
     delete_all(soak).await?;
-    let now = soak.books.until("the objects are read", STEP, |_| true).await?;
+    let now = soak.books.until("all that is left was told of", STEP, |seen| seen.untold.is_empty()).await?;
     let left = now.things.iter().filter(|thing| thing.kind != "ImageExport");
     for (number, thing) in left.enumerate() {
         let mut object = image_of(thing.kind, &format!("soak-99999-{number}"));
@@ -286,7 +286,7 @@ async fn end(soak: &Soak) -> Result<(), String> {
         .await?;
     delete_all(soak).await?;
     let nothing = |seen: &super::books::Seen| seen.things.iter().all(|thing| thing.kind == "ImageExport");
-    soak.books.until("nothing is left", Duration::from_secs(30), nothing).await.map(drop)
+    soak.books.until("nothing is left", STEP, nothing).await.map(drop)
 }
 
 async fn delete_all(soak: &Soak) -> Result<(), String> {

@@ -1,15 +1,16 @@
 //! What goes wrong by itself: the network, the vendors, and the operator's machine.
 
-use super::{KINDS, Soak};
+use super::{KINDS, Soak, deployment::Deployment};
 use crate::proof::{
     gate::{Chance, Cut, Deed, Point},
-    life::Operator,
     wrong_answers::UNREPEATABLE,
 };
 use rand::{RngExt, rngs::StdRng, seq::IndexedRandom};
 use std::time::Duration;
-use tokio::time::{sleep, timeout};
 use vendor_simulator::{Fault, FaultRule, When};
+
+/// The other replica leads at the latest so long after the leader was heard of last.
+const LEASE: Duration = Duration::from_secs(17);
 
 /// Of so many requests, one meets the network.
 const ONE_IN: u64 = 14;
@@ -29,48 +30,64 @@ const OFTEN: [Deed; 11] = [
     Deed::Hollow,
 ];
 
-/// Changes everything at random until all is over; then the operator runs.
-pub async fn change(soak: &Soak, operator: &mut Operator, random: &mut StdRng) {
+/// Changes everything at random until all is over; then both replicas run.
+pub async fn change(soak: &Soak, deployment: &mut Deployment, random: &mut StdRng) {
     soak.world.vendor.set_faults(vendors(soak.options.seed));
     let gate = &soak.proxies.gate;
+    let mut most = 14_000;
     while !soak.is_over() {
         gate.tempt(Some(chance(random.random())));
         drop(gate.arm(None));
         // After a start, what became of a lost call is looked for no sooner than a vendor's list may lag behind.
-        let calm = Duration::from_millis(random.random_range(2000..14000));
-        tokio::select! {
-            () = sleep(calm) => {}
-            () = operator.keep(gate) => {}
-        }
-        let blow = match random.random_range(0..12) {
-            0..=2 => {
-                operator.kill().await;
-                sleep(Duration::from_millis(random.random_range(0..1500))).await;
-                operator.start(gate);
-                "killed"
+        pass(soak, deployment, random.random_range(2000..most)).await;
+        most = 24_000;
+        let (blow, millis) = (random.random_range(0..15), random.random_range(0..9000));
+        let blow = match blow {
+            0 => {
+                let leader = deployment.leader().await;
+                leader.kill().await;
+                soak.wait(LEASE + Duration::from_millis(millis / 3)).await;
+                leader.start(gate);
+                "the leader killed, and away until the other replica led"
             }
-            3..=5 => kill_at_a_request(soak, operator, random).await,
+            1 | 2 => {
+                let leader = deployment.leader().await;
+                leader.kill().await;
+                soak.wait(Duration::from_millis(millis / 6)).await;
+                leader.start(gate);
+                "the leader killed"
+            }
+            3..=5 => kill_at_a_request(soak, deployment, random).await,
             6 | 7 => {
-                operator.pause();
-                sleep(Duration::from_millis(random.random_range(500..9000))).await;
-                operator.go_on();
-                "stopped where it was, and woken"
+                deployment.leader().await.pause();
+                soak.wait(Duration::from_millis(500 + millis)).await;
+                deployment.wake();
+                "the leader stopped where it was, and woken"
             }
-            8 => {
-                operator.end(gate).await;
-                operator.start(gate);
-                "asked to end, and started again"
+            8 | 9 => {
+                deployment.leader().await.pause();
+                soak.wait(LEASE + Duration::from_millis(millis)).await;
+                deployment.wake();
+                "the leader stopped for longer than its Lease lasts, and woken"
             }
-            9 | 10 => {
+            10 => {
+                let leader = deployment.leader().await;
+                leader.end(gate).await;
+                leader.start(gate);
+                "the leader asked to end, and started again"
+            }
+            11 | 12 => {
                 // As long as a restart takes, or longer than a Lease lasts.
                 gate.lose_api_server(true);
-                let lasts = Duration::from_millis(random.random_range(500..20_000));
-                tokio::select! {
-                    () = sleep(lasts) => {}
-                    () = operator.keep(gate) => {}
-                }
+                pass(soak, deployment, random.random_range(500..20_000)).await;
                 gate.lose_api_server(false);
                 "the API server lost, and back"
+            }
+            13 => {
+                deployment.kill().await;
+                soak.wait(Duration::from_millis(millis / 6)).await;
+                deployment.start(gate);
+                "both replicas killed"
             }
             _ => {
                 gate.cut_watches(if random.random_bool(0.5) { Cut::Gone } else { Cut::Expired });
@@ -78,6 +95,21 @@ pub async fn change(soak: &Soak, operator: &mut Operator, random: &mut StdRng) {
             }
         };
         soak.books.did("blows to the operator", blow);
+        // The next one hits somebody who works: one blow after the other to who waits for the Lease would show nothing.
+        let led = deployment.led();
+        tokio::select! {
+            () = led => {}
+            () = soak.over.cancelled() => {}
+            () = deployment.keep(gate) => {}
+        }
+    }
+}
+
+/// So many milliseconds go by, or all is over.
+async fn pass(soak: &Soak, deployment: &mut Deployment, millis: u64) {
+    tokio::select! {
+        () = soak.wait(Duration::from_millis(millis)) => {}
+        () = deployment.keep(&soak.proxies.gate) => {}
     }
 }
 
@@ -90,10 +122,11 @@ pub fn clear(soak: &Soak) {
     }
     soak.proxies.gate.tempt(None);
     soak.world.vendor.set_faults(vec![]);
+    soak.books.calm();
 }
 
 /// The next request of some sort: before it is forwarded, or after it took its effect.
-async fn kill_at_a_request(soak: &Soak, operator: &mut Operator, random: &mut StdRng) -> &'static str {
+async fn kill_at_a_request(soak: &Soak, deployment: &mut Deployment, random: &mut StdRng) -> &'static str {
     let gate = &soak.proxies.gate;
     let kind = *KINDS.choose(random).expect("a kind");
     let calls: &[&str] = match kind {
@@ -115,16 +148,20 @@ async fn kill_at_a_request(soak: &Soak, operator: &mut Operator, random: &mut St
     };
     let deed = *[Deed::KillBefore, Deed::KillAfter].choose(random).expect("a deed");
     let hit = gate.arm(Some((Point { label, nth: random.random_range(1..3) }, deed)));
-    let hit = timeout(Duration::from_secs(8), hit).await.is_ok_and(|hit| hit.is_ok());
+    let hit = tokio::select! {
+        hit = hit => hit.is_ok(),
+        () = soak.wait(Duration::from_secs(8)) => false,
+    };
     gate.hold();
-    operator.kill().await;
+    let leader = deployment.leader().await;
+    leader.kill().await;
     // Were it met later, nobody would kill for it, and the gate stay shut.
     drop(gate.arm(None));
-    operator.start(gate);
+    leader.start(gate);
     match (hit, deed) {
-        (true, Deed::KillBefore) => "killed before a request was forwarded",
-        (true, _) => "killed after a request took its effect",
-        _ => "killed",
+        (true, Deed::KillBefore) => "the leader killed before a request was forwarded",
+        (true, _) => "the leader killed after a request took its effect",
+        _ => "the leader killed",
     }
 }
 
