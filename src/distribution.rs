@@ -777,7 +777,7 @@ mod tests {
         let distribution = distribution(&["a", "b"], json!({ "deletionPolicy": "Retain" }));
         let right = ready(&distribution, "a");
         let renamed = with(right.clone(), |object| {
-            object.spec.for_provider.destination_image_name = Some("other".into())
+            object.spec.for_provider.destination_image_name = Some("other".into());
         });
         assert_eq!(
             done(&distribution, &[renamed.clone(), ready(&before, "c")]),
@@ -787,7 +787,7 @@ mod tests {
         let all = [going(renamed.clone()), ready(&distribution, "b"), going(ready(&before, "c"))];
         assert_eq!(done(&distribution, &all), ["tell and delete base-c"]);
         let told = with(ready(&before, "c"), |object| {
-            object.spec.image.deletion_policy = Some(DeletionPolicy::Retain)
+            object.spec.image.deletion_policy = Some(DeletionPolicy::Retain);
         });
         assert_eq!(
             done(&distribution, &[right.clone(), ready(&distribution, "b"), told.clone()]),
@@ -802,7 +802,7 @@ mod tests {
         assert!(done(&suspended, &[renamed]).is_empty());
         let mut deleted = distribution.clone();
         deleted.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
-        assert_eq!(done(&deleted, &[right.clone()]), ["delete base-a"]);
+        assert_eq!(done(&deleted, std::slice::from_ref(&right)), ["delete base-a"]);
         deleted.metadata.finalizers = Some(vec![ORPHAN.into()]);
         assert!(done(&deleted, &[right]).is_empty());
     }
@@ -938,7 +938,7 @@ mod tests {
         let (_, told) = shown(&distribution, &[ready(&distribution, "a")], &[]);
         assert_eq!(told, "Ready Available: all 1 copies are Ready");
         let renamed = with(ready(&distribution, "a"), |object| {
-            object.spec.for_provider.destination_image_name = Some("b".into())
+            object.spec.for_provider.destination_image_name = Some("b".into());
         });
         for copies in [vec![], vec![renamed], vec![building(&distribution, "a")]] {
             let (_, told) = shown(&distribution, &copies, &[]);

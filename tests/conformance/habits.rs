@@ -26,6 +26,7 @@ pub fn take_up(world: &World, subjects: &[Subject], expired: bool) {
         settings.aliyun_ecs.names_without_case = true;
         settings.aliyun_ecs.usable_after_seconds = Some(1);
         settings.aliyun_ecs.missing_images_are_ignored = true;
+        settings.aliyun_ecs.account_ids_are_texts = true;
         settings.zstack.nested_causes = true;
         settings.zstack.moving_seconds = 1.0;
         settings.zstack.tells_progress = false;

@@ -19,8 +19,11 @@ use tokio::{task::block_in_place, time::sleep};
 use vendor_simulator::{Fault, FaultRule};
 use xtask::controlplane::Part;
 
-const KINDS: [(&str, &str); 3] = [
+/// Of each sort of API, one or more.
+const KINDS: [(&str, &str); 5] = [
     ("ImageComponent", "CreateImageComponent"),
+    ("ImagePipeline", "CreateImagePipeline"),
+    ("AliyunImageCopy", "CopyImage"),
     ("AospImage", "BuildAOSPImage"),
     ("BatchComputeImage", "CreateImage"),
 ];
@@ -77,8 +80,8 @@ async fn lost_and_back(of_each: usize, parts: &[Part], lasts: Duration) {
         plane.kill(*part).expect("it is killed");
     }
     let before = writes(&plane.audit_log());
-    let ready = world.calls(KINDS[0].1) + world.calls(KINDS[1].1) + world.calls(KINDS[2].1);
-    eprintln!("lost when {ready} creating calls of {} had been made", objects.len());
+    let asked = made();
+    eprintln!("lost when {asked} creating calls of {} had been made", objects.len());
     sleep(lasts).await;
     block_in_place(|| plane.revive()).expect("it comes back");
     let back = Instant::now();

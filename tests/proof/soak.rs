@@ -28,9 +28,10 @@ use tokio_util::sync::CancellationToken;
 use xtask::workspace;
 
 /// All of them.
-const KINDS: [&str; 6] = [
+const KINDS: [&str; 7] = [
     "ImageComponent",
     "ImagePipeline",
+    "AliyunImageCopy",
     "BatchComputeImage",
     "AospImage",
     "ImageExport",

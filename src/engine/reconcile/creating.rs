@@ -5,7 +5,7 @@ use crate::{
     engine::{
         external::Submitted,
         journal::Permit,
-        object::Link,
+        object::{Link, Object},
         object_state::Asked,
         pace,
         progress::{
@@ -278,7 +278,7 @@ impl Pass<'_> {
     async fn tell_of_outdated(&self, made: &Progress) {
         let Some(handle) = made.handle() else { return };
         let newest = self.world.journal.newest(&self.object).await;
-        let is_known = |newest: &K| crate::engine::owned_ids(newest).contains(&handle.id());
+        let is_known = |newest: &Object| crate::engine::owned_ids(newest).contains(&handle.id());
         if newest.is_ok_and(|newest| newest.as_ref().is_none_or(is_known)) {
             return;
         }
@@ -287,7 +287,7 @@ impl Pass<'_> {
              delete it there, or take it over in an object of its own, with spec.import.id",
             handle.id()
         );
-        self.world.telemetry.released(&self.object, K::ACTION, note).await;
+        self.world.telemetry.released(&self.object, self.world.kind.traits().action, note).await;
     }
 
     /// Writes an answer down that the API server did not take before.

@@ -16,9 +16,10 @@ use tokio::{
 use vendor_simulator::{Change, Ledger, Stage};
 
 /// Which calls make things, and of which kind.
-const MAKING: [(&str, &str); 6] = [
+const MAKING: [(&str, &str); 7] = [
     ("CreateImageComponent", "ImageComponent"),
     ("CreateImagePipeline", "ImagePipeline"),
+    ("CopyImage", "AliyunImageCopy"),
     ("CreateImage", "BatchComputeImage"),
     ("BuildAOSPImage", "AospImage"),
     ("ExportImage", "ImageExport"),
@@ -316,6 +317,7 @@ fn things(world: &World) -> HashSet<Thing> {
     // Whether it failed; `None`: the vendor cleared it away by itself when it did. A task that is forgotten made its file.
     let failed = |kind: &str, id: &str| {
         let work = match kind {
+            "AliyunImageCopy" => world.vendor.aliyun_ecs().image(id).map(|image| image.work),
             "AospImage" => volcengine.aosp_image(id).map(|image| image.build),
             "ImageExport" => tasks.get(id).cloned(),
             "RootVolumeTemplate" => zstack.get(id).map(|image| image.creation),

@@ -242,7 +242,10 @@ fn import(object: &mut Value, id: &str) {
     for field in ["versionPolicy", "versionsToKeep"] {
         object["spec"].as_object_mut().expect("a spec").remove(field);
     }
-    object["spec"]["forProvider"] = json!({});
+    // Where it is, if that can be said.
+    let place = object["spec"]["forProvider"]["destinationRegionId"].take();
+    object["spec"]["forProvider"] =
+        if place.is_null() { json!({}) } else { json!({ "destinationRegionId": place }) };
     object["spec"]["import"] = json!({ "id": id });
     object["spec"]["deletionPolicy"] = json!("Delete");
 }

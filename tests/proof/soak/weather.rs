@@ -132,6 +132,7 @@ async fn kill_at_a_request(soak: &Soak, deployment: &mut Deployment, random: &mu
     let calls: &[&str] = match kind {
         "ImageComponent" => &["CreateImageComponent", "DeleteImageComponent", "DescribeImageComponents"],
         "ImagePipeline" => &["CreateImagePipeline", "DeleteImagePipeline", "DescribeImagePipelines"],
+        "AliyunImageCopy" => &["CopyImage", "DeleteImage", "DescribeImages"],
         "BatchComputeImage" => &["POST /images", "DELETE /images/{id}"],
         "AospImage" => &["BuildAOSPImage", "DeleteAOSPImage", "ListAOSPImage"],
         "ImageExport" => &["ExportImage", "DescribeTasks"],
@@ -140,7 +141,10 @@ async fn kill_at_a_request(soak: &Soak, deployment: &mut Deployment, random: &mu
             "DELETE /zstack/v1/images/{id}",
         ],
     };
-    let plural = format!("{}s", kind.to_lowercase());
+    let plural = match kind {
+        "AliyunImageCopy" => "aliyunimagecopies".to_owned(),
+        _ => format!("{}s", kind.to_lowercase()),
+    };
     let label = match random.random_range(0..3) {
         0 => format!("PATCH {plural}"),
         1 => format!("PATCH {plural}/status"),
@@ -209,5 +213,6 @@ fn vendors(seed: u64) -> Vec<FaultRule> {
         sometimes(Fault::ClockSkew { seconds: 3600 }, 0.002, 14),
         sometimes(Fault::SlowAnswer { millis: 4000 }, 0.01, 15),
         sometimes(Fault::Redirect { location: None }, 0.005, 16),
+        failing("CopyImage", 17),
     ]
 }
