@@ -247,7 +247,7 @@ pub struct AliyunAccount {
     pub region_id: String,
     /// The Secret with the keys `accessKeyId`, `accessKeySecret` and, for STS, `securityToken`.
     pub credentials_secret_ref: SecretRef,
-    /// The ECS API, for ImageComponent, ImagePipeline and AliyunImageCopy.
+    /// The ECS API, for ImageComponent, ImagePipeline, ImageBuild and AliyunImageCopy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ecs: Option<AliyunEcsApi>,
     /// The BatchCompute API, for BatchComputeImage.

@@ -433,11 +433,12 @@ pub struct Operation {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = CANDIDATES), inner(length(max = ID)), extend("x-kubernetes-list-type" = "atomic"))]
     pub candidates: Vec<String>,
-    /// Why the attempt failed, or the result cannot be used: one CamelCase word, while `state` is `Failed` or `Unusable`.
+    /// Why the attempt failed, or the result cannot be used: one CamelCase word, while `state` is `Failed` or `Unusable`; while it is
+    /// `Succeeded`, that something went wrong although the result can be used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub reason: Option<String>,
-    /// Why the attempt failed, or the result cannot be used, in a sentence, while `state` is `Failed` or `Unusable`.
+    /// The same in a sentence, with what to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MESSAGE))]
     pub message: Option<String>,

@@ -30,6 +30,7 @@ pub static KINDS: &[&dyn Kind] = &[
     &Of::<volcengine::image_export::ImageExport>::new("Volcengine", "ECS", "2020-04-01"),
     &Of::<aliyun::image_component::ImageComponent>::new("Alibaba Cloud", "ECS", "2014-05-26"),
     &Of::<aliyun::image_pipeline::ImagePipeline>::new("Alibaba Cloud", "ECS", "2014-05-26"),
+    &Of::<aliyun::image_build::ImageBuild>::new("Alibaba Cloud", "ECS", "2014-05-26"),
     &Of::<aliyun::image_copy::AliyunImageCopy>::new("Alibaba Cloud", "ECS", "2014-05-26"),
     &Of::<aliyun::batch_compute_image::BatchComputeImage>::new("Alibaba Cloud", "BatchCompute", "2015-11-11"),
     &Of::<zstack::root_volume_template::RootVolumeTemplate>::new("ZStack", "Cloud", "v1"),

@@ -14,6 +14,7 @@ mod admission {
     mod batch_compute_image;
     mod changes;
     mod defaults;
+    mod image_build;
     mod image_component;
     mod image_distribution;
     mod image_export;

@@ -377,8 +377,9 @@ async fn live(
     let left: Vec<_> =
         subject::made(&ledger, action).into_iter().filter(|id| !subject::deleted(&ledger, id)).collect();
     // What nobody has asked for, and everybody pays for.
-    let snapshots = world.vendor.aliyun_ecs().snapshots();
-    if kind == "AliyunImageCopy" && !snapshots.is_empty() {
+    let mut snapshots = world.vendor.aliyun_ecs().snapshots();
+    snapshots.retain(|snapshot| made.contains(&snapshot.image));
+    if !snapshots.is_empty() {
         return Err(format!("{snapshots:?} are left at the vendor; {:#?}", world.call_log()));
     }
     if left.is_empty() == STAYS.contains(&kind.as_str()) {

@@ -19,6 +19,7 @@ mod e2e {
     mod disaster;
     mod error_classes;
     mod habits;
+    mod image_build;
     mod image_distribution;
     mod image_export;
     mod image_pipeline;

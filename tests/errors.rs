@@ -34,6 +34,8 @@ const CREATE: &str = include_str!("data/create-image-component-codes.txt");
 const TAG: &str = include_str!("data/tag-resources-codes.txt");
 /// The same for the pages of CreateImagePipeline and DeleteImagePipeline, but for families.
 const PIPELINE: &str = include_str!("data/create-image-pipeline-codes.txt");
+/// The same for the page of StartImagePipelineExecution, and, after its 20 codes, for those of the other calls that builds take.
+const BUILD: &str = include_str!("data/start-image-pipeline-execution-codes.txt");
 /// The same for the page of ExportImage.
 const EXPORT: &str = include_str!("data/export-image-codes.txt");
 /// The same for the page of CopyImage, and, after its 26 codes, for those of the other calls that copies take.
@@ -72,6 +74,7 @@ fn every_code_of_the_pages_has_its_class_and_a_hint_in_both_languages() {
         (COPY, 26 + 12, errors::TABLE),
         (SHARE, 16, errors::TABLE),
         (PIPELINE, 22, errors::TABLE),
+        (BUILD, 20 + 7, errors::TABLE),
         (EXPORT, 11, volcengine::errors::TABLE),
     ] {
         assert_eq!(page.lines().count(), count, "all codes of the page");

@@ -47,6 +47,7 @@ const TARGETS: &[(&str, u32, Target)] = &[
     ("answers-component", 15, answers::component),
     ("answers-copy", 15, answers::copy),
     ("answers-pipeline", 15, answers::pipeline),
+    ("answers-build", 15, answers::build),
     ("answers-batchcompute", 8, answers::batch_compute),
     ("answers-aosp", 15, answers::aosp),
     ("answers-export", 15, answers::export),

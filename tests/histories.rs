@@ -253,7 +253,12 @@ impl World {
                 }
             }
             Step::Release => self.release(fresh),
-            Step::Observe(_) | Step::Rest | Step::Suspended | Step::Find | Step::Adopt { .. } => {}
+            Step::Observe(_)
+            | Step::Clear(_)
+            | Step::Rest
+            | Step::Suspended
+            | Step::Find
+            | Step::Adopt { .. } => {}
         }
     }
 

@@ -1,5 +1,5 @@
-//! Alibaba Cloud ECS, API version 2014-05-26: image components and pipelines, custom images and their copies, tags and resource
-//! groups, behind the RPC gateway.
+//! Alibaba Cloud ECS, API version 2014-05-26: image components, pipelines and their runs, custom images and their copies, tags
+//! and resource groups, behind the RPC gateway.
 //!
 //! Sources: the page of `CreateImageComponent`, the reference pages of `DescribeImageComponents`, `DeleteImageComponent`
 //! and `TagResources`, and what the official SDKs send. Not documented, and chosen here: how long a `ClientToken` is
@@ -10,6 +10,7 @@ mod content;
 mod copies;
 mod create;
 mod describe;
+pub mod executions;
 mod gateway;
 mod images;
 mod modify;
@@ -20,7 +21,7 @@ mod signature_v1;
 mod signature_v3;
 mod xml;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -53,6 +54,16 @@ pub struct Settings {
     pub pipeline_quota: Option<usize>,
     /// What tagging calls have to call a pipeline, which is not documented.
     pub pipeline_resource_type: String,
+    /// Whether a pipeline that nobody has made exists when its id begins with `ip-`, to be run.
+    pub any_pipeline_exists: bool,
+    /// How long a run of a pipeline takes.
+    pub execution_seconds: f64,
+    /// What runs come to that are started from now on.
+    pub execution_ending: executions::Ending,
+    /// How long it takes to cancel a run.
+    pub cancelling_seconds: f64,
+    /// Whether the list of runs filters by tags, which some pages call unavailable; otherwise it does as if none were given.
+    pub executions_by_tag: bool,
     /// The base images that exist; none: any.
     pub base_images: Option<Vec<String>>,
     /// Whether the caller may create the service-linked role that the first component needs.
@@ -112,14 +123,24 @@ impl Default for Settings {
             "us-west-1",
         ];
         Self {
-            flow_limits: ["CreateImageComponent", "CreateImagePipeline", "CopyImage"]
-                .map(|action| FlowLimit { action: action.into(), requests: 1000, period_seconds: 60 })
-                .into(),
+            flow_limits: [
+                "CreateImageComponent",
+                "CreateImagePipeline",
+                "StartImagePipelineExecution",
+                "CopyImage",
+            ]
+            .map(|action| FlowLimit { action: action.into(), requests: 1000, period_seconds: 60 })
+            .into(),
             throttling_status: 400,
             retry_after: None,
             component_quota: None,
             pipeline_quota: None,
             pipeline_resource_type: "imagepipeline".into(),
+            any_pipeline_exists: true,
+            execution_seconds: 60.0,
+            execution_ending: executions::Ending::Success,
+            cancelling_seconds: 5.0,
+            executions_by_tag: true,
             base_images: None,
             service_linked_role: true,
             resource_groups: ["rg-acfmdefault0001", "rg-bp67acfmxazb4p01", "rg-bp67acfmxazb4p02"]
@@ -189,6 +210,9 @@ pub(crate) struct AliyunEcs(Mutex<State>);
 struct State {
     components: Store<Component>,
     pipelines: Store<pipelines::Pipeline>,
+    /// The ids of those that are gone.
+    deleted_pipelines: HashSet<String>,
+    executions: Store<executions::Execution>,
     images: Store<Image>,
     /// Those whose images are gone.
     snapshots: Store<Snapshot>,
@@ -236,6 +260,7 @@ impl AliyunEcs {
             return Err(self.throttled(&context.settings, None));
         }
         let place = Place { account, region };
+        state.make_images(context.now);
         match call.action.as_str() {
             "CreateImageComponent" => create::create(&mut state, &place, &parameters, context),
             "DescribeImageComponents" => describe::describe(&state, &place, &parameters, context),
@@ -246,6 +271,9 @@ impl AliyunEcs {
             "CreateImagePipeline" => pipelines::create(&mut state, &place, &parameters, context),
             "DescribeImagePipelines" => pipelines::describe(&state, &place, &parameters, context),
             "DeleteImagePipeline" => pipelines::delete(&mut state, &place, &parameters, context),
+            "StartImagePipelineExecution" => executions::start(&mut state, &place, &parameters, context),
+            "DescribeImagePipelineExecutions" => executions::describe(&state, &place, &parameters, context),
+            "CancelImagePipelineExecution" => executions::cancel(&mut state, &place, &parameters, context),
             "CopyImage" => copies::copy(&mut state, &place, &parameters, context),
             "CancelCopyImage" => copies::cancel(&mut state, &place, &parameters, context),
             "DescribeImages" => images::describe(&state, &place, &parameters, context),
@@ -261,7 +289,7 @@ impl AliyunEcs {
 }
 
 /// The actions that exist.
-const ACTIONS: [&str; 18] = [
+const ACTIONS: [&str; 21] = [
     "CreateImageComponent",
     "DescribeImageComponents",
     "DeleteImageComponent",
@@ -271,6 +299,9 @@ const ACTIONS: [&str; 18] = [
     "CreateImagePipeline",
     "DescribeImagePipelines",
     "DeleteImagePipeline",
+    "StartImagePipelineExecution",
+    "DescribeImagePipelineExecutions",
+    "CancelImagePipelineExecution",
     "CopyImage",
     "CancelCopyImage",
     "DescribeImages",
@@ -349,7 +380,7 @@ impl Service for AliyunEcs {
     }
 
     fn collections(&self) -> &'static [&'static str] {
-        &["image-components", "image-pipelines", "images", "snapshots"]
+        &["image-components", "image-pipelines", "image-pipeline-executions", "images", "snapshots"]
     }
 
     fn administer(&self, request: &AdminRequest, shared: &Shared) -> Result<Value, AdminRefusal> {
@@ -360,6 +391,10 @@ impl Service for AliyunEcs {
             "image-pipelines" => {
                 self.state().pipelines.administer(request, |pipeline| pipelines::complete(pipeline, shared))
             }
+            "image-pipeline-executions" => self
+                .state()
+                .executions
+                .administer(request, |execution| executions::complete(execution, shared)),
             "images" => self.state().images.administer(request, |image| complete_image(image, shared)),
             "snapshots" => self.state().snapshots.administer(request, |snapshot| snapshot.id.clone()),
             other => Err(AdminRefusal::NotFound(other.into())),
@@ -489,6 +524,28 @@ impl<'a> Inventory<'a> {
         self.service.state().pipelines.get_mut(id).map(change).is_some()
     }
 
+    /// All runs of pipelines, oldest first.
+    pub fn executions(&self) -> Vec<executions::Execution> {
+        self.service.state().executions.values().cloned().collect()
+    }
+
+    /// Adds a run and tells its id; empty fields are filled as the vendor would.
+    pub fn seed_execution(&self, mut execution: executions::Execution) -> String {
+        let id = executions::complete(&mut execution, self.shared);
+        self.service.state().executions.insert(id.clone(), execution);
+        id
+    }
+
+    /// Changes a run; false when it does not exist.
+    pub fn modify_execution(&self, id: &str, change: impl FnOnce(&mut executions::Execution)) -> bool {
+        self.service.state().executions.get_mut(id).map(change).is_some()
+    }
+
+    /// Takes a pipeline away, and with it the records of its runs.
+    pub fn remove_pipeline(&self, id: &str) {
+        self.service.state().remove_pipeline(id);
+    }
+
     /// Changes a component; false when it does not exist.
     pub fn modify(&self, id: &str, change: impl FnOnce(&mut Component)) -> bool {
         self.service.state().components.get_mut(id).map(change).is_some()
@@ -496,7 +553,9 @@ impl<'a> Inventory<'a> {
 
     /// All custom images, oldest first.
     pub fn images(&self) -> Vec<Image> {
-        self.service.state().images.values().cloned().collect()
+        let mut state = self.service.state();
+        state.make_images(self.shared.clock.now());
+        state.images.values().cloned().collect()
     }
 
     /// The image with this id.

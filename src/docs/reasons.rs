@@ -55,6 +55,13 @@ pub const REASONS: &[Reason] = &[
         "Nothing / 无需处理",
     ),
     reason(
+        "AvailableWithWarning",
+        Images,
+        Person,
+        "The vendor has the image, usable, as the spec says, and something went wrong all the same: the run that built it succeeded in part, for example / 厂商侧镜像存在、可用，且与 spec 一致，但过程中有部分步骤出错，例如构建任务部分成功",
+        "Look at what the message names, in the vendor's console: what a run left there costs. The image can be used meanwhile / 按消息在厂商控制台检查，残留资源会产生费用；镜像可正常使用",
+    ),
+    reason(
         "Pending",
         Images,
         Nobody,
@@ -81,6 +88,20 @@ pub const REASONS: &[Reason] = &[
         Nobody,
         "The vendor is making the image / 厂商正在制作镜像",
         "Nothing; the message says from when on it counts as too long, which is for spec.timeout to say / 无需处理；消息中说明何时算作超时，由 spec.timeout 决定",
+    ),
+    reason(
+        "TestFailed",
+        Images,
+        Person,
+        "The image was built and its tests failed / 镜像已构建，但测试失败",
+        "Look at the output of the run in the vendor's console; onTestFailure: Keep leaves the image there. Then correct the pipeline's steps, or set the annotation reconcile.cloudimages.dev/requested-at to try again / 请在厂商控制台查看构建任务的输出，onTestFailure: Keep 可保留镜像；修改流水线步骤，或设置注解 reconcile.cloudimages.dev/requested-at 以重试",
+    ),
+    reason(
+        "Cleared",
+        Events,
+        Nobody,
+        "What a failed attempt left behind was deleted at the vendor / 已在厂商侧删除失败的尝试留下的内容",
+        "Nothing / 无需处理",
     ),
     reason(
         "Updating",

@@ -216,6 +216,10 @@ pub trait External:
     /// Whether deleting a thing leaves others of ours behind: then [`External::delete`] is asked once more when it is gone.
     const LEAVES: bool = false;
 
+    /// Whether a refusal of class Busy may be the echo of the object's own call, which arrived twice or whose answer was lost:
+    /// then [`External::recover`] is asked before it is believed.
+    const ECHOES: bool = false;
+
     /// What tells the rows of [`External::page`] apart, in lowerCamelCase.
     const ROW_ID: &'static str;
 
@@ -485,7 +489,14 @@ pub trait External:
         self.clone()
     }
 
-    /// Deletes what the handle means. What is gone already counts as deleted.
+    /// Whether what the failed attempt left behind, of which its status tells, is deleted at once, and not only before the next
+    /// attempt or with the object. Pure.
+    fn clears(&self) -> bool {
+        false
+    }
+
+    /// Deletes what the handle means, or ends what is still making it; which of them, its phase at the vendor says. What is gone
+    /// already counts as deleted.
     fn delete(
         &self,
         client: &Self::Client,

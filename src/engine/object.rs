@@ -61,6 +61,8 @@ pub struct Traits {
     pub lags: bool,
     /// [`External::LEAVES`].
     pub leaves: bool,
+    /// [`External::ECHOES`].
+    pub echoes: bool,
     /// [`External::WHEN_OVERDUE`].
     pub when_overdue: Option<&'static str>,
     /// [`External::AMENDS`].
@@ -114,6 +116,7 @@ impl<K: External> AnyKind for Of<K> {
             repeatable: K::REPEATABLE,
             lags: K::LAGS,
             leaves: K::LEAVES,
+            echoes: K::ECHOES,
             when_overdue: K::WHEN_OVERDUE,
             amends: K::AMENDS,
         }
@@ -269,6 +272,8 @@ pub trait AnyObject: Send + Sync {
     fn next_version(&self, used: &[String], last: Option<&str>) -> Option<String>;
     /// [`External::with_version`].
     fn with_version(&self, version: &str) -> Object;
+    /// [`External::clears`].
+    fn clears(&self) -> bool;
     /// [`External::delete`].
     fn delete<'a>(&'a self, client: &'a Link, handle: &'a Handle) -> Answering<'a, Deletion>;
 }
@@ -381,6 +386,9 @@ impl<K: External> AnyObject for K {
     }
     fn with_version(&self, version: &str) -> Object {
         Object::new(External::with_version(self, version))
+    }
+    fn clears(&self) -> bool {
+        External::clears(self)
     }
     fn delete<'a>(&'a self, client: &'a Link, handle: &'a Handle) -> Answering<'a, Deletion> {
         External::delete(self, client.of::<K>(), handle).boxed()

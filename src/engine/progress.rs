@@ -80,22 +80,27 @@ pub struct Product {
     pub at_provider: Value,
     /// What there is to know of it although it is as the spec says: the end of a sentence. Not stored.
     pub note: Option<String>,
+    /// What went wrong although it is usable, and what to do about it, in a sentence. A person is told of it once, and it stands
+    /// in the condition as long as a look says so.
+    pub warning: Option<String>,
 }
 
 impl Product {
-    /// What to call it: the file that was written, where that is what it is about.
+    /// What to call it: the file that was written, where that is what it is about; the thing, and not the task that made it.
     pub fn name<'a>(&'a self, handle: &'a Handle) -> &'a str {
-        self.artifact.as_deref().unwrap_or_else(|| handle.id())
+        self.artifact.as_deref().or(self.image_id.as_deref()).unwrap_or_else(|| handle.id())
     }
 }
 
 /// Why something ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Failure {
     /// One CamelCase word, stable.
     pub reason: String,
     /// A sentence that a user can act on.
     pub message: String,
+    /// What is there all the same, under an id of its own: it goes before the next attempt, and with the object.
+    pub left: Option<Product>,
 }
 
 /// Exactly the possible situations of one object. `intent` is the attempt that led there, `handle` what the vendor gave.
@@ -143,6 +148,8 @@ pub struct Wish {
     pub retain: Option<bool>,
     /// Make it again when the vendor no longer has it.
     pub recreate: bool,
+    /// What a failed attempt left goes at once.
+    pub clears: bool,
     /// What is there is to be succeeded by a new version, since the spec asks for what the vendor cannot change in it.
     pub succeed: bool,
     /// Earlier versions are there, which go with the object.
@@ -184,6 +191,8 @@ pub enum Step {
     Adopt { intent: Intent, id: String },
     /// Remove what a failed attempt left behind, before the next one, or before something else takes its place.
     Discard { handle: Handle, attempt: u32 },
+    /// Remove what the failed attempt left behind, though no other follows.
+    Clear(Handle),
     /// Delete it at the vendor.
     Delete(Handle),
     /// Delete its earlier versions, when nothing else is left of it.
@@ -451,6 +460,15 @@ impl Progress {
             Self::Building { handle, .. } | Self::Ready { handle, .. } | Self::Unusable { handle, .. } => {
                 Step::Observe(handle.clone())
             }
+            Self::Failed { intent, handle: Some(handle), failure }
+                if !(wish.changed || wish.asked)
+                    && wish.clears
+                    && failure.left.is_some()
+                    && intent.origin == Origin::Made
+                    && !wish.observe_only =>
+            {
+                Step::Clear(handle.clone())
+            }
             Self::Failed { .. } if !(wish.changed || wish.asked) => Step::Rest,
             // What this object made is not forgotten for what it takes over.
             Self::Failed { intent, handle: Some(handle), .. }
@@ -541,7 +559,8 @@ impl Progress {
                 if matches!(refusal.class, Class::Conflict | Class::TokenReused)
                     || refusal.class.is_final() =>
             {
-                let failure = Failure { reason: refusal.class.reason().into(), message: refusal.to_string() };
+                let (reason, message) = (refusal.class.reason().into(), refusal.to_string());
+                let failure = Failure { reason, message, left: None };
                 Self::Failed { intent, handle: None, failure }
             }
             Err(CallError::Unknown(_) | CallError::NoAnswer(_)) => Self::Submitting(intent),
@@ -617,7 +636,11 @@ impl Progress {
             (Observation::Unusable { product, why, .. }, _) => {
                 Self::Unusable { intent, handle, product, why }
             }
-            (Observation::Failed(failure), _) => Self::Failed { intent, handle: Some(handle), failure },
+            (Observation::Failed(failure), _) => {
+                let left = failure.left.as_ref().and_then(|left| left.image_id.clone());
+                let handle = Handle { image: left.or(handle.image), task: handle.task };
+                Self::Failed { intent, handle: Some(handle), failure }
+            }
             (Observation::Refused(refusal), _) => {
                 Self::submitted(intent, false, Err(&CallError::Refused(refusal)))
             }
@@ -633,6 +656,19 @@ impl Progress {
         match self {
             Self::Missing { intent, was_ready: false, .. } => {
                 Self::Submitting(Intent { since: Some(now), ..intent })
+            }
+            other => other,
+        }
+    }
+
+    /// The same without what the failed attempt left behind.
+    #[must_use]
+    pub fn cleared(self) -> Self {
+        match self {
+            Self::Failed { intent, handle, failure } => {
+                let task = handle.and_then(|handle| handle.task);
+                let failure = Failure { left: None, ..failure };
+                Self::Failed { intent, handle: task.map(Handle::task), failure }
             }
             other => other,
         }
@@ -815,7 +851,7 @@ mod tests {
     #[test]
     fn who_only_observes_has_nothing_made_and_nothing_removed() {
         let (made, image) = (|| intent(2, vec![]), || Handle::image("img"));
-        let failure = || Failure { reason: "BuildFailed".into(), message: "it failed".into() };
+        let failure = || Failure { reason: "BuildFailed".into(), message: "it failed".into(), left: None };
         let all = [
             Progress::New { attempt: 2, tried: Some(made()) },
             Progress::Submitting(made()),
@@ -899,6 +935,34 @@ mod tests {
         assert_eq!(again, Intent { since: Some(now), ..intent(1, vec![]) });
         let gone = seen(&ready, Observation::Missing);
         assert_eq!(gone.clone().asked_again(now), gone, "it was there");
+    }
+
+    #[test]
+    fn what_a_failed_attempt_left_goes_at_once_or_with_what_follows() {
+        let building =
+            Progress::Building { intent: intent(1, vec![]), handle: Handle::task("t-1"), percent: None };
+        let left = Product { image_id: Some("i-1".into()), ..Product::default() };
+        let failure = |left| Failure { reason: "TestFailed".into(), message: "no".into(), left };
+        let failed = seen(&building, Observation::Failed(failure(Some(left))));
+        let both = Handle { image: Some("i-1".into()), task: Some("t-1".into()) };
+        let clears = Wish { clears: true, ..Wish::default() };
+        for (wish, step) in [
+            (Wish::default(), Step::Rest),
+            (clears.clone(), Step::Clear(both.clone())),
+            (Wish { suspended: true, ..clears.clone() }, Step::Suspended),
+            (Wish { observe_only: true, ..clears.clone() }, Step::Rest),
+            (Wish { asked: true, ..clears.clone() }, Step::Discard { handle: both.clone(), attempt: 2 }),
+            (Wish { deleting: true, ..clears.clone() }, Step::Delete(both)),
+        ] {
+            assert_eq!(failed.next(&wish), step, "{wish:?}");
+        }
+        let theirs = failed.clone().with_origin(Origin::Imported);
+        assert_eq!(theirs.next(&clears), Step::Rest, "somebody else's stays");
+        let cleared = failed.cleared();
+        assert_eq!(cleared.handle(), Some(&Handle::task("t-1")));
+        assert_eq!(cleared.next(&clears), Step::Rest);
+        let nothing = seen(&building, Observation::Failed(failure(None)));
+        assert_eq!(nothing.next(&clears), Step::Rest, "there is nothing to remove");
     }
 
     #[test]

@@ -363,6 +363,7 @@ impl Pass<'_> {
             Step::Discard { handle, attempt } => {
                 self.discard(&client, progress, &handle, attempt, &wish).await
             }
+            Step::Clear(handle) => Box::pin(self.clear(&client, progress, &handle)).await,
             Step::Delete(handle) => Box::pin(self.delete(&client, progress, handle)).await,
             Step::Retire => Box::pin(self.delete_versions(&client, progress)).await,
             Step::Rest | Step::Suspended | Step::Release => Ok(Next::Change),
@@ -388,6 +389,7 @@ impl Pass<'_> {
             import_id: spec.import.as_ref().and_then(|import| import.id.clone()),
             retain: spec.deletion_policy.map(|policy| policy == DeletionPolicy::Retain),
             recreate: spec.recreate_policy == RecreatePolicy::WhenMissing,
+            clears: self.object.clears(),
             changed: status.and_then(|status| status.observed_generation) != self.object.meta().generation,
             asked: self.annotation(REQUESTED_AT).is_some()
                 && self.annotation(REQUESTED_AT)

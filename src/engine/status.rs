@@ -183,6 +183,9 @@ pub struct Shown<'a> {
 )]
 pub struct Garbled(OperationState);
 
+/// The reason of what can be used although something went wrong.
+pub const WARNED: &str = "AvailableWithWarning";
+
 /// The reason of what is there and cannot be used.
 pub const UNUSABLE: &str = "Unusable";
 
@@ -255,7 +258,9 @@ pub fn progress(
         artifact: status.artifact.clone(),
         at_provider: status.at_provider.clone().unwrap_or_default(),
         note: None,
+        warning: None,
     };
+    let warned = || Product { warning: operation.message.clone(), ..product() };
     Ok(match operation.state {
         OperationState::NotDone => Progress::New { attempt: operation.attempt, tried: Some(intent) },
         OperationState::InFlight => Progress::Submitting(intent),
@@ -264,7 +269,7 @@ pub fn progress(
             handle: handle()?,
             percent: status.progress.and_then(|percent| u8::try_from(percent).ok()),
         },
-        OperationState::Succeeded => Progress::Ready { intent, handle: handle()?, product: product() },
+        OperationState::Succeeded => Progress::Ready { intent, handle: handle()?, product: warned() },
         OperationState::Unusable => Progress::Unusable {
             intent,
             handle: handle()?,
@@ -277,6 +282,7 @@ pub fn progress(
             failure: Failure {
                 reason: operation.reason.clone().unwrap_or_else(|| "Failed".into()),
                 message: operation.message.clone().unwrap_or_default(),
+                left: (status.image_id.is_some() && status.at_provider.is_some()).then(product),
             },
         },
         OperationState::Unclear | OperationState::Restored => {
@@ -331,6 +337,10 @@ pub fn status(shown: &Shown<'_>, old: Option<&ImageStatus>, now: Timestamp) -> O
             new.artifact.clone_from(&product.artifact);
             new.at_provider = (!product.at_provider.is_null()).then(|| product.at_provider.clone());
             new.progress = old.progress.map(|_| 100);
+        }
+        // What it consists of may have to be known when it is gone.
+        Progress::Failed { failure: Failure { left: Some(product), .. }, .. } => {
+            new.at_provider = (!product.at_provider.is_null()).then(|| product.at_provider.clone());
         }
         _ => {}
     }
@@ -413,6 +423,10 @@ fn operation(shown: &Shown<'_>, old: &ImageStatus) -> Option<Operation> {
         Progress::Unusable { why, .. } => {
             new.reason = Some(UNUSABLE.into());
             new.message = Some(why.clone());
+        }
+        Progress::Ready { product: Product { warning: Some(warning), .. }, .. } => {
+            new.reason = Some(WARNED.into());
+            new.message = Some(warning.clone());
         }
         Progress::Unclear { candidates, .. } => new.candidates.clone_from(candidates),
         _ => {}
@@ -532,7 +546,10 @@ fn own_verdict(shown: &Shown<'_>) -> Verdict {
         Progress::Ready { handle, product, .. } => {
             let note = product.note.as_ref().map(|note| format!("; {note}")).unwrap_or_default();
             let message = format!("the vendor has {}, as the spec says{note}", product.name(handle));
-            return (true, false, false, "Available".into(), message);
+            return match &product.warning {
+                Some(warning) => (true, false, false, WARNED.into(), format!("{message}; {warning}")),
+                None => (true, false, false, "Available".into(), message),
+            };
         }
         Progress::Unusable { why, .. } => return (false, false, true, UNUSABLE.into(), why.clone()),
         Progress::Failed { failure, .. } => {
@@ -740,6 +757,58 @@ mod tests {
         Progress::Ready { intent: intent(), handle: Handle::image("i-1"), product: Product::default() }
     }
 
+    fn stored(progress: &Progress, old: Option<&ImageStatus>) -> ImageStatus {
+        let shown = Shown {
+            progress,
+            detail: None,
+            action: "Make",
+            creates: "Make",
+            deleting: false,
+            generation: 1,
+            settled: true,
+            request_id: None,
+            next_token: None,
+            named: vec![],
+            versions: vec![],
+            overdue_at: None,
+            last_seen: None,
+            handled_request: None,
+            handled_outcome: None,
+        };
+        status(&shown, old, Timestamp::UNIX_EPOCH).expect("something new")
+    }
+
+    #[test]
+    fn a_warning_stays_on_what_is_ready_and_what_a_failure_left_stays_known() {
+        let read = |status: &ImageStatus| {
+            progress(Some(status), &Recorded::Nothing, "u", |_, _| "t".into()).expect("a progress")
+        };
+        let handle = Handle { image: Some("i-1".into()), task: Some("t-1".into()) };
+        let product = Product {
+            image_id: Some("i-1".into()),
+            at_provider: serde_json::json!({ "disks": ["s-1"] }),
+            ..Product::default()
+        };
+        let warned = Product { warning: Some("something is left; look".into()), ..product.clone() };
+        let made = |product| Progress::Ready { intent: intent(), handle: handle.clone(), product };
+        let (is_warned, is_fine) = (made(warned), made(product.clone()));
+        let (ready, _, stalled, reason, message) = verdict_of(&is_warned, None, "Make");
+        assert_eq!((ready, stalled, &*reason), (true, false, WARNED));
+        assert!(message.ends_with("; something is left; look"), "{message}");
+        let shown = stored(&is_warned, None);
+        assert_eq!(read(&shown), is_warned);
+        let after = stored(&is_fine, Some(&shown));
+        assert_eq!((self::reason(&after), read(&after)), (Some("Available"), is_fine), "it can pass");
+
+        let failure = Failure { reason: "TestFailed".into(), message: "no".into(), left: Some(product) };
+        let failed = Progress::Failed { intent: intent(), handle: Some(handle), failure };
+        let shown = stored(&failed, None);
+        assert_eq!(read(&shown), failed);
+        let cleared = failed.cleared();
+        let after = stored(&cleared, Some(&shown));
+        assert_eq!((read(&after), after.at_provider, after.image_id), (cleared, None, None));
+    }
+
     #[test]
     fn each_outlook_has_its_conditions() {
         for (detail, expected) in [
@@ -874,7 +943,7 @@ mod tests {
 
     #[test]
     fn what_a_person_must_act_on_is_said_in_chinese_too() {
-        let failure = Failure { reason: "BuildFailed".into(), message: "it broke".into() };
+        let failure = Failure { reason: "BuildFailed".into(), message: "it broke".into(), left: None };
         let lost = Progress::Missing { intent: intent(), handle: Handle::image("i-1"), was_ready: false };
         let gone = Progress::Missing { intent: intent(), handle: Handle::image("i-1"), was_ready: true };
         for (progress, action) in [

@@ -20,7 +20,7 @@ use super::{
     object::Object,
     progress::Progress,
     request_id,
-    status::{Detail, Telling, UNUSABLE},
+    status::{Detail, Telling, UNUSABLE, WARNED},
 };
 
 /// Reasons whose Events each have news in their notes. They are written one by one: the recorder counts an Event with the
@@ -30,6 +30,7 @@ const NOTEWORTHY: &[&str] = &[
     "DriftCorrected",
     "LateImage",
     "Retired",
+    "Cleared",
     "CopyCreated",
     "CopyChanged",
     "CopyDeleted",
@@ -137,7 +138,12 @@ impl Telemetry {
             return;
         }
         let kind = object.kind_name();
-        let reason = detail.map_or(name(to), |detail| detail.reason.as_str());
+        let warning = match to {
+            Progress::Ready { product, .. } => product.warning.as_deref(),
+            _ => None,
+        };
+        let own = if warning.is_some() { WARNED } else { name(to) };
+        let reason = detail.map_or(own, |detail| detail.reason.as_str());
         self.metrics.transition(&kind, name(to), reason);
         if let (true, Progress::Ready { .. }, Some(created)) =
             (entered && !was_made(from), to, &object.metadata().creation_timestamp)
@@ -149,7 +155,7 @@ impl Telemetry {
             (Some(detail), _) => (reason, detail.message.as_str()),
             (None, Progress::Failed { failure, .. }) => (failure.reason.as_str(), failure.message.as_str()),
             (None, Progress::Unusable { why, .. }) => (reason, why.as_str()),
-            (None, _) => (reason, ""),
+            (None, _) => (reason, warning.unwrap_or_default()),
         };
         let request_id = request_id.map(str::to_owned).or_else(request_id::last);
         let is_trouble = match detail {
@@ -161,7 +167,7 @@ impl Telemetry {
                         | Progress::Unusable { .. }
                         | Progress::Unclear { .. }
                         | Progress::Missing { .. }
-                )
+                ) || warning.is_some()
             }
         };
         let (from_, to_) = (name(from), name(to));
@@ -177,6 +183,10 @@ impl Telemetry {
                 Telling::Normal => Some((EventType::Normal, detail.reason.clone(), detail.message.clone())),
                 Telling::Warning => Some((EventType::Warning, detail.reason.clone(), detail.message.clone())),
             },
+            (None, Progress::Ready { handle, product, .. }) if let (true, Some(warning)) = (entered, warning) => {
+                let name = product.name(handle);
+                Some((EventType::Warning, WARNED.into(), format!("{name} is there; {warning}")))
+            }
             (None, Progress::Ready { intent, handle, product }) if entered => Some((
                 EventType::Normal,
                 "Ready".into(),
@@ -282,6 +292,12 @@ impl Telemetry {
     pub async fn retired(&self, object: &dyn Told, note: String) {
         info!(reason = "Retired", note, action = "Delete", request_id = request_id::last(), "retired");
         self.event(object, "Delete", EventType::Normal, "Retired".into(), note).await;
+    }
+
+    /// What a failed attempt left behind is deleted at the vendor.
+    pub async fn cleared(&self, object: &dyn Told, note: String) {
+        info!(reason = "Cleared", note, action = "Delete", request_id = request_id::last(), "cleared");
+        self.event(object, "Delete", EventType::Normal, "Cleared".into(), note).await;
     }
 
     /// A thing that is deleted at the vendor, or let go.

@@ -6,6 +6,7 @@ pub mod batch_compute_image;
 mod ecs_image;
 mod endpoints;
 pub mod errors;
+pub mod image_build;
 pub mod image_component;
 pub mod image_copy;
 pub mod image_pipeline;

@@ -49,6 +49,7 @@ async fn each_kind_has_its_own_timeout() {
         ("ImageExport", "2h"),
         ("ImageComponent", "10m"),
         ("AliyunImageCopy", "12h"),
+        ("ImageBuild", "6h"),
         ("ImagePipeline", "10m"),
         ("BatchComputeImage", "10m"),
         ("RootVolumeTemplate", "12h"),

@@ -44,6 +44,7 @@ const NEED_OTHERS: &[&str] = &[
     "spec.forProvider.imageUrlInfo",
     "spec.forProvider.imageRef",
     "spec.forProvider.ecsImageRef",
+    "spec.forProvider.pipelineRef",
     "spec.forProvider.baseImageRef",
     "spec.forProvider.importImageOptions",
     "spec.forProvider.repairItem",

@@ -113,7 +113,7 @@ impl Cluster {
 }
 
 /// Every image kind.
-const IMAGES: &str = "imagedistributions,aliyunimagecopies,aospimages,batchcomputeimages,imagecomponents,imageexports,imagepipelines,rootvolumetemplates";
+const IMAGES: &str = "imagedistributions,aliyunimagecopies,aospimages,batchcomputeimages,imagebuilds,imagecomponents,imageexports,imagepipelines,rootvolumetemplates";
 
 /// What a text says of the addresses of the simulator's container, with those of the vendors here.
 fn aim(vendor: &Simulator) -> impl Fn(&str) -> String + Send + Sync + 'static {

@@ -133,8 +133,10 @@ impl Subject {
             if let Some(account) = document.pointer_mut("/spec/accountRef/name") {
                 lengthen(account, &format!("-{world_name}"));
             }
-            if let Some(image) = document.pointer_mut("/spec/forProvider/imageId") {
-                lengthen(image, &number.to_string());
+            for field in ["imageId", "imagePipelineId"] {
+                if let Some(id) = document.pointer_mut(&format!("/spec/forProvider/{field}")) {
+                    lengthen(id, &number.to_string());
+                }
             }
             // With whom an image is shared takes calls of its own, which are lost, too.
             if document["kind"] == "AliyunImageCopy" {

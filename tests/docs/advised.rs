@@ -10,6 +10,11 @@ const APPLIED: &[(&str, &str, &str)] = &[
     ("AccountNotHeld", "e2e/rights.rs", "who_may_not_hold_an_account_makes_nothing_with_it_until_it_may"),
     ("AccountNotWatched", "e2e/advice.rs", EACH),
     ("AlreadyExists", "e2e/advice.rs", EACH),
+    (
+        "AvailableWithWarning",
+        "e2e/image_build.rs",
+        "what_succeeded_in_part_is_ready_and_says_so_until_it_goes",
+    ),
     ("BuildFailed", "e2e/aosp_image.rs", "a_failed_build_stays_failed_until_somebody_asks"),
     ("ClockSkew", "e2e/advice.rs", EACH),
     (
@@ -77,6 +82,11 @@ const APPLIED: &[(&str, &str, &str)] = &[
     ("SpecDiffers", "e2e/advice.rs", "what_was_made_and_differs_can_be_corrected_to_what_the_vendor_has"),
     ("StatusRefused", "e2e/writes.rs", "a_status_that_is_refused_is_shown_as_far_as_it_is_taken"),
     ("Suspended", "e2e/policies.rs", "what_is_suspended_calls_nobody"),
+    (
+        "TestFailed",
+        "e2e/image_build.rs",
+        "an_image_whose_tests_fail_goes_or_stays_and_is_built_again_when_asked",
+    ),
     (
         "TimedOut",
         "e2e/root_volume_template.rs",

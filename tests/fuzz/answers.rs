@@ -14,8 +14,8 @@ use cloud_image_operator::{
     },
     vendors::{
         aliyun::{
-            self, batch_compute_image::BatchComputeImage, image_component::ImageComponent,
-            image_copy::AliyunImageCopy, image_pipeline::ImagePipeline,
+            self, batch_compute_image::BatchComputeImage, image_build::ImageBuild,
+            image_component::ImageComponent, image_copy::AliyunImageCopy, image_pipeline::ImagePipeline,
         },
         volcengine::{self, aosp_image::AospImage, image_export::ImageExport},
         zstack::{self, root_volume_template::RootVolumeTemplate},
@@ -164,6 +164,20 @@ pub fn pipeline(runner: &mut TestRunner) -> Result<(), String> {
     meet::<ImagePipeline>(runner, &parameters, json!({ "name": "n" }), "ip-1", answers)
 }
 
+pub fn build(runner: &mut TestRunner) -> Result<(), String> {
+    let row = json!({
+        "ExecutionId": "exec-1", "ImagePipelineId": "ip-1", "ImageId": "m-2", "Status": "PARTITION_SUCCESS", "Message": "so",
+        "CreationTime": "2026-11-26T10:00:00Z", "ErrorCode": "E", "ErrorInfo": "so",
+        "Tags": { "Tag": [{ "TagKey": "cloudimages.dev/attempt", "TagValue": "u-1" }] },
+    });
+    let runs = json!({ "RequestId": "R", "ImagePipelineExecution": { "ImagePipelineExecutionSet": [row] }, "TotalCount": 1 });
+    let image = json!({ "ImageId": "m-2", "ImageName": "base_exec-1", "Status": "Available" });
+    let list = json!({ "RequestId": "R", "Images": { "Image": [image] }, "PageNumber": 1, "PageSize": 100, "TotalCount": 1 });
+    let answers = vec![json!({ "RequestId": "R", "ExecutionId": "exec-1" }), runs, list];
+    let parameters = json!({ "imagePipelineId": "ip-1", "tag": [{ "key": "a", "value": "b" }] });
+    meet::<ImageBuild>(runner, &parameters, json!({ "name": "base_exec-1" }), "exec-1", answers)
+}
+
 pub fn batch_compute(runner: &mut TestRunner) -> Result<(), String> {
     let row = json!({
         "Id": "img-1", "Name": "n", "EcsImageId": "m-1", "Platform": "Linux", "Type": "Self", "Description": "",
@@ -241,11 +255,13 @@ pub fn objects(runner: &mut TestRunner) -> Result<(), String> {
         "ecsImageId": "m-1", "platform": "Linux", "imageName": "n", "imageId": "i", "tosBucket": "b", "tosPrefix": "p",
         "rootVolumeUuid": UUID, "imageAnnotation": "r", "destinationImageName": "n", "destinationRegionId": "r", "encrypted": true,
         "shareWith": ["7"], "sharePolicy": "Exact", "community": false, "baseImageRef": { "name": "n" },
+        "pipelineRef": { "name": "n" }, "imagePipelineId": "ip-1",
         "build": [{ "componentRef": { "name": "n" }, "parameters": { "a": "b" } }, { "run": "x" }],
     });
     let outcome = runner.run(&(spoiled(object("Any", &parameters)), text()), |(object, id)| {
         ask::<ImageComponent>(&object, &id);
         ask::<ImagePipeline>(&object, &id);
+        ask::<ImageBuild>(&object, &id);
         ask::<AliyunImageCopy>(&object, &id);
         ask::<BatchComputeImage>(&object, &id);
         ask::<AospImage>(&object, &id);

@@ -6,7 +6,7 @@ use cloud_image_operator::{
     engine::external::External,
     vendors::{
         aliyun::{
-            batch_compute_image::BatchComputeImage, image_component::ImageComponent,
+            batch_compute_image::BatchComputeImage, image_build::ImageBuild, image_component::ImageComponent,
             image_copy::AliyunImageCopy, image_pipeline::ImagePipeline,
         },
         volcengine::{aosp_image::AospImage, image_export::ImageExport},
@@ -137,8 +137,9 @@ pub fn phases() -> Vec<Situation> {
         artifact: Some("tos://bucket-1/test123_image-44_system.qcow2".into()),
         at_provider: json!({ "name": "image" }),
         note: None,
+        warning: None,
     };
-    let failure = Failure { reason: "Refused".into(), message: "The vendor says no.".into() };
+    let failure = Failure { reason: "Refused".into(), message: "The vendor says no.".into(), left: None };
     let missing = |was_ready| Progress::Missing { intent: intent.clone(), handle: handle.clone(), was_ready };
     vec![
         Situation::new("pending", Progress::New { attempt: 1, tried: None }),
@@ -177,6 +178,7 @@ fn token(kind: &str, uid: &str) -> String {
         "ImageExport" => ImageExport::token(uid, 1),
         "ImageComponent" => ImageComponent::token(uid, 1),
         "ImagePipeline" => ImagePipeline::token(uid, 1),
+        "ImageBuild" => ImageBuild::token(uid, 1),
         "AliyunImageCopy" => AliyunImageCopy::token(uid, 1),
         "BatchComputeImage" => BatchComputeImage::token(uid, 1),
         "RootVolumeTemplate" => RootVolumeTemplate::token(uid, 1),

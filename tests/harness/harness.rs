@@ -281,6 +281,8 @@ impl World {
             settings.volcengine.export_queue_seconds = 0.5;
             settings.volcengine.export_seconds = 1.5;
             settings.aliyun_ecs.copy_seconds = 1.5;
+            settings.aliyun_ecs.execution_seconds = 2.0;
+            settings.aliyun_ecs.cancelling_seconds = 0.2;
             settings.zstack.create_seconds = 2.0;
             settings.zstack.operation_seconds = 0.2;
         });

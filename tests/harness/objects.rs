@@ -135,6 +135,7 @@ pub fn image_of(kind: &str, name: &str) -> Value {
                 "imageId": format!("m-{name}"), "destinationRegionId": "cn-shanghai", "destinationImageName": format!("copy-{name}"),
             }),
         ),
+        "ImageBuild" => (component(name, json!({})), json!({ "imagePipelineId": format!("ip-{name}") })),
         "ImagePipeline" => (
             component(name, json!({})),
             json!({ "name": format!("pipeline-{name}"), "baseImage": "m-base", "build": [{ "run": "true" }] }),

@@ -175,6 +175,7 @@ impl<'a> Pass<'a> {
                 _ => spec.retain.then_some(true),
             },
             recreate: spec.recreate,
+            clears: false,
             changed: status.and_then(|status| status.observed_generation) != Some(*generation),
             asked: *asked > 0
                 && status.and_then(|status| status.last_handled_reconcile_at.clone())
@@ -298,7 +299,7 @@ impl<'a> Pass<'a> {
                 self.clear_predecessors(&progress)?;
                 self.leave()
             }
-            Step::Rest | Step::Suspended | Step::Release => Ok(()),
+            Step::Rest | Step::Suspended | Step::Release | Step::Clear(_) => Ok(()),
         }
     }
 
@@ -589,8 +590,11 @@ impl<'a> Pass<'a> {
             // What is not in the list for long enough is not there: by then it shows, if it is.
             Some(thing) if thing.alive && (thing.shown || !self.is(Mutation::HiddenIsMissing)) => {
                 if thing.broken() {
-                    let failure =
-                        progress::Failure { reason: "BuildFailed".into(), message: "it failed".into() };
+                    let failure = progress::Failure {
+                        reason: "BuildFailed".into(),
+                        message: "it failed".into(),
+                        left: None,
+                    };
                     Observation::Failed(failure)
                 } else if thing.done {
                     let report = json!({ "content": thing.content, "number": thing.number });

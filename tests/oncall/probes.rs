@@ -83,6 +83,7 @@ async fn a_right_that_is_missing_is_named() {
         "aliyunimagecopies",
         "aospimages",
         "batchcomputeimages",
+        "imagebuilds",
         "imagecomponents",
         "imagedistributions",
         "imagepipelines",

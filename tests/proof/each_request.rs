@@ -388,6 +388,7 @@ pub const AROUND_THE_CALL: &[(&str, &str, &str)] = &[
     ("AospImage", "BuildAOSPImage", "DeleteAOSPImage"),
     ("ImageExport", "ExportImage", ""),
     ("AliyunImageCopy", "CopyImage", "DeleteImage"),
+    ("ImageBuild", "StartImagePipelineExecution", "DeleteImage"),
     (
         "RootVolumeTemplate",
         "POST /zstack/v1/images/root-volume-templates/from/volumes/{id}",

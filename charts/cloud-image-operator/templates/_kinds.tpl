@@ -2,7 +2,7 @@
 
 {{- /* The image kinds. */}}
 {{- define "cloud-image-operator.images" -}}
-[aospimages, imageexports, imagecomponents, imagepipelines, aliyunimagecopies, batchcomputeimages, rootvolumetemplates, imagedistributions]
+[aospimages, imageexports, imagecomponents, imagepipelines, imagebuilds, aliyunimagecopies, batchcomputeimages, rootvolumetemplates, imagedistributions]
 {{- end }}
 
 {{- /* Who calls the vendors. */}}
@@ -12,17 +12,17 @@
 
 {{- /* The statuses of all. */}}
 {{- define "cloud-image-operator.statuses" -}}
-[cloudaccounts/status, clustercloudaccounts/status, aospimages/status, imageexports/status, imagecomponents/status, imagepipelines/status, aliyunimagecopies/status, batchcomputeimages/status, rootvolumetemplates/status, imagedistributions/status]
+[cloudaccounts/status, clustercloudaccounts/status, aospimages/status, imageexports/status, imagecomponents/status, imagepipelines/status, imagebuilds/status, aliyunimagecopies/status, batchcomputeimages/status, rootvolumetemplates/status, imagedistributions/status]
 {{- end }}
 
 {{- /* All. */}}
 {{- define "cloud-image-operator.kinds" -}}
-[cloudaccounts, clustercloudaccounts, aospimages, imageexports, imagecomponents, imagepipelines, aliyunimagecopies, batchcomputeimages, rootvolumetemplates, imagedistributions]
+[cloudaccounts, clustercloudaccounts, aospimages, imageexports, imagecomponents, imagepipelines, imagebuilds, aliyunimagecopies, batchcomputeimages, rootvolumetemplates, imagedistributions]
 {{- end }}
 
 {{- /* What is in namespaces. */}}
 {{- define "cloud-image-operator.namespaced" -}}
-[cloudaccounts, aospimages, imageexports, imagecomponents, imagepipelines, aliyunimagecopies, batchcomputeimages, rootvolumetemplates, imagedistributions]
+[cloudaccounts, aospimages, imageexports, imagecomponents, imagepipelines, imagebuilds, aliyunimagecopies, batchcomputeimages, rootvolumetemplates, imagedistributions]
 {{- end }}
 
 {{- /* What is not. */}}

@@ -352,14 +352,14 @@ pub(super) fn delete(
     let pipeline = state.pipelines.get(id).filter(own).ok_or_else(|| {
         Refusal::new(404, "InvalidImagePipeline.NotFound", "The specified image pipeline does not exist.")
     })?;
-    if pipeline.has_running_execution {
+    if pipeline.has_running_execution || state.is_running(id, context.now) {
         return Err(Refusal::new(
             403,
             "InvalidImagePipeline.HasRunningExecution",
             "The specified image pipeline has a running execution.",
         ));
     }
-    state.pipelines.remove(id);
+    state.remove_pipeline(id);
     context.effect(Change::Deleted, id, None);
     Ok(Map::new())
 }

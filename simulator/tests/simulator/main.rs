@@ -6,6 +6,7 @@ mod aliyun_ecs_codes;
 mod aliyun_images;
 mod batchcompute;
 mod faults;
+mod image_builds;
 mod image_pipelines;
 mod program;
 mod recorded;

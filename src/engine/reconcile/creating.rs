@@ -90,6 +90,11 @@ impl Pass<'_> {
         let answer = match answer {
             Ok(submitted) => self.own(submitted).await,
             Err(CallError::Refused(refusal))
+                if self.world.kind.traits().echoes && refusal.class == Class::Busy =>
+            {
+                self.settle_busy(client, refusal, &intent).await
+            }
+            Err(CallError::Refused(refusal))
                 if refusal.class == Class::Conflict
                     || replay
                         && (refusal.class == Class::TokenReused
@@ -143,7 +148,33 @@ impl Pass<'_> {
     /// For an object that goes, a call is repeated only to find out what the first one made: a refusal that might be
     /// lifted some day is as good as a final one.
     fn ends_with(&self, refusal: &Refusal) -> bool {
-        self.deleting() && matches!(refusal.class, Class::Quota | Class::NotFound)
+        let may_be_lifted = match refusal.class {
+            Class::Quota | Class::NotFound => true,
+            // It was looked whose work is in the way.
+            Class::Busy => self.world.kind.traits().echoes,
+            _ => false,
+        };
+        self.deleting() && may_be_lifted
+    }
+
+    /// What is in the way may be what this very attempt began: its mark says so.
+    async fn settle_busy(
+        &self,
+        client: &Link,
+        refusal: Refusal,
+        intent: &Intent,
+    ) -> Result<Submitted, CallError> {
+        let since = before(intent.since.or(self.born()));
+        let request_id = Some(refusal.request_id.clone()).filter(|id| !id.is_empty());
+        let recovered = self.subject().recover(client, &intent.token, since).await;
+        match recovered {
+            Ok(Recovered::Found(handle)) => self.own(Submitted { handle, request_id }).await,
+            Ok(_) => Err(CallError::Refused(refusal)),
+            Err(error) => {
+                let message = format!("{refusal}; whose work is in the way cannot be looked at: {error}");
+                Err(CallError::Unknown(message))
+            }
+        }
     }
 
     /// What the call made, or a repeated one found again, is only ours if no other object holds it; and at once, so that nobody

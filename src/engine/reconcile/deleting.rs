@@ -48,6 +48,27 @@ impl Pass<'_> {
         }
     }
 
+    /// Deletes what a failed attempt left behind. The object stays failed, for the same reason.
+    pub(super) async fn clear(
+        &mut self,
+        client: &Link,
+        from: Progress,
+        handle: &Handle,
+    ) -> Result<Next, Error> {
+        self.confirm().await?;
+        match self.subject().delete(client, handle).await {
+            Ok(Deletion::Gone | Deletion::Remains(_)) => {
+                let note = format!("{}, which a failed attempt left, is deleted at the vendor", handle.id());
+                self.show(&from, from.clone().cleared(), None, true, None).await?;
+                self.world.telemetry.cleared(&self.object, note).await;
+                Ok(Next::Change)
+            }
+            // Why the attempt failed is worth more than what its remains wait for.
+            Ok(Deletion::Underway | Deletion::Seen(_) | Deletion::Waiting(_)) => Ok(Next::In(self.to_beat())),
+            Err(error) => self.trouble(&from, &error).await,
+        }
+    }
+
     pub(super) async fn delete(
         &mut self,
         client: &Link,

@@ -113,6 +113,8 @@ impl Pass<'_> {
                 Next::In(self.to_beat() + self.world.beat * (pace::UNUSABLE_LOOK - 1))
             }
             Progress::Missing { .. } => Next::In(pace::SLOW_LOOK),
+            // The next pass finds what is left to remove, and rests where there is nothing.
+            Progress::Failed { failure, .. } if failure.left.is_some() => Next::In(Duration::ZERO),
             Progress::Failed { .. } => Next::Change,
         }
     }

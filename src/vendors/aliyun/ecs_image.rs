@@ -12,8 +12,9 @@ use crate::{
     engine::{
         existing::Mark,
         preflight::Obstacle,
-        progress::{Failure, Handle, Hindrance, Observation, Product},
+        progress::{Deletion, Failure, Handle, Hindrance, Observation, Product},
     },
+    image::{ImageStatus, OperationState},
     vendors::percent::percent,
     wire::{CallError, Class, Effect, endpoint::Endpoints, pages},
 };
@@ -261,6 +262,7 @@ pub(super) fn observation(row: &Value) -> Option<Observation> {
                 "the vendor could not make {id} (CreateFailed), and says no more; look at it in the console, and try again / 厂商\
                  未能生成镜像 {id}（CreateFailed），且未说明原因；请在控制台查看后重试"
             ),
+            left: None,
         }),
         "Deprecated" => unusable(
             format!(
@@ -352,6 +354,69 @@ pub(super) async fn delete_snapshots(client: &Client, region: &str, ids: &[Strin
         }
     }
     Ok(())
+}
+
+/// What an object knows of the snapshots that its image consists of: they stay when it is deleted, and only the status knows of
+/// them then.
+#[derive(Debug, Default)]
+pub(super) struct Leaving {
+    /// They are deleted with the image.
+    pub(super) deletes: bool,
+    /// The status can keep what a look at the image shows.
+    pub(super) remembers: bool,
+    /// Those of which the status tells.
+    pub(super) known: Vec<String>,
+}
+
+impl Leaving {
+    /// As the status has it.
+    pub(super) fn of(status: Option<&ImageStatus>, deletes: bool) -> Self {
+        let state = status.and_then(|status| status.operation.as_ref()).map(|operation| operation.state);
+        let keeps = matches!(
+            state,
+            Some(OperationState::Running | OperationState::Succeeded | OperationState::Unusable)
+        );
+        let row = status.and_then(|status| status.at_provider.as_ref());
+        Self { deletes, remembers: deletes && keeps, known: row.map(snapshots).unwrap_or_default() }
+    }
+
+    /// What has to be in the status before the image is deleted, of which `row` is what the vendor shows. `None`: it is there.
+    pub(super) fn unseen(&self, id: &str, row: &Value) -> Option<Product> {
+        let is_known = || snapshots(row).iter().all(|id| self.known.contains(id));
+        (self.remembers && !is_known()).then(|| Product {
+            image_id: Some(id.to_owned()),
+            at_provider: row.clone(),
+            ..Product::default()
+        })
+    }
+}
+
+/// Deletes an image, of which `row` is what the vendor shows, and then the snapshots that it leaves. What a list does not show,
+/// since it is new, is deleted by its id all the same. To be called again until it is gone.
+pub(super) async fn delete(
+    client: &Client,
+    region: &str,
+    id: &str,
+    row: Option<&Value>,
+    leaving: &Leaving,
+) -> Result<Deletion, CallError> {
+    let leaves = row.map(snapshots).unwrap_or_default();
+    if let Some(product) = row.and_then(|row| leaving.unseen(id, row)) {
+        return Ok(Deletion::Seen(product));
+    }
+    change(client, "DeleteImage", region, id).await?;
+    if row.is_some() {
+        // What the status does not know and cannot keep is known at this moment only.
+        let unknown: Vec<_> = leaves.into_iter().filter(|id| !leaving.known.contains(id)).collect();
+        if leaving.deletes {
+            let _ = delete_snapshots(client, region, &unknown).await;
+        }
+        return Ok(Deletion::Underway);
+    }
+    if leaving.deletes {
+        delete_snapshots(client, region, &leaving.known).await?;
+    }
+    Ok(Deletion::Gone)
 }
 
 /// Where the ids of a region's images mean what they do. `region`: the account's unless something else says.

@@ -2,7 +2,8 @@
 //!
 //! Sources: the error tables of the CreateImageComponent and TagResources pages, the DescribeImageComponents and
 //! DeleteImageComponent pages, those of CreateImagePipeline, DescribeImagePipelines and DeleteImagePipeline, those of
-//! CopyImage, CancelCopyImage, ModifyImageAttribute, DeleteImage and ModifyImageSharePermission, and the gateway's common codes.
+//! StartImagePipelineExecution, DescribeImagePipelineExecutions and CancelImagePipelineExecution, those of CopyImage,
+//! CancelCopyImage, ModifyImageAttribute, DeleteImage and ModifyImageSharePermission, and the gateway's common codes.
 
 use crate::wire::{
     Class,
@@ -568,11 +569,87 @@ pub const TABLE: &[Row] = &[
         Class::NotFound,
         "Create the component that a step names in this region, or correct the step / 步骤引用的组件在该地域不存在，请创建或修改步骤",
     ),
-    row("InvalidImagePipeline.NotFound", Class::NotFound, "The pipeline does not exist / 镜像流水线不存在"),
+    // StartImagePipelineExecution, DescribeImagePipelineExecutions, CancelImagePipelineExecution
+    row(
+        "InvalidImagePipeline.NotFound",
+        Class::NotFound,
+        "The pipeline does not exist in this region: create it, or correct forProvider.imagePipelineId or regionId / 该地域没有此镜像流水线，请创建，或修改 imagePipelineId 与 regionId",
+    ),
+    row(
+        "InvalidImagePipeline.BaseImageNotFound",
+        Class::NotFound,
+        "The pipeline's base image is gone: create or share it in this region, or make a pipeline with another / 流水线的基础镜像不存在，请创建或共享，或新建流水线",
+    ),
+    row(
+        "InvalidImagePipeline.OSSObjectNotFound",
+        Class::NotFound,
+        "The pipeline's disk file is not in its bucket: put it there, or make a pipeline with another / 流水线的磁盘文件不存在，请上传，或新建流水线",
+    ),
+    row(
+        "InvalidImagePipeline.OSSObjectNeedRestore",
+        Class::NotFound,
+        "The pipeline's disk file is archived: restore it in OSS; it is tried again from time to time / 流水线的磁盘文件已归档，请在 OSS 中解冻，稍后会自动重试",
+    ),
+    row(
+        "InvalidImagePipeline.OSSObjectNotAuthorized",
+        Class::Permission,
+        "Let the role of the pipeline's importImageOptions read the disk file / 请授权流水线的角色读取磁盘文件",
+    ),
+    row(
+        "InvalidOperation.NoRightAccessOSS",
+        Class::Permission,
+        "Let the role of the pipeline's importImageOptions read the bucket / 请授权流水线的角色访问存储桶",
+    ),
+    row(
+        "InvalidInstanceType.NotFound",
+        Class::Invalid,
+        "The pipeline's instanceType does not exist in this region: make a pipeline with another / 该地域没有流水线的 instanceType，请新建流水线",
+    ),
+    row(
+        "InvalidVSwitchId.NotFound",
+        Class::NotFound,
+        "The pipeline's vSwitch is gone: create it, or make a pipeline with another / 流水线的交换机不存在，请创建，或新建流水线",
+    ),
+    row(
+        "StartImagePipelineExecution.Failed",
+        Class::Unavailable,
+        "Alibaba Cloud could not start the run; it is tried again / 阿里云未能启动构建任务，将自动重试",
+    ),
+    row(
+        "InvalidStatus.CancelFailed",
+        Class::Busy,
+        "The run cannot be cancelled any more; its end is waited for / 构建任务已无法取消，将等待其结束",
+    ),
+    row(
+        "InvalidStatus.ImagePipelineExecution",
+        Class::Busy,
+        "The run cannot be cancelled in this phase; its end is waited for / 构建任务在当前阶段无法取消，将等待其结束",
+    ),
+    row("InvalidImagePipelineExecution.NotFound", Class::NotFound, "The run does not exist / 构建任务不存在"),
+    row(
+        "InvalidImagePipelineExecutionId.NotFound",
+        Class::NotFound,
+        "The run does not exist / 构建任务不存在",
+    ),
+    row(
+        "InvalidParameter.Status",
+        Class::Invalid,
+        "The vendor does not know a status that it was asked for: report this as a bug of the operator / 查询状态无效，请报告为 Operator 的缺陷",
+    ),
+    row(
+        "InvalidExecutionId.SizeExceeded",
+        Class::Invalid,
+        "The vendor was asked about too many runs at once: report this as a bug of the operator / 一次查询的构建任务过多，请报告为 Operator 的缺陷",
+    ),
+    row(
+        "Invalid.NextToken",
+        Class::Unavailable,
+        "The list changed while it was read; it is read again / 读取期间列表已变化，将重新读取",
+    ),
     row(
         "InvalidImagePipeline.HasRunningExecution",
         Class::Busy,
-        "The pipeline runs; wait for its end / 镜像流水线正在执行，请等待其结束",
+        "A run of the pipeline is under way, and only one can be at a time; its end is waited for / 镜像流水线正在执行，同一时间只能有一个，将等待其结束",
     ),
     row(
         "InvalidResourceType.NotFound",

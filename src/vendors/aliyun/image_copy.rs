@@ -2,7 +2,7 @@
 
 use super::{
     Client,
-    ecs_image::{self, Changes, Image},
+    ecs_image::{self, Changes, Image, Leaving},
     image_component::pair,
     sharing::{self, Sharing},
     tags::{self, MARK, Tag},
@@ -17,7 +17,7 @@ use crate::{
         preflight::Preflight,
         progress::{Comparison, Deletion, Difference, Handle, Lookalike, Observation, Product, Recovered},
     },
-    image::{ImageRef, ImageSpec, ImageStatus, OperationState, fixed, kept, placed},
+    image::{ImageRef, ImageSpec, ImageStatus, fixed, kept, placed},
     vendors::normalise,
     wire::{CallError, Effect, Refusal, pages},
 };
@@ -404,38 +404,19 @@ impl External for AliyunImageCopy {
                 Err(error) => return Err(error),
             }
         }
-        let leaves = row.as_ref().map(ecs_image::snapshots).unwrap_or_default();
-        let known = self.remembered();
-        if let (Some(row), true) = (&row, self.remembers() && !leaves.iter().all(|id| known.contains(id))) {
-            let product =
-                Product { image_id: Some(id.to_owned()), at_provider: row.clone(), ..Product::default() };
-            return Ok(Deletion::Seen(product));
-        }
-        if let Some(row) = &row {
+        let leaving = self.leaving();
+        if let Some(row) = row.as_ref().filter(|row| leaving.unseen(id, row).is_none()) {
             let ours = self.named().into_iter().chain(self.dropped()).collect();
             if let Some(why) = self.spec.for_provider.sharing.end(client, &region, row, &ours).await? {
                 return Ok(Deletion::Waiting(why));
             }
         }
-        match ecs_image::change(client, "DeleteImage", &region, id).await {
-            Ok(_) if row.is_some() => {
-                if self.deletes_snapshots() && !self.remembers() {
-                    // Of what failed nothing is written down, so this is the only moment at which they are known.
-                    let _ = ecs_image::delete_snapshots(client, &region, &leaves).await;
-                }
-                Ok(Deletion::Underway)
-            }
-            Ok(_) => {
-                if self.deletes_snapshots() {
-                    ecs_image::delete_snapshots(client, &region, &known).await?;
-                }
-                Ok(Deletion::Gone)
-            }
+        match ecs_image::delete(client, &region, id, row.as_ref(), &leaving).await {
             Err(CallError::Refused(Refusal { code, .. })) if code == COPYING && row.is_none() => {
                 ecs_image::change(client, "CancelCopyImage", &region, id).await.map(|_| Deletion::Underway)
             }
             Err(CallError::Refused(Refusal { code, .. })) if code == COPYING => Ok(uncancelled(id)),
-            Err(error) => Err(error),
+            done => done,
         }
     }
 }
@@ -447,25 +428,9 @@ fn uncancelled(id: &str) -> Deletion {
 }
 
 impl AliyunImageCopy {
-    fn deletes_snapshots(&self) -> bool {
-        self.spec.delete_snapshots.unwrap_or_else(|| !self.took_over())
-    }
-
-    /// Whether the status can keep what a look at the image shows.
-    fn remembers(&self) -> bool {
-        let operation = self.status.as_ref().and_then(|status| status.operation.as_ref());
-        let state = operation.map(|operation| operation.state);
-        let keeps = matches!(
-            state,
-            Some(OperationState::Running | OperationState::Succeeded | OperationState::Unusable)
-        );
-        self.deletes_snapshots() && keeps
-    }
-
-    /// The snapshots of which the status tells.
-    fn remembered(&self) -> Vec<String> {
-        let row = self.status.as_ref().and_then(|status| status.at_provider.as_ref());
-        row.map(ecs_image::snapshots).unwrap_or_default()
+    fn leaving(&self) -> Leaving {
+        let deletes = self.spec.delete_snapshots.unwrap_or_else(|| !self.took_over());
+        Leaving::of(self.status.as_ref(), deletes)
     }
 
     fn lookalike(&self, image: Image, uid: &str, name: Option<&str>) -> Option<Lookalike> {
@@ -688,13 +653,13 @@ mod tests {
             (None, "Import", "Succeeded", false, false),
             (Some(true), "Import", "Succeeded", true, true),
         ] {
-            let copy = with(delete, operation(action, state));
+            let leaving = with(delete, operation(action, state)).leaving();
             assert_eq!(
-                (copy.deletes_snapshots(), copy.remembers()),
+                (leaving.deletes, leaving.remembers),
                 (deletes, remembers),
                 "{delete:?} {action} {state}"
             );
-            assert_eq!(copy.remembered(), ["s-1"]);
+            assert_eq!(leaving.known, ["s-1"]);
         }
     }
 }

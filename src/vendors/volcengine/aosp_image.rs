@@ -716,6 +716,7 @@ fn observation(value: &Value) -> Option<Observation> {
                 "the vendor could not build {id}{said}; check the partition images, their paths and their MD5 / 厂商构建 {id} \
                  失败，请检查各分区镜像、路径及 MD5"
             ),
+            left: None,
         }),
         _ => Observation::Building {
             percent: None,

@@ -554,6 +554,7 @@ fn observation(row: &Value) -> Option<Observation> {
                 percent.map(|percent| format!(" at {percent} %")).unwrap_or_default(),
                 task.id,
             ),
+            left: None,
         }),
         "Pending" | "Running" => Observation::Building { percent, note: None },
         other => Observation::Building {

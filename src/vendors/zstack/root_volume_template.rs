@@ -859,9 +859,11 @@ fn observed(standing: Standing) -> Option<Observation> {
         Standing::Making => building(None),
         Standing::Gone => None,
         Standing::Refused(refusal) => Some(match refusal.class {
-            Class::Unavailable | Class::Unlisted => {
-                Observation::Failed(Failure { reason: "BuildFailed".into(), message: refusal.to_string() })
-            }
+            Class::Unavailable | Class::Unlisted => Observation::Failed(Failure {
+                reason: "BuildFailed".into(),
+                message: refusal.to_string(),
+                left: None,
+            }),
             _ => Observation::Refused(refusal),
         }),
         Standing::Image(row) | Standing::Doubtful(row) => {
@@ -889,6 +891,7 @@ fn observed(standing: Standing) -> Option<Observation> {
                         "the image {0} has the status Error; look at it in ZStack / 镜像 {0} 的状态为 Error，请在 ZStack 中查看",
                         image.uuid
                     ),
+                    left: None,
                 })),
                 "Creating" | "Downloading" => building(None),
                 "Migrating" => Some(unusable(
