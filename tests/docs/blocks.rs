@@ -1,7 +1,7 @@
 //! Code blocks can be used as they stand: shells, YAML and JSON parse, and the operator knows its flags.
 
 use super::page::{Block, pages};
-use cloud_image_operator::kinds::KINDS;
+use cloud_image_operator::kinds::{KINDS, crds};
 use std::{
     collections::BTreeSet,
     io::Write,
@@ -70,7 +70,8 @@ fn flags(text: &str) -> impl Iterator<Item = &str> {
 /// What is left out of a command that is meant for all kinds stays behind when somebody uninstalls.
 #[test]
 fn a_list_of_kinds_has_all_of_them() {
-    let plurals: Vec<_> = KINDS.iter().map(|kind| kind.crd().spec.names.plural).collect();
+    let all = crds(KINDS).into_iter().map(|crd| crd.spec.names.plural);
+    let plurals: Vec<_> = all.filter(|plural| !plural.ends_with("accounts")).collect();
     for page in pages() {
         for line in page.blocks.iter().flat_map(|block| block.text.lines()) {
             let named = |plural: &&String| line.contains(plural.as_str());
