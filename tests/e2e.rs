@@ -18,6 +18,7 @@ mod e2e {
     mod dead_api_server;
     mod disaster;
     mod error_classes;
+    mod factory;
     mod habits;
     mod image_build;
     mod image_distribution;
