@@ -118,7 +118,7 @@ async fn watch_it_be_true(name: &str, of_each: usize) {
         if format == "json" {
             let list: Value = serde_json::from_slice(out.as_bytes()).expect("all of it is one document");
             let count = list["items"].as_array().map(Vec::len);
-            assert_eq!((&list["kind"], count), (&json!("List"), Some(2 * of_each)), "{out}");
+            assert_eq!((&list["kind"], count), (&json!("List"), Some(4 * of_each)), "{out}");
         }
         std::fs::write(folder.path().join(format!("{account}.{format}")), out).expect("a file");
     }
