@@ -388,7 +388,7 @@ async fn what_people_do_wrong_is_told() {
         ("", vec!["plan", "-f", "-"], 1, "standard input has no objects"),
         ("", vec!["plan"], 1, "--filename"),
         ("", vec!["wait", "imgcomp/hello", "--timeout", "soon"], 1, "90s or 2h"),
-        ("", vec!["wait", "imgcomp/hello", "--timeout", "1s"], 3, "waits for the operator"),
+        ("", vec!["wait", "imgcomp/hello", "--timeout", "10s"], 3, "waits for the operator"),
         ("", vec!["status", "-o", "xml"], 1, "table"),
         ("", vec!["explain", "Stalld", "--lang", "fr"], 1, "zh"),
     ] {
@@ -411,7 +411,7 @@ async fn what_people_do_wrong_is_told() {
         assert_eq!((code, text.contains('\u{1b}')), (Some(0), coloured), "{variable}: {text}");
     }
     let (code, text) =
-        told(program(&world, &["wait", "imgcomp", "--timeout", "1s", "-o", "json"], ("A", ""))).await;
+        told(program(&world, &["wait", "imgcomp", "--timeout", "10s", "-o", "json"], ("A", ""))).await;
     let shown: Value = serde_json::from_str(
         text.lines().filter(|line| !line.starts_with("ImageComponent")).collect::<Vec<_>>().join("").as_str(),
     )
