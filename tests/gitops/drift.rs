@@ -246,7 +246,9 @@ async fn a_replacement_in_the_middle_of_a_call_loses_nothing() {
 
 /// Things that only one object may work on at a time are told apart.
 fn apart(object: &mut Value, number: usize) {
-    for field in ["imageId", "ecsImageId", "name", "imageName"] {
+    let told_apart =
+        ["imageId", "ecsImageId", "name", "imageName", "imagePipelineId", "destinationImageName"];
+    for field in told_apart {
         if let Some(Value::String(text)) = object["spec"]["forProvider"].get_mut(field) {
             *text = format!("{text}{number}");
         }
