@@ -49,7 +49,14 @@ async fn apply(world: &World, subjects: &[Subject], late: Duration) {
             for mut object in subject.documents_at(world.vendor.addresses(), name, number) {
                 // What the vendor has under a name, it has once.
                 if object["kind"] == subject.kind.as_str() {
-                    for field in ["name", "imageName", "ecsImageId", "rootVolumeUuid"] {
+                    for field in [
+                        "name",
+                        "imageName",
+                        "ecsImageId",
+                        "rootVolumeUuid",
+                        "imagePipelineId",
+                        "destinationImageName",
+                    ] {
                         rename(&mut object["spec"]["forProvider"][field], field, number);
                     }
                 }
