@@ -31,7 +31,6 @@ mod e2e {
     mod lost_answers;
     mod malformed;
     mod namespaces;
-    mod neighbours;
     mod owners;
     mod policies;
     mod preflight;

@@ -1,7 +1,11 @@
-//! What others do to an account, or ask of it, is not felt by who uses another one.
+//! What others do to an account, or ask of it, is not felt by who uses another one. A binary of its own, whose tests run one after
+//! another: what is measured is how long the operator lets somebody wait, not what other tests at its side leave of the processors.
 
-use crate::harness::{World, account, component, condition, is_ready};
+#[path = "harness/harness.rs"]
+mod harness;
+
 use futures::{StreamExt, future::join_all, stream};
+use harness::{World, account, component, condition, is_ready};
 use serde_json::{Value, json};
 use std::{
     net::Ipv4Addr,
@@ -14,11 +18,15 @@ use std::{
 use tokio::{
     io::AsyncReadExt,
     net::TcpListener,
+    sync::Mutex,
     time::{Instant, timeout},
 };
 use vendor_simulator::{Fault, FaultRule, When};
 
 const KIND: &str = "RootVolumeTemplate";
+
+/// Held by the test that runs.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// A server that takes connections and requests, and never answers; and how many requests came.
 async fn dead_server() -> (String, Arc<AtomicUsize>) {
@@ -93,6 +101,7 @@ async fn whole_crowds_at_clouds_that_keep_silent() {
 
 /// All say soon what is wrong, after a few logins; and objects at clouds that are well do not wait for them.
 async fn beside(name: &str, crowds: &Crowds) {
+    let _alone = ALONE.lock().await;
     let mut world = World::empty(name).await;
     world.beat = Duration::from_secs(1);
     let poor = world.beside(2).await;
@@ -103,7 +112,7 @@ async fn beside(name: &str, crowds: &Crowds) {
     world
         .create(json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "zstack" }, "stringData": keys }))
         .await;
-    world.create(crate::harness::secret("aliyun")).await;
+    world.create(harness::secret("aliyun")).await;
     let (dead, logins) = dead_server().await;
     world.create(zstack("dead", &dead)).await;
     let mut dying = zstack("dying", &format!("http://{}", poor.vendor.addresses().zstack));
@@ -217,12 +226,13 @@ async fn five_thousand_accounts() {
 }
 
 async fn accounts(name: &str, count: usize, patience: Duration) {
+    let _alone = ALONE.lock().await;
     let world = World::empty(name).await;
     let names: Vec<_> = (0..count).map(|number| format!("account-{number}")).collect();
     let create = |name: String| {
         let world = &world;
         async move {
-            let mut secret = crate::harness::secret(&name);
+            let mut secret = harness::secret(&name);
             secret["stringData"]["accessKeyId"] = "simulator".into();
             world.create(secret).await;
             let mut account = account(&name, world.endpoint());
