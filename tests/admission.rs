@@ -22,4 +22,5 @@ mod admission {
     mod readable;
     mod root_volume_template;
     mod schema;
+    mod sharing;
 }

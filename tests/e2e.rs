@@ -24,6 +24,7 @@ mod e2e {
     mod image_distribution;
     mod image_export;
     mod image_pipeline;
+    mod image_sharing;
     mod import;
     mod intent;
     mod life;

@@ -72,21 +72,6 @@ async fn parameters() {
         (json!([{ "key": "a", "value": "http://b" }]), links),
     ];
     try_values(&world, &object, "spec.forProvider.tag", [json!([]), json!(tags(19))], bad).await;
-
-    let accounts = |count: usize| (0..count).map(|number| (1000 + number).to_string()).collect::<Vec<_>>();
-    let many: &[&str] = &["shareWith must have at most 100 accounts"];
-    let digits: &[&str] =
-        &["shareWith must have ids of accounts, which are digits, for example 1234567890123456"];
-    let bad = [
-        (json!(accounts(101)), many),
-        (json!(["someone@example.com"]), digits),
-        (json!(["1 2"]), digits),
-        (json!([""]), digits),
-    ];
-    let good = [json!([]), json!(["1234567890123456"]), json!(accounts(100))];
-    try_values(&world, &object, "spec.forProvider.shareWith", good, bad).await;
-    let twice = with(&object, "spec.forProvider.shareWith", json!(["7", "7"]));
-    assert!(create(&world, &twice).await.is_err());
 }
 
 #[tokio::test]
@@ -134,36 +119,6 @@ async fn what_a_copy_needs() {
     }
 }
 
-/// The vendor neither shares nor copies a community image.
-#[tokio::test]
-async fn a_community_image_is_shared_with_nobody() {
-    let world = World::empty("copy-shares").await;
-    let both: &[(&str, &str)] = &[(
-        "spec",
-        "forProvider must not have both community: true and shareWith: every account can use a community image, and the vendor does \
-         not share it",
-    )];
-    let alone: &[(&str, &str)] =
-        &[("spec", "forProvider.sharePolicy needs shareWith: with [], Exact shares the image with nobody")];
-    for (sharing, refused) in [
-        (json!({ "community": true }), None),
-        (json!({ "community": true, "shareWith": [] }), None),
-        (json!({ "community": false, "shareWith": ["7"] }), None),
-        (json!({ "shareWith": ["7"], "sharePolicy": "Exact" }), None),
-        (json!({ "shareWith": [], "sharePolicy": "Exact" }), None),
-        (json!({ "community": true, "shareWith": ["7"] }), Some(both)),
-        (json!({ "sharePolicy": "Exact" }), Some(alone)),
-    ] {
-        let mut object = copy("shares");
-        json_patch::merge(&mut object["spec"]["forProvider"], &sharing);
-        let answer = create(&world, &object).await;
-        match refused {
-            None => drop(assert_accepted(answer, &sharing.to_string())),
-            Some(why) => assert_refused(answer, why, &sharing.to_string()),
-        }
-    }
-}
-
 #[tokio::test]
 async fn what_is_asked_for_stays_but_for_its_name_description_and_tags() {
     let world = World::empty("copy-fixed").await;
@@ -200,8 +155,6 @@ async fn what_is_asked_for_stays_but_for_its_name_description_and_tags() {
         json!({ "destinationImageName": "base-2" }),
         json!({ "destinationDescription": "another" }),
         json!({ "tag": [{ "key": "team", "value": "edge" }] }),
-        json!({ "shareWith": ["1234567890123456"], "sharePolicy": "Exact" }),
-        json!({ "shareWith": null, "sharePolicy": null, "community": true }),
     ] {
         let answer = patch(&world, &object, &json!({ "spec": { "forProvider": change } })).await;
         assert_accepted(answer, &change.to_string());

@@ -139,7 +139,7 @@ impl Subject {
                 }
             }
             // With whom an image is shared takes calls of its own, which are lost, too.
-            if document["kind"] == "AliyunImageCopy" {
+            if ["AliyunImageCopy", "ImageBuild"].map(Value::from).contains(&document["kind"]) {
                 document["spec"]["forProvider"]["shareWith"] = json!(["1234567890123456"]);
             }
             if let Some(account) = document["spec"].get_mut("volcengine") {

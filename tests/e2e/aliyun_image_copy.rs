@@ -1,6 +1,6 @@
 //! AliyunImageCopy: made once in another region, told from strangers' images, waiting where it must, and gone with its snapshots.
 
-use crate::harness::{World, condition, image_of, is_ready};
+use crate::harness::{World, condition, image_of};
 use serde_json::{Value, json};
 use std::time::Duration;
 use vendor_simulator::{Fault, FaultRule, When, aliyun_ecs::Image};
@@ -143,9 +143,6 @@ async fn a_stranger_s_image_of_the_same_name_is_not_taken_over() {
     assert_eq!(world.effects(CREATE), 1);
 }
 
-const SHARE: &str = "ModifyImageSharePermission";
-const SHARED: &str = "DescribeImageSharePermission";
-
 #[tokio::test]
 async fn a_community_image_is_not_copied_and_its_object_says_why_before_it_is_tried() {
     let world = World::new("copy-public").await;
@@ -163,145 +160,4 @@ async fn a_community_image_is_not_copied_and_its_object_says_why_before_it_is_tr
     let message = world.until_condition(KIND, "blind", "Stalled", "True", "InvalidSpec").await;
     assert!(message.contains("copy it before it is published"), "{message}");
     assert_eq!(world.effects(CREATE), 0);
-}
-
-/// With whom an image of the simulated vendor is shared.
-fn shared_with(world: &World, id: &str) -> Vec<String> {
-    world.vendor.aliyun_ecs().image(id).expect("it is there").shared_with.into_iter().collect()
-}
-
-/// Waits until an object is Ready and its image is shared with these.
-async fn until_shared(world: &World, name: &str, id: &str, accounts: &[String]) {
-    let is_shared = |object: &Value| is_ready(object) && shared_with(world, id) == accounts;
-    world.until(KIND, name, &format!("it is shared with {accounts:?}"), is_shared).await;
-}
-
-fn ids(numbers: impl IntoIterator<Item = u32>) -> Vec<String> {
-    numbers.into_iter().map(|number| number.to_string()).collect()
-}
-
-#[tokio::test]
-async fn an_image_is_shared_as_the_spec_says_and_nobody_looks_who_does_not_ask() {
-    let world = World::new("copy-shared").await;
-    world.quicken();
-    let ecs = world.vendor.aliyun_ecs();
-    world.create(copy("silent", json!({}))).await;
-    let silent = id(&world.until_ready(KIND, "silent").await);
-    let before = world.calls("DescribeImages");
-    world.request(KIND, "silent", "look").await;
-    let looked = |object: &Value| object["status"]["lastHandledReconcileAt"] == "look";
-    world.until(KIND, "silent", "it is looked at again", looked).await;
-    assert!(world.calls("DescribeImages") > before);
-    // Others share it: that is nobody's business, and theirs to end.
-    ecs.modify_image(&silent, |image| {
-        image.shared_with.insert("7".into());
-    });
-    world.delete(KIND, "silent").await;
-    let message = world.until_condition(KIND, "silent", "Ready", "False", "VendorBusy").await;
-    assert!(message.contains("Stop sharing the image"), "{message}");
-    ecs.modify_image(&silent, |image| image.shared_with.clear());
-    world.until_gone(KIND, "silent").await;
-    assert_eq!((world.calls(SHARED), world.calls(SHARE)), (0, 0), "{:#?}", world.call_log());
-
-    // Twelve take two calls, of which one answer is lost: the next look shows what came of it.
-    let lost = FaultRule::new(Fault::AnswerLost).action(SHARE).when(When::first(1));
-    world.vendor.set_faults(vec![lost]);
-    world.create(copy("shared", json!({ "shareWith": ids(1001..=1012) }))).await;
-    let object = world.until_ready(KIND, "shared").await;
-    let made = id(&object);
-    assert_eq!(shared_with(&world, &made), ids(1001..=1012));
-    assert_eq!((world.calls(SHARE), world.effects(SHARE)), (2, 2), "{:#?}", world.call_log());
-    let told = object["status"]["atProvider"]["accounts"]["account"].as_array().map(Vec::len);
-    assert_eq!(told, Some(12), "{object:#}");
-
-    // What somebody takes out is set right, and what somebody adds stays.
-    ecs.modify_image(&made, |image| {
-        image.shared_with.remove("1001");
-        image.shared_with.insert("7".into());
-    });
-    world.request(KIND, "shared", "drift").await;
-    let all = [ids(1001..=1012), ids([7])].concat();
-    until_shared(&world, "shared", &made, &all).await;
-    // What the spec drops goes, and the rest stays.
-    let fewer = json!({ "spec": { "forProvider": { "shareWith": ids(1002..=1012) } } });
-    world.patch(KIND, "shared", fewer).await;
-    until_shared(&world, "shared", &made, &all[1..]).await;
-    world.patch(KIND, "shared", json!({ "spec": { "forProvider": { "sharePolicy": "Exact" } } })).await;
-    until_shared(&world, "shared", &made, &ids(1002..=1012)).await;
-    // Whoever asks no more is unshared, and then nobody looks any more.
-    let none = json!({ "spec": { "forProvider": { "shareWith": null, "sharePolicy": null } } });
-    world.patch(KIND, "shared", none).await;
-    until_shared(&world, "shared", &made, &[]).await;
-    let before = world.calls(SHARED);
-    world.request(KIND, "shared", "rest").await;
-    let looked = |object: &Value| object["status"]["lastHandledReconcileAt"] == "rest";
-    world.until(KIND, "shared", "it is looked at again", looked).await;
-    assert_eq!(world.calls(SHARED), before, "{:#?}", world.call_log());
-}
-
-#[tokio::test]
-async fn an_image_is_unshared_before_it_is_deleted_but_for_what_others_share() {
-    let world = World::new("copy-unshared").await;
-    world.quicken();
-    let ecs = world.vendor.aliyun_ecs();
-    world.create(copy("kept", json!({ "shareWith": ids(1001..=1011) }))).await;
-    let made = id(&world.until_ready(KIND, "kept").await);
-    ecs.modify_image(&made, |image| {
-        image.shared_with.insert("7".into());
-    });
-    world.vendor.set_faults(vec![FaultRule::new(Fault::AnswerLost).action(SHARE).when(When::first(1))]);
-    world.delete(KIND, "kept").await;
-    let message = world.until_condition(KIND, "kept", "Ready", "False", "DeletionWaits").await;
-    assert!(message.contains("is shared with 7, ") && message.contains("sharePolicy: Exact"), "{message}");
-    assert_eq!((shared_with(&world, &made), world.calls("DeleteImage")), (ids([7]), 0));
-    let exact = json!({ "shareWith": [], "sharePolicy": "Exact" });
-    world.patch(KIND, "kept", json!({ "spec": { "forProvider": exact } })).await;
-    world.until_gone(KIND, "kept").await;
-    assert_eq!(ecs.images(), []);
-    assert_eq!(ecs.snapshots(), []);
-}
-
-#[tokio::test]
-async fn an_image_is_published_last_and_shared_no_more() {
-    let world = World::new("copy-community").await;
-    world.quicken();
-    let ecs = world.vendor.aliyun_ecs();
-    let is_public = |id: &str| ecs.image(id).expect("it is there").public;
-    world.create(copy("all", json!({ "community": true }))).await;
-    let made = id(&world.until_ready(KIND, "all").await);
-    assert!(is_public(&made));
-    assert_eq!(world.calls(SHARED), 0, "whether it is published is told with the rest");
-    let further = json!({ "imageId": made, "regionId": "cn-shanghai", "destinationRegionId": "cn-beijing" });
-    world.create(copy("further", further)).await;
-    world.until_condition(KIND, "further", "Reconciling", "True", "PreflightFailed").await;
-    // Taken back, it can be copied, and shared.
-    let shares = json!({ "community": null, "shareWith": ["1001"] });
-    world.patch(KIND, "all", json!({ "spec": { "forProvider": shares } })).await;
-    until_shared(&world, "all", &made, &ids([1001])).await;
-    assert!(!is_public(&made));
-    world.request(KIND, "further", "now").await;
-    world.until_ready(KIND, "further").await;
-
-    // Somebody publishes it: what the vendor would refuse is not tried.
-    ecs.modify_image(&made, |image| {
-        image.public = true;
-        image.shared_with.clear();
-    });
-    let before = world.calls(SHARE);
-    world.request(KIND, "all", "look").await;
-    let message = world.until_condition(KIND, "all", "Stalled", "True", "InvalidSpec").await;
-    assert!(message.contains("community: false"), "{message}");
-    assert_eq!(world.calls(SHARE), before);
-    world.patch(KIND, "all", json!({ "spec": { "forProvider": { "community": false } } })).await;
-    until_shared(&world, "all", &made, &ids([1001])).await;
-    let publish = json!({ "community": true, "shareWith": null });
-    world.patch(KIND, "all", json!({ "spec": { "forProvider": publish } })).await;
-    let published = |object: &Value| is_ready(object) && is_public(&made);
-    world.until(KIND, "all", "it is published again", published).await;
-    assert_eq!(shared_with(&world, &made), [""; 0]);
-    for name in ["all", "further"] {
-        world.delete(KIND, name).await;
-        world.until_gone(KIND, name).await;
-    }
-    assert_eq!(ecs.images(), []);
 }

@@ -200,16 +200,20 @@ async fn an_image_whose_tests_fail_goes_or_stays_and_is_built_again_when_asked()
     };
     world.until(KIND, "goes", "it stays failed, and nothing is left", is_cleared).await;
 
-    world.create(build("stays", json!({ "onTestFailure": "Keep" }))).await;
+    let keep = json!({ "onTestFailure": "Keep", "forProvider": { "shareWith": ["1001"] } });
+    world.create(build("stays", keep)).await;
     world.until_condition(KIND, "stays", "Stalled", "True", "TestFailed").await;
     let stays = world.get(KIND, "stays").await.expect("it is there");
-    assert!(ecs.image(&id(&stays)).is_some(), "it is there to be looked at");
+    let refused = ecs.image(&id(&stays)).expect("it is there to be looked at");
+    assert!(refused.shared_with.is_empty(), "what the tests refused is nobody else's to use");
     world.vendor.configure(|settings| settings.aliyun_ecs.execution_ending = Ending::Success);
     for name in ["goes", "stays"] {
         world.request(KIND, name, "again").await;
         let object = world.until_ready(KIND, name).await;
         assert_eq!(object["status"]["operation"]["attempt"], 2, "{name}");
     }
+    let stays = world.get(KIND, "stays").await.expect("it is there");
+    assert!(ecs.image(&id(&stays)).expect("it is there").shared_with.contains("1001"));
     assert_eq!((ecs.images().len(), ecs.snapshots()), (2, vec![]), "what the tests refused is gone");
     // What its user kept goes with its object.
     world.vendor.configure(|settings| settings.aliyun_ecs.execution_ending = Ending::TestFailed);

@@ -172,9 +172,13 @@ pub fn build(runner: &mut TestRunner) -> Result<(), String> {
     });
     let runs = json!({ "RequestId": "R", "ImagePipelineExecution": { "ImagePipelineExecutionSet": [row] }, "TotalCount": 1 });
     let image = json!({ "ImageId": "m-2", "ImageName": "base_exec-1", "Status": "Available" });
-    let list = json!({ "RequestId": "R", "Images": { "Image": [image] }, "PageNumber": 1, "PageSize": 100, "TotalCount": 1 });
+    let list = json!({
+        "RequestId": "R", "Images": { "Image": [image] }, "PageNumber": 1, "PageSize": 100, "TotalCount": 1,
+        "Accounts": { "Account": [{ "AliyunId": 7, "SharedTime": "" }] },
+    });
     let answers = vec![json!({ "RequestId": "R", "ExecutionId": "exec-1" }), runs, list];
-    let parameters = json!({ "imagePipelineId": "ip-1", "tag": [{ "key": "a", "value": "b" }] });
+    let parameters =
+        json!({ "imagePipelineId": "ip-1", "tag": [{ "key": "a", "value": "b" }], "shareWith": ["8"] });
     meet::<ImageBuild>(runner, &parameters, json!({ "name": "base_exec-1" }), "exec-1", answers)
 }
 

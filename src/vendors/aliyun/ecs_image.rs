@@ -4,13 +4,14 @@
 use super::{
     Client,
     image_component::pair,
-    sharing,
+    sharing::{self, Sharing},
     tags::{self, Tag, Thing},
 };
 use crate::{
     account::AccountVendor,
     engine::{
         existing::Mark,
+        external::External,
         preflight::Obstacle,
         progress::{Deletion, Failure, Handle, Hindrance, Observation, Product},
     },
@@ -22,7 +23,7 @@ use futures::{TryFutureExt, future::BoxFuture};
 use jiff::Timestamp;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// What tells the rows of DescribeImages apart.
 pub(super) const ROW_ID: &str = "imageId";
@@ -381,7 +382,7 @@ impl Leaving {
     }
 
     /// What has to be in the status before the image is deleted, of which `row` is what the vendor shows. `None`: it is there.
-    pub(super) fn unseen(&self, id: &str, row: &Value) -> Option<Product> {
+    fn unseen(&self, id: &str, row: &Value) -> Option<Product> {
         let is_known = || snapshots(row).iter().all(|id| self.known.contains(id));
         (self.remembers && !is_known()).then(|| Product {
             image_id: Some(id.to_owned()),
@@ -391,32 +392,58 @@ impl Leaving {
     }
 }
 
-/// Deletes an image, of which `row` is what the vendor shows, and then the snapshots that it leaves. What a list does not show,
-/// since it is new, is deleted by its id all the same. To be called again until it is gone.
-pub(super) async fn delete(
-    client: &Client,
-    region: &str,
-    id: &str,
-    row: Option<&Value>,
-    leaving: &Leaving,
-) -> Result<Deletion, CallError> {
-    let leaves = row.map(snapshots).unwrap_or_default();
-    if let Some(product) = row.and_then(|row| leaving.unseen(id, row)) {
-        return Ok(Deletion::Seen(product));
-    }
-    change(client, "DeleteImage", region, id).await?;
-    if row.is_some() {
-        // What the status does not know and cannot keep is known at this moment only.
-        let unknown: Vec<_> = leaves.into_iter().filter(|id| !leaving.known.contains(id)).collect();
-        if leaving.deletes {
-            let _ = delete_snapshots(client, region, &unknown).await;
+/// How the image of an object goes.
+#[derive(Debug)]
+pub(super) struct Parting<'a> {
+    pub(super) leaving: Leaving,
+    sharing: &'a Sharing,
+    /// What of its sharing and tags the spec names, or named once.
+    ours: BTreeSet<String>,
+}
+
+impl<'a> Parting<'a> {
+    /// `deletes_snapshots`: what the spec says of them. Unless it says anything, those of an image that was there before go on.
+    pub(super) fn of(object: &impl External, deletes_snapshots: Option<bool>, sharing: &'a Sharing) -> Self {
+        let deletes = deletes_snapshots.unwrap_or_else(|| !object.took_over());
+        Self {
+            leaving: Leaving::of(object.status(), deletes),
+            sharing,
+            ours: object.named().into_iter().chain(object.dropped()).collect(),
         }
-        return Ok(Deletion::Underway);
     }
-    if leaving.deletes {
-        delete_snapshots(client, region, &leaving.known).await?;
+
+    /// Unshares and deletes an image, of which `row` is what the vendor shows, and then the snapshots that it leaves. What a list
+    /// does not show, since it is new, is deleted by its id all the same. To be called again until it is gone.
+    pub(super) async fn delete(
+        &self,
+        client: &Client,
+        region: &str,
+        id: &str,
+        row: Option<&Value>,
+    ) -> Result<Deletion, CallError> {
+        let Leaving { deletes, known, .. } = &self.leaving;
+        if let Some(row) = row {
+            if let Some(product) = self.leaving.unseen(id, row) {
+                return Ok(Deletion::Seen(product));
+            }
+            if let Some(why) = self.sharing.end(client, region, row, &self.ours).await? {
+                return Ok(Deletion::Waiting(why));
+            }
+        }
+        change(client, "DeleteImage", region, id).await?;
+        if let Some(row) = row {
+            // What the status does not know and cannot keep is known at this moment only.
+            let unknown: Vec<_> = snapshots(row).into_iter().filter(|id| !known.contains(id)).collect();
+            if *deletes {
+                let _ = delete_snapshots(client, region, &unknown).await;
+            }
+            return Ok(Deletion::Underway);
+        }
+        if *deletes {
+            delete_snapshots(client, region, known).await?;
+        }
+        Ok(Deletion::Gone)
     }
-    Ok(Deletion::Gone)
 }
 
 /// Where the ids of a region's images mean what they do. `region`: the account's unless something else says.

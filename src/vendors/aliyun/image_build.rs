@@ -3,8 +3,9 @@
 
 use super::{
     Client,
-    ecs_image::{self, Changes, Image, Leaving},
+    ecs_image::{self, Changes, Image, Parting},
     image_component::pair,
+    sharing::{self, Sharing},
     tags::{self, MARK, Tag},
 };
 use crate::{
@@ -53,6 +54,8 @@ const AGAIN: &str = "make a new object: each is one run";
 #[x_kube(
     validation = Rule::new("has(self.import) || has(self.forProvider.imagePipelineId) || has(self.forProvider.pipelineRef)").message("forProvider.pipelineRef or imagePipelineId is required: the pipeline that runs (or name an existing image in import)"),
     validation = Rule::new("!has(self.forProvider.imagePipelineId) || !has(self.forProvider.pipelineRef)").message("forProvider must have only one of pipelineRef and imagePipelineId"),
+    validation = sharing::not_both(),
+    validation = sharing::policy_needs_accounts(),
 )]
 pub struct ImageBuildSpec {
     /// What all kinds share.
@@ -69,7 +72,8 @@ pub struct ImageBuildSpec {
     #[serde(default)]
     pub on_test_failure: TestFailurePolicy,
 
-    /// The parameters of StartImagePipelineExecution, under the vendor's names. Only `tag` can be changed later.
+    /// The parameters of StartImagePipelineExecution, under the vendor's names, the tags of the image, and with whom it is shared.
+    /// `tag`, `shareWith` and `community` can be changed later.
     pub for_provider: BuildParameters,
 }
 
@@ -118,6 +122,10 @@ pub struct BuildParameters {
         validation = Rule::new("self.all(tag, !tag.key.contains('http://') && !tag.key.contains('https://') && !(has(tag.value) && (tag.value.contains('http://') || tag.value.contains('https://'))))").message("a tag's key and value must not contain http:// or https://"),
     )]
     pub tag: Option<Vec<Tag>>,
+
+    /// With whom the image is shared.
+    #[serde(flatten)]
+    pub sharing: Sharing,
 }
 
 /// Which of the account's images in the region to take over: the only one with this name.
@@ -372,7 +380,8 @@ impl External for ImageBuild {
     const WHEN_OVERDUE: Option<&'static str> = Some(
         "deleting this object cancels the run, as far as it can still be cancelled / 删除此对象会取消仍可取消的构建任务",
     );
-    const AMENDS: &'static [(&'static str, &'static str)] = &[("tag", "TagResources")];
+    const AMENDS: &'static [(&'static str, &'static str)] =
+        &[("tag", "TagResources"), ("shareWith", sharing::MODIFY), ("community", sharing::MODIFY)];
 
     fn spec(&self) -> &ImageSpec<BuiltImageMatch> {
         &self.spec.image
@@ -512,7 +521,16 @@ impl External for ImageBuild {
     }
 
     fn named(&self) -> Vec<String> {
-        self.spec.for_provider.tag.iter().flatten().map(|tag| tag.key.clone()).collect()
+        let parameters = &self.spec.for_provider;
+        let tags = parameters.tag.iter().flatten().map(|tag| tag.key.clone());
+        tags.chain(parameters.sharing.named()).collect()
+    }
+
+    /// With whom it is shared takes a call for each image.
+    async fn completed(&self, client: &Client, mut product: Product) -> Result<Product, CallError> {
+        let sharing = &self.spec.for_provider.sharing;
+        sharing.complete(client, &self.region(client), &self.dropped(), &mut product.at_provider).await?;
+        Ok(product)
     }
 
     /// The vendor's filter takes parts of a name, so it is compared here.
@@ -541,15 +559,15 @@ impl External for ImageBuild {
 
     fn compare(&self, _: &Client, product: &Product) -> Comparison {
         let Some(image) = Image::read(&product.at_provider) else { return Comparison::Same };
-        match self.changes(&image).tags.difference(&image.tags) {
-            Some(difference) => Comparison::Amendable(vec![difference]),
-            None => Comparison::Same,
-        }
+        let Changes { tags, sharing, .. } = self.changes(&image, &product.at_provider);
+        let differs: Vec<_> = tags.difference(&image.tags).into_iter().chain(sharing.differences()).collect();
+        if differs.is_empty() { Comparison::Same } else { Comparison::Amendable(differs) }
     }
 
     async fn amend(&self, client: &Client, product: &Product) -> Result<(), CallError> {
         let Some(image) = Image::read(&product.at_provider) else { return Ok(()) };
-        ecs_image::amend(client, &self.region(client), &image.id, self.changes(&image)).await
+        let changes = self.changes(&image, &product.at_provider);
+        ecs_image::amend(client, &self.region(client), &image.id, changes).await
     }
 
     /// What of a run's image the tests said no to stays if its user wants to look at it; nobody asked for anything else.
@@ -559,8 +577,8 @@ impl External for ImageBuild {
         self.spec.on_test_failure == TestFailurePolicy::Delete || reason != Some("TestFailed")
     }
 
-    /// A run that is under way is cancelled, or waited for where it is too late for that. Then its image goes, and the snapshots
-    /// that this consists of.
+    /// A run that is under way is cancelled, or waited for where it is too late for that. Then its image is unshared and goes, and
+    /// the snapshots that this consists of.
     async fn delete(&self, client: &Client, handle: &Handle) -> Result<Deletion, CallError> {
         let region = self.region(client);
         let image = match &handle.image {
@@ -572,9 +590,8 @@ impl External for ImageBuild {
         };
         let Some(image) = image else { return Ok(Deletion::Gone) };
         let row = ecs_image::get(client, &region, &image).await?;
-        let deletes = self.spec.delete_snapshots.unwrap_or_else(|| !self.took_over());
-        let leaving = Leaving::of(self.status.as_ref(), deletes);
-        ecs_image::delete(client, &region, &image, row.as_ref(), &leaving).await
+        let parting = Parting::of(self, self.spec.delete_snapshots, &self.spec.for_provider.sharing);
+        parting.delete(client, &region, &image, row.as_ref()).await
     }
 }
 
@@ -637,10 +654,15 @@ impl ImageBuild {
         Ok(runs.filter(|run| run.mark.as_deref() == Some(token)).collect())
     }
 
-    fn changes(&self, image: &Image) -> Changes {
-        let wanted = self.spec.for_provider.tag.as_deref().unwrap_or_default();
-        let tags = tags::Changes::between(wanted, &image.tags, &self.dropped());
-        Changes { tags, ..Changes::default() }
+    /// `row`: what says with whom it is shared.
+    fn changes(&self, image: &Image, row: &Value) -> Changes {
+        let (parameters, dropped) = (&self.spec.for_provider, self.dropped());
+        let wanted = parameters.tag.as_deref().unwrap_or_default();
+        Changes {
+            tags: tags::Changes::between(wanted, &image.tags, &dropped),
+            sharing: parameters.sharing.changes(row, &dropped),
+            ..Changes::default()
+        }
     }
 }
 

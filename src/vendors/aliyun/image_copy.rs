@@ -2,7 +2,7 @@
 
 use super::{
     Client,
-    ecs_image::{self, Changes, Image, Leaving},
+    ecs_image::{self, Changes, Image, Parting},
     image_component::pair,
     sharing::{self, Sharing},
     tags::{self, MARK, Tag},
@@ -404,14 +404,7 @@ impl External for AliyunImageCopy {
                 Err(error) => return Err(error),
             }
         }
-        let leaving = self.leaving();
-        if let Some(row) = row.as_ref().filter(|row| leaving.unseen(id, row).is_none()) {
-            let ours = self.named().into_iter().chain(self.dropped()).collect();
-            if let Some(why) = self.spec.for_provider.sharing.end(client, &region, row, &ours).await? {
-                return Ok(Deletion::Waiting(why));
-            }
-        }
-        match ecs_image::delete(client, &region, id, row.as_ref(), &leaving).await {
+        match self.parting().delete(client, &region, id, row.as_ref()).await {
             Err(CallError::Refused(Refusal { code, .. })) if code == COPYING && row.is_none() => {
                 ecs_image::change(client, "CancelCopyImage", &region, id).await.map(|_| Deletion::Underway)
             }
@@ -428,9 +421,8 @@ fn uncancelled(id: &str) -> Deletion {
 }
 
 impl AliyunImageCopy {
-    fn leaving(&self) -> Leaving {
-        let deletes = self.spec.delete_snapshots.unwrap_or_else(|| !self.took_over());
-        Leaving::of(self.status.as_ref(), deletes)
+    fn parting(&self) -> Parting<'_> {
+        Parting::of(self, self.spec.delete_snapshots, &self.spec.for_provider.sharing)
     }
 
     fn lookalike(&self, image: Image, uid: &str, name: Option<&str>) -> Option<Lookalike> {
@@ -653,7 +645,7 @@ mod tests {
             (None, "Import", "Succeeded", false, false),
             (Some(true), "Import", "Succeeded", true, true),
         ] {
-            let leaving = with(delete, operation(action, state)).leaving();
+            let leaving = with(delete, operation(action, state)).parting().leaving;
             assert_eq!(
                 (leaving.deletes, leaving.remembers),
                 (deletes, remembers),
