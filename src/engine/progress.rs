@@ -222,6 +222,18 @@ pub enum Recovered {
     Undecidable(Vec<String>),
 }
 
+impl Recovered {
+    /// Of what bears the mark of the attempt, where the vendor honours the attempt's token too: that is it. One call makes one
+    /// thing, so that of several somebody has copied the mark.
+    pub fn marked(mut handles: Vec<Handle>) -> Self {
+        match handles.len() {
+            0 => Self::Replay,
+            1 => Self::Found(handles.remove(0)),
+            _ => Self::Candidates(handles),
+        }
+    }
+}
+
 /// The answer to "how is it going?"
 #[derive(Clone, Debug, PartialEq)]
 pub enum Observation {

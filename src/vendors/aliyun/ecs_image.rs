@@ -16,7 +16,7 @@ use crate::{
         progress::{Deletion, Failure, Handle, Hindrance, Observation, Product},
     },
     image::{ImageStatus, OperationState},
-    vendors::percent::percent,
+    vendors::{normalise, percent::percent},
     wire::{CallError, Class, Effect, endpoint::Endpoints, pages},
 };
 use futures::{TryFutureExt, future::BoxFuture};
@@ -104,6 +104,13 @@ pub(super) async fn page(
         || page.total.map_or(page.rows.len() < PAGE, |total| number.saturating_mul(PAGE) >= total);
     let total = page.total.and_then(|total| total.try_into().ok());
     Ok(pages::Page { rows: page.rows, next: (!is_last).then(|| (number + 1).to_string()), total })
+}
+
+/// The account's own images in a region that have this name. The vendor's filter takes parts of a name, so it is compared here.
+pub(super) async fn named(client: &Client, region: &str, name: &str) -> Result<Vec<Handle>, CallError> {
+    let rows = list(client, region, &[pair("ImageName", name)], |_| false).await?;
+    let named = rows.iter().filter_map(Image::read).filter(|image| normalise::same(name, &image.name));
+    Ok(named.map(|image| Handle::image(image.id)).collect())
 }
 
 /// The image with this id, whoever's it is; keys in lowerCamelCase.

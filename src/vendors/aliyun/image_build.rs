@@ -18,9 +18,9 @@ use crate::{
         progress::{Comparison, Deletion, Failure, Handle, Lookalike, Observation, Product, Recovered},
     },
     image::{ImageRef, ImageSpec, ImageStatus, fixed, placed},
-    vendors::normalise,
     wire::{CallError, Class, Effect, outcome::one_line, pages},
 };
+use futures::future::try_join_all;
 use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -117,9 +117,9 @@ pub struct BuildParameters {
     #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["key"]))]
     #[x_kube(
         validation = Rule::new("self.size() <= 20").message("tag must have at most 20 entries"),
-        validation = Rule::new("self.all(tag, !tag.key.startsWith('aliyun') && !tag.key.startsWith('acs:'))").message("a tag's key must not begin with aliyun or acs:, which are Alibaba Cloud's own"),
-        validation = Rule::new("self.all(tag, !tag.key.startsWith('cloudimages.dev/'))").message("a tag's key must not begin with cloudimages.dev/, which is the operator's own"),
-        validation = Rule::new("self.all(tag, !tag.key.contains('http://') && !tag.key.contains('https://') && !(has(tag.value) && (tag.value.contains('http://') || tag.value.contains('https://'))))").message("a tag's key and value must not contain http:// or https://"),
+        validation = tags::not_the_vendors(),
+        validation = tags::not_the_operators(),
+        validation = tags::no_addresses(),
     )]
     pub tag: Option<Vec<Tag>>,
 
@@ -464,13 +464,8 @@ impl External for ImageBuild {
     /// What bears the mark of the attempt is it. Where nothing does, the same ClientToken yields the same run, and one that the
     /// vendor has forgotten is refused as long as that runs.
     async fn recover(&self, client: &Client, token: &str, _: Timestamp) -> Result<Recovered, CallError> {
-        let mut runs = self.marked(client, token).await?;
-        Ok(match runs.len() {
-            0 => Recovered::Replay,
-            1 => Recovered::Found(Handle::task(runs.remove(0).id)),
-            // One call begins one run, so that somebody has copied the tag.
-            _ => Recovered::Candidates(runs.into_iter().map(|run| Handle::task(run.id)).collect()),
-        })
+        let runs = self.marked(client, token).await?;
+        Ok(Recovered::marked(runs.into_iter().map(|run| Handle::task(run.id)).collect()))
     }
 
     /// What is made is looked at as an image, whatever became of its run; of what is not, the run is asked about.
@@ -481,12 +476,13 @@ impl External for ImageBuild {
     ) -> Result<HashMap<Handle, Observation>, CallError> {
         let (mut runs, mut wanted) = (vec![], vec![]);
         let mut seen = HashMap::new();
-        for handle in handles {
-            if handle.image.is_some() {
-                wanted.push(Handle::image(handle.id()));
-                continue;
-            }
-            if let Some(run) = run(client, region, handle.id()).await? {
+        let (made, begun): (Vec<_>, Vec<_>) = handles.iter().partition(|handle| handle.image.is_some());
+        wanted.extend(made.iter().map(|handle| Handle::image(handle.id())));
+        // The vendor shows one run by its id, or those of one pipeline, of which one is under way at a time: one call for each.
+        let looks =
+            begun.into_iter().map(async |handle| Ok((handle, run(client, region, handle.id()).await?)));
+        for (handle, run) in try_join_all(looks).await? {
+            if let Some(run) = run {
                 let image = run.image.as_ref().filter(|_| run.stage() == Stage::Over);
                 wanted.extend(image.map(Handle::image));
                 runs.push((handle, run));
@@ -498,7 +494,7 @@ impl External for ImageBuild {
         }
         let rows = ecs_image::rows(client, region, &wanted).await?;
         let row = |id: &str| rows.get(&Handle::image(id));
-        for handle in handles.iter().filter(|handle| handle.image.is_some()) {
+        for handle in made {
             let observation = row(handle.id()).and_then(ecs_image::observation);
             seen.extend(observation.map(|observation| (handle.clone(), observation)));
         }
@@ -526,20 +522,12 @@ impl External for ImageBuild {
         tags.chain(parameters.sharing.named()).collect()
     }
 
-    /// With whom it is shared takes a call for each image.
-    async fn completed(&self, client: &Client, mut product: Product) -> Result<Product, CallError> {
-        let sharing = &self.spec.for_provider.sharing;
-        sharing.complete(client, &self.region(client), &self.dropped(), &mut product.at_provider).await?;
-        Ok(product)
+    async fn completed(&self, client: &Client, product: Product) -> Result<Product, CallError> {
+        self.spec.for_provider.sharing.completed(client, self, product).await
     }
 
-    /// The vendor's filter takes parts of a name, so it is compared here.
     async fn find(&self, client: &Client, matching: &BuiltImageMatch) -> Result<Vec<Handle>, CallError> {
-        let filter = [pair("ImageName", &matching.name)];
-        let rows = ecs_image::list(client, &self.region(client), &filter, |_| false).await?;
-        let named = rows.iter().filter_map(Image::read);
-        let named = named.filter(|image| normalise::same(&matching.name, &image.name));
-        Ok(named.map(|image| Handle::image(image.id)).collect())
+        ecs_image::named(client, &self.region(client), &matching.name).await
     }
 
     async fn page(client: &Client, region: &str, next: Option<String>) -> Result<pages::Page, CallError> {

@@ -120,8 +120,8 @@ pub struct ComponentParameters {
     #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["key"]))]
     #[x_kube(
         validation = Rule::new("self.size() <= 20").message("tag must have at most 20 entries"),
-        validation = Rule::new("self.all(tag, !tag.key.startsWith('aliyun') && !tag.key.startsWith('acs:'))").message("a tag's key must not begin with aliyun or acs:, which are Alibaba Cloud's own"),
-        validation = Rule::new("self.all(tag, !tag.key.contains('http://') && !tag.key.contains('https://') && !(has(tag.value) && (tag.value.contains('http://') || tag.value.contains('https://'))))").message("a tag's key and value must not contain http:// or https://"),
+        validation = tags::not_the_vendors(),
+        validation = tags::no_addresses(),
     )]
     pub tag: Option<Vec<Tag>>,
 

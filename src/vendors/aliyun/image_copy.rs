@@ -162,9 +162,9 @@ pub struct CopyParameters {
     #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["key"]))]
     #[x_kube(
         validation = Rule::new("self.size() <= 19").message("tag must have at most 19 entries: the vendor takes 20, and one is the operator's"),
-        validation = Rule::new("self.all(tag, !tag.key.startsWith('aliyun') && !tag.key.startsWith('acs:'))").message("a tag's key must not begin with aliyun or acs:, which are Alibaba Cloud's own"),
+        validation = tags::not_the_vendors(),
         validation = Rule::new("self.all(tag, tag.key != 'cloudimages.dev/attempt')").message("the tag cloudimages.dev/attempt is the operator's own"),
-        validation = Rule::new("self.all(tag, !tag.key.contains('http://') && !tag.key.contains('https://') && !(has(tag.value) && (tag.value.contains('http://') || tag.value.contains('https://'))))").message("a tag's key and value must not contain http:// or https://"),
+        validation = tags::no_addresses(),
     )]
     pub tag: Option<Vec<Tag>>,
 
@@ -312,13 +312,7 @@ impl External for AliyunImageCopy {
     async fn recover(&self, client: &Client, token: &str, _: Timestamp) -> Result<Recovered, CallError> {
         let rows = ecs_image::list(client, &self.region(client), &[], |_| false).await?;
         let marked = rows.iter().filter_map(Image::read).filter(|image| image.mark.as_deref() == Some(token));
-        let mut marked: Vec<_> = marked.map(|image| Handle::image(image.id)).collect();
-        Ok(match marked.len() {
-            0 => Recovered::Replay,
-            1 => Recovered::Found(marked.remove(0)),
-            // One call makes one image, so that somebody has copied the tag.
-            _ => Recovered::Candidates(marked),
-        })
+        Ok(Recovered::marked(marked.map(|image| Handle::image(image.id)).collect()))
     }
 
     async fn observe(
@@ -339,20 +333,12 @@ impl External for AliyunImageCopy {
         tags.chain(parameters.sharing.named()).collect()
     }
 
-    /// With whom it is shared takes a call for each image.
-    async fn completed(&self, client: &Client, mut product: Product) -> Result<Product, CallError> {
-        let sharing = &self.spec.for_provider.sharing;
-        sharing.complete(client, &self.region(client), &self.dropped(), &mut product.at_provider).await?;
-        Ok(product)
+    async fn completed(&self, client: &Client, product: Product) -> Result<Product, CallError> {
+        self.spec.for_provider.sharing.completed(client, self, product).await
     }
 
-    /// The vendor's filter takes parts of a name, so it is compared here.
     async fn find(&self, client: &Client, matching: &AliyunImageMatch) -> Result<Vec<Handle>, CallError> {
-        let filter = [pair("ImageName", &matching.name)];
-        let rows = ecs_image::list(client, &self.region(client), &filter, |_| false).await?;
-        let named = rows.iter().filter_map(Image::read);
-        let named = named.filter(|image| normalise::same(&matching.name, &image.name));
-        Ok(named.map(|image| Handle::image(image.id)).collect())
+        ecs_image::named(client, &self.region(client), &matching.name).await
     }
 
     async fn page(client: &Client, region: &str, next: Option<String>) -> Result<pages::Page, CallError> {

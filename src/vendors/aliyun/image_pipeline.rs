@@ -126,9 +126,9 @@ pub struct PipelineParameters {
     #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["key"]))]
     #[x_kube(
         validation = Rule::new("self.size() <= 19").message("tag must have at most 19 entries: the vendor takes 20, and one is the operator's"),
-        validation = Rule::new("self.all(tag, !tag.key.startsWith('aliyun') && !tag.key.startsWith('acs:'))").message("a tag's key must not begin with aliyun or acs:, which are Alibaba Cloud's own"),
-        validation = Rule::new("self.all(tag, !tag.key.startsWith('cloudimages.dev/'))").message("a tag's key must not begin with cloudimages.dev/, which is the operator's own"),
-        validation = Rule::new("self.all(tag, !tag.key.contains('http://') && !tag.key.contains('https://') && !(has(tag.value) && (tag.value.contains('http://') || tag.value.contains('https://'))))").message("a tag's key and value must not contain http:// or https://"),
+        validation = tags::not_the_vendors(),
+        validation = tags::not_the_operators(),
+        validation = tags::no_addresses(),
     )]
     pub tag: Option<Vec<Tag>>,
 

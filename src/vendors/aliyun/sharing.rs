@@ -3,7 +3,10 @@
 
 use super::{Client, errors, image_component::pair};
 use crate::{
-    engine::progress::Difference,
+    engine::{
+        external::External,
+        progress::{Difference, Product},
+    },
     wire::{CallError, Effect, Refusal, outcome::one_line, pages, table::lookup},
 };
 use kube::{KubeSchema, core::Rule};
@@ -170,7 +173,7 @@ impl Sharing {
 
     /// Adds to a row of DescribeImages with whom the image is shared, under the names of DescribeImageSharePermission, where
     /// that matters and the image can be shared.
-    pub(super) async fn complete(
+    async fn complete(
         &self,
         client: &Client,
         region: &str,
@@ -190,6 +193,18 @@ impl Sharing {
         let accounts: Vec<_> = accounts.into_iter().map(|account| json!({ ROW_ID: account })).collect();
         row["accounts"] = json!({ "account": accounts });
         Ok(())
+    }
+
+    /// For `External::completed`: with whom an object's image is shared takes a call for each.
+    pub(super) async fn completed(
+        &self,
+        client: &Client,
+        object: &impl External<Client = Client>,
+        mut product: Product,
+    ) -> Result<Product, CallError> {
+        let (region, dropped) = (object.region(client), object.dropped());
+        self.complete(client, &region, &dropped, &mut product.at_provider).await?;
+        Ok(product)
     }
 
     /// What is to be changed of what a row says. `dropped`: what the spec named once and names no more. Nothing is changed of an

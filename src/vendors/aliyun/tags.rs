@@ -5,6 +5,7 @@ use crate::{
     engine::progress::Difference,
     wire::{CallError, Effect},
 };
+use kube::core::Rule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::Value;
@@ -31,6 +32,27 @@ impl Tag {
     pub(super) fn is_users(&self) -> bool {
         !self.key.starts_with("aliyun") && !self.key.starts_with("acs:") && self.key != MARK
     }
+}
+
+/// For the list of tags of each kind that has one: what the vendor refuses of a key.
+pub(super) fn not_the_vendors() -> Rule {
+    Rule::new("self.all(tag, !tag.key.startsWith('aliyun') && !tag.key.startsWith('acs:'))")
+        .message("a tag's key must not begin with aliyun or acs:, which are Alibaba Cloud's own")
+}
+
+/// The same: of a key and a value.
+pub(super) fn no_addresses() -> Rule {
+    let of_value = "has(tag.value) && (tag.value.contains('http://') || tag.value.contains('https://'))";
+    Rule::new(format!(
+        "self.all(tag, !tag.key.contains('http://') && !tag.key.contains('https://') && !({of_value}))"
+    ))
+    .message("a tag's key and value must not contain http:// or https://")
+}
+
+/// The same, where things bear a mark: [`MARK`] is not the user's to set.
+pub(super) fn not_the_operators() -> Rule {
+    Rule::new("self.all(tag, !tag.key.startsWith('cloudimages.dev/'))")
+        .message("a tag's key must not begin with cloudimages.dev/, which is the operator's own")
 }
 
 /// Which attempt made a thing, by its tags.
