@@ -98,6 +98,10 @@ class CoreSdk:
         module = importlib.import_module(f"{v20140526.__name__}.{action}Request")
         request = getattr(module, f"{action}Request")()
         for name, value in parameters.items():
+            if name == "RegionId":
+                # It is the client's unless the request has one.
+                request.add_query_param(name, value)
+                continue
             getattr(request, f"set_{name}s" if isinstance(value, list) else f"set_{name}")(value)
         return request
 

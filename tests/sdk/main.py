@@ -11,16 +11,17 @@ import time
 
 import batchcompute_images
 import image_components
+import image_factory
 import volcengine_images
 import zstack_images
 from checks import Admin, Checks
 
-# Name, default address, and the checks.
+# Name, default address, and the modules of checks.
 SERVICES = [
-    ("volcengine", "127.0.0.1:8801", volcengine_images),
-    ("aliyun-ecs", "127.0.0.1:8802", image_components),
-    ("batchcompute", "127.0.0.1:8803", batchcompute_images),
-    ("zstack", "127.0.0.1:8804", zstack_images),
+    ("volcengine", "127.0.0.1:8801", [volcengine_images]),
+    ("aliyun-ecs", "127.0.0.1:8802", [image_components, image_factory]),
+    ("batchcompute", "127.0.0.1:8803", [batchcompute_images]),
+    ("zstack", "127.0.0.1:8804", [zstack_images]),
 ]
 
 
@@ -34,9 +35,10 @@ def main():
     arguments = parser.parse_args()
 
     checks, admin, started = Checks(), Admin(arguments.admin), time.monotonic()
-    for name, _, service in SERVICES:
+    for name, _, parts in SERVICES:
         if arguments.only is None or name in arguments.only:
-            service.run(checks, admin, getattr(arguments, name.replace("-", "_")))
+            for part in parts:
+                part.run(checks, admin, getattr(arguments, name.replace("-", "_")))
     admin.call("POST", "reset")
 
     passed = checks.count - len(checks.failures)

@@ -104,7 +104,7 @@ fn check(
     let id = format!("m-{}", context.shared.ids.alphanumeric(20));
     let name = name.unwrap_or(&id);
     check_unique(state, &to, name, None)?;
-    let there = state.images.values().filter(|image| is_at(image, &to));
+    let there = state.images.values().filter(|image| to.has(*image));
     if settings.image_quota.is_some_and(|quota| there.count() >= quota) {
         return Err(Refusal::new(403, "QuotaExceed.Image", "The maximum number of images is exceeded."));
     }
@@ -184,13 +184,9 @@ fn check_source(
     Ok(())
 }
 
-fn is_at(image: &Image, place: &Place) -> bool {
-    image.account == place.account && image.region == place.region
-}
-
 /// For how many seconds a new copy waits until fewer than so many are under way.
 fn waits(state: &State, to: &Place, at_once: usize, now: Timestamp) -> f64 {
-    let under_way = state.images.values().filter(|image| is_at(image, to) && image.is_being_copied(now));
+    let under_way = state.images.values().filter(|image| to.has(*image) && image.is_being_copied(now));
     let mut ends: Vec<_> = under_way.map(|image| image.work.ended().unwrap_or(Timestamp::MAX)).collect();
     ends.sort_unstable();
     let Some(before) = ends.len().checked_sub(at_once.max(1)) else { return 0.0 };
@@ -212,8 +208,7 @@ fn check_description(text: &str) -> Result<(), Refusal> {
 }
 
 fn check_unique(state: &State, place: &Place, name: &str, but: Option<&str>) -> Result<(), Refusal> {
-    let mut there =
-        state.images.values().filter(|image| is_at(image, place) && but != Some(image.id.as_str()));
+    let mut there = state.images.values().filter(|image| place.has(*image) && but != Some(image.id.as_str()));
     if there.any(|image| image.name == name) {
         return Err(Refusal::new(
             400,
@@ -334,11 +329,7 @@ pub(super) fn delete_snapshot(
             "The snapshot has been used to create custom images.",
         ));
     }
-    let is_here = state
-        .snapshots
-        .get(id)
-        .is_some_and(|left| left.account == place.account && left.region == place.region);
-    if !is_here {
+    if !state.snapshots.get(id).is_some_and(|left| place.has(left)) {
         return Err(Refusal::new(
             404,
             "InvalidSnapshotId.NotFound",

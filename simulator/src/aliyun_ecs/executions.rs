@@ -162,10 +162,9 @@ impl State {
 
     /// The account's pipeline with this id. One that nobody has seeded is there if the settings say so.
     fn pipeline(&self, place: &Place, id: &str, context: &Context<'_>) -> Result<Option<&Pipeline>, Refusal> {
-        let own = |pipeline: &&Pipeline| pipeline.account == place.account && pipeline.region == place.region;
         let is_any = context.settings.aliyun_ecs.any_pipeline_exists && id.starts_with("ip-");
         match self.pipelines.get(id) {
-            Some(pipeline) if own(&pipeline) => Ok(Some(pipeline)),
+            Some(pipeline) if place.has(pipeline) => Ok(Some(pipeline)),
             None if is_any && !self.deleted_pipelines.contains(id) => Ok(None),
             _ => Err(Refusal::new(
                 404,
@@ -340,8 +339,7 @@ pub(super) fn describe(
     };
     let tags = if context.settings.aliyun_ecs.executions_by_tag { parameters.tags() } else { vec![] };
     let matches = |execution: &Execution| {
-        execution.account == place.account
-            && execution.region == place.region
+        place.has(execution)
             && pipeline.is_none_or(|pipeline| execution.pipeline == pipeline)
             && id.is_none_or(|id| execution.id == id)
             && statuses.as_ref().is_none_or(|list| list.contains(&execution.status(context.now)))
@@ -400,15 +398,14 @@ pub(super) fn cancel(
 ) -> Result<Map<String, Value>, Refusal> {
     let id =
         parameters.get("ExecutionId").filter(|id| !id.is_empty()).ok_or_else(|| missing("ExecutionId"))?;
-    let own =
-        |execution: &&mut Execution| execution.account == place.account && execution.region == place.region;
-    let execution = state.executions.get_mut(id).filter(own).ok_or_else(|| {
-        Refusal::new(
-            404,
-            "InvalidImagePipelineExecution.NotFound",
-            "The specified image pipeline execution does not exist.",
-        )
-    })?;
+    let execution =
+        state.executions.get_mut(id).filter(|execution| place.has(&**execution)).ok_or_else(|| {
+            Refusal::new(
+                404,
+                "InvalidImagePipelineExecution.NotFound",
+                "The specified image pipeline execution does not exist.",
+            )
+        })?;
     if !matches!(execution.status(context.now), "PREPARING" | "REPAIRING" | "BUILDING") {
         return Err(Refusal::new(
             403,

@@ -97,11 +97,11 @@ pub struct Snapshot {
 impl State {
     /// The account's image with this id in this region.
     pub(super) fn image(&self, place: &Place, id: &str) -> Option<&Image> {
-        self.images.get(id).filter(|image| image.account == place.account && image.region == place.region)
+        self.images.get(id).filter(|image| place.has(*image))
     }
 
     pub(super) fn image_mut(&mut self, place: &Place, id: &str) -> Option<&mut Image> {
-        self.images.get_mut(id).filter(|image| image.account == place.account && image.region == place.region)
+        self.images.get_mut(id).filter(|image| place.has(&**image))
     }
 
     /// Takes an image away; its snapshots stay.
@@ -119,14 +119,17 @@ impl State {
         Some(image)
     }
 
+    /// Where the snapshot is, whoever's it is.
+    pub(super) fn region_of_snapshot(&self, id: &str) -> Option<String> {
+        let is_it = |snapshots: &[String]| snapshots.iter().any(|snapshot| snapshot == id);
+        let of_image = self.images.values().find(|image| is_it(&image.snapshots)).map(|image| &image.region);
+        self.snapshots.get(id).map(|left| &left.region).or(of_image).cloned()
+    }
+
     /// Whether the snapshot is one of an image that is there.
     pub(super) fn is_in_an_image(&self, place: &Place, snapshot: &str, now: Timestamp) -> bool {
         let mut images = self.images.values();
-        images.any(|image| {
-            image.account == place.account
-                && image.region == place.region
-                && image.snapshots_at(now).iter().any(|id| id == snapshot)
-        })
+        images.any(|image| place.has(image) && image.snapshots_at(now).iter().any(|id| id == snapshot))
     }
 }
 
@@ -267,10 +270,8 @@ pub(super) fn describe_snapshots(
     context: &Context<'_>,
 ) -> Result<Map<String, Value>, Refusal> {
     let (number, size) = page(parameters)?;
-    let is_here = |account: &str, region: &str| account == place.account && region == place.region;
-    let left =
-        state.snapshots.values().filter(|left| is_here(&left.account, &left.region)).map(|left| &left.id);
-    let images = state.images.values().filter(|image| is_here(&image.account, &image.region));
+    let left = state.snapshots.values().filter(|left| place.has(*left)).map(|left| &left.id);
+    let images = state.images.values().filter(|image| place.has(*image));
     let used = images.flat_map(|image| image.snapshots_at(context.now));
     let all: Vec<&String> = left.chain(used).collect();
     let total = all.len();

@@ -159,10 +159,9 @@ impl Kind {
                 Some(Tagged { tags, resource_group_id })
             }
             Self::Pipeline => {
-                let Pipeline { account, region, tags, resource_group_id, .. } =
-                    state.pipelines.get_mut(id)?;
-                (*account == place.account && *region == place.region)
-                    .then_some(Tagged { tags, resource_group_id })
+                let pipeline = state.pipelines.get_mut(id).filter(|pipeline| place.has(&**pipeline))?;
+                let Pipeline { tags, resource_group_id, .. } = pipeline;
+                Some(Tagged { tags, resource_group_id })
             }
             Self::Image => {
                 let Image { tags, resource_group_id, .. } = state.image_mut(place, id)?;

@@ -198,8 +198,8 @@ fn check(
             "You are not authorized to create Service-linked role.",
         ));
     }
-    let own = |pipeline: &&Pipeline| pipeline.account == place.account && pipeline.region == place.region;
-    if settings.pipeline_quota.is_some_and(|quota| state.pipelines.values().filter(own).count() >= quota) {
+    let own = state.pipelines.values().filter(|pipeline| place.has(*pipeline));
+    if settings.pipeline_quota.is_some_and(|quota| own.count() >= quota) {
         return Err(Refusal::new(
             400,
             "QuotaExceed.ImagePipeline",
@@ -259,8 +259,7 @@ pub(super) fn describe(
         pipeline.name == name || loose && pipeline.name.to_lowercase() == name.to_lowercase()
     };
     let matches = |pipeline: &Pipeline| {
-        pipeline.account == place.account
-            && pipeline.region == place.region
+        place.has(pipeline)
             && (ids.is_empty() || ids.contains(&pipeline.id.as_str()))
             && text("Name").is_none_or(|name| named(pipeline, name))
             && text("ResourceGroupId").is_none_or(|group| pipeline.resource_group_id == group)
@@ -348,8 +347,7 @@ pub(super) fn delete(
     context: &mut Context<'_>,
 ) -> Result<Map<String, Value>, Refusal> {
     let id = given(parameters, "ImagePipelineId")?;
-    let own = |pipeline: &&Pipeline| pipeline.account == place.account && pipeline.region == place.region;
-    let pipeline = state.pipelines.get(id).filter(own).ok_or_else(|| {
+    let pipeline = state.pipelines.get(id).filter(|pipeline| place.has(*pipeline)).ok_or_else(|| {
         Refusal::new(404, "InvalidImagePipeline.NotFound", "The specified image pipeline does not exist.")
     })?;
     if pipeline.has_running_execution || state.is_running(id, context.now) {
