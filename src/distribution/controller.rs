@@ -1,6 +1,10 @@
 //! Does what `distribution` decides: reads what its watch and the one of the copies have seen, and writes to the API server.
 
-use super::{Copy, ImageDistribution, Step, Trouble, is_deleting, is_held, new_copy, request, status, steps};
+use super::{
+    ImageDistribution,
+    shown::{Trouble, status},
+    steps::{self, Copy, Step, is_deleting, is_held, new_copy, request},
+};
 use crate::{
     engine::{
         self, Shared,
@@ -17,7 +21,7 @@ use crate::{
     },
     image::{FIELD_MANAGER, FINALIZER, REQUESTED_AT},
     panics::{self, Panicked},
-    vendors::aliyun::image_copy::AliyunImageCopy,
+    vendors::aliyun::image_copy::{AliyunImageCopy, AliyunImageCopySpec},
     wire::outcome::one_line,
 };
 use futures::{StreamExt, stream};
@@ -253,7 +257,7 @@ impl World {
 
     async fn work(&self, distribution: &ImageDistribution) -> Result<Option<Duration>, Stop> {
         let mut copies = self.copies(distribution);
-        let steps = steps(distribution, &copies);
+        let steps = steps::steps(distribution, &copies);
         let asked = request(distribution).filter(|_| !copies.is_empty());
         let waits_for_none = is_deleting(distribution) && copies.is_empty() && !distribution.spec.suspend;
         if waits_for_none {
@@ -268,7 +272,7 @@ impl World {
                 return Ok(None);
             }
         }
-        let steps = if waits_for_none { super::steps(distribution, &copies) } else { steps };
+        let steps = if waits_for_none { steps::steps(distribution, &copies) } else { steps };
         let mut troubles = vec![];
         let mut done = Done::default();
         let mut wait = None;
@@ -350,7 +354,7 @@ impl World {
         &self,
         distribution: &ImageDistribution,
         name: &str,
-        spec: &super::AliyunImageCopySpec,
+        spec: &AliyunImageCopySpec,
         copies: &mut Vec<Copy>,
     ) -> Result<Outcome, kube::Error> {
         let api = self.api::<AliyunImageCopy>(distribution);

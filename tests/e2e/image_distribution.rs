@@ -314,3 +314,34 @@ async fn what_the_api_server_refuses_of_a_copy_is_said_and_tried_again_when_aske
     world.request(KIND, "refused", "again").await;
     world.until_ready(KIND, "refused").await;
 }
+
+/// What is under way is cancelled, and its place is free for the next one.
+#[tokio::test]
+async fn a_region_that_is_taken_out_while_its_copy_is_under_way_leaves_nothing_there() {
+    let mut world = World::with_account("many-out").await;
+    world.beat = Duration::from_secs(1);
+    world.vendor.configure(|settings| settings.aliyun_ecs.copy_seconds = 3600.0);
+    world.start_operator().await;
+    let all = ["cn-beijing", "cn-shanghai", "cn-shenzhen"];
+    world.create(distribution("out", &all, json!({ "maxParallel": 2 }))).await;
+    let is_under_way = |region: &'static str| {
+        move |it: &Value| {
+            let rows = it["status"]["regions"].as_array().cloned().unwrap_or_default();
+            rows.iter().any(|row| row["regionId"] == region && row["phase"] == "Building")
+        }
+    };
+    let (first, second) = (is_under_way(all[0]), is_under_way(all[1]));
+    world.until(KIND, "out", "two are under way", |it| first(it) && second(it)).await;
+    assert_eq!(images(&world), [all[0], all[1]]);
+    world.patch(KIND, "out", regions(&all[1..])).await;
+    world.until_gone(COPY, "out-cn-beijing").await;
+    world.until(KIND, "out", "the third one has the place", is_under_way(all[2])).await;
+    assert_eq!(images(&world), [all[1], all[2]]);
+    assert_eq!((world.effects("CancelCopyImage"), world.effects("DeleteImage")), (1, 0));
+    world.vendor.advance(Duration::from_secs(3600));
+    let object = world.until_ready(KIND, "out").await;
+    assert_eq!((&object["status"]["copies"], world.effects(CREATE)), (&json!("2/2"), 3));
+    world.delete(KIND, "out").await;
+    world.until_gone(KIND, "out").await;
+    leaves_nothing(&world);
+}

@@ -98,6 +98,55 @@ async fn one_of_two_is_killed(prefix: &str, count: usize) -> (Duration, Duration
     (leads, ready, log)
 }
 
+/// In two namespaces of two shards: each is worked on by the replica that leads its shard, and by no other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_distribution_is_worked_on_by_one_replica_in_each_of_several_namespaces() {
+    const REGIONS: [&str; 3] = ["cn-beijing", "cn-shanghai", "cn-shenzhen"];
+    let _lease = LEASE.lock().await;
+    let worlds = [
+        World::with_account(&namespace("spread", 0)).await,
+        World::with_account(&namespace("spread", 1)).await,
+    ];
+    let [one, two] = &worlds;
+    let grace = Some(Duration::from_secs(20));
+    let first = start(&[one, two], grace);
+    until_leads(&first, &["0", "1"]).await;
+    let second = start(&[one, two], grace);
+    until_leads(&second, &["1"]).await;
+    until_leads(&first, &["0"]).await;
+    for world in &worlds {
+        world.quicken();
+        let regions: Vec<_> = REGIONS.iter().map(|region| json!({ "regionId": region })).collect();
+        let parameters = json!({ "imageId": "m-spread", "destinationImageName": "spread" });
+        world
+            .create(json!({
+                "apiVersion": "cloudimages.dev/v1alpha1", "kind": "ImageDistribution", "metadata": { "name": "spread" },
+                "spec": { "regions": regions, "forProvider": parameters },
+            }))
+            .await;
+    }
+    for world in &worlds {
+        let object = world.until_ready("ImageDistribution", "spread").await;
+        assert_eq!(object["status"]["copies"], "3/3");
+        assert_eq!(world.effects("CopyImage"), REGIONS.len());
+        // Another one would ask for each once more, and be refused.
+        let asked = world.all_writes("aliyunimagecopies").into_iter().filter(|write| write.verb == "create");
+        assert_eq!(asked.count(), REGIONS.len());
+    }
+    // Whoever is left takes over what the other one had.
+    let (code, log) = second.stop().await;
+    assert_eq!(code, Some(0), "{log}");
+    until_leads(&first, &["0", "1"]).await;
+    for world in &worlds {
+        world.delete("ImageDistribution", "spread").await;
+        world.until_gone("ImageDistribution", "spread").await;
+        let ecs = world.vendor.aliyun_ecs();
+        assert_eq!((ecs.images(), ecs.snapshots()), (vec![], vec![]));
+    }
+    let (code, log) = first.stop().await;
+    assert_eq!(code, Some(0), "{log}");
+}
+
 /// Two namespaces of two shards with one key: their objects work on one image, and want to own one thing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes; cargo test --test e2e -- --ignored shards"]
