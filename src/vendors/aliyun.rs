@@ -10,6 +10,7 @@ pub mod image_build;
 pub mod image_component;
 pub mod image_copy;
 pub mod image_pipeline;
+pub mod pipeline_steps;
 pub mod sharing;
 pub mod sign;
 mod tags;
