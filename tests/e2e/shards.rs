@@ -2,11 +2,12 @@
 
 use super::replicas::LEASE;
 use crate::harness::{
-    PATIENCE, Program, World, component, condition, image_export, kubeconfig, secret, volcengine_account,
+    PATIENCE, Program, World, component, condition, image_export, image_of, is_ready, kubeconfig, secret,
+    volcengine_account,
 };
 use cloud_image_operator::{
     engine::{accounts::AccountKey, shard::Shard},
-    image::AccountRef,
+    image::{AccountKind, AccountRef},
 };
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -145,6 +146,72 @@ async fn a_distribution_is_worked_on_by_one_replica_in_each_of_several_namespace
     }
     let (code, log) = first.stop().await;
     assert_eq!(code, Some(0), "{log}");
+}
+
+/// A ClusterCloudAccount of this shard of two, at the vendors of a world and with its Secret.
+fn cluster_account(world: &World, shard: usize) -> Value {
+    let shard = Shard::all(2)[shard];
+    let is_of_shard = |name: &String| {
+        let reference = AccountRef { kind: AccountKind::ClusterCloudAccount, name: name.clone() };
+        shard.holds(&AccountKey::of(&reference, &world.namespace))
+    };
+    let names = (0..100).map(|number| format!("{}-shared-{number}", world.namespace));
+    let name = names.into_iter().find(is_of_shard).expect("an account of each shard");
+    let mut account = crate::harness::account(&name, world.endpoint());
+    account["kind"] = json!("ClusterCloudAccount");
+    account["spec"]["aliyun"]["credentialsSecretRef"]["namespace"] = json!(world.namespace);
+    account["spec"]["allowedNamespaces"] = json!({ "names": [world.namespace] });
+    account
+}
+
+/// A component and a pipeline that uses it are in two shards where their accounts are. Who has the component asks all shards
+/// before an old version goes, and not only when the whole object does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_version_stays_as_long_as_an_object_of_another_shard_is_at_work_on_it() {
+    const USER: &str = "ImagePipeline";
+    let _lease = LEASE.lock().await;
+    let world = World::with_account(&namespace("retired", 0)).await;
+    let shared = cluster_account(&world, 1);
+    world.create(shared.clone()).await;
+    let programs = [start(&[&world], None), start(&[&world], None)];
+    join_all(programs.iter().map(|program| {
+        program.until("/readyz", "each leads one", |_, body| body.matches("replica leads").count() == 1)
+    }))
+    .await;
+    let bumped = |content: &str| json!({ "versionPolicy": "Bump", "versionsToKeep": 1, "forProvider": { "content": content } });
+    world.create(component("base", bumped("RUN echo a"))).await;
+    let first = world.until_ready(KIND, "base").await["status"]["imageId"].clone();
+
+    // Whether its call has made anything is not known, so that it goes on.
+    let unknown = FaultRule::new(Fault::BadGateway { effect: false }).action("CreateImagePipeline");
+    world.vendor.set_faults(vec![unknown]);
+    let mut user = image_of(USER, "user");
+    user["spec"]["accountRef"] = json!({ "kind": "ClusterCloudAccount", "name": shared["metadata"]["name"] });
+    user["spec"]["forProvider"]["build"] = json!([{ "componentRef": { "name": "base" } }]);
+    world.create(user).await;
+    let asked = |object: &Value| object["status"]["operation"]["state"] == "InFlight";
+    let user = world.until(USER, "user", "it is at work", asked).await;
+    assert_eq!(user["status"]["operation"]["references"][0]["id"], first, "{user:#}");
+
+    world.patch(KIND, "base", json!({ "spec": bumped("RUN echo b") })).await;
+    let told = |object: &Value| {
+        let message = condition(object, "Ready")["message"].as_str().unwrap_or_default();
+        let waits = format!("waits for ImagePipeline {}/user, which is at work on", world.namespace);
+        is_ready(object) && message.contains("earlier versions stay") && message.contains(&waits)
+    };
+    let object = world.until(KIND, "base", "it says who needs the old version", told).await;
+    let versions = &object["status"]["versions"];
+    assert_eq!((&versions[0]["version"], &versions[1]["imageId"]), (&json!("1.0.1"), &first), "{object:#}");
+    assert_eq!(world.calls("DeleteImageComponent"), 0, "nobody else has asked for that");
+
+    // Once nobody is at work on it any more, it goes.
+    world.vendor.set_faults(vec![]);
+    world.delete(USER, "user").await;
+    world.until_gone(USER, "user").await;
+    let alone = |object: &Value| object["status"]["versions"].as_array().map(Vec::len) == Some(1);
+    world.until(KIND, "base", "the old version is gone", alone).await;
+    assert_eq!(world.effects("DeleteImageComponent"), 1);
+    drop(programs);
 }
 
 /// Two namespaces of two shards with one key: their objects work on one image, and want to own one thing.
