@@ -1,9 +1,12 @@
 //! Before a call that takes long: what it needs is looked at, where that can be read. What is not there is a condition in
 //! seconds, and what nobody can tell is the vendor's to say.
 
-use crate::harness::{World, aosp_image, condition, image_export};
+use crate::harness::{World, account_of, aosp_image, condition, image_export, image_of};
+use futures::future::join_all;
 use serde_json::{Value, json};
-use vendor_simulator::{Fault, FaultRule, When, volcengine::ecs::EcsImage};
+use vendor_simulator::{
+    Call, Fault, FaultRule, When, aliyun_ecs::Image as Source, volcengine::ecs::EcsImage,
+};
 
 const KIND: &str = "ImageExport";
 const CREATE: &str = "ExportImage";
@@ -81,6 +84,50 @@ async fn what_cannot_be_read_is_left_to_the_vendor() {
     let message = world.until_condition(KIND, "skip", "Reconciling", "True", "NotFound").await;
     assert!(message.contains("InvalidImage.NotFound"), "{message}");
     assert_eq!((world.calls(LOOK), world.calls(CREATE)), (1, 2));
+}
+
+/// What a preflight costs, by what the vendors have seen: for each object two reads at most, which those that come at the same
+/// moment share. Where reading fails it costs no more, and keeps nobody from asking.
+#[tokio::test]
+async fn a_look_before_a_call_costs_two_reads_at_most_and_those_of_many_are_shared() {
+    const MANY: usize = 40;
+    let is = |call: &Call, parameter: &str, value: &str| {
+        call.parameters.get(parameter).is_some_and(|it| it == value)
+    };
+    // The kind, what makes it, what is read before, and which calls of that are no looks at what was made.
+    let kinds: [(&str, &str, &str, &dyn Fn(&Call) -> bool); 3] = [
+        ("ImageExport", CREATE, LOOK, &|_| true),
+        ("AliyunImageCopy", "CopyImage", LOOK, &|call| is(call, "RegionId", "cn-hangzhou")),
+        ("AospImage", "BuildAOSPImage", "ListAOSPImage", &|call| is(call, "MaxResults", "1")),
+    ];
+    for (kind, create, look, is_before) in kinds {
+        for (case, count, most, is_readable) in
+            [("one", 1, 2, true), ("many", MANY, MANY / 4, true), ("unread", MANY, 2 * MANY, false)]
+        {
+            let plural = kind.to_lowercase();
+            let mut world = World::empty(&format!("preflight-{plural}-{case}")).await;
+            world.freeze();
+            for object in account_of(kind, "default", &world.vendor) {
+                world.create(object).await;
+            }
+            let names: Vec<_> = (0..count).map(|number| format!("{plural}-{number}")).collect();
+            for name in &names {
+                let (id, name) = (format!("m-{name}"), format!("source of {name}"));
+                world.vendor.aliyun_ecs().seed_image(Source { id, name, ..Source::default() });
+            }
+            if !is_readable {
+                let fault = Fault::InternalError { effect: false };
+                world.vendor.set_faults(vec![FaultRule::new(fault).action(look)]);
+            }
+            // They are all there when the operator comes.
+            join_all(names.iter().map(|name| world.create(image_of(kind, name)))).await;
+            world.start_operator().await;
+            world.until_true("all are asked for", || world.effects(create) == count).await;
+            let ledger = world.vendor.ledger();
+            let reads = ledger.calls_of(look).filter(|call| is_before(call)).count();
+            assert!((1..=most).contains(&reads), "{kind}, {case}: {reads} reads: {:#?}", world.call_log());
+        }
+    }
 }
 
 /// What is there, or is not there, says nothing about a call that was made.
