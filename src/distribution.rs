@@ -8,6 +8,8 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
+pub use steps::wanted_copies;
+
 use crate::{
     image::{AccountRef, DeletionPolicy, DriftPolicy, Phase, RecreatePolicy},
     period::Period,

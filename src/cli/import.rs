@@ -33,8 +33,8 @@ pub struct Options {
     /// times, then all of them must hold. Example: `name=base-*`
     #[arg(long = "filter", value_name = "FIELD=VALUE", value_parser = filter)]
     filters: Vec<Filter>,
-    /// Where to look, if not where the account is: a region for an ImageComponent, a product id for an AospImage; other kinds
-    /// have no other place.
+    /// Where to look, if not where the account is: a region for the kinds of Alibaba Cloud ECS, a product id for an AospImage;
+    /// other kinds have no other place.
     #[arg(long, value_name = "PLACE")]
     place: Option<String>,
     /// What cannot be used now as well: failed, disabled, or in a state that nobody knows.

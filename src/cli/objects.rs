@@ -112,7 +112,13 @@ impl Cluster {
     /// The same cluster, and all its namespaces.
     #[must_use]
     pub fn wide(&self) -> Self {
-        Self { client: self.client.clone(), namespace: None }
+        self.within(None)
+    }
+
+    /// The same cluster, and one namespace of it, or all.
+    #[must_use]
+    pub fn within(&self, namespace: Option<&str>) -> Self {
+        Self { client: self.client.clone(), namespace: namespace.map(Into::into) }
     }
 
     /// One object; `what` it is for people.
@@ -167,7 +173,7 @@ impl Cluster {
         crd: &CustomResourceDefinition,
         namespace: Option<&str>,
     ) -> Api<DynamicObject> {
-        Self { client: self.client.clone(), namespace: namespace.map(Into::into) }.api(crd).0
+        self.within(namespace).api(crd).0
     }
 
     /// The interface to a resource, in one namespace or all.

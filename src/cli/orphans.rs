@@ -27,7 +27,8 @@ pub struct Options {
     /// Only this kind, by any name that kubectl takes; may be given several times.
     #[arg(long = "kind", value_name = "KIND")]
     kinds: Vec<String>,
-    /// Where to look, if not where the account is: a region for an ImageComponent, a product id for an AospImage.
+    /// Where to look, if not where the account is: a region for the kinds of Alibaba Cloud ECS, a product id for an
+    /// AospImage.
     #[arg(long, value_name = "PLACE")]
     place: Option<String>,
     /// How the answer looks.

@@ -1,5 +1,6 @@
 //! `plan`: what applying manifests would do to the cluster's objects and at the vendors, found out by reading only.
 
+mod copies;
 mod verdict;
 
 use super::{
@@ -14,9 +15,11 @@ use super::{
 };
 use crate::{
     engine::accounts::AccountKey,
+    image::DeletionPolicy,
     kinds::{Kind, survey::Look},
 };
 use anstyle::Style;
+use copies::Copies;
 use futures::{StreamExt, future::join_all, stream};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
@@ -26,7 +29,7 @@ use kube::{
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::{
-    cell::RefCell,
+    cell::{OnceCell, RefCell},
     collections::{BTreeMap, HashMap},
     path::PathBuf,
 };
@@ -83,7 +86,7 @@ struct Plan {
     objects: Vec<Entry>,
     /// How many objects each thing would be done to.
     summary: BTreeMap<Action, usize>,
-    /// How often each call that creates or changes something would be made.
+    /// How often each call that creates, changes or deletes something would be made.
     calls: BTreeMap<String, usize>,
     /// Who looked at the rules of admission.
     rules: &'static str,
@@ -146,6 +149,8 @@ struct Wanted {
     /// As it would be.
     stored: Result<Value, Vec<Refusal>>,
     trouble: Option<String>,
+    /// It is an object that goes: what becomes of its image.
+    parting: Option<DeletionPolicy>,
 }
 
 impl Planner {
@@ -180,6 +185,7 @@ impl Planner {
             }
         }
         drop(progress);
+        let wanted = self.with_copies(wanted).await;
         for (why, (first, count)) in self.unasked.take() {
             let of = if count == 1 { first } else { format!("{first} and {} more", count - 1) };
             output::note(&format!("{of}: rules evaluated here, since {why}"));
@@ -211,6 +217,40 @@ impl Planner {
             "evaluated here (no cluster)"
         };
         Plan { objects, summary, calls, rules }
+    }
+
+    /// An ImageDistribution calls no vendor itself: what it would do is what the objects would do that it makes. They stand
+    /// after it, and with them those that it would delete.
+    async fn with_copies(&self, wanted: Vec<Wanted>) -> Vec<Wanted> {
+        let (crd, rules) = (copies::crd(), OnceCell::new());
+        let mut all = vec![];
+        for one in wanted {
+            let stored = one.stored.as_ref().ok().filter(|_| one.title.0 == copies::OWNER);
+            let Some(copies) = stored.and_then(Copies::of) else {
+                all.push(one);
+                continue;
+            };
+            let mut owned = vec![];
+            for manifest in &copies.manifests {
+                let rules = rules.get_or_init(|| Rules::of(&crd));
+                owned.push(self.wanted(&crd, rules, manifest).await.owned_by(one.current.as_ref()));
+            }
+            if let (Some(cluster), Some(there)) = (&self.cluster, &one.current) {
+                match copies.leaving(cluster, there).await {
+                    Ok(leaving) => owned
+                        .extend(leaving.into_iter().map(|it| Wanted::leaving(it, copies.deletion_policy))),
+                    Err(error) => {
+                        let name = &one.title.2;
+                        output::note(&format!(
+                            "{name}: which of its copies would be deleted is not known: {error}"
+                        ));
+                    }
+                }
+            }
+            all.push(one);
+            all.extend(owned);
+        }
+        all
     }
 
     /// The group is ours, and the rest is not.
@@ -247,6 +287,7 @@ impl Planner {
             current: None,
             stored: Ok(Value::Null),
             trouble: None,
+            parting: None,
         };
         if name.is_empty() {
             let sentence = "is required: a plan cannot say what generateName would make".to_owned();
@@ -316,6 +357,9 @@ impl Planner {
             return Verdict::unknown(trouble.clone());
         }
         let current = wanted.current.as_ref();
+        if let Some(policy) = wanted.parting {
+            return Verdict::parting(current, policy);
+        }
         let stored = match &wanted.stored {
             Ok(stored) => stored,
             Err(refusals) => return Verdict::refused(refusals),
@@ -363,12 +407,51 @@ impl Planner {
 }
 
 impl Wanted {
+    /// An object that goes.
+    fn leaving(object: Value, policy: DeletionPolicy) -> Self {
+        Self {
+            kind: kind_of(&object),
+            title: title(&object),
+            stored: Ok(object.clone()),
+            current: Some(object),
+            trouble: None,
+            parting: Some(policy),
+        }
+    }
+
+    /// A copy: one of that name that is not the owner's stays as it is, and is in the way.
+    fn owned_by(mut self, owner: Option<&Value>) -> Self {
+        if self.current.as_ref().is_some_and(|copy| !owner.is_some_and(|owner| copies::is_owned(copy, owner)))
+        {
+            let sentence =
+                "there is an object of that name, which the ImageDistribution does not own".to_owned();
+            self.stored = Err(vec![Refusal { field: "metadata.name".into(), sentence }]);
+        } else if let (Ok(stored), Some(current)) = (&mut self.stored, &self.current)
+            && current["spec"]["suspend"] == true
+        {
+            // One copy may be stopped by itself.
+            stored["spec"]["suspend"] = true.into();
+        }
+        self
+    }
+
     fn account(&self) -> Option<AccountKey> {
         let spec = &self.stored.as_ref().ok()?["spec"];
         self.kind?;
         let reference = serde_json::from_value(spec["accountRef"].clone()).unwrap_or_default();
         Some(AccountKey::of(&reference, self.title.1.as_deref().unwrap_or_default()))
     }
+}
+
+/// Kind, namespace and name of an object that is there.
+fn title(object: &Value) -> (String, Option<String>, String) {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let metadata = &object["metadata"];
+    (
+        text(&object["kind"]).unwrap_or_default(),
+        text(&metadata["namespace"]),
+        text(&metadata["name"]).unwrap_or_default(),
+    )
 }
 
 /// Whether an object is meant for this operator, by its group.
@@ -468,7 +551,7 @@ fn table(plan: &Plan) -> String {
     let calls: Vec<_> = plan.calls.iter().map(|(call, count)| format!("{call} {count}")).collect();
     let calls = if calls.is_empty() { "none".to_owned() } else { calls.join(", ") };
     text + &format!(
-        ".\nCalls that create or change something: {calls}. Rules of admission: {}.\n",
+        ".\nCalls that create, change or delete something: {calls}. Rules of admission: {}.\n",
         plan.rules
     )
 }
@@ -480,6 +563,7 @@ fn sign(action: Action) -> (char, Style) {
         Action::Change => ('~', UNDER_WAY),
         Action::Replace | Action::Refused | Action::Blocked => ('!', BAD),
         Action::Unknown => ('?', BAD),
+        Action::Delete => ('-', BAD),
         Action::Nothing => ('=', QUIET),
     }
 }

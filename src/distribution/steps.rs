@@ -68,6 +68,12 @@ pub(super) fn wanted(distribution: &ImageDistribution) -> Vec<Wanted> {
         .collect()
 }
 
+/// The objects of the copies that it wants, as they are made where none is there; none while it is suspended.
+pub fn wanted_copies(distribution: &ImageDistribution) -> Vec<Value> {
+    let wanted = if distribution.spec.suspend { vec![] } else { wanted(distribution) };
+    wanted.iter().map(|wanted| new_copy(distribution, &wanted.name, &wanted.spec)).collect()
+}
+
 fn copy_spec(spec: &ImageDistributionSpec, region: &Region) -> AliyunImageCopySpec {
     let for_provider = CopyParameters {
         destination_region_id: Some(region.region_id.clone()),

@@ -6,7 +6,9 @@ use crate::{
         index::Reference,
         progress::{Comparison, Difference, Lookalike, Observation, fields},
     },
+    image::DeletionPolicy,
     kinds::{self, Kind, survey::Look},
+    vendors::aliyun::image_copy,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -28,6 +30,8 @@ pub enum Action {
     Refused,
     /// The object would wait for a person.
     Blocked,
+    /// The object goes.
+    Delete,
     /// It could not be found out.
     Unknown,
     /// All is as the manifest says.
@@ -44,6 +48,7 @@ impl Action {
             Self::Replace => "to replace by a new object",
             Self::Refused => "refused",
             Self::Blocked => "waiting for a person",
+            Self::Delete => "to delete",
             Self::Unknown => "unknown",
             Self::Nothing => "unchanged",
         }
@@ -84,7 +89,7 @@ pub struct Verdict {
     pub reason: Option<String>,
     /// What would change.
     pub changes: Vec<Change>,
-    /// The calls that create or change something at the vendor.
+    /// The calls that create, change or delete something at the vendor.
     pub calls: Vec<String>,
     /// What the vendor calls it, where there is something.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -132,6 +137,20 @@ impl Verdict {
             (true, _) => Self::new(Action::Create),
             (false, true) => Self::new(Action::Nothing),
             (false, false) => Self::new(Action::Change).with(changes),
+        }
+    }
+
+    /// An object that another one owns and does not want any more: its image goes with it, or stays.
+    pub fn parting(current: Option<&Value>, policy: DeletionPolicy) -> Self {
+        let id = current.and_then(|object| object["status"]["imageId"].as_str());
+        let mut verdict = Self::new(Action::Delete);
+        verdict.image_id = id.map(Into::into);
+        match (policy, id) {
+            (DeletionPolicy::Retain, Some(id)) => {
+                verdict.because(&format!("deletionPolicy is Retain: {id} stays"))
+            }
+            (DeletionPolicy::Delete, Some(_)) => Self { calls: vec![image_copy::DELETE.into()], ..verdict },
+            (_, None) => verdict,
         }
     }
 
@@ -398,6 +417,24 @@ mod tests {
                 (action, &*calls.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>()),
                 "{look:?} {stored}"
             );
+        }
+    }
+
+    #[test]
+    fn what_goes_takes_its_image_along_unless_that_is_retained() {
+        let there = json!({ "status": { "imageId": "m-1" } });
+        for (current, policy, calls, says) in [
+            (&there, DeletionPolicy::Delete, &["DeleteImage"][..], None),
+            (&there, DeletionPolicy::Retain, &[], Some("deletionPolicy is Retain: m-1 stays")),
+            (&json!({}), DeletionPolicy::Delete, &[], None),
+        ] {
+            let verdict = Verdict::parting(Some(current), policy);
+            assert_eq!(
+                (verdict.action, verdict.calls.iter().map(String::as_str).collect()),
+                (Action::Delete, calls.to_vec()),
+                "{policy:?}"
+            );
+            assert_eq!(verdict.reason.as_deref(), says);
         }
     }
 

@@ -31,6 +31,9 @@ pub(super) const ROW_ID: &str = "imageId";
 /// All statuses: without them, the vendor shows what is Available, so that an image in the making looks as if it were gone.
 const STATUSES: &str = "Creating,Waiting,Available,UnAvailable,CreateFailed,Deprecated";
 
+/// What deletes an image.
+pub(super) const DELETE: &str = "DeleteImage";
+
 /// The most rows on a page.
 const PAGE: usize = 100;
 
@@ -437,7 +440,7 @@ impl<'a> Parting<'a> {
                 return Ok(Deletion::Waiting(why));
             }
         }
-        change(client, "DeleteImage", region, id).await?;
+        change(client, DELETE, region, id).await?;
         if let Some(row) = row {
             // What the status does not know and cannot keep is known at this moment only.
             let unknown: Vec<_> = snapshots(row).into_iter().filter(|id| !known.contains(id)).collect();

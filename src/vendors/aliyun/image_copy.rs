@@ -200,6 +200,8 @@ const NOT_COPYING: &[&str] = &["IncorrectImageStatus", "ImageCreatedNotFromCopy"
 const NOT_CANCELLED: &str = "CancelNotSupported";
 /// DeleteImage of something that is being copied.
 const COPYING: &str = "OperationDenied.ImageCopying";
+/// The call that deletes a copy.
+pub const DELETE: &str = ecs_image::DELETE;
 
 // ---- How one becomes the other -------------------------------------------------------------------------------------
 
