@@ -219,7 +219,8 @@ async fn the_command_line_knows_the_whole_factory() {
         .clone();
     assert_eq!(said(&world, &["orphans", "--account", "default"]).await, (0, json!([])));
     world.stop_operator().await;
-    for kind in ["ImageDistribution", "AliyunImageCopy", "ImageBuild", "ImagePipeline", "ImageComponent"] {
+    // What is owned first, or the garbage collector deletes it, too.
+    for kind in ["AliyunImageCopy", "ImageDistribution", "ImageBuild", "ImagePipeline", "ImageComponent"] {
         for object in world.list(kind).await {
             let name = object["metadata"]["name"].as_str().expect("a name");
             world.patch(kind, name, json!({ "metadata": { "finalizers": null } })).await;
