@@ -12,6 +12,7 @@ mod subject;
 mod schema;
 
 mod proof {
+    mod accounts;
     mod each_request;
     mod edits;
     mod gate;

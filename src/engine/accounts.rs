@@ -1,6 +1,7 @@
 //! The accounts of the cluster, and from an accountRef to a connection: opened once for each version of account and Secret, held
 //! as long as an object uses it, and shared by all objects of the account.
 
+mod failing;
 mod holding;
 mod needs;
 mod opening;
@@ -28,6 +29,7 @@ use crate::{
     image::{AccountKind, AccountRef},
     wire::{clients::Clients, endpoint::Endpoints},
 };
+use failing::Failure;
 use futures::Stream;
 use holding::{Edition, HeldAccount};
 use k8s_openapi::{
@@ -218,6 +220,8 @@ pub struct Accounts {
     held: Mutex<HashMap<AccountKey, HeldAccount>>,
     /// Which of its specs an account has, as the API server said that was asked: a watch may tell of it much later.
     newest: Mutex<HashMap<AccountKey, Edition>>,
+    /// Those that the API server does not give now, or does not let be held.
+    failing: Mutex<HashMap<AccountKey, Failure>>,
     /// One for each account, or for a few that do not meet often.
     holding: [tokio::sync::Mutex<()>; HOLDING],
     clients: Clients,
@@ -263,6 +267,7 @@ impl Accounts {
                 admitted: Mutex::default(),
                 held: Mutex::default(),
                 newest: Mutex::default(),
+                failing: Mutex::default(),
                 holding: std::array::from_fn(|_| tokio::sync::Mutex::default()),
                 clients: Clients::new(pace::REQUEST_TIMEOUT, pace::CONNECT_TIMEOUT),
                 index,
@@ -341,6 +346,7 @@ impl Accounts {
     pub fn account_gone(&self, account: AccountKey) {
         self.forget_secrets(lock(&self.needs).remove(&account));
         lock(&self.newest).remove(&account);
+        lock(&self.failing).remove(&account);
         self.changes.tell(&account);
         self.forget_unused(&account);
     }

@@ -123,6 +123,11 @@ pub fn api_backoff(failures: u32) -> Duration {
     backoff(failures.min(4), false)
 }
 
+/// The same for what everybody waits for who uses an account. What the API server refuses is refused until somebody mends it.
+pub fn reading(failures: u32, passes: bool) -> Duration {
+    if passes { api_backoff(failures) } else { backoff(failures, false) }
+}
+
 /// The same for a watch that ended with an error.
 pub fn watches() -> ExponentialBackoff {
     // The jitter is added, up to as much again.
@@ -173,6 +178,7 @@ mod tests {
     #[test]
     fn an_api_server_that_was_away_for_long_is_asked_again_within_ten_seconds_of_its_return() {
         assert!((1..1000).all(|failures| api_backoff(failures) <= Duration::from_secs(8)));
+        assert!((1..1000).all(|failures| reading(failures, true) <= Duration::from_secs(8)));
         assert!(watches().take(1000).all(|wait| wait <= Duration::from_secs(8)));
     }
 

@@ -721,9 +721,12 @@ impl Pass<'_> {
         // A Ready image stays Ready without an account: nothing was going to be done about it.
         let at_rest = matches!(progress, Progress::Ready { .. }) && !wish.changed && !wish.deleting;
         let youth = self.youth();
-        if !at_rest {
+        let of_api_server = matches!(unusable.reason, "AccountsNotRead" | "AccountNotHeld");
+        // Nor does it touch what waits for a time of its own, until that comes.
+        let waits = self.own_wait().filter(|_| of_api_server);
+        if !at_rest && waits.is_none() {
             let mut detail = Detail::unusable(&unusable, !youth.is_zero());
-            if wish.deleting && !matches!(unusable.reason, "AccountsNotRead" | "AccountNotHeld") {
+            if wish.deleting && !of_api_server {
                 // Where the namespace goes too, the API server lets nobody put back what is missing.
                 let left = progress.handle().map_or("what may have been made", Handle::id);
                 detail.message = format!(
@@ -734,13 +737,21 @@ impl Pass<'_> {
             }
             self.show(progress, progress.clone(), Some(detail), false, None).await?;
         }
-        // The account's and the Secret's watches wake us; nobody watches the labels of namespaces.
+        // The account's and the Secret's watches wake us, or who asks again about an account that the API server did not give;
+        // nobody watches the labels of namespaces.
         let wait = match unusable.reason {
-            "NamespaceNotAllowed" => pace::NAMESPACE_LABELS + Duration::from_secs(1),
+            "NamespaceNotAllowed" | "AccountsNotRead" => pace::NAMESPACE_LABELS + Duration::from_secs(1),
             _ => pace::backoff(6, true),
         };
         let wait = if youth.is_zero() { wait } else { wait.min(youth + Duration::from_secs(1)) };
-        Ok(Next::Blocked(wait))
+        Ok(Next::Blocked(waits.map_or(wait, |own| wait.min(own))))
+    }
+
+    /// How long the object waits yet for a time of its own, if nothing else has been asked of it since that was set.
+    fn own_wait(&self) -> Option<Duration> {
+        let Context { generation, asked, .. } = self.local.context;
+        let left = self.local.wake?.saturating_duration_since(Instant::now());
+        ((generation, asked) == self.asked && !left.is_zero()).then_some(left)
     }
 
     /// The object as the vendor is to see it.

@@ -5,7 +5,7 @@
 //! watch serves a Secret is found on the way down a ladder: the widest that is allowed and for which there is room. What
 //! finds no room is read from time to time.
 
-use super::{credentials::Credentials, external::Unusable, lock, pace};
+use super::{credentials::Credentials, external::Unusable, lock, may_pass, pace};
 use crate::wire::outcome::one_line;
 use futures::{StreamExt, stream::FuturesUnordered};
 use k8s_openapi::api::{
@@ -258,10 +258,7 @@ impl Shared {
             Ok(Ok(Some(secret))) => (Ok(self.found(key, &secret)), secret.resource_version()),
             Ok(Ok(None)) => (Ok(Seen::Missing), None),
             Ok(Err(error)) => {
-                let passes = match &error {
-                    kube::Error::Api(status) => status.code == 429 || status.code >= 500,
-                    _ => true,
-                };
+                let passes = may_pass(&error);
                 (Err(Seen::Unreadable { why: one_line(&error.to_string(), 300), passes }), None)
             }
             Err(_) => {
@@ -272,10 +269,11 @@ impl Shared {
         let Some(entry) = state.secrets.get_mut(key) else { return };
         let failures = entry.failures;
         (entry.failures, entry.retry) = (0, None);
-        if now.is_err() {
+        if let Err(Seen::Unreadable { passes, .. }) = &now {
             let (shared, key, failures) = (Arc::downgrade(self), key.clone(), failures + 1);
+            let wait = pace::reading(failures, *passes);
             let retry = tokio::spawn(async move {
-                sleep(pace::backoff(failures, false)).await;
+                sleep(wait).await;
                 if let Some(shared) = shared.upgrade() {
                     shared.touched(&key, None);
                 }

@@ -50,6 +50,8 @@ pub enum Deed {
     TooMany,
     /// It is not forwarded, and something in between answers: 400, as some vendors say that they are throttling.
     Throttled,
+    /// It is not forwarded, and the answer is 403, as by who has not read yet what is allowed.
+    Forbidden,
     /// It is not forwarded, and the answer is 409: somebody else is said to have written the object.
     Conflict,
     /// It takes its effect, and the answer is 409 all the same.
@@ -82,6 +84,7 @@ impl Deed {
                 | Self::NotSent
                 | Self::TooMany
                 | Self::Throttled
+                | Self::Forbidden
                 | Self::Conflict
                 | Self::Expired
                 | Self::Error(false)

@@ -150,6 +150,7 @@ async fn handle(
         Deed::TooMany => {
             return Ok(said(429, to, "TooManyRequests", "Too many requests, please try again later."));
         }
+        Deed::Forbidden => return Ok(said(403, to, "Forbidden", "this is not allowed")),
         Deed::Conflict => {
             let message =
                 "the object has been modified; please apply your changes to the latest version and try again";

@@ -75,14 +75,19 @@ impl Accounts {
         if self.is_newest(account) && is_held() {
             return Ok(());
         }
+        self.unless_failing(&key)?;
+        self.hold_anew(account).await
+    }
+
+    /// Puts the finalizer on, unless it is there.
+    pub(super) async fn hold_anew<A: Account>(&self, account: &A) -> Result<(), Unusable> {
+        let key = account.key();
         let failed = |error: kube::Error| {
-            Unusable::new(
-                "AccountNotHeld",
-                format!(
-                    "{key} cannot be kept from vanishing while it is used: {error}; give the operator the right to patch accounts (the \
-                     chart's ClusterRole has it), or change the policy that is in the way; it is tried again"
-                ),
-            )
+            let message = format!(
+                "{key} cannot be kept from vanishing while it is used: {error}; give the operator the right to patch accounts (the \
+                 chart's ClusterRole has it), or change the policy that is in the way; it is tried again"
+            );
+            self.failed(&key, &error, Unusable::new("AccountNotHeld", message))
         };
         let told = |newest: &ObjectMeta| {
             if let Some(held) = HeldAccount::of(newest) {
@@ -113,13 +118,25 @@ impl Accounts {
         if self.is_newest(account) {
             return Ok(());
         }
-        let _one = self.holding[place(&account.key())].lock().await;
+        let key = account.key();
+        let _one = self.holding[place(&key)].lock().await;
         if self.is_newest(account) {
             return Ok(());
         }
+        self.unless_failing(&key)?;
+        self.read_anew(account).await
+    }
+
+    /// Reads what the API server has of an account.
+    pub(super) async fn read_anew<A: Account>(&self, account: &A) -> Result<(), Unusable> {
         let newest = account.api(&self.client).get_metadata(&account.name_any()).await;
         let newest = newest.map_err(|error| {
-            Unusable::new("AccountsNotRead", format!("{} cannot be read: {error}", account.key()))
+            let key = account.key();
+            self.failed(
+                &key,
+                &error,
+                Unusable::new("AccountsNotRead", format!("{key} cannot be read: {error}")),
+            )
         })?;
         self.met(account, newest.meta())
     }

@@ -10,7 +10,7 @@ use crate::{
         external::{Material, Unusable},
         guarded::{Guarded, Unreadable},
         limits::Limits,
-        lock, pace,
+        lock, may_pass, pace,
         standing::Credit,
     },
     image::{AccountKind, AccountRef},
@@ -77,7 +77,10 @@ impl Accounts {
             return known().filter(|_| ending).ok_or(unusable);
         }
         if let Err(unusable) = self.admit(account, namespace).await {
-            if let Some(admitted) = lock(&self.admitted).get_mut(key) {
+            // That it cannot be told now takes no right away.
+            if unusable.reason == "NamespaceNotAllowed"
+                && let Some(admitted) = lock(&self.admitted).get_mut(key)
+            {
                 admitted.remove(namespace);
             }
             return Err(unusable);
@@ -127,7 +130,7 @@ impl Accounts {
     /// Whether images of `namespace` may use the account.
     async fn admit<A: Account>(&self, account: &A, namespace: &str) -> Result<(), Unusable> {
         let refused = |why: String| Unusable::new("NamespaceNotAllowed", why);
-        if self.admits(account, namespace).await.map_err(refused)? {
+        if self.admits(account, namespace).await? {
             return Ok(());
         }
         Err(refused(format!(
@@ -137,23 +140,23 @@ impl Accounts {
     }
 
     /// Whether images of `namespace` may use the account, or why that cannot be told.
-    pub(super) async fn admits<A: Account>(&self, account: &A, namespace: &str) -> Result<bool, String> {
+    pub(super) async fn admits<A: Account>(&self, account: &A, namespace: &str) -> Result<bool, Unusable> {
         let Some(allowed) = account.allowed() else { return Ok(true) };
         if allowed.names.iter().any(|name| name == namespace) {
             return Ok(true);
         }
         let Some(selector) = allowed.selector else { return Ok(false) };
         let selector = Selector::try_from(selector).map_err(|error| {
-            format!("{}: allowedNamespaces.selector cannot be used: {error}", account.key())
+            let why = format!("{}: allowedNamespaces.selector cannot be used: {error}", account.key());
+            Unusable::new("NamespaceNotAllowed", why)
         })?;
         if selector.selects_all() {
             return Ok(true);
         }
-        let labels = self
-            .labels
-            .get(&self.client, namespace)
-            .await
-            .map_err(|error| format!("the labels of namespace {namespace} cannot be read: {error}"))?;
+        let labels = self.labels.get(&self.client, namespace).await.map_err(|error| {
+            let reason = if may_pass(&error) { "AccountsNotRead" } else { "NamespaceNotAllowed" };
+            Unusable::new(reason, format!("the labels of namespace {namespace} cannot be read: {error}"))
+        })?;
         Ok(selector.matches(&labels))
     }
 
