@@ -24,6 +24,7 @@ pub mod news;
 pub mod object;
 mod object_state;
 pub mod on_behalf;
+mod own_writes;
 pub mod owned;
 pub mod pace;
 pub mod packed;
@@ -185,7 +186,7 @@ fn seen(
     let (world, store, stored, packer) = (world.clone(), store.clone(), stored.clone(), Packer::default());
     let kind = world.kind;
     events(api, kind.name(), reading.clone()).filter_map(move |event| {
-        let event = event.ok().map(|event| mapped(event, |object| object.read(kind)));
+        let event = event.ok().map(|event| mapped(event, |unread| (unread.read(kind), unread)));
         // Whatever is kept, locked, counted or woken is so for what the store has, so others' objects must not get that far.
         let event = event.and_then(|event| of_shard(shard, &store, event));
         // Status is ours: only what others write is a reason to look.
@@ -194,14 +195,14 @@ fn seen(
                 store.begin_list();
                 None
             }
-            Some(watcher::Event::InitApply(object)) => {
-                let seen = store.keep(packer.pack(&object));
+            Some(watcher::Event::InitApply((object, unread))) => {
+                let seen = store.keep(packer.pack(&object, unread.text()));
                 expect_lock(&object, &world);
                 was_seen(&seen, &object, &world, &stored);
-                seen.is_news.then_some(Some(seen.name))
+                is_news(&seen, &object, &world).then_some(Some(seen.name))
             }
-            Some(watcher::Event::Apply(object)) => {
-                let seen = store.keep(packer.pack(&object));
+            Some(watcher::Event::Apply((object, unread))) => {
+                let seen = store.keep(packer.pack(&object, unread.text()));
                 if let Ok(object) = &object.0
                     && object.status().is_some_and(|status| status.phase == Some(Phase::Ready))
                 {
@@ -209,9 +210,9 @@ fn seen(
                     world.accounts.index().signal(Signal::Ready(namespace.clone(), name.clone()));
                 }
                 was_seen(&seen, &object, &world, &stored);
-                seen.is_news.then_some(Some(seen.name))
+                is_news(&seen, &object, &world).then_some(Some(seen.name))
             }
-            Some(watcher::Event::Delete(object)) => {
+            Some(watcher::Event::Delete((object, _))) => {
                 let name = Arc::new((object.namespace().unwrap_or_default(), object.name_any()));
                 store.remove(&name);
                 has_gone(&name, &object, &world, &stored);
@@ -224,6 +225,7 @@ fn seen(
                 }
                 let there: HashSet<_> = store.all().iter().map(|object| object.uid().clone()).collect();
                 world.states.retain(|uid| there.contains(uid));
+                world.journal.own_writes().retain(|uid| there.contains(uid));
                 stored.retain();
                 world.accounts.index().filled(world.kind_id, |uid| there.contains(uid));
                 world.accounts.index().changed(&Change::all_read(world.kind.name()));
@@ -298,13 +300,12 @@ fn their_turn<R: Clone + Eq + Hash + Send + 'static>(
     })
 }
 
+/// What the watch tells of an object: what it is, and what that was read from.
+type Told = (Guarded<Object>, Unread);
+
 /// What an event means for a shard: objects of others are not there, and go when they become others'.
-fn of_shard(
-    shard: Shard,
-    store: &Store,
-    event: watcher::Event<Guarded<Object>>,
-) -> Option<watcher::Event<Guarded<Object>>> {
-    let is_ours = |object: &Guarded<Object>| {
+fn of_shard(shard: Shard, store: &Store, event: watcher::Event<Told>) -> Option<watcher::Event<Told>> {
+    let is_ours = |(object, _): &Told| {
         let namespace = object.namespace().unwrap_or_default();
         let account = match &object.0 {
             Ok(object) => &object.spec().account_ref,
@@ -312,7 +313,7 @@ fn of_shard(
         };
         shard.holds(&AccountKey::of(account, &namespace))
     };
-    let is_known = |object: &Guarded<Object>| {
+    let is_known = |(object, _): &Told| {
         store.get(&(object.namespace().unwrap_or_default(), object.name_any())).is_some()
     };
     match event {
@@ -387,6 +388,11 @@ fn was_seen(seen: &store::Seen, object: &Guarded<Object>, world: &reconcile::Wor
     }
 }
 
+/// Whether a pass is due for what was seen: what its own pass has just written is no news to it.
+fn is_news(seen: &store::Seen, object: &Guarded<Object>, world: &reconcile::World) -> bool {
+    seen.is_news && !world.journal.own_writes().is_one(object.meta())
+}
+
 fn has_gone(name: &ObjectName, object: &Guarded<Object>, world: &reconcile::World, stored: &StoredKind) {
     forget(&object.uid().unwrap_or_default(), world);
     let index = world.accounts.index();
@@ -405,6 +411,7 @@ fn has_gone(name: &ObjectName, object: &Guarded<Object>, world: &reconcile::Worl
 /// Nothing is kept of an object that is gone, nor held for it.
 fn forget(uid: &str, world: &reconcile::World) {
     world.states.forget(uid);
+    world.journal.own_writes().forget(uid);
     world.accounts.index().release(uid);
 }
 

@@ -48,10 +48,11 @@ fn texts(value: &Value, into: &mut Vec<String>) {
     }
 }
 
-/// An object of whatever kind as the API server gave it, in JSON and not understood yet but for its metadata: one type, so that
-/// what lists and watches is compiled once and not for each kind.
+/// An object of whatever kind as the API server gave it, in JSON and not understood yet but for its name and version: one type, so
+/// that what lists and watches is compiled once and not for each kind.
 #[derive(Clone)]
 pub struct Unread {
+    /// Only what whoever lists and watches asks for. The rest is decoded once, with the object.
     metadata: ObjectMeta,
     text: String,
 }
@@ -75,6 +76,11 @@ impl Unread {
             Some(namespace) => Api::namespaced_with(client, namespace, resource),
             None => Api::all_with(client, resource),
         }
+    }
+
+    /// The object as JSON, without who wrote which field.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// The object, as far as it can be read.
@@ -112,7 +118,8 @@ impl Unread {
         }
         let says = object["status"]["conditions"].to_string();
         let account = AccountRef::deserialize(&object["spec"]["accountRef"]).unwrap_or_default();
-        Unreadable { metadata: self.metadata.clone(), error, held, works_on, says, account }
+        let metadata = ObjectMeta::deserialize(&object["metadata"]).unwrap_or_else(|_| self.metadata.clone());
+        Unreadable { metadata, error, held, works_on, says, account }
     }
 }
 
@@ -127,13 +134,23 @@ impl<'de> Deserialize<'de> for Unread {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         struct Object {
-            metadata: ObjectMeta,
+            metadata: Named,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Named {
+            name: Option<String>,
+            namespace: Option<String>,
+            uid: Option<String>,
+            resource_version: Option<String>,
         }
         let mut text = Vec::with_capacity(4096);
         // Who wrote which field is half of what comes, and nobody here reads it.
         Copy { into: &mut text, without: &["metadata", "managedFields"] }.deserialize(deserializer)?;
         let text = String::from_utf8(text).map_err(D::Error::custom)?;
         let Object { metadata } = serde_json::from_str(&text).map_err(D::Error::custom)?;
+        let Named { name, namespace, uid, resource_version } = metadata;
+        let metadata = ObjectMeta { name, namespace, uid, resource_version, ..ObjectMeta::default() };
         Ok(Self { metadata, text })
     }
 }
@@ -252,8 +269,9 @@ impl<'de> Visitor<'de> for Copy<'_> {
                 self.into.truncate(before);
                 break;
             }
-            // Names of fields have nothing to be escaped.
-            let is_next = |name: &&str| self.into[key..] == *format!("{name:?}").as_bytes();
+            // Names of fields have nothing to be escaped, and stand between quotes.
+            let name = self.into.get(key + 1..self.into.len() - 1).unwrap_or_default();
+            let is_next = |next: &&str| name == next.as_bytes();
             match self.without {
                 [last] if is_next(last) => {
                     self.into.truncate(before);

@@ -3,17 +3,18 @@
 use super::{
     guarded::{Unread, Unreadable},
     object::Object,
+    own_writes::OwnWrites,
     progress::Intent,
     record::Record,
     status,
 };
-use crate::image::{FIELD_MANAGER, FINALIZER, ImageStatus, RECORD};
+use crate::image::{FIELD_MANAGER, FINALIZER, ImageStatus, OperationState, RECORD};
 use jiff::Timestamp;
 use kube::{
-    Api, Client, ResourceExt,
-    api::{Patch, PatchParams},
+    Api, Client, Resource, ResourceExt,
+    api::{Patch, PatchParams, Request},
 };
-use serde::de::Error;
+use serde::{Serialize, de::Error};
 use serde_json::{Value, json};
 
 /// Why something was not stored.
@@ -49,12 +50,18 @@ impl Permit {
 #[derive(Clone)]
 pub struct Journal {
     client: Client,
+    own_writes: OwnWrites,
 }
 
 impl Journal {
     /// A journal in the objects' own status.
     pub fn new(client: Client) -> Self {
-        Self { client }
+        Self { client, own_writes: OwnWrites::default() }
+    }
+
+    /// What it writes where others write too.
+    pub(super) fn own_writes(&self) -> &OwnWrites {
+        &self.own_writes
     }
 
     /// Stores the intent of the first attempt of an object that never waited and refers to no other: there, the record that
@@ -92,12 +99,13 @@ impl Journal {
         if !finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
             finalizers.push(FINALIZER.into());
         }
-        let record = Record { uid: object.uid().unwrap_or_default(), attempt, at };
-        self.metadata(
-            object,
-            json!({ "finalizers": finalizers, "annotations": { RECORD: record.to_string() } }),
-        )
-        .await
+        let record = Record { uid: object.uid().unwrap_or_default(), attempt, at }.to_string();
+        let metadata = json!({ "finalizers": finalizers, "annotations": { RECORD: &record } });
+        let mut expected = object.meta().clone();
+        expected.finalizers = Some(finalizers);
+        expected.annotations.get_or_insert_default().insert(RECORD.into(), record);
+        self.own_writes.expect(&expected);
+        self.metadata(object, metadata).await
     }
 
     /// Takes our finalizer off. Guarded: if somebody else's changed meanwhile, the next pass does it.
@@ -118,7 +126,9 @@ impl Journal {
 
     /// Moves on from the state that `object` shows, or not at all: guarded.
     pub async fn advance(&self, object: &Object, status: &ImageStatus) -> Result<Object, kube::Error> {
-        let version = json!({ "op": "replace", "path": "/metadata/resourceVersion", "value": object.resource_version() });
+        let version = object.resource_version();
+        let version =
+            Change { op: "replace", path: "/metadata/resourceVersion", value: To::Text(version.as_deref()) };
         self.write(object, vec![version], status).await
     }
 
@@ -161,16 +171,18 @@ impl Journal {
     async fn write(
         &self,
         object: &Object,
-        mut patch: Vec<Value>,
+        mut patch: Vec<Change<'_>>,
         status: &ImageStatus,
     ) -> Result<Object, kube::Error> {
-        patch.push(json!({ "op": "test", "path": "/metadata/uid", "value": object.uid() }));
-        patch.push(json!({ "op": "add", "path": "/status", "value": status }));
-        let patch: json_patch::Patch =
-            serde_json::from_value(Value::Array(patch)).map_err(kube::Error::SerdeError)?;
-        let stored =
-            self.api(object).patch_status(&object.name_any(), &params(), &Patch::Json::<()>(patch)).await?;
-        read(object, &stored)
+        patch.push(test("/metadata/uid", To::Text(object.meta().uid.as_deref())));
+        patch.push(Change { op: "add", path: "/status", value: To::Status(status) });
+        let url = Unread::url_path(&object.its_kind().resource(), object.meta().namespace.as_deref());
+        // kube takes a patch as a tree of values. This one is written as it is sent.
+        let empty = Patch::Json::<()>(json_patch::Patch(vec![]));
+        let request = Request::new(url).patch_subresource("status", &object.name_any(), &params(), &empty);
+        let mut request = request.map_err(kube::Error::BuildRequest)?;
+        *request.body_mut() = serde_json::to_vec(&patch).map_err(kube::Error::SerdeError)?;
+        read(object, &self.client.request::<Unread>(request).await?)
     }
 
     async fn metadata(&self, object: &Object, mut metadata: Value) -> Result<Object, kube::Error> {
@@ -198,15 +210,36 @@ fn params() -> PatchParams {
     PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
 }
 
+/// One step of a JSON patch.
+#[derive(Serialize)]
+struct Change<'a> {
+    op: &'static str,
+    path: &'static str,
+    value: To<'a>,
+}
+
+/// What a step sets, or expects.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum To<'a> {
+    Text(Option<&'a str>),
+    Number(u32),
+    State(OperationState),
+    Status(&'a ImageStatus),
+}
+
+fn test<'a>(path: &'static str, value: To<'a>) -> Change<'a> {
+    Change { op: "test", path, value }
+}
+
 /// That the operation is still the one that is known.
-fn same_operation(status: Option<&ImageStatus>) -> Vec<Value> {
-    let test = |path: &str, value: Value| json!({ "op": "test", "path": path, "value": value });
+fn same_operation(status: Option<&ImageStatus>) -> Vec<Change<'_>> {
     match status.and_then(|status| status.operation.as_ref()) {
-        None => vec![test("/status/operation", Value::Null)],
+        None => vec![test("/status/operation", To::Text(None))],
         Some(operation) => vec![
-            test("/status/operation/token", json!(operation.token)),
-            test("/status/operation/attempt", json!(operation.attempt)),
-            test("/status/operation/state", json!(operation.state)),
+            test("/status/operation/token", To::Text(Some(&operation.token))),
+            test("/status/operation/attempt", To::Number(operation.attempt)),
+            test("/status/operation/state", To::State(operation.state)),
         ],
     }
 }

@@ -77,7 +77,7 @@ impl Summary {
 
 /// Why an object cannot be read is to be said at once, whatever made it so, and again where somebody took that away: it has no
 /// looks of its own that would find it out.
-fn wishes(metadata: &ObjectMeta, unreadable: Option<&Unreadable>) -> u64 {
+pub(super) fn wishes(metadata: &ObjectMeta, unreadable: Option<&Unreadable>) -> u64 {
     let mut hasher = DefaultHasher::new();
     let unreadable = unreadable.map(|unreadable| (&unreadable.error, &unreadable.says));
     (metadata.generation, &metadata.annotations, &metadata.finalizers, unreadable).hash(&mut hasher);
@@ -95,8 +95,8 @@ struct Example {
 }
 
 impl Packer {
-    /// Packs an object.
-    pub fn pack(&self, object: &Guarded<Object>) -> Packed {
+    /// Packs an object, of which this is the JSON that it was read from.
+    pub fn pack(&self, object: &Guarded<Object>, text: &str) -> Packed {
         let whole = object.meta();
         let summary = match &object.0 {
             Ok(object) => Summary::of(object),
@@ -106,10 +106,9 @@ impl Packer {
                 ..Summary::default()
             },
         };
-        let text = object.0.as_ref().ok().and_then(|object| object.json().ok());
-        let content = match text {
-            Some(text) => self.compress(text, summary.phase == Some(Phase::Ready)),
-            None => Content::Whole(Arc::new(object.clone())),
+        let content = match &object.0 {
+            Ok(_) => self.compress(text.as_bytes(), summary.phase == Some(Phase::Ready)),
+            Err(_) => Content::Whole(Arc::new(object.clone())),
         };
         Packed {
             name: Arc::new((object.namespace().unwrap_or_default(), object.name_any())),
@@ -121,15 +120,15 @@ impl Packer {
         }
     }
 
-    fn compress(&self, text: Vec<u8>, is_ready: bool) -> Content {
+    fn compress(&self, text: &[u8], is_ready: bool) -> Content {
         let mut example = lock(&self.0).clone();
         // What is at rest shows best what most are like. That each example is half as long again as the one before bounds how
         // many there can be, since objects keep the one beside which they were packed.
         if (is_ready, 2 * text.len()) > (example.is_ready, 3 * example.text.len()) {
-            example = Example { is_ready, text: text.clone().into() };
+            example = Example { is_ready, text: text.into() };
             *lock(&self.0) = example.clone();
         }
-        let packed = lz4_flex::block::compress_prepend_size_with_dict(&text, &example.text);
+        let packed = lz4_flex::block::compress_prepend_size_with_dict(text, &example.text);
         Content::Packed { text: packed.into(), example: example.text }
     }
 }

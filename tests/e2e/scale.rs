@@ -5,7 +5,7 @@
 
 use crate::harness::{Requests, World, component};
 use futures::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use vendor_simulator::{Fault, FaultRule};
 
@@ -98,6 +98,42 @@ async fn a_resync_of_a_thousand_keeps_nothing_new_waiting() {
     #[expect(clippy::cast_precision_loss, reason = "few")]
     let (looks, least) = (looks as f64, (MANY / 20) as f64 * minutes);
     assert!(looks >= least * 0.8 && looks <= least * 3.0, "{looks} calls in {minutes} minutes");
+}
+
+/// The intent and the answer that a pass writes come back by the watch: neither is a reason for another pass.
+#[tokio::test]
+async fn what_a_pass_writes_itself_begins_no_other() {
+    const FEW: usize = 20;
+    let world = World::with_account("echoes").await;
+    let operator = world.start_program(None);
+    let passes = |body: &str| -> usize {
+        let counts = body.lines().filter(|line| {
+            line.starts_with("cloud_image_operator_reconcile_duration_seconds_count") && line.contains(KIND)
+        });
+        counts.filter_map(|line| line.rsplit_once(' ')?.1.parse::<usize>().ok()).sum()
+    };
+    let quiet = || json!({ "resyncInterval": "0s" });
+    // The first one waits for the account, which is held for it; each of the others comes when the one before is Ready, so that
+    // none waits for its turn.
+    let create = async |name: String| {
+        world.create(component(&name, quiet())).await;
+        world.until_ready(KIND, &name).await;
+    };
+    create("first".into()).await;
+    let images = |account: &Value| account["status"]["images"] == 1;
+    world.until("CloudAccount", "default", "it counts it", images).await;
+    let before = passes(&operator.until("/metrics", "it serves", |_, body| passes(body) > 0).await);
+    for number in 0..FEW {
+        create(format!("component-{number}")).await;
+    }
+    let all = |_: u16, body: &str| passes(body) >= before + FEW;
+    let after = passes(&operator.until("/metrics", "each pass has ended", all).await);
+    assert_eq!(after - before, FEW, "one for each: {}", operator.log());
+
+    // What somebody else writes is one.
+    world.patch(KIND, "first", json!({ "metadata": { "annotations": { "mine": "1" } } })).await;
+    let one_more = |_: u16, body: &str| passes(body) > after;
+    operator.until("/metrics", "it was looked at", one_more).await;
 }
 
 #[tokio::test]

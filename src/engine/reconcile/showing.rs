@@ -166,9 +166,8 @@ impl Pass<'_> {
     /// Writes a status. One that the API server does not take, since its CRD is another or the status too big, is written
     /// without what can be done without; at least the conditions say so.
     async fn store(&mut self, status: &ImageStatus, guard: Guard) -> Result<(), Error> {
-        let whole = status::fingerprint(status);
         // What it did not take a moment ago it does not take now, and the rest is there.
-        if self.local.reduced == Some(whole) {
+        if self.local.reduced.is_some_and(|reduced| reduced == status::fingerprint(status)) {
             return Ok(());
         }
         let refusal = match self.write(status, guard).await {
@@ -178,7 +177,7 @@ impl Pass<'_> {
                 return done;
             }
         };
-        let why = one_line(&refusal.to_string(), 1000);
+        let (whole, why) = (status::fingerprint(status), one_line(&refusal.to_string(), 1000));
         if self.local.unstorable.replace(whole) != Some(whole) {
             let note = format!(
                 "the API server does not take the status: {why}; upgrade the operator's CRDs if they are older"
