@@ -2,8 +2,8 @@
 //! replica gives one up for a replica that has two fewer and asks for it.
 //!
 //! Replicas that divide the work into different numbers of shards would look after the same objects under different Leases. So
-//! the first Lease names the number. Who holds another one looks at it before each renewal, and whoever changes it waits until
-//! all have done so. How long that is, the holder of the first Lease finds out by a clock that nobody sets, and no two clocks are
+//! the first Lease names the number. Who holds another one goes by what the replica has read there a few seconds before each
+//! renewal, and whoever changes it waits until all have read it. How long that is, the holder of the first Lease finds out by a clock that nobody sets, and no two clocks are
 //! compared.
 //!
 //! The lease only saves calls. What keeps two replicas from making a thing twice is the journal, whose writes are
@@ -64,9 +64,11 @@ const RENEW: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_secs(2);
 /// How long one try may take.
 const TRY: Duration = Duration::from_secs(3);
-/// How long after the number of shards has changed nobody goes by the former one any more: whoever read that one counts as the
-/// holder for [`SAFE`] from before he did.
-const HEARD_OF: Duration = SAFE.saturating_add(TRY).saturating_add(TRY);
+/// How old what was read of the first Lease may be when another one is renewed: a replica reads it once for all its shards.
+const FRESH: Duration = Duration::from_secs(8);
+/// How long after the number of shards has changed nobody goes by the former one any more: whoever renewed by that one had read
+/// it at most [`FRESH`] before, and counts as the holder for [`SAFE`] from then.
+const HEARD_OF: Duration = FRESH.saturating_add(SAFE).saturating_add(TRY).saturating_add(TRY);
 
 /// The lease, held; renewed in the background until dropped.
 #[derive(Debug)]
@@ -93,7 +95,20 @@ pub struct Replica {
     identity: String,
     /// Of each shard, who holds it, and which keys are used for it.
     holders: Mutex<HashMap<Shard, (String, Used)>>,
+    /// What the first Lease said last.
+    first: Mutex<Option<First>>,
     limits: Arc<Mutex<SharedLimits>>,
+}
+
+/// What the first Lease says to who wants or holds another one.
+#[derive(Clone, Copy, Debug)]
+struct First {
+    /// See [`divided`].
+    number: u32,
+    /// See [`is_unsettled`].
+    unsettled: bool,
+    /// It said so after this.
+    asked: Instant,
 }
 
 impl Default for Replica {
@@ -107,7 +122,22 @@ impl Replica {
     pub fn new(limits: Arc<Mutex<SharedLimits>>) -> Self {
         let host = std::env::var("HOSTNAME").unwrap_or_default();
         let identity = host + "_" + &uuid::Uuid::new_v4().simple().to_string();
-        Self { identity, holders: Mutex::default(), limits }
+        Self { identity, holders: Mutex::default(), first: Mutex::default(), limits }
+    }
+
+    /// The first Lease was read or written, by a request that was sent after `asked`.
+    fn note_first(&self, first: &Lease, asked: Instant) -> First {
+        let read = First { number: divided(first), unsettled: is_unsettled(first), asked };
+        let mut first = lock(&self.first);
+        if first.is_none_or(|first| first.asked <= asked) {
+            *first = Some(read);
+        }
+        read
+    }
+
+    /// What the first Lease said a moment ago, if it was read.
+    fn first(&self) -> Option<First> {
+        lock(&self.first).filter(|first| first.asked.elapsed() <= FRESH)
     }
 
     /// Somebody holds a shard, or nobody does (an empty name).
@@ -161,6 +191,7 @@ pub async fn acquire(
         asked: CancellationToken::new(),
         unsettled: AtomicBool::new(false),
         changed: Mutex::default(),
+        held: Mutex::default(),
     });
     let mut seen = None;
     while !stop.is_cancelled() {
@@ -286,6 +317,8 @@ struct Candidate {
     unsettled: AtomicBool,
     /// Since when this one has held the first Lease and seen there that the number of shards has changed.
     changed: Mutex<Option<Instant>>,
+    /// The lease as this one wrote it last, which is as it is unless somebody else has written it since.
+    held: Mutex<Option<Lease>>,
 }
 
 fn used(annotations: Option<&BTreeMap<String, String>>) -> Used {
@@ -357,18 +390,50 @@ impl Candidate {
 
     /// Guarded by resourceVersion, so two cannot both succeed.
     async fn try_claim(&self, seen: &mut Sighting) -> Result<bool, kube::Error> {
+        let held = lock(&self.held).take();
+        if held.is_some() {
+            match self.try_claim_as(held, seen).await {
+                // Somebody has written it meanwhile, if only to ask for it.
+                Err(kube::Error::Api(refusal)) if refusal.code == 409 => {}
+                claimed => return claimed,
+            }
+        }
+        self.try_claim_as(None, seen).await
+    }
+
+    /// The same with the lease as it is, if that is known.
+    async fn try_claim_as(&self, held: Option<Lease>, seen: &mut Sighting) -> Result<bool, kube::Error> {
         let identity = &self.replica.identity;
-        let is_first = self.shard.number() == 0;
-        let first =
-            async { if is_first { Ok(None) } else { self.api.get_opt(&self.shard.first().lease()).await } };
-        let (first, lease) = try_join!(first, self.api.get_opt(&self.name))?;
-        if let Some(first) = (!is_first).then(|| first.unwrap_or_default()) {
-            self.unsettled.store(is_unsettled(&first), Ordering::Relaxed);
-            if divided(&first) != self.shard.of() {
+        let (is_first, asked) = (self.shard.number() == 0, Instant::now());
+        let first = async {
+            match self.replica.first() {
+                _ if is_first => Ok::<_, kube::Error>(None),
+                Some(first) => Ok(Some(first)),
+                None => {
+                    let first = self.api.get_opt(&self.shard.first().lease()).await?;
+                    Ok(Some(self.replica.note_first(&first.unwrap_or_default(), asked)))
+                }
+            }
+        };
+        let lease = async {
+            match held {
+                Some(held) => Ok::<_, kube::Error>(held),
+                None => {
+                    let lease = self.api.get_opt(&self.name).await?.unwrap_or_default();
+                    if is_first {
+                        self.replica.note_first(&lease, asked);
+                    }
+                    Ok(lease)
+                }
+            }
+        };
+        let (first, mut lease) = try_join!(first, lease)?;
+        if let Some(first) = first {
+            self.unsettled.store(first.unsettled, Ordering::Relaxed);
+            if first.number != self.shard.of() {
                 return Ok(false);
             }
         }
-        let mut lease = lease.unwrap_or_default();
         let version = lease.metadata.resource_version.clone();
         let wanted_by = lease.metadata.annotations.as_ref().and_then(|all| all.get(WANTED_BY)).cloned();
         let wanted = wanted_by.is_some_and(|by| by != *identity);
@@ -431,28 +496,29 @@ impl Candidate {
                 self.decide(&mut lease);
             }
         }
-        let is_unsettled = is_unsettled(&lease);
         let used = lock(&self.replica.limits).used(self.shard);
         if self.shard.is_part() {
             lease.metadata.annotations.get_or_insert_default().insert(USES.into(), used.to_string());
         }
-        self.write(lease).await?;
+        let written = self.write(lease).await?;
         if is_first {
-            self.unsettled.store(is_unsettled, Ordering::Relaxed);
+            let first = self.replica.note_first(&written, asked);
+            self.unsettled.store(first.unsettled, Ordering::Relaxed);
         }
+        *lock(&self.held) = Some(written);
         self.replica.note(self.shard, identity, used);
         Ok(true)
     }
 
-    async fn write(&self, mut lease: Lease) -> Result<(), kube::Error> {
+    async fn write(&self, mut lease: Lease) -> Result<Lease, kube::Error> {
         let params = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
         if lease.metadata.resource_version.is_some() {
-            self.api.replace(&self.name, &params, &lease).await.map(drop)
+            self.api.replace(&self.name, &params, &lease).await
         } else {
             let ObjectMeta { annotations, .. } = lease.metadata;
             lease.metadata =
                 ObjectMeta { name: Some(self.name.clone()), annotations, ..ObjectMeta::default() };
-            self.api.create(&params, &lease).await.map(drop)
+            self.api.create(&params, &lease).await
         }
     }
 
@@ -472,7 +538,7 @@ impl Candidate {
         let Some(spec) = ours else { return Ok(()) };
         spec.holder_identity = None;
         self.replica.note(self.shard, "", Used::default());
-        self.write(lease).await
+        self.write(lease).await.map(drop)
     }
 }
 
@@ -501,6 +567,8 @@ mod tests {
     #[derive(Clone, Default)]
     struct ApiServer {
         leases: Arc<Mutex<BTreeMap<String, Value>>>,
+        /// How many requests there were of each method.
+        requests: Arc<Mutex<HashMap<Method, usize>>>,
         mood: Arc<Mutex<Mood>>,
     }
 
@@ -539,6 +607,7 @@ mod tests {
                 Mood::Stopping(stop) if method != Method::GET => stop.cancel(),
                 Mood::Stopping(_) | Mood::Well => {}
             }
+            *lock(&self.requests).entry(method.clone()).or_default() += 1;
             let new = || serde_json::from_slice::<Value>(body).expect("JSON");
             let name = match path.rsplit_once("/leases").expect("a Lease").1.strip_prefix('/') {
                 Some(name) => name.to_owned(),
@@ -726,6 +795,31 @@ mod tests {
         assert!(killed.elapsed() <= Duration::from_secs(u64::from(DURATION) + 5), "{:?}", killed.elapsed());
     }
 
+    /// What a replica knows need not be read: its own Leases, and the number of shards that the first one names.
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_is_one_write() {
+        let server = ApiServer::default();
+        let (leads, _work) = replica(&server, 4);
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(numbers(&leads), [0, 1, 2, 3]);
+        let before = std::mem::take(&mut *lock(&server.requests));
+        assert!(before[&Method::GET] > 0);
+        sleep(RENEW * 20).await;
+        let requests = std::mem::take(&mut *lock(&server.requests));
+        assert_eq!(requests.into_iter().collect::<Vec<_>>(), [(Method::PUT, 4 * 20)]);
+
+        // Another one reads the Leases that it waits for, and the first one no oftener for that.
+        let (second, _works) = replica(&server, 4);
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!((numbers(&leads).len(), numbers(&second).len()), (2, 2));
+        lock(&server.requests).clear();
+        sleep(RENEW * 20).await;
+        let requests = std::mem::take(&mut *lock(&server.requests));
+        let (writes, looks) = (requests[&Method::PUT], requests[&Method::GET]);
+        let each = usize::try_from((RENEW * 20).as_secs() / RETRY.as_secs()).expect("few");
+        assert!(writes <= 4 * 20 && looks <= 4 * each, "{writes} writes, {looks} reads");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn replicas_with_another_number_of_shards_never_work_beside_those_with_the_former() {
         for (before, after) in [(2, 3), (3, 2), (2, 1), (1, 2)] {
@@ -757,8 +851,12 @@ mod tests {
         let (leads, _work) = replica(&server, 2);
         sleep(Duration::from_secs(60)).await;
         assert_eq!(numbers(&leads), [0, 1]);
-        lock(&server.leases).get_mut(NAME).expect("it is there")["metadata"]["annotations"][SHARDS] =
-            json!("3");
+        {
+            let mut leases = lock(&server.leases);
+            let metadata = &mut leases.get_mut(NAME).expect("it is there")["metadata"];
+            metadata["annotations"][SHARDS] = json!("3");
+            metadata["resourceVersion"] = json!("1000");
+        }
         let changed = Instant::now();
         while numbers(&leads).contains(&0) {
             sleep(Duration::from_millis(100)).await;

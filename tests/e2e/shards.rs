@@ -214,6 +214,57 @@ async fn an_old_version_stays_as_long_as_an_object_of_another_shard_is_at_work_o
     drop(programs);
 }
 
+/// A replica that holds both shards is stopped in the middle of its calls, for longer than its Leases last, and goes on when another
+/// one has found out what became of them: it writes nothing more, and makes nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_was_asleep_with_two_shards_makes_nothing_twice() {
+    const COUNT: usize = 6;
+    let _lease = LEASE.lock().await;
+    let worlds = [
+        World::with_account(&namespace("slept", 0)).await,
+        World::with_account(&namespace("slept", 1)).await,
+    ];
+    let [one, two] = &worlds;
+    let slow = || FaultRule::new(Fault::SlowAnswer { millis: 5_000 }).action(CREATE);
+    for world in &worlds {
+        world.vendor.set_faults(vec![slow()]);
+    }
+    let first = start(&[one, two], None);
+    until_leads(&first, &["0", "1"]).await;
+    // The vendor would make any number of these.
+    let parameters = json!({ "forProvider": { "name": null, "componentVersion": null } });
+    let names: Vec<_> = (0..COUNT).map(|number| format!("component-{number}")).collect();
+    let objects: Vec<_> =
+        names.iter().flat_map(|name| worlds.iter().map(move |world| (world, name))).collect();
+    join_all(objects.iter().map(|(world, name)| world.create(component(name, parameters.clone())))).await;
+    let most = COUNT / 2;
+    one.until_true("some calls are under way", || one.calls(CREATE) >= most && two.calls(CREATE) >= most)
+        .await;
+    first.pause();
+    for world in &worlds {
+        world.vendor.set_faults(vec![]);
+    }
+    let second = start(&[one, two], Some(Duration::from_secs(20)));
+    until_leads(&second, &["0", "1"]).await;
+    join_all(objects.iter().map(|(world, name)| world.until_ready(KIND, name))).await;
+
+    first.go_on();
+    let ended = || first.log().matches("the lease was lost").count() == 2;
+    one.until_true("it has seen of both shards that it does not lead", ended).await;
+    // The one that leads goes on, and is the only one.
+    join_all(worlds.iter().map(|world| world.create(component("after", parameters.clone())))).await;
+    join_all(worlds.iter().map(|world| world.until_ready(KIND, "after"))).await;
+    for (world, name) in &objects {
+        let object = world.get(KIND, name).await.expect("it is there");
+        assert_eq!(object["status"]["operation"]["state"], "Succeeded", "{object:#}");
+    }
+    for world in &worlds {
+        assert_eq!((world.effects(CREATE), world.vendor.aliyun_ecs().count()), (COUNT + 1, COUNT + 1));
+    }
+    let (code, log) = second.stop().await;
+    assert_eq!(code, Some(0), "{log}");
+}
+
 /// Two namespaces of two shards with one key: their objects work on one image, and want to own one thing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes; cargo test --test e2e -- --ignored shards"]
