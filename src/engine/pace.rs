@@ -56,6 +56,8 @@ pub const TOLD_BY_TIME: SignedDuration = SignedDuration::from_mins(31);
 /// For how long after a call its token is sure to mean it. For how long vendors honour tokens is not published; it is meant for
 /// repetitions, and none is known to forget one sooner.
 pub const TOKEN: SignedDuration = SignedDuration::from_mins(10);
+/// What takes longer to delete at the vendor is shown to be going meanwhile: it is worth a write then.
+pub const GONE_AT_ONCE: Duration = Duration::from_secs(1);
 /// How many looks in a row may find the vendor still at work before it is asked again to delete.
 pub const DELETION_LOOKS: u32 = 8;
 /// How long an object waits for a rate permit to create before it lets others have its worker.

@@ -342,8 +342,8 @@ impl Pass<'_> {
         if let Some(next) = self.not_yet(&progress, &wish) {
             return Ok(next);
         }
-        // Whoever looks must see that it goes before the vendor is asked for anything about that.
-        if wish.deleting && self.object.status().and_then(|status| status.phase) != Some(Phase::Deleting) {
+        // Whoever looks must see that it goes before the vendor is asked for anything about that, but for what is gone at once.
+        if wish.deleting && !matches!(step, Step::Delete(_)) && !self.is_shown_to_go() {
             self.show(&progress, progress.clone(), None, true, None).await?;
         }
         if let Err(detail) = self.prepare(&client, &progress, &step).await {
@@ -801,6 +801,9 @@ impl Pass<'_> {
     }
     fn deleting(&self) -> bool {
         self.object.meta().deletion_timestamp.is_some()
+    }
+    fn is_shown_to_go(&self) -> bool {
+        self.object.status().and_then(|status| status.phase) == Some(Phase::Deleting)
     }
     fn annotation(&self, name: &str) -> Option<&str> {
         self.object.annotations().get(name).map(String::as_str)

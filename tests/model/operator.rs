@@ -264,7 +264,7 @@ impl<'a> Pass<'a> {
             let detail = Detail::stalled("NamespaceNotAllowed", "it may not use the account");
             return self.show(&progress, Some(&detail), false);
         }
-        if wish.deleting && self.phase() != Some(Phase::Deleting) {
+        if wish.deleting && !matches!(step, Step::Delete(_)) && self.phase() != Some(Phase::Deleting) {
             self.show(&progress, None, true)?;
         }
         let begins = matches!(step, Step::Submit { .. } | Step::Discard { .. });

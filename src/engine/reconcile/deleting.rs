@@ -12,6 +12,7 @@ use crate::{
     wire::CallError,
 };
 use std::time::Duration;
+use tokio::time::timeout;
 
 impl Pass<'_> {
     pub(super) async fn discard(
@@ -117,7 +118,7 @@ impl Pass<'_> {
         if self.world.kind.traits().leaves || !self.local.deleting {
             self.confirm().await?;
         }
-        match self.subject().delete(client, &handle).await {
+        match self.deletion(client, &from, &handle).await? {
             Ok(Deletion::Gone) => self.leave(client, from, gone(&handle)).await,
             Ok(Deletion::Remains(what)) => self.leave(client, from, what).await,
             Ok(Deletion::Seen(product)) => {
@@ -138,6 +139,32 @@ impl Pass<'_> {
             }
             Err(error) => self.trouble(&from, &error).await,
         }
+    }
+
+    /// Asks the vendor to delete it. Unless it is gone in a moment, whoever looks sees that it goes.
+    async fn deletion(
+        &mut self,
+        client: &Link,
+        from: &Progress,
+        handle: &Handle,
+    ) -> Result<Result<Deletion, CallError>, Error> {
+        if self.is_shown_to_go() {
+            return Ok(self.subject().delete(client, handle).await);
+        }
+        let subject = self.subject().into_owned();
+        let mut deletion = subject.delete(client, handle);
+        let done = match timeout(pace::GONE_AT_ONCE, &mut deletion).await {
+            Ok(Err(error)) => Err(error),
+            // The rest is shown together with what became of it.
+            Ok(done) => return Ok(done),
+            Err(_) => {
+                let shown = self.show(from, from.clone(), None, true, None).await;
+                let done = deletion.await;
+                return shown.map(|()| done);
+            }
+        };
+        self.show(from, from.clone(), None, true, None).await?;
+        Ok(done)
     }
 
     /// What another object's work is under way on is not taken away from it: whose that is.
