@@ -2,19 +2,25 @@
 
 use crate::{
     engine::{
+        accounts::{Accounts, Seen},
+        guarded::Unread,
         locks::{Holder, Key},
+        metrics::Metrics,
         object::kind,
         shard::Shard,
         shared_locks::{self, SharedLocks},
+        telemetry::{Events, Telemetry},
     },
-    vendors::aliyun::image_component::ImageComponent,
+    vendors::{VENDORS, aliyun::image_component::ImageComponent},
+    wire::endpoint::Endpoints,
 };
 use axum::{
     Json, Router,
     body::Bytes,
     http::{Method, StatusCode, Uri},
 };
-use kube::Client;
+use jiff::{SignedDuration, Timestamp};
+use kube::{Client, runtime::reflector};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -44,6 +50,17 @@ impl ApiServer {
         SharedLocks::new(&client, Shard::all(2)[0], vec![None]).expect("there are two")
     }
 
+    /// Those of a process that has read none.
+    fn accounts(&self) -> Arc<Accounts> {
+        let client = Client::new(Router::new(), "default");
+        let metrics = Arc::<Metrics>::default();
+        let telemetry = Telemetry::new(client.clone(), Events::None, metrics);
+        let (cluster, _) = reflector::store();
+        let seen = (vec![], Seen::new(cluster));
+        let shard = (Shard::all(2)[0], Arc::default());
+        Accounts::new(client, VENDORS, Endpoints::default(), telemetry, Arc::default(), seen, shard)
+    }
+
     fn serve(&self, method: &Method, path: &str, body: &[u8]) -> (StatusCode, Json<Value>) {
         let body = serde_json::from_slice::<Value>(body).unwrap_or_default();
         let mut all = self.all();
@@ -55,6 +72,11 @@ impl ApiServer {
                 })
                 .map(|(_, lease)| lease.clone())
                 .collect();
+            return (StatusCode::OK, Json(json!({ "metadata": {}, "items": items })));
+        }
+        if method == Method::GET && path.ends_with("/imagecomponents") {
+            let is_one = |at: &&String| at.contains("/imagecomponents/");
+            let items: Vec<_> = all.iter().filter(|(at, _)| is_one(at)).map(|(_, it)| it.clone()).collect();
             return (StatusCode::OK, Json(json!({ "metadata": {}, "items": items })));
         }
         let path = match body["metadata"]["name"].as_str() {
@@ -165,6 +187,68 @@ async fn a_lock_that_nothing_is_behind_is_free_when_the_one_who_waits_has_not_se
     assert!(server.lease(&key).is_some());
     one.give_back(&shared_locks::name_of(&key), &first.uid).await;
     assert!(server.lease(&key).is_none());
+}
+
+/// An object that asks the vendor for a component of this content, as an operator has it after its intent.
+fn asking(name: &str, content: &str, since: Timestamp) -> Value {
+    let Holder { uid, namespace, .. } = object(name);
+    let token = kind::<ImageComponent>().token(&uid, 1);
+    json!({
+        "apiVersion": "cloudimages.dev/v1alpha1", "kind": "ImageComponent",
+        "metadata": {
+            "name": name, "namespace": namespace, "uid": uid, "resourceVersion": "1", "generation": 1,
+            "creationTimestamp": since,
+        },
+        "spec": { "accountRef": { "name": "of-another-shard" }, "forProvider": { "content": content } },
+        "status": {
+            "phase": "Submitting", "observedGeneration": 1,
+            "operation": {
+                "action": "CreateImageComponent", "attempt": 1, "token": token, "state": "InFlight", "generation": 1,
+                "startedAt": since,
+            },
+        },
+    })
+}
+
+/// Whoever asked for the like before somebody claimed what is there, and has no answer written, may have made it, and not have
+/// seen the claim. He is waited for; but nobody else is, nor he for ever.
+#[tokio::test(start_paused = true)]
+async fn who_claims_an_id_waits_for_those_who_asked_for_the_like_before_and_have_no_answer() {
+    let server = ApiServer::default();
+    let locks = server.locks();
+    let claimant = object("claimant");
+    server.add(&claimant);
+    let lock = locks.take(kind::<ImageComponent>(), &id("i-1"), &claimant).await.expect("it answers");
+    let claimed = lock.expect("it is free").since;
+    let at = |seconds: i64| claimed + SignedDuration::from_secs(seconds);
+    let read = |value: &Value| {
+        let unread = serde_json::from_value::<Unread>(value.clone()).expect("it has a name");
+        unread.read(kind::<ImageComponent>()).0.expect("it can be read")
+    };
+    let own = read(&asking("claimant", "true", at(0)));
+    let accounts = server.accounts();
+    let change = |path: &str, value: Value| {
+        let mut other = asking("other", "true", at(-5));
+        *other.pointer_mut(path).unwrap_or_else(|| panic!("{path}")) = value;
+        other
+    };
+    for (what, other, waits) in [
+        ("asked before", asking("other", "true", at(-5)), true),
+        ("asked since", asking("other", "true", at(5)), false),
+        ("asked long ago", asking("other", "true", at(-31 * 60 - 1)), false),
+        ("asks for something else", asking("other", "false", at(-5)), false),
+        ("has its answer", change("/status/operation/state", json!("Succeeded")), false),
+        ("a restored one", change("/status/operation/token", json!("of-another")), false),
+    ] {
+        server.all().insert(object_path(&object("other")), other);
+        let seen = locks.seen(&accounts, Some("here"), &own).await.expect("it answers");
+        assert_eq!(seen.may_have_asked_before(claimed), waits, "{what}: {seen:?}");
+    }
+    // It waits for nobody when it is the only one, and not for itself.
+    server.all().insert(object_path(&claimant), asking("claimant", "true", at(-5)));
+    server.all().remove(&object_path(&object("other")));
+    let seen = locks.seen(&accounts, Some("here"), &own).await.expect("it answers");
+    assert!(!seen.may_have_asked_before(claimed) && seen.asking_alike == 0, "{seen:?}");
 }
 
 #[tokio::test(start_paused = true)]

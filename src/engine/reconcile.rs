@@ -36,6 +36,7 @@ use crate::image::{
 use jiff::Timestamp;
 use kube::ResourceExt;
 use serde_json::Value;
+use sharing::Elsewhere;
 use std::{
     borrow::Cow,
     sync::{
@@ -176,9 +177,7 @@ async fn pass(packed: Arc<Packed>, world: Arc<World>) -> Result<Option<Duration>
         looked: AtomicBool::new(false),
         just_held: false,
         confirmed: None,
-        elsewhere: vec![],
-        alike_elsewhere: 0,
-        alike_since: vec![],
+        elsewhere: Elsewhere::default(),
     };
     let done = pass.run().await;
     let wake = match &done {
@@ -280,12 +279,8 @@ struct Pass<'a> {
     just_held: bool,
     /// When it was asked last, by a write of this pass, whether the object is the newest version, and it was.
     confirmed: Option<Instant>,
-    /// The ids that others own in this one's realm, of whatever shard, once they were looked at.
-    elsewhere: Vec<(String, Holder)>,
-    /// How many of those have a call under way that asks for the same.
-    alike_elsewhere: usize,
-    /// Since when those of them have had no answer that may get one yet.
-    alike_since: Vec<Timestamp>,
+    /// What others have in this one's realm, of whatever shard, once they were looked at.
+    elsewhere: Elsewhere,
 }
 
 impl Pass<'_> {

@@ -199,7 +199,7 @@ impl Pass<'_> {
         let there = self.subject().lookalikes(client).await;
         // After what is there was seen: whoever made it had written his intent before.
         self.look_elsewhere().await.map_err(|error| CallError::Unknown(error.to_string()))?;
-        if since.is_some() && self.alike_elsewhere > 0 {
+        if since.is_some() && self.elsewhere.asking_alike > 0 {
             return Err(CallError::Unknown(format!(
                 "{refusal}; another object asks for the same at this moment"
             )));
@@ -465,7 +465,7 @@ impl Pass<'_> {
         // It may be that of others who asked for the same at the same time, or for what the vendor can turn into it. Whose it is
         // the vendor knows by the token that it was given a moment ago.
         let is_young = call.is_some_and(|call| Timestamp::now().duration_since(call) < pace::TOKEN);
-        let others = self.others_asking() + self.alike_elsewhere;
+        let others = self.others_asking() + self.elsewhere.asking_alike;
         if is_young && others > 0 && doubtful.is_empty() && likely.len() <= others + 1 {
             return Ok(Recovered::Replay);
         }
@@ -538,7 +538,7 @@ impl Pass<'_> {
     /// Whether another object holds this thing of the vendor's, or this one has it as an earlier version, so that it is not what
     /// an attempt made.
     pub(super) fn is_taken(&self, id: &str) -> bool {
-        if self.elsewhere.iter().any(|(taken, _)| taken == id) {
+        if self.elsewhere.owned.iter().any(|(taken, _)| taken == id) {
             return true;
         }
         let index = self.world.accounts.index();

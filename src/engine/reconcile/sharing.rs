@@ -105,7 +105,7 @@ impl Pass<'_> {
             Err(error) => return Err(unreachable(&error)),
         }
         self.look_elsewhere().await.map_err(|error| Detail::from(&error))?;
-        if let Some((_, other)) = self.elsewhere.iter().find(|(taken, _)| taken == id) {
+        if let Some((_, other)) = self.elsewhere.owned.iter().find(|(taken, _)| taken == id) {
             let detail = of_other(other);
             // Its owner may want to claim it, too.
             if let (Some(shared), Some((lock, _))) = (&self.world.shared, self.local.id_lock.take()) {
@@ -115,7 +115,7 @@ impl Pass<'_> {
         }
         // Who began before the claim, and has written no answer yet, may not be able to, and not have seen the claim.
         let claimed = self.local.id_lock.as_ref().map(|(lock, _)| lock.since);
-        if claimed.is_some_and(|claimed| self.alike_since.iter().any(|since| *since < claimed)) {
+        if claimed.is_some_and(|claimed| self.elsewhere.may_have_asked_before(claimed)) {
             let what = format!(
                 "waits for an object of another shard that asks for the like, has no answer yet, and may have made {id}; it does so \
                  for half an hour at most"
@@ -142,9 +142,7 @@ impl Pass<'_> {
     /// Reads what the objects of other shards own, and have under way, as the API server has it now.
     pub(super) async fn look_elsewhere(&mut self) -> Result<(), CallError> {
         let Some(shared) = &self.world.shared else { return Ok(()) };
-        let seen = shared.seen(&self.world.accounts, self.realm().as_deref(), &self.object).await?;
-        (self.elsewhere, self.alike_elsewhere, self.alike_since) =
-            (seen.owned, seen.asking_alike, seen.since);
+        self.elsewhere = shared.seen(&self.world.accounts, self.realm().as_deref(), &self.object).await?;
         Ok(())
     }
 
@@ -197,9 +195,17 @@ pub struct Elsewhere {
     pub since: Vec<Timestamp>,
 }
 
+impl Elsewhere {
+    /// Whether one of those that wait for an answer had asked before this moment: what is there may be what its call made, and it
+    /// may not know that somebody has claimed that since.
+    pub fn may_have_asked_before(&self, claimed: Timestamp) -> bool {
+        self.since.iter().any(|since| *since < claimed)
+    }
+}
+
 impl SharedLocks {
     /// What all objects of a kind have in a realm, but for the one that asks.
-    pub(super) async fn seen(
+    pub async fn seen(
         &self,
         accounts: &Accounts,
         realm: Option<&str>,
