@@ -323,8 +323,11 @@ impl Index {
 
     /// How many other objects of a kind and realm may have a call under way whose result could be taken for this object's.
     pub fn asking_alike(&self, holder: &Holder, realm: &str, wanted: &Value) -> usize {
-        let of_kind = self.of_kind(&holder.kind, |it| Some(it.asking_alike(realm, wanted, &holder.uid)));
-        of_kind.unwrap_or_default()
+        // Each watched namespace has an index of its own.
+        let of_kind = |it: &dyn KindIndex| it.kind() == holder.kind;
+        let counts =
+            self.each(|it| if of_kind(it) { it.asking_alike(realm, wanted, &holder.uid) } else { 0 });
+        counts.into_iter().sum()
     }
 
     /// The namespaces whose objects name the account.
