@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use vendor_simulator::ClockChange;
 
-const KINDS: [&str; 7] = [
+const KINDS: [&str; 8] = [
     "ImageComponent",
     "ImagePipeline",
+    "ImageBuild",
     "AliyunImageCopy",
     "AospImage",
     "ImageExport",

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use vendor_simulator::Change;
 
-const KINDS: [&str; 7] = [
+const KINDS: [&str; 8] = [
     "ImageComponent",
     "ImagePipeline",
+    "ImageBuild",
     "AliyunImageCopy",
     "BatchComputeImage",
     "AospImage",

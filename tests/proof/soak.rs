@@ -28,9 +28,10 @@ use tokio_util::sync::CancellationToken;
 use xtask::workspace;
 
 /// All of them.
-const KINDS: [&str; 7] = [
+const KINDS: [&str; 8] = [
     "ImageComponent",
     "ImagePipeline",
+    "ImageBuild",
     "AliyunImageCopy",
     "BatchComputeImage",
     "AospImage",
@@ -78,6 +79,8 @@ pub struct Report {
     pub tally: Tally,
     /// What must never be.
     pub violations: Vec<String>,
+    /// What took longest to come to rest: for how many seconds, when it did, and what it said until then.
+    pub slowest: Vec<(u64, String)>,
 }
 
 impl fmt::Display for Report {
@@ -89,7 +92,8 @@ impl fmt::Display for Report {
                 table.add_row([group.as_str(), what, &count.to_string()]);
             }
         }
-        writeln!(out, "{table}")?;
+        writeln!(out, "{table}\nslowest to come to rest")?;
+        self.slowest.iter().try_for_each(|(seconds, which)| writeln!(out, "{seconds} s, until {which}"))?;
         let (seed, seconds, users) = (self.seed, self.seconds, self.users);
         writeln!(out, "seed {seed}, {seconds} s, {users} users: {} violations", self.violations.len())?;
         self.violations.iter().try_for_each(|violation| writeln!(out, "- {violation}"))
@@ -133,6 +137,7 @@ impl Soak {
             users: self.options.users,
             tally: self.books.tally(),
             violations: self.books.violations(),
+            slowest: self.books.slowest(),
         };
         report.keep(&log, &self.world.call_log());
         report

@@ -1,6 +1,6 @@
 //! The vendors' ledger, held against the objects: what there is at the vendors, whose it is, and what must never be.
 
-use super::KINDS;
+use super::{KINDS, users::is_settled};
 use crate::harness::{World, condition, is_ready};
 use regex::Regex;
 use serde_json::Value;
@@ -13,12 +13,13 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep},
 };
-use vendor_simulator::{Change, Ledger, Stage};
+use vendor_simulator::{Change, Ledger, Stage, aliyun_ecs::executions::Ending};
 
 /// Which calls make things, and of which kind.
-const MAKING: [(&str, &str); 7] = [
+const MAKING: [(&str, &str); 8] = [
     ("CreateImageComponent", "ImageComponent"),
     ("CreateImagePipeline", "ImagePipeline"),
+    ("StartImagePipelineExecution", "ImageBuild"),
     ("CopyImage", "AliyunImageCopy"),
     ("CreateImage", "BatchComputeImage"),
     ("BuildAOSPImage", "AospImage"),
@@ -34,6 +35,9 @@ const NAMED: [&str; 6] =
 /// So long after an object is gone, what it left must be deleted, or named by an Event: Kubernetes deletes an object that the
 /// operator has just put its finalizer on if it had begun to before. Longer than any blow to the operator lasts.
 const TELLING: Duration = Duration::from_secs(60);
+
+/// How many of the slowest objects are told.
+const SLOWEST: usize = 12;
 
 /// What happened, and how often, in groups.
 pub type Tally = BTreeMap<String, BTreeMap<String, u64>>;
@@ -74,6 +78,10 @@ struct State {
     kept: HashSet<(&'static str, String)>,
     /// What lives without its object, by id, and since when.
     left: HashMap<String, Instant>,
+    /// What has not come to rest, by kind and name: since when, and what it says.
+    restless: HashMap<(String, String), (Instant, String)>,
+    /// What took longest to come to rest: for how many seconds, and what it said last.
+    slowest: Vec<(u64, String)>,
     /// Since when nothing goes wrong any more.
     calm: Option<Instant>,
     violations: BTreeSet<String>,
@@ -101,6 +109,7 @@ impl Books {
                     objects.insert((kind.to_owned(), name), object);
                 }
             }
+            self.note_restless(&objects);
             let after = things(world);
             let mut untold = vec![];
             for thing in self.compare(&before, &objects, &after) {
@@ -111,6 +120,36 @@ impl Books {
             self.seen.send_replace(Arc::new(Seen { begun, objects, things: after, untold }));
             sleep(Duration::from_secs(1).saturating_sub(begun.elapsed())).await;
         }
+    }
+
+    /// Keeps what takes long, for people to ask why.
+    fn note_restless(&self, objects: &HashMap<(String, String), Value>) {
+        let mut state = self.state();
+        let State { restless, slowest, .. } = &mut *state;
+        let is_at_rest = |object: &Value| {
+            object["metadata"]["deletionTimestamp"].is_null()
+                && (is_settled(object) || object["spec"]["suspend"] == true)
+        };
+        for (key, object) in objects.iter().filter(|(_, object)| !is_at_rest(object)) {
+            let ready = condition(object, "Ready");
+            let says = format!("{} {}", ready["reason"], ready["message"]);
+            restless.entry(key.clone()).or_insert((Instant::now(), String::new())).1 = says;
+        }
+        for ((kind, name), (since, says)) in
+            restless.extract_if(|key, _| objects.get(key).is_none_or(is_at_rest))
+        {
+            slowest.push((
+                since.elapsed().as_secs(),
+                format!("{} {kind} {name}: {says}", jiff::Timestamp::now()),
+            ));
+        }
+        slowest.sort_by_key(|(seconds, _)| std::cmp::Reverse(*seconds));
+        slowest.truncate(SLOWEST);
+    }
+
+    /// What took longest to come to rest, from the slowest on.
+    pub fn slowest(&self) -> Vec<(u64, String)> {
+        self.state().slowest.clone()
     }
 
     /// The object is gone, and its thing is not: whether an Event says what becomes of it, as one must in time.
@@ -314,10 +353,16 @@ fn things(world: &World) -> HashSet<Thing> {
     let now = world.vendor.clock().world;
     let (volcengine, zstack) = (world.vendor.volcengine(), world.vendor.zstack());
     let tasks: HashMap<_, _> = volcengine.tasks().into_iter().map(|task| (task.id, task.work)).collect();
+    let runs = world.vendor.aliyun_ecs().executions();
+    let endings: HashMap<_, _> = runs.into_iter().map(|run| (run.image.id, run.ending)).collect();
     // Whether it failed; `None`: the vendor cleared it away by itself when it did. A task that is forgotten made its file.
     let failed = |kind: &str, id: &str| {
         let work = match kind {
             "AliyunImageCopy" => world.vendor.aliyun_ecs().image(id).map(|image| image.work),
+            // A run that fails makes no image.
+            "ImageBuild" => {
+                return endings.get(id).is_none_or(|ending| *ending != Ending::Failed).then_some(false);
+            }
             "AospImage" => volcengine.aosp_image(id).map(|image| image.build),
             "ImageExport" => tasks.get(id).cloned(),
             "RootVolumeTemplate" => zstack.get(id).map(|image| image.creation),

@@ -251,7 +251,7 @@ fn import(object: &mut Value, id: &str) {
 }
 
 /// What wants to take over something that has just been deleted waits for it to come.
-fn is_settled(object: &Value) -> bool {
+pub fn is_settled(object: &Value) -> bool {
     is_ready(object)
         || condition(object, "Stalled")["status"] == "True"
         || condition(object, "Ready")["reason"] == "ImportNotFound"

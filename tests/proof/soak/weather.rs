@@ -132,6 +132,11 @@ async fn kill_at_a_request(soak: &Soak, deployment: &mut Deployment, random: &mu
     let calls: &[&str] = match kind {
         "ImageComponent" => &["CreateImageComponent", "DeleteImageComponent", "DescribeImageComponents"],
         "ImagePipeline" => &["CreateImagePipeline", "DeleteImagePipeline", "DescribeImagePipelines"],
+        "ImageBuild" => &[
+            "StartImagePipelineExecution",
+            "CancelImagePipelineExecution",
+            "DescribeImagePipelineExecutions",
+        ],
         "AliyunImageCopy" => &["CopyImage", "DeleteImage", "DescribeImages"],
         "BatchComputeImage" => &["POST /images", "DELETE /images/{id}"],
         "AospImage" => &["BuildAOSPImage", "DeleteAOSPImage", "ListAOSPImage"],
@@ -214,5 +219,6 @@ fn vendors(seed: u64) -> Vec<FaultRule> {
         sometimes(Fault::SlowAnswer { millis: 4000 }, 0.01, 15),
         sometimes(Fault::Redirect { location: None }, 0.005, 16),
         failing("CopyImage", 17),
+        failing("StartImagePipelineExecution", 18),
     ]
 }
