@@ -6,6 +6,7 @@
 //! remembered ([`Settings::client_token_seconds`]), the HTTP status of `Throttling` ([`Settings::throttling_status`]),
 //! codes for wrong paging parameters, and the grammar of single commands (see `content`).
 
+mod components;
 mod content;
 mod copies;
 mod create;
@@ -33,6 +34,7 @@ use crate::flow::{Flow, FlowLimit};
 use crate::server::{Context, Service, Shared};
 use crate::store::{AdminRefusal, AdminRequest, Store};
 use crate::wire::{Answer, Refusal, Request, for_ledger};
+use components::Components;
 use gateway::{Call, Nonces};
 pub use images::{Image, Snapshot};
 use parameters::Parameters;
@@ -208,7 +210,7 @@ pub(crate) struct AliyunEcs(Mutex<State>);
 /// What the vendor keeps.
 #[derive(Default)]
 struct State {
-    components: Store<Component>,
+    components: Components,
     pipelines: Store<pipelines::Pipeline>,
     /// The ids of those that are gone.
     deleted_pipelines: HashSet<String>,
@@ -580,7 +582,7 @@ impl<'a> Inventory<'a> {
 
     /// Changes a component; false when it does not exist.
     pub fn modify(&self, id: &str, change: impl FnOnce(&mut Component)) -> bool {
-        self.service.state().components.get_mut(id).map(change).is_some()
+        self.service.state().components.change(id, change).is_some()
     }
 
     /// All custom images, oldest first.

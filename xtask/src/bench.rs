@@ -103,13 +103,14 @@ pub fn run(options: &Options) -> Result<()> {
     kubectl::expect_program()?;
     let given = options.operator.is_some();
     build(options.profile(), if given { &[simulator::PROGRAM] } else { &[OPERATOR, simulator::PROGRAM] })?;
-    let report = tokio::runtime::Runtime::new()
-        .doing(|| "start tokio")?
-        .block_on(scenes::run(options))
-        .map(Report::finished)?;
+    let mut report = Report::new();
+    let runtime = tokio::runtime::Runtime::new().doing(|| "start tokio")?;
+    let measured = runtime.block_on(scenes::run(options, &mut report));
+    // What was measured until it failed, or was interrupted, is worth having.
+    let report = report.finished(measured.is_ok());
     report.write(&workspace::root().join(&options.json))?;
     println!("{report}");
-    Ok(())
+    measured
 }
 
 fn hand_over(profile: &str) -> Result<()> {

@@ -206,8 +206,7 @@ fn one_of<'a>(
 
 /// The version asked for, or one major number above the highest that the name has.
 fn version(state: &State, place: &Place, name: &str, wanted: Option<&str>) -> Result<String, Refusal> {
-    let mut existing =
-        state.components.values().filter(|component| place.holds(component) && component.name == name);
+    let mut existing = state.components.named(name).filter(|component| place.holds(component));
     let Some(wanted) = wanted.filter(|version| !version.is_empty()) else {
         let highest = existing.filter_map(|component| Some(parse_version(&component.version)?[0])).max();
         return Ok(format!("{}.0.0", highest.map_or(1, |major| major.saturating_add(1))));

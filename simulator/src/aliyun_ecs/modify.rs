@@ -154,7 +154,7 @@ impl Kind {
     fn get<'a>(self, state: &'a mut State, place: &Place, id: &str) -> Option<Tagged<'a>> {
         match self {
             Self::Component => {
-                let component = state.components.get_mut(id).filter(|component| place.holds(component))?;
+                let component = state.components.tagged(id).filter(|component| place.holds(component))?;
                 let Component { tags, resource_group_id, .. } = component;
                 Some(Tagged { tags, resource_group_id })
             }

@@ -79,9 +79,12 @@ impl Floor {
 
     /// Puts objects where the API server keeps them, Ready as the operator leaves them, with what they stand for at the vendor.
     pub(super) async fn restore(&self, lab: &Lab, objects: Vec<Value>) -> Result<()> {
-        let each = stream::iter(objects).map(|object| self.restored(lab, object));
-        let ready: Vec<_> = each.buffer_unordered(AT_ONCE).try_collect().await?;
-        lab.store.put(&stored(PLURAL), &ready).await
+        let resource = stored(PLURAL);
+        let each = stream::iter(objects).map(|object| async {
+            let ready = self.restored(lab, object).await?;
+            lab.store.put_one(&resource, &ready).await
+        });
+        each.buffer_unordered(AT_ONCE).try_collect().await
     }
 
     async fn restored(&self, lab: &Lab, object: Value) -> Result<Value> {

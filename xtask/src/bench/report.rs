@@ -56,7 +56,9 @@ impl Report {
         self.details.insert(name.to_owned(), json!(value));
     }
 
-    pub(super) fn finished(mut self) -> Self {
+    /// `whole`: all that was to be measured was.
+    pub(super) fn finished(mut self, whole: bool) -> Self {
+        self.detail("whole", whole);
         self.detail("seconds", self.start.elapsed().as_secs_f64());
         self.detail("cores", thread::available_parallelism().map_or(0, usize::from));
         self

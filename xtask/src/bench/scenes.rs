@@ -23,39 +23,39 @@ const BEAT: f64 = 15.0;
 /// How many builds a look can take at once.
 const BATCH: f64 = 100.0;
 
-pub(super) async fn run(options: &Options) -> Result<Report> {
-    let mut report = Report::new();
+/// Adds to the report what is measured, so that it is there even if something fails later.
+pub(super) async fn run(options: &Options, report: &mut Report) -> Result<()> {
     report.step("a control plane, simulated vendors");
     let mut lab = Lab::start(options).await?;
-    let example = first(&mut lab, &mut report).await?;
+    let example = first(&mut lab, report).await?;
     let floor = Floor::new(&lab, example, options.floor)?;
     if [Part::Create, Part::Crowd, Part::Rest].into_iter().any(|part| options.has(part)) {
-        let floors = floors(&mut lab, &report, &floor, options.count(1000)).await?;
+        let floors = floors(&mut lab, report, &floor, options.count(1000)).await?;
         if options.has(Part::Create) {
             for run in [("all", "with Events"), ("warnings", "without Events")] {
-                creations(&mut lab, &mut report, &floors, run).await?;
+                creations(&mut lab, report, &floors, run).await?;
             }
         }
         if options.has(Part::Crowd) {
-            crowd(&mut lab, &mut report, &floors, options.count(5000)).await?;
+            crowd(&mut lab, report, &floors, options.count(5000)).await?;
         }
         if options.has(Part::Rest) {
-            rest(&mut lab, options, &mut report, (&floor, &floors)).await?;
+            rest(&mut lab, options, report, (&floor, &floors)).await?;
         }
     }
     if options.has(Part::Builds) {
         for (count, rests) in [(1000, false), (5000, true)] {
-            builds(&mut lab, options, &mut report, (options.count(count), rests)).await?;
+            builds(&mut lab, options, report, (options.count(count), rests)).await?;
         }
     }
     if options.has(Part::Accounts) {
-        accounts(&mut lab, &mut report, options.count(5000)).await?;
+        accounts(&mut lab, report, options.count(5000)).await?;
     }
     // That waits for whole minutes of a vendor's: for so long as all else takes.
     if options.only.contains(&Part::Quota) {
-        quota::run(&mut lab, options, &mut report).await?;
+        quota::run(&mut lab, options, report).await?;
     }
-    Ok(report)
+    Ok(())
 }
 
 /// Memory with nothing to do, and the first object, which is an example to the floor.
@@ -214,9 +214,20 @@ fn shown(report: &mut Report, what: &str, count: usize, span: &Span, (floor, of)
     report.add("  object writes, each", "", each(whole(writes)), Some(floor_writes));
     report.add("  Events, each", "", each(whole(events)), None);
     report.add("  other requests, each", "", each(whole(others)), None);
-    let calls = |span: &Span| whole(span.vendor_calls.values().sum());
-    report.add("  vendor calls, each", "", each(calls(span)), Some(floors_each(calls(floor))));
+    let calls = |span: &Span, reads: bool| {
+        let calls = span.vendor_calls.iter().filter(|(action, _)| is_read(action) == reads);
+        whole(calls.map(|(_, count)| count).sum())
+    };
+    let floor_calls = floors_each(calls(floor, false));
+    report.add("  vendor calls that make or delete, each", "", each(calls(span, false)), Some(floor_calls));
+    report.add("  vendor calls that look, each", "", each(calls(span, true)), None);
     report.detail(what, json!({ "operator": span, "floor": floor, "objects": count, "objectsOfFloor": of }));
+}
+
+/// Whether a vendor's action, written `service/action`, changes nothing.
+fn is_read(action: &str) -> bool {
+    let action = action.rsplit('/').next().unwrap_or_default();
+    ["Describe", "List", "Get", "Query"].iter().any(|verb| action.starts_with(verb))
 }
 
 /// Writes of objects, Events, all else; but for what the user asks for.

@@ -41,13 +41,16 @@ impl Store {
 
     /// Puts objects there; `resource`: like `secrets`, or with its group before it.
     pub(super) async fn put(&self, resource: &str, objects: &[Value]) -> Result<()> {
-        let each = stream::iter(objects).map(|object| async move {
-            let metadata = &object["metadata"];
-            let part = |name: &str| metadata[name].as_str().unwrap_or_default();
-            let key = format!("{}{}", prefix(resource, part("namespace")), part("name"));
-            self.ask("put", &json!({ "key": encoded(&key), "value": encoded(&object.to_string()) })).await
-        });
+        let each = stream::iter(objects).map(|object| self.put_one(resource, object));
         each.buffer_unordered(AT_ONCE).try_collect().await
+    }
+
+    /// Puts an object there.
+    pub(super) async fn put_one(&self, resource: &str, object: &Value) -> Result<()> {
+        let metadata = &object["metadata"];
+        let part = |name: &str| metadata[name].as_str().unwrap_or_default();
+        let key = format!("{}{}", prefix(resource, part("namespace")), part("name"));
+        self.ask("put", &json!({ "key": encoded(&key), "value": encoded(&object.to_string()) })).await
     }
 
     /// Takes away all objects of a kind that a namespace has, whatever holds them.

@@ -22,6 +22,19 @@ pub(super) struct Watch {
 #[derive(Debug, Default)]
 struct Seen {
     objects: HashMap<String, Object>,
+    /// How many are in each phase: with tens of thousands, nobody counts them at each look.
+    counts: HashMap<Phase, usize>,
+}
+
+impl Seen {
+    fn moved(&mut self, from: Option<Phase>, to: Option<Phase>) {
+        if let Some(count) = from.and_then(|from| self.counts.get_mut(&from)) {
+            *count -= 1;
+        }
+        if let Some(to) = to {
+            *self.counts.entry(to).or_default() += 1;
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,7 +43,7 @@ struct Object {
     ready: Option<Instant>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Phase {
     Ready,
     Building,
@@ -94,7 +107,7 @@ impl Watch {
     }
 
     fn count(&self, phase: Phase) -> usize {
-        self.seen().objects.values().filter(|object| object.phase == Some(phase)).count()
+        self.seen().counts.get(&phase).copied().unwrap_or_default()
     }
 
     /// How many there are.
@@ -128,7 +141,7 @@ async fn follow(client: Client, uri: String, seen: Arc<Mutex<Seen>>) {
         if let Ok(request) = http::Request::get(&uri).body(vec![])
             && let Ok(events) = client.request_events::<Lean>(request).await
         {
-            seen.lock().unwrap_or_else(PoisonError::into_inner).objects.clear();
+            *seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen::default();
             let mut events = std::pin::pin!(events);
             while let Some(event) = events.next().await {
                 match event {
@@ -146,13 +159,16 @@ fn note(seen: &mut Seen, event: WatchEvent<Lean>) {
     match event {
         WatchEvent::Added(object) | WatchEvent::Modified(object) => {
             let known = seen.objects.entry(object.metadata.name).or_default();
-            known.phase = object.status.as_ref().and_then(Status::phase);
-            if known.phase == Some(Phase::Ready) {
+            let (before, now) = (known.phase, object.status.as_ref().and_then(Status::phase));
+            known.phase = now;
+            if now == Some(Phase::Ready) {
                 known.ready.get_or_insert_with(Instant::now);
             }
+            seen.moved(before, now);
         }
         WatchEvent::Deleted(object) => {
-            seen.objects.remove(&object.metadata.name);
+            let gone = seen.objects.remove(&object.metadata.name);
+            seen.moved(gone.and_then(|gone| gone.phase), None);
         }
         WatchEvent::Bookmark(_) | WatchEvent::Error(_) => {}
     }
