@@ -401,33 +401,35 @@ impl Candidate {
         self.try_claim_as(None, seen).await
     }
 
+    /// What the first Lease says, unless it is this one.
+    async fn first(&self, asked: Instant) -> Result<Option<First>, kube::Error> {
+        if self.shard.number() == 0 {
+            return Ok(None);
+        }
+        if let Some(first) = self.replica.first() {
+            return Ok(Some(first));
+        }
+        let first = self.api.get_opt(&self.shard.first().lease()).await?;
+        Ok(Some(self.replica.note_first(&first.unwrap_or_default(), asked)))
+    }
+
+    /// The lease as it is.
+    async fn lease(&self, held: Option<Lease>, asked: Instant) -> Result<Lease, kube::Error> {
+        if let Some(held) = held {
+            return Ok(held);
+        }
+        let lease = self.api.get_opt(&self.name).await?.unwrap_or_default();
+        if self.shard.number() == 0 {
+            self.replica.note_first(&lease, asked);
+        }
+        Ok(lease)
+    }
+
     /// The same with the lease as it is, if that is known.
     async fn try_claim_as(&self, held: Option<Lease>, seen: &mut Sighting) -> Result<bool, kube::Error> {
         let identity = &self.replica.identity;
         let (is_first, asked) = (self.shard.number() == 0, Instant::now());
-        let first = async {
-            match self.replica.first() {
-                _ if is_first => Ok::<_, kube::Error>(None),
-                Some(first) => Ok(Some(first)),
-                None => {
-                    let first = self.api.get_opt(&self.shard.first().lease()).await?;
-                    Ok(Some(self.replica.note_first(&first.unwrap_or_default(), asked)))
-                }
-            }
-        };
-        let lease = async {
-            match held {
-                Some(held) => Ok::<_, kube::Error>(held),
-                None => {
-                    let lease = self.api.get_opt(&self.name).await?.unwrap_or_default();
-                    if is_first {
-                        self.replica.note_first(&lease, asked);
-                    }
-                    Ok(lease)
-                }
-            }
-        };
-        let (first, mut lease) = try_join!(first, lease)?;
+        let (first, mut lease) = try_join!(self.first(asked), self.lease(held, asked))?;
         if let Some(first) = first {
             self.unsettled.store(first.unsettled, Ordering::Relaxed);
             if first.number != self.shard.of() {
