@@ -90,12 +90,13 @@ async fn what_cannot_be_read_is_left_to_the_vendor() {
 /// moment share. Where reading fails it costs no more, and keeps nobody from asking.
 #[tokio::test]
 async fn a_look_before_a_call_costs_two_reads_at_most_and_those_of_many_are_shared() {
+    // The kind, what makes it, what is read before, and which calls of that are no looks at what was made.
+    type Looks<'a> = (&'a str, &'a str, &'a str, &'a dyn Fn(&Call) -> bool);
     const MANY: usize = 40;
     let is = |call: &Call, parameter: &str, value: &str| {
         call.parameters.get(parameter).is_some_and(|it| it == value)
     };
-    // The kind, what makes it, what is read before, and which calls of that are no looks at what was made.
-    let kinds: [(&str, &str, &str, &dyn Fn(&Call) -> bool); 3] = [
+    let kinds: [Looks<'_>; 3] = [
         ("ImageExport", CREATE, LOOK, &|_| true),
         ("AliyunImageCopy", "CopyImage", LOOK, &|call| is(call, "RegionId", "cn-hangzhou")),
         ("AospImage", "BuildAOSPImage", "ListAOSPImage", &|call| is(call, "MaxResults", "1")),
