@@ -50,17 +50,6 @@ impl ApiServer {
         SharedLocks::new(&client, Shard::all(2)[0], vec![None]).expect("there are two")
     }
 
-    /// Those of a process that has read none.
-    fn accounts(&self) -> Arc<Accounts> {
-        let client = Client::new(Router::new(), "default");
-        let metrics = Arc::<Metrics>::default();
-        let telemetry = Telemetry::new(client.clone(), Events::None, metrics);
-        let (cluster, _) = reflector::store();
-        let seen = (vec![], Seen::new(cluster));
-        let shard = (Shard::all(2)[0], Arc::default());
-        Accounts::new(client, VENDORS, Endpoints::default(), telemetry, Arc::default(), seen, shard)
-    }
-
     fn serve(&self, method: &Method, path: &str, body: &[u8]) -> (StatusCode, Json<Value>) {
         let body = serde_json::from_slice::<Value>(body).unwrap_or_default();
         let mut all = self.all();
@@ -155,6 +144,17 @@ async fn take(locks: &SharedLocks, key: &Key, by: &Holder) -> Result<(), String>
     taken.map(drop).map_err(|holder| holder.name)
 }
 
+/// The accounts of a process that has read none.
+fn accounts() -> Arc<Accounts> {
+    let client = Client::new(Router::new(), "default");
+    let metrics = Arc::<Metrics>::default();
+    let telemetry = Telemetry::new(client.clone(), Events::None, metrics);
+    let (cluster, _) = reflector::store();
+    let seen = (vec![], Seen::new(cluster));
+    let shard = (Shard::all(2)[0], Arc::default());
+    Accounts::new(client, VENDORS, Endpoints::default(), telemetry, Arc::default(), seen, shard)
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lock_that_nothing_is_behind_is_free_when_the_one_who_waits_has_not_seen_it_renewed_for_long() {
     let server = ApiServer::default();
@@ -226,7 +226,7 @@ async fn who_claims_an_id_waits_for_those_who_asked_for_the_like_before_and_have
         unread.read(kind::<ImageComponent>()).0.expect("it can be read")
     };
     let own = read(&asking("claimant", "true", at(0)));
-    let accounts = server.accounts();
+    let accounts = accounts();
     let change = |path: &str, value: Value| {
         let mut other = asking("other", "true", at(-5));
         *other.pointer_mut(path).unwrap_or_else(|| panic!("{path}")) = value;
