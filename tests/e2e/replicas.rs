@@ -7,7 +7,7 @@ use std::time::Duration;
 use vendor_simulator::{Fault, FaultRule, When};
 
 /// The Lease has one name, so one test at a time can be about it.
-pub(super) static LEASE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+static LEASE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 const KIND: &str = "ImageComponent";
 const CREATE: &str = "CreateImageComponent";

@@ -1,8 +1,7 @@
 //! Several operators that share the work: each holds some shards, and none of what must never happen happens between them.
 
-use super::replicas::LEASE;
 use crate::harness::{
-    PATIENCE, Program, World, component, condition, image_export, image_of, is_ready, kubeconfig, secret,
+    PATIENCE, Program, World, component, condition, image_export, image_of, is_ready, kubeconfig_in, secret,
     volcengine_account,
 };
 use cloud_image_operator::{
@@ -25,14 +24,15 @@ fn namespace(prefix: &str, shard: usize) -> String {
     (0..100).map(|number| format!("{prefix}-{number}")).find(is_of_shard).expect("a namespace of each shard")
 }
 
-/// Starts an operator that shares the work in the namespaces of these worlds. Without `grace` it is killed.
+/// Starts an operator that shares the work in the namespaces of these worlds, with its Leases in the first one. Without `grace` it
+/// is killed.
 fn start(worlds: &[&World], grace: Option<Duration>) -> Program {
     let mut arguments: Vec<_> = ["--shards=2".to_owned(), "--leader-elect".to_owned()].into();
     for world in worlds {
         arguments.push(format!("--namespace={}", world.namespace));
         arguments.extend(world.endpoints().iter().map(|endpoint| format!("--allow-endpoint={endpoint}")));
     }
-    Program::start_at(kubeconfig(), &arguments, grace)
+    Program::start_at(&kubeconfig_in(&worlds[0].namespace), &arguments, grace)
 }
 
 async fn until_leads(program: &Program, shards: &[&str]) {
@@ -58,7 +58,6 @@ async fn a_new_object_of_a_shard_whose_replica_was_killed_is_ready_within_thirty
 
 /// With so many objects in each of two shards. How long after that another one leads, and a new object is Ready.
 async fn one_of_two_is_killed(prefix: &str, count: usize) -> (Duration, Duration, String) {
-    let _lease = LEASE.lock().await;
     let worlds =
         [World::with_account(&namespace(prefix, 0)).await, World::with_account(&namespace(prefix, 1)).await];
     let [one, two] = &worlds;
@@ -103,7 +102,6 @@ async fn one_of_two_is_killed(prefix: &str, count: usize) -> (Duration, Duration
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_distribution_is_worked_on_by_one_replica_in_each_of_several_namespaces() {
     const REGIONS: [&str; 3] = ["cn-beijing", "cn-shanghai", "cn-shenzhen"];
-    let _lease = LEASE.lock().await;
     let worlds = [
         World::with_account(&namespace("spread", 0)).await,
         World::with_account(&namespace("spread", 1)).await,
@@ -169,7 +167,6 @@ fn cluster_account(world: &World, shard: usize) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_old_version_stays_as_long_as_an_object_of_another_shard_is_at_work_on_it() {
     const USER: &str = "ImagePipeline";
-    let _lease = LEASE.lock().await;
     let world = World::with_account(&namespace("retired", 0)).await;
     let shared = cluster_account(&world, 1);
     world.create(shared.clone()).await;
@@ -219,7 +216,6 @@ async fn an_old_version_stays_as_long_as_an_object_of_another_shard_is_at_work_o
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_was_asleep_with_two_shards_makes_nothing_twice() {
     const COUNT: usize = 6;
-    let _lease = LEASE.lock().await;
     let worlds = [
         World::with_account(&namespace("slept", 0)).await,
         World::with_account(&namespace("slept", 1)).await,
@@ -269,7 +265,6 @@ async fn a_replica_that_was_asleep_with_two_shards_makes_nothing_twice() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes; cargo test --test e2e -- --ignored shards"]
 async fn what_only_one_may_have_is_held_in_all_shards() {
-    let _lease = LEASE.lock().await;
     let worlds =
         [World::with_account(&namespace("held", 0)).await, World::with_account(&namespace("held", 1)).await];
     let [one, two] = &worlds;

@@ -16,7 +16,7 @@ pub use objects::{
 pub use operator::{Operator, Program};
 pub use plane::{
     OPERATOR, Requests, Target, Write, another as another_control_plane, client_of, kubeconfig,
-    kubeconfig_as, operator_kubeconfig, operator_kubeconfig_of, operators_way,
+    kubeconfig_as, kubeconfig_in, operator_kubeconfig, operator_kubeconfig_of, operators_way,
 };
 pub use proxy::Proxy;
 

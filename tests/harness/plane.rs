@@ -196,6 +196,21 @@ pub fn kubeconfig_as(user: &str) -> PathBuf {
     path
 }
 
+/// A kubeconfig of who may do everything, for an operator whose own namespace, with its Leases, is this one.
+pub fn kubeconfig_in(namespace: &str) -> PathBuf {
+    let path = PLANE.folder().join(format!("in-{namespace}.kubeconfig"));
+    // One that was started with it may be reading it.
+    if path.exists() {
+        return path;
+    }
+    let mut kubeconfig = Kubeconfig::read_from(kubeconfig()).expect("a kubeconfig");
+    for named in &mut kubeconfig.contexts {
+        named.context.get_or_insert_default().namespace = Some(namespace.to_owned());
+    }
+    fs::write(&path, serde_json::to_string(&kubeconfig).expect("JSON")).expect("the kubeconfig is written");
+    path
+}
+
 /// A request that wrote, as the API server recorded it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
