@@ -13,7 +13,7 @@ pub use steps::wanted_copies;
 use crate::{
     image::{AccountRef, DeletionPolicy, DriftPolicy, Phase, RecreatePolicy},
     period::Period,
-    vendors::aliyun::image_copy::CopyParameters,
+    vendors::aliyun::{image_copy::CopyParameters, sharing},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema, core::Rule};
@@ -54,6 +54,8 @@ use serde_json::Value;
     validation = Rule::new("!has(self.forProvider.regionId) || !has(self.forProvider.imageRef)").message("forProvider.regionId must be left out with imageRef: the object that it names says where its image is"),
     validation = Rule::new("has(self.forProvider.destinationImageName)").message("forProvider.destinationImageName is required: what the copies are called, by which a copy whose answer was lost is found again"),
     validation = Rule::new("self.regions.all(region, !has(region.kmsKeyId) || (has(region.encrypted) ? region.encrypted : (has(self.forProvider.encrypted) && self.forProvider.encrypted)))").message("a region's kmsKeyId needs encrypted: true, there or in forProvider"),
+    validation = sharing::not_both(),
+    validation = sharing::policy_needs_accounts(),
 )]
 pub struct ImageDistributionSpec {
     /// The account that calls the vendor for all copies. Cannot be changed. Example: `{name: aliyun}` or

@@ -100,6 +100,8 @@ pub struct Settings {
     pub share_quota: usize,
     /// Accounts that do not exist, with which nothing can be shared.
     pub missing_accounts: Vec<String>,
+    /// Whether taking an image back from such an account is ignored; otherwise it is an error.
+    pub missing_accounts_can_be_removed: bool,
     /// Whether the account has signed what community images need.
     pub community_agreement: bool,
     /// Regions without community images.
@@ -162,6 +164,7 @@ impl Default for Settings {
             missing_kms_keys: vec![],
             share_quota: 50,
             missing_accounts: vec![],
+            missing_accounts_can_be_removed: true,
             community_agreement: true,
             regions_without_community: vec![],
             account_ids_are_texts: false,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 const KIND: &str = "ImageDistribution";
 
-fn distribution(name: &str) -> Value {
+pub(super) fn distribution(name: &str) -> Value {
     json!({
         "apiVersion": "cloudimages.dev/v1alpha1",
         "kind": KIND,

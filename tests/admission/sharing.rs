@@ -1,10 +1,16 @@
 //! Every rule of with whom an image is shared, for each kind whose result is an image of Alibaba Cloud ECS.
 
 use super::ask::{assert_accepted, assert_refused, create, patch, try_values, with};
+use super::image_distribution::distribution;
 use crate::harness::{World, image_of};
-use serde_json::json;
+use serde_json::{Value, json};
 
-const KINDS: [&str; 2] = ["AliyunImageCopy", "ImageBuild"];
+/// Kinds whose result is an image, and the one that owns copies with such parameters.
+const KINDS: [&str; 3] = ["AliyunImageCopy", "ImageBuild", "ImageDistribution"];
+
+fn object_of(kind: &str, name: &str) -> Value {
+    if kind == "ImageDistribution" { distribution(name) } else { image_of(kind, name) }
+}
 
 #[tokio::test]
 async fn it_is_shared_with_accounts_by_their_ids() {
@@ -14,7 +20,7 @@ async fn it_is_shared_with_accounts_by_their_ids() {
     let digits: &[&str] =
         &["shareWith must have ids of accounts, which are digits, for example 1234567890123456"];
     for kind in KINDS {
-        let object = image_of(kind, "hello");
+        let object = object_of(kind, "hello");
         let bad = [
             (json!(accounts(101)), many),
             (json!(["someone@example.com"]), digits),
@@ -50,7 +56,7 @@ async fn a_community_image_is_shared_with_nobody() {
             (json!({ "sharePolicy": "Exact" }), Some(alone)),
         ] {
             let what = format!("{kind} {sharing}");
-            let mut object = image_of(kind, "hello");
+            let mut object = object_of(kind, "hello");
             json_patch::merge(&mut object["spec"]["forProvider"], &sharing);
             let answer = create(&world, &object).await;
             match refused {
@@ -66,7 +72,7 @@ async fn a_community_image_is_shared_with_nobody() {
 async fn nothing_of_it_is_filled_in() {
     let world = World::empty("share-nothing").await;
     for kind in KINDS {
-        let bare = assert_accepted(create(&world, &image_of(kind, "bare")).await, kind);
+        let bare = assert_accepted(create(&world, &object_of(kind, "bare")).await, kind);
         for field in ["shareWith", "community", "sharePolicy"] {
             assert!(bare["spec"]["forProvider"][field].is_null(), "{kind} {field}");
         }
@@ -77,7 +83,7 @@ async fn nothing_of_it_is_filled_in() {
 async fn it_can_be_changed_when_the_image_is_there() {
     let world = World::empty("share-later").await;
     for kind in KINDS {
-        let object = image_of(kind, "later");
+        let object = object_of(kind, "later");
         world.create(object.clone()).await;
         let operation = json!({ "action": "Any", "token": "t", "attempt": 1, "state": "Succeeded" });
         let status = json!({ "phase": "Ready", "imageId": "m-2", "operation": operation });

@@ -1,6 +1,6 @@
 //! With whom an image is shared: as the spec says, for each kind whose result is an image of Alibaba Cloud ECS.
 
-use crate::harness::{World, image_of, is_ready};
+use crate::harness::{World, condition, image_of, is_ready};
 use serde_json::{Value, json};
 use vendor_simulator::{Fault, FaultRule, When};
 
@@ -109,6 +109,40 @@ async fn an_image_is_shared_as_the_spec_says_and_nobody_looks_who_does_not_ask(k
     let looked = |object: &Value| object["status"]["lastHandledReconcileAt"] == "rest";
     world.until(kind, "shared", "it is looked at again", looked).await;
     assert_eq!(world.calls(SHARED), before, "{:#?}", world.call_log());
+}
+
+/// An account that does not exist, or was closed: the others of its call have the image, or have it no more, all the same.
+#[tokio::test]
+async fn an_account_that_the_vendor_does_not_take_keeps_the_image_from_no_other() {
+    const KIND: &str = "AliyunImageCopy";
+    let world = World::new("copy-closed").await;
+    world.quicken();
+    let missing = |accounts: Vec<String>| {
+        world.vendor.configure(|settings| {
+            settings.aliyun_ecs.missing_accounts = accounts;
+            settings.aliyun_ecs.missing_accounts_can_be_removed = false;
+        });
+    };
+    missing(ids([1003]));
+    world.create(object(KIND, "shared", json!({ "shareWith": ids(1001..=1012) }))).await;
+    let refused = |object: &Value| condition(object, "Ready")["reason"] == "NotFound";
+    let object = world.until(KIND, "shared", "it says which is refused", refused).await;
+    let made = id(&object);
+    let others: Vec<_> = ids(1001..=1012).into_iter().filter(|account| account != "1003").collect();
+    assert_eq!(shared_with(&world, &made), others, "{object:#}");
+
+    // It is there after all, and two others are not any more when they are taken out.
+    missing(ids([1001, 1012]));
+    world.request(KIND, "shared", "again").await;
+    until_shared(&world, KIND, "shared", &made, &ids(1001..=1012)).await;
+    let fewer = json!({ "spec": { "forProvider": { "shareWith": ids(1004..=1011) } } });
+    world.patch(KIND, "shared", fewer).await;
+    let is_shared = |object: &Value| {
+        object["status"]["observedGeneration"] == object["metadata"]["generation"]
+            && shared_with(&world, &made) == [ids([1001]), ids(1004..=1012)].concat()
+    };
+    world.until(KIND, "shared", "those that are there have it no more", is_shared).await;
+    assert_none_is_ignored(&world);
 }
 
 #[tokio::test]

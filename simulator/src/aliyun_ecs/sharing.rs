@@ -3,8 +3,9 @@
 //! Known: that a call takes ten accounts to add and ten to remove and ignores the others without a word, that an image is shared
 //! with 50 at most by default, that `IsPublic` goes with no other parameter, that a community image is not shared, and the codes.
 //! Not known, and chosen here: that adding an account that is there and removing one that is not are harmless, that a shared image
-//! can be published, that publishing what is published is refused, and whether ids are shown as numbers or as texts
-//! ([`Settings::account_ids_are_texts`](super::Settings::account_ids_are_texts)).
+//! can be published, that publishing what is published is refused, whether an account that was closed can be removed
+//! ([`Settings::missing_accounts_can_be_removed`](super::Settings::missing_accounts_can_be_removed)), and whether ids are shown as
+//! numbers or as texts ([`Settings::account_ids_are_texts`](super::Settings::account_ids_are_texts)).
 
 use serde_json::{Map, Value, json};
 
@@ -72,7 +73,9 @@ pub(super) fn modify(
             "The image cannot be shared with its owner.",
         ));
     }
-    if added.iter().any(|account| settings.missing_accounts.contains(account)) {
+    let is_missing = |account: &String| settings.missing_accounts.contains(account);
+    let removes_missing = !settings.missing_accounts_can_be_removed && removed.iter().any(is_missing);
+    if removes_missing || added.iter().any(is_missing) {
         return Err(Refusal::new(404, "InvalidAccount.NotFound", "The specified account does not exist."));
     }
     let mut accounts = image.shared_with.clone();

@@ -232,6 +232,9 @@ async fn ten_accounts_of_a_call_are_heard_and_a_community_image_is_shared_with_n
     ] {
         assert_eq!(modify(parameters).await, verdict, "{parameters:?}");
     }
+    assert_eq!(modify(&[("RemoveAccount.1", "404")]).await, "200");
+    simulator.configure(|settings| settings.aliyun_ecs.missing_accounts_can_be_removed = false);
+    assert_eq!(modify(&[("RemoveAccount.1", "404")]).await, "404 InvalidAccount.NotFound");
     simulator.configure(|settings| settings.aliyun_ecs.community_agreement = false);
     assert_eq!(modify(&[("IsPublic", "true")]).await, "403 PublicImageAgreement.NotSigned");
     simulator.configure(|settings| {

@@ -58,7 +58,7 @@ pub enum SharePolicy {
 }
 
 /// For the spec of each kind that has these parameters: the vendor shares no community image.
-pub(super) fn not_both() -> Rule {
+pub fn not_both() -> Rule {
     let rule = "!has(self.forProvider.community) || !self.forProvider.community || !has(self.forProvider.shareWith) || \
                 self.forProvider.shareWith.size() == 0";
     Rule::new(rule).message(
@@ -68,7 +68,7 @@ pub(super) fn not_both() -> Rule {
 }
 
 /// The same: what a policy is about.
-pub(super) fn policy_needs_accounts() -> Rule {
+pub fn policy_needs_accounts() -> Rule {
     Rule::new("!has(self.forProvider.sharePolicy) || has(self.forProvider.shareWith)")
         .message("forProvider.sharePolicy needs shareWith: with [], Exact shares the image with nobody")
 }
@@ -80,6 +80,18 @@ pub(super) const MODIFY: &str = "ModifyImageSharePermission";
 
 /// The most accounts that one call takes: it ignores the others without a word.
 const AT_ONCE: usize = 10;
+
+/// The parameters that accounts are added by, and removed.
+const ADD: &str = "AddAccount";
+const REMOVE: &str = "RemoveAccount";
+
+/// There is no such account.
+const NO_ACCOUNT: &str = "InvalidAccount.NotFound";
+
+/// Whether one of a call's accounts is refused, and the others with it.
+fn is_about_one(refusal: &Refusal) -> bool {
+    refusal.code.starts_with("InvalidAccount.") || refusal.code == "InvalidImageId.BidMismatch"
+}
 
 /// It is a community image; it is none.
 const PUBLIC: &str = "Image.Public";
@@ -307,12 +319,32 @@ impl Changes {
         if publish == Some(false) {
             set_public(false).await?;
         }
-        for (key, accounts) in [("RemoveAccount", &removed), ("AddAccount", &added)] {
+        let named = |key: &str, accounts: &[String]| {
+            accounts.iter().zip(1..).map(|(id, number)| pair(format!("{key}.{number}"), id)).collect()
+        };
+        let mut refused = None;
+        for (key, accounts) in [(REMOVE, &removed), (ADD, &added)] {
             for chunk in accounts.chunks(AT_ONCE) {
-                let chunk = chunk.iter().zip(1..);
-                modify(chunk.map(|(account, number)| pair(format!("{key}.{number}"), account)).collect())
-                    .await?;
+                match modify(named(key, chunk)).await {
+                    // One that the vendor does not take keeps the others neither from being added nor from being removed.
+                    Err(CallError::Refused(refusal)) if is_about_one(&refusal) => {
+                        for one in chunk.chunks(1) {
+                            match modify(named(key, one)).await {
+                                // Whoever is there no more uses nothing.
+                                Err(CallError::Refused(it)) if key == REMOVE && it.code == NO_ACCOUNT => {}
+                                Err(CallError::Refused(it)) if is_about_one(&it) => {
+                                    refused.get_or_insert(CallError::Refused(it));
+                                }
+                                done => drop(done?),
+                            }
+                        }
+                    }
+                    done => drop(done?),
+                }
             }
+        }
+        if let Some(error) = refused {
+            return Err(error);
         }
         if publish == Some(true) {
             set_public(true).await?;
