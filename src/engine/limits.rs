@@ -222,8 +222,13 @@ impl Limits {
             }
         };
         self.serve();
-        let patience = if creates { pace::CREATE_PERMIT_WAIT } else { pace::ADMISSION };
-        if let Ok(Ok(mut permit)) = timeout(patience, permit).await {
+        let (patience, since) =
+            (if creates { pace::CREATE_PERMIT_WAIT } else { pace::ADMISSION }, Instant::now());
+        // A process that was stopped meanwhile finds it there, however late, when what was asked before the call is not true any
+        // more.
+        if let Ok(Ok(mut permit)) = timeout(patience, permit).await
+            && since.elapsed() <= patience
+        {
             // Those before may have found out meanwhile.
             self.is_answered(region, action, true)?;
             permit.made = !creates;
@@ -671,6 +676,24 @@ mod tests {
             assert_eq!((detail.event, detail.outlook), (Telling::None, Outlook::GoesOn), "{detail:?}");
         }
         assert_eq!(Detail::from(&CallError::NotSent(String::new())).event, Telling::Warning);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_asleep_while_waiting_is_given_no_old_permit() {
+        const ONE: &[Published] = &[("Delete", 1, Duration::from_secs(20))];
+        let limits = Arc::new(Limits::new(ONE));
+        drop(limits.acquire("r", "Delete", Effect::Change).await.unwrap());
+        let waiting = {
+            let limits = limits.clone();
+            tokio::spawn(async move { limits.acquire("r", "Delete", Effect::Change).await.map(drop) })
+        };
+        tokio::task::yield_now().await;
+        tokio::time::advance(pace::ADMISSION + Duration::from_secs(1)).await;
+        let error = waiting.await.unwrap().unwrap_err();
+        assert!(matches!(error, CallError::RateLimited { .. }), "{error:?}");
+        let start = Instant::now();
+        drop(limits.acquire("r", "Delete", Effect::Change).await.unwrap());
+        assert_eq!(start.elapsed(), Duration::ZERO, "what nobody took is there for the next one");
     }
 
     #[tokio::test(start_paused = true)]

@@ -190,7 +190,9 @@ impl StoredKind {
 fn found(object: &Guarded<Object>, accounts: &Weak<Accounts>) -> Option<Found> {
     let object = object.0.as_ref().ok()?;
     let kind = object.its_kind().name().into_owned();
-    let status = object.status().filter(|status| status.phase == Some(Phase::Ready));
+    // What goes need not say so yet, and nobody begins anything with it.
+    let stays = object.meta().deletion_timestamp.is_none();
+    let status = object.status().filter(|status| stays && status.phase == Some(Phase::Ready));
     let ready = status.and_then(|status| {
         // Where its account is not known, neither is its region.
         let vendor = accounts.upgrade()?.vendor(&account_of(object))?;

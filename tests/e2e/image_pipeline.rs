@@ -6,11 +6,27 @@ use vendor_simulator::{Fault, FaultRule, When, aliyun_ecs::pipelines::Pipeline};
 
 const KIND: &str = "ImagePipeline";
 const CREATE: &str = "CreateImagePipeline";
+const RETIRE: &str = "DeleteImageComponent";
 
 fn pipeline(name: &str, build: Value) -> Value {
     let mut object = image_of(KIND, name);
     object["spec"]["forProvider"]["build"] = build;
     object
+}
+
+/// What is being deleted at the vendor does not say so at once.
+#[tokio::test]
+async fn nothing_begins_with_a_component_that_goes() {
+    let world = World::new("pipeline-late").await;
+    world.create(component("one", json!({}))).await;
+    world.until_ready("ImageComponent", "one").await;
+    world.vendor.set_faults(vec![FaultRule::new(Fault::SlowAnswer { millis: 900 }).action(RETIRE)]);
+    world.delete("ImageComponent", "one").await;
+    world.until_true("the vendor deletes it", || world.calls(RETIRE) == 1).await;
+    world.create(pipeline("base", json!([{ "componentRef": { "name": "one" } }]))).await;
+    world.until_condition(KIND, "base", "Reconciling", "True", "ReferenceNotReady").await;
+    world.until_gone("ImageComponent", "one").await;
+    assert_eq!(world.calls(CREATE), 0, "{:#?}", world.call_log());
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What the policies of a spec promise: who only observes changes nothing, what is retained stays, what is suspended
 //! calls nobody, and what failed or vanished is made again only when asked for.
 
-use crate::harness::{World, component, condition};
+use crate::harness::{World, Write, component, condition};
 use serde_json::{Value, json};
 use vendor_simulator::{Fault, FaultRule, When, aliyun_ecs::Component};
 
@@ -122,6 +122,31 @@ async fn what_is_retained_stays() {
     assert_eq!(world.calls(DELETE), 0);
     let id = kept["status"]["imageId"].as_str().expect("an id");
     assert!(world.vendor.aliyun_ecs().get(id).is_some());
+}
+
+/// A deletion waits for its place below the account's limit; meanwhile the thing is to stay after all.
+#[tokio::test]
+async fn what_is_to_be_retained_after_all_is_not_deleted_when_its_turn_comes() {
+    let world = World::new("retain-late").await;
+    let limit = json!({ "action": DELETE, "requests": 1, "period": "20s" });
+    world.patch("CloudAccount", "default", json!({ "spec": { "limits": [limit] } })).await;
+    for name in ["first", "second"] {
+        world.create(component(name, json!({}))).await;
+        world.until_ready(KIND, name).await;
+    }
+    world.delete(KIND, "first").await;
+    world.until_gone(KIND, "first").await;
+    world.delete(KIND, "second").await;
+    let is_asked = || {
+        let is_patch = |write: &Write| write.verb == "patch" && write.object.subresource.is_none();
+        let writes = world.writes("imagecomponents");
+        // One holds the object before it is made, and one asks before it is deleted.
+        writes.iter().filter(|it| it.object.name.as_deref() == Some("second") && is_patch(it)).count() == 2
+    };
+    world.until_true("it is about to be deleted", is_asked).await;
+    world.patch(KIND, "second", json!({ "spec": { "deletionPolicy": "Retain" } })).await;
+    world.until_gone(KIND, "second").await;
+    assert_eq!(world.calls(DELETE), 1, "{:#?}", world.call_log());
 }
 
 #[tokio::test]

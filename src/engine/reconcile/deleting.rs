@@ -158,9 +158,10 @@ impl Pass<'_> {
             // The rest is shown together with what became of it.
             Ok(done) => return Ok(done),
             Err(_) => {
-                let shown = self.show(from, from.clone(), None, true, None).await;
-                let done = deletion.await;
-                return shown.map(|()| done);
+                // Where that may not be shown, somebody has written the object or works on it by now. It may wait for its rate
+                // permit still, or have further calls to make: nothing more is asked for. A deletion can be asked again.
+                self.show(from, from.clone(), None, true, None).await?;
+                return Ok(deletion.await);
             }
         };
         self.show(from, from.clone(), None, true, None).await?;
@@ -237,7 +238,12 @@ impl Pass<'_> {
     pub(super) async fn leave(&mut self, client: &Link, from: Progress, note: String) -> Result<Next, Error> {
         match self.clear_leftovers(client, &from).await {
             Ok(true) => self.deleted(&from, note).await,
-            Ok(false) => Ok(Next::In(self.to_beat())),
+            Ok(false) => {
+                if !self.is_shown_to_go() {
+                    self.show(&from, from.clone(), None, true, None).await?;
+                }
+                Ok(Next::In(self.to_beat()))
+            }
             Err(error) => self.trouble(&from, &error).await,
         }
     }

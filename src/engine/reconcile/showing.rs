@@ -199,7 +199,12 @@ impl Pass<'_> {
             Guard::Version => journal.advance(&self.object, status).await?,
             Guard::Uid => journal.conclude(&self.object, status).await?,
         };
-        self.confirmed = matches!(guard, Guard::Version).then_some(asked);
+        match guard {
+            // That a status may be written does not say that the finalizer may be taken off, which is another right.
+            Guard::Version if self.deleting() => {}
+            Guard::Version => self.confirmed = Some(asked),
+            Guard::Uid => self.confirmed = None,
+        }
         Ok(())
     }
 

@@ -245,8 +245,17 @@ impl Pass<'_> {
         client: &Link,
         from: &Progress,
     ) -> Result<Option<Next>, Error> {
+        let predecessors = self.predecessors(from);
+        if predecessors.is_empty() {
+            return Ok(None);
+        }
+        // Who may not write the object, or has an old view of it, is told so, and not that the vendor is away.
+        self.confirm().await?;
+        if !self.is_shown_to_go() {
+            self.show(from, from.clone(), None, true, None).await?;
+        }
         let mut is_underway = false;
-        for version in self.predecessors(from) {
+        for version in predecessors {
             let needed = Box::pin(self.is_needed(&self.world.kind.handle(&version.image_id))).await;
             let done = match needed {
                 Some(why) => Ok(Deletion::Waiting(why)),
