@@ -431,10 +431,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether the API server may give, or take, the same a moment later: it is in trouble, and nobody has to mend anything.
+/// Whether the API server may give, or take, the same a moment later: it is in trouble, or somebody else wrote in between, and
+/// nobody has to mend anything.
 fn may_pass(error: &kube::Error) -> bool {
     match error {
-        kube::Error::Api(status) => status.code == 429 || status.code >= 500,
+        kube::Error::Api(status) => matches!(status.code, 409 | 429) || status.code >= 500,
         _ => true,
     }
 }

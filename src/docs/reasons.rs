@@ -423,10 +423,10 @@ pub const REASONS: &[Reason] = &[
     ),
     reason(
         "AccountNotHeld",
-        Images,
+        Both,
         Person,
         "The operator could not put its finalizer on the account / Operator 无法在账户上添加 finalizer",
-        "Check the operator's right to patch accounts / 检查 Operator 对账户的 patch 权限",
+        "Nothing if the message names an error of the API server, since it is tried again; else check the operator's right to patch accounts / 若消息所述为 API server 的错误，则无需处理，Operator 会自动重试；否则检查 Operator 对账户的 patch 权限",
     ),
     reason(
         "AccountsNotRead",

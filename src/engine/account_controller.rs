@@ -208,7 +208,7 @@ async fn reconcile<A: Account>(
     if opened.is_err() && known && users == 0 {
         accounts.forget(&key);
     }
-    let (held, again) = accounts.look_after(account, users > 0 && !deleting).await;
+    let (held, again) = accounts.retry_or_hold(account, users > 0 && !deleting).await;
     let opened = held.and(opened);
     let old = account.status().cloned().unwrap_or_default();
     let now = Timestamp::now();
@@ -284,12 +284,12 @@ async fn reconcile<A: Account>(
     told.credentials(account, &old, &new, accounts.telemetry()).await;
     // News of users may get lost; whoever waits for the last of them looks from time to time.
     let next = match verdict {
-        _ if deleting => Action::requeue(pace::OTHERS),
+        _ if deleting => Some(pace::OTHERS),
         // What it lacks is not on its way for ever.
         Err(detail) if detail.outlook == Outlook::GoesOn && !youth.is_zero() => {
-            Action::requeue(youth + Duration::from_secs(1))
+            Some(youth + Duration::from_secs(1))
         }
-        _ => Action::await_change(),
+        _ => None,
     };
-    Ok(again.map_or(next, Action::requeue))
+    Ok(again.into_iter().chain(next).min().map_or_else(Action::await_change, Action::requeue))
 }

@@ -339,6 +339,8 @@ impl Accounts {
             return;
         }
         self.forget_secrets(lock(&self.needs).set(account.clone(), secret));
+        // What was said of another spec does not keep this one waiting.
+        lock(&self.failing).remove(&account);
         self.changes.tell(&account);
     }
 

@@ -2,6 +2,7 @@
 
 use super::{
     guarded::{Unread, Unreadable},
+    may_pass,
     object::Object,
     own_writes::OwnWrites,
     progress::Intent,
@@ -241,13 +242,5 @@ fn same_operation(status: Option<&ImageStatus>) -> Vec<Change<'_>> {
             test("/status/operation/attempt", To::Number(operation.attempt)),
             test("/status/operation/state", To::State(operation.state)),
         ],
-    }
-}
-
-/// Whether the same write may go through a moment later.
-fn may_pass(error: &kube::Error) -> bool {
-    match error {
-        kube::Error::Api(status) => status.code == 409 || status.code == 429 || status.code >= 500,
-        _ => true,
     }
 }

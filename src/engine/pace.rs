@@ -89,6 +89,8 @@ pub const PREFLIGHT: Duration = Duration::from_secs(60);
 pub const OTHERS: Duration = Duration::from_secs(60);
 /// How long a namespace's labels are remembered, for `allowedNamespaces.selector`.
 pub const NAMESPACE_LABELS: Duration = Duration::from_secs(30);
+/// How long it is remembered that they could not be read.
+pub const RIGHT_AWAY: Duration = Duration::from_secs(1);
 
 /// How long a failure may take that is not shown before it is the third in a row.
 pub const HICCUP: Duration = Duration::from_secs(10);

@@ -735,7 +735,10 @@ impl Pass<'_> {
         // The account's and the Secret's watches wake us, or who asks again about an account that the API server did not give;
         // nobody watches the labels of namespaces.
         let wait = match unusable.reason {
-            "NamespaceNotAllowed" | "AccountsNotRead" => pace::NAMESPACE_LABELS + Duration::from_secs(1),
+            // Later than they are remembered, and not all at once.
+            "NamespaceNotAllowed" => pace::NAMESPACE_LABELS + pace::backoff(3, false),
+            // Half a minute at most: it may be the labels that could not be read.
+            "AccountsNotRead" => pace::backoff(2, true),
             _ => pace::backoff(6, true),
         };
         let wait = if youth.is_zero() { wait } else { wait.min(youth + Duration::from_secs(1)) };

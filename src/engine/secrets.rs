@@ -482,9 +482,10 @@ type Labels = BTreeMap<String, String>;
 
 #[derive(Debug, Default)]
 struct Known {
-    labels: HashMap<String, (Instant, Labels)>,
-    /// When those that are remembered no more were removed last.
-    swept: Option<Instant>,
+    /// Until when they are remembered, and they, or why they cannot be read.
+    labels: HashMap<String, (Instant, Result<Labels, Unusable>)>,
+    /// When those that are remembered no more are removed next.
+    sweep: Option<Instant>,
 }
 
 /// Labels of namespaces, remembered for a moment.
@@ -494,22 +495,28 @@ pub struct NamespaceLabels {
 }
 
 impl NamespaceLabels {
-    /// The labels of one namespace.
-    pub async fn get(&self, client: &Client, name: &str) -> Result<Labels, kube::Error> {
-        let fresh = |at: &Instant| at.elapsed() < pace::NAMESPACE_LABELS;
-        if let Some((_, labels)) = lock(&self.known).labels.get(name).filter(|(at, _)| fresh(at)) {
-            return Ok(labels.clone());
+    /// The labels of one namespace. Many objects of it may ask at once: where they cannot be read, the first few are told so by the
+    /// API server, and the others by them.
+    pub async fn get(&self, client: &Client, name: &str) -> Result<Labels, Unusable> {
+        let is_over = |until: &Instant| *until <= Instant::now();
+        if let Some((_, labels)) = lock(&self.known).labels.get(name).filter(|(until, _)| !is_over(until)) {
+            return labels.clone();
         }
-        let namespace = Api::<Namespace>::all(client.clone()).get_metadata(name).await?;
-        let labels = namespace.metadata.labels.unwrap_or_default();
+        let namespace = Api::<Namespace>::all(client.clone()).get_metadata(name).await;
+        let labels = namespace.map(|namespace| namespace.metadata.labels.unwrap_or_default());
+        let labels = labels.map_err(|error| {
+            let reason = if may_pass(&error) { "AccountsNotRead" } else { "NamespaceNotAllowed" };
+            Unusable::new(reason, format!("the labels of namespace {name} cannot be read: {error}"))
+        });
         let mut known = lock(&self.known);
         // Namespaces come and go.
-        if !known.swept.as_ref().is_some_and(fresh) {
-            known.labels.retain(|_, (at, _)| fresh(at));
-            known.swept = Some(Instant::now());
+        if known.sweep.as_ref().is_none_or(is_over) {
+            known.labels.retain(|_, (until, _)| !is_over(until));
+            known.sweep = Some(Instant::now() + pace::NAMESPACE_LABELS);
         }
-        known.labels.insert(name.into(), (Instant::now(), labels.clone()));
-        Ok(labels)
+        let lasts = if labels.is_ok() { pace::NAMESPACE_LABELS } else { pace::RIGHT_AWAY };
+        known.labels.insert(name.into(), (Instant::now() + lasts, labels.clone()));
+        labels
     }
 }
 

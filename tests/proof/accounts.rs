@@ -7,7 +7,7 @@ use super::{
     proxies::Proxies,
 };
 use crate::{
-    harness::{World, condition},
+    harness::{World, account, component, condition, secret},
     subject::{self, Subject},
 };
 use cloud_image_operator::kinds::KINDS;
@@ -31,6 +31,9 @@ const ANSWERS: [Deed; 3] = [Deed::Error(false), Deed::Silence, Deed::Forbidden];
 
 /// From when an object is applied until it is Ready, on a machine that is busy. Most of it is the time that silence takes.
 const BACK: Duration = Duration::from_secs(60);
+
+/// So often another object comes: sooner than the account's controller, which waits until none has come for a while.
+const COMING: Duration = Duration::from_millis(500);
 
 /// What a subject's documents are with an account of the cluster in place of the namespace's.
 fn of_cluster(mut documents: Vec<Value>, world: &World) -> Vec<Value> {
@@ -134,4 +137,44 @@ async fn one_wrong_answer_about_an_account_keeps_nobody_waiting() {
     let wrong: Vec<_> =
         stream::iter(trials).buffer_unordered(8).filter_map(std::future::ready).collect().await;
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Of those who use the account, another one comes before its controller would ask again: he asks, and all go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_wrong_answer_about_an_account_keeps_nobody_waiting_while_objects_come() {
+    const KIND: &str = "ImageComponent";
+    let world = World::empty("once-coming").await;
+    world.quicken();
+    let proxies = Proxies::start(world.vendor.addresses()).await;
+    let mut operator = Operator::new(&world.namespace, &proxies);
+    operator.start(&proxies.gate);
+    operator.until_it_watches(&proxies.gate).await.expect("it watches");
+    world.create(secret("aliyun")).await;
+    world.create(account("default", format!("http://{}", proxies.vendors.aliyun_ecs))).await;
+    world.until_condition("CloudAccount", "default", "Ready", "True", "Usable").await;
+    let wrong = Point { label: "GET cloudaccounts".into(), nth: 1 };
+    let hit = proxies.gate.arm(Some((wrong, Deed::Error(false))));
+    let first = ["first", "second", "third"];
+    for name in first {
+        world.create(component(name, json!({}))).await;
+    }
+    hit.await.expect("the account is asked for");
+    let are_ready = async {
+        for name in first {
+            world.until_ready(KIND, name).await;
+        }
+    };
+    let others_come = async {
+        let mut moments = tokio::time::interval(COMING);
+        for number in 0..60 {
+            moments.tick().await;
+            world.create(component(&format!("later-{number}"), json!({}))).await;
+        }
+    };
+    let in_time = tokio::select! {
+        () = are_ready => true,
+        () = others_come => false,
+    };
+    operator.kill().await;
+    assert!(in_time, "sixty others have come, and those who were there before still wait");
 }

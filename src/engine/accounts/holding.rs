@@ -2,7 +2,7 @@
 
 use super::{Account, AccountKey, Accounts, HOLDING};
 use crate::{
-    engine::{external::Unusable, lock, pace},
+    engine::{external::Unusable, lock, may_pass, pace},
     image::{FIELD_MANAGER, FINALIZER},
 };
 use futures::{StreamExt, stream};
@@ -76,16 +76,21 @@ impl Accounts {
             return Ok(());
         }
         self.unless_failing(&key)?;
-        self.hold_anew(account).await
+        self.hold_anew(account).await.inspect(|()| self.answered(&key))
     }
 
     /// Puts the finalizer on, unless it is there.
-    pub(super) async fn hold_anew<A: Account>(&self, account: &A) -> Result<(), Unusable> {
+    async fn hold_anew<A: Account>(&self, account: &A) -> Result<(), Unusable> {
         let key = account.key();
         let failed = |error: kube::Error| {
+            let advice = if may_pass(&error) {
+                ""
+            } else {
+                "; give the operator the right to patch accounts (the chart's ClusterRole has it), or change the policy that is in \
+                 the way"
+            };
             let message = format!(
-                "{key} cannot be kept from vanishing while it is used: {error}; give the operator the right to patch accounts (the \
-                 chart's ClusterRole has it), or change the policy that is in the way; it is tried again"
+                "{key} cannot be kept from vanishing while it is used: {error}{advice}; it is tried again"
             );
             self.failed(&key, &error, Unusable::new("AccountNotHeld", message))
         };
@@ -124,11 +129,11 @@ impl Accounts {
             return Ok(());
         }
         self.unless_failing(&key)?;
-        self.read_anew(account).await
+        self.read_anew(account).await.inspect(|()| self.answered(&key))
     }
 
     /// Reads what the API server has of an account.
-    pub(super) async fn read_anew<A: Account>(&self, account: &A) -> Result<(), Unusable> {
+    async fn read_anew<A: Account>(&self, account: &A) -> Result<(), Unusable> {
         let newest = account.api(&self.client).get_metadata(&account.name_any()).await;
         let newest = newest.map_err(|error| {
             let key = account.key();

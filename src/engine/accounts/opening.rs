@@ -10,7 +10,7 @@ use crate::{
         external::{Material, Unusable},
         guarded::{Guarded, Unreadable},
         limits::Limits,
-        lock, may_pass, pace,
+        lock, pace,
         standing::Credit,
     },
     image::{AccountKind, AccountRef},
@@ -153,10 +153,7 @@ impl Accounts {
         if selector.selects_all() {
             return Ok(true);
         }
-        let labels = self.labels.get(&self.client, namespace).await.map_err(|error| {
-            let reason = if may_pass(&error) { "AccountsNotRead" } else { "NamespaceNotAllowed" };
-            Unusable::new(reason, format!("the labels of namespace {namespace} cannot be read: {error}"))
-        })?;
+        let labels = self.labels.get(&self.client, namespace).await?;
         Ok(selector.matches(&labels))
     }
 
