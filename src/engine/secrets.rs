@@ -523,7 +523,11 @@ impl NamespaceLabels {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use axum::{Router, http::StatusCode};
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
 
     fn key(number: usize) -> SecretKey {
         (format!("ns-{}", number / 2), format!("s-{number}"))
@@ -551,6 +555,25 @@ mod tests {
         assert_eq!(place(&state, &key(0), true), None);
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(place(&state, &key(0), true), Some(Scope::Cluster), "rights may be given later");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn labels_that_cannot_be_read_are_asked_for_once_a_second() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        let serve = move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            std::future::ready(StatusCode::INTERNAL_SERVER_ERROR)
+        };
+        let client = Client::new(Router::new().fallback(serve), "default");
+        let labels = NamespaceLabels::default();
+        for seconds in 1..=2 {
+            for _ in 0..3 {
+                assert_eq!(labels.get(&client, "ns").await.unwrap_err().reason, "AccountsNotRead");
+            }
+            assert_eq!(asked.load(Ordering::Relaxed), seconds);
+            tokio::time::advance(pace::RIGHT_AWAY).await;
+        }
     }
 
     #[tokio::test]
