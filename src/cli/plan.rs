@@ -150,7 +150,7 @@ struct Wanted {
     stored: Result<Value, Vec<Refusal>>,
     trouble: Option<String>,
     /// It is an object that goes: what becomes of its image.
-    parting: Option<DeletionPolicy>,
+    deletion_policy: Option<DeletionPolicy>,
 }
 
 impl Planner {
@@ -287,7 +287,7 @@ impl Planner {
             current: None,
             stored: Ok(Value::Null),
             trouble: None,
-            parting: None,
+            deletion_policy: None,
         };
         if name.is_empty() {
             let sentence = "is required: a plan cannot say what generateName would make".to_owned();
@@ -357,13 +357,16 @@ impl Planner {
             return Verdict::unknown(trouble.clone());
         }
         let current = wanted.current.as_ref();
-        if let Some(policy) = wanted.parting {
-            return Verdict::parting(current, policy);
-        }
         let stored = match &wanted.stored {
             Ok(stored) => stored,
             Err(refusals) => return Verdict::refused(refusals),
         };
+        if let Some(policy) = wanted.deletion_policy {
+            return Verdict::deletion(stored, policy);
+        }
+        if let Some(verdict) = current.and_then(Verdict::of_deleting) {
+            return verdict;
+        }
         let changes = verdict::object_changes(current, stored);
         let Some(kind) = wanted.kind else { return Verdict::of_object(current.is_none(), changes) };
         if stored["spec"]["suspend"] == true {
@@ -415,7 +418,7 @@ impl Wanted {
             stored: Ok(object.clone()),
             current: Some(object),
             trouble: None,
-            parting: Some(policy),
+            deletion_policy: Some(policy),
         }
     }
 

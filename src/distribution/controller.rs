@@ -289,7 +289,7 @@ impl World {
             let outcome = match &step {
                 Step::Create(name, spec) => self.create(distribution, name, spec, &mut copies).await?,
                 Step::Amend(name, spec) => self.amend(name, &json!(spec), &mut copies).await?,
-                Step::Delete(name, parting) => self.delete(name, parting.as_ref(), &copies).await?,
+                Step::Delete(name, patch) => self.delete(name, patch.as_ref(), &copies).await?,
             };
             let name = match &step {
                 Step::Create(name, _) | Step::Amend(name, _) | Step::Delete(name, _) => name.clone(),
@@ -411,7 +411,7 @@ impl World {
     }
 
     /// Only as it was seen: one that somebody has let go of in the meantime is not ours to delete.
-    async fn delete(&self, name: &str, parting: Option<&Value>, copies: &[Copy]) -> Result<Outcome, Stop> {
+    async fn delete(&self, name: &str, changes: Option<&Value>, copies: &[Copy]) -> Result<Outcome, Stop> {
         let Some(copy) = copies.iter().find(|copy| copy.name == name) else { return Ok(Outcome::Outdated) };
         let Some(object) = copy.object.as_deref() else {
             let message = format!(
@@ -422,9 +422,9 @@ impl World {
         };
         let api = self.api::<AliyunImageCopy>(object);
         let mut version = object.resource_version();
-        if let Some(parting) = parting {
+        if let Some(changes) = changes {
             let metadata = json!({ "uid": object.uid(), "resourceVersion": version });
-            let patch = json!({ "metadata": metadata, "spec": parting });
+            let patch = json!({ "metadata": metadata, "spec": changes });
             match api.patch(name, &params(), &Patch::Merge(patch)).await {
                 Ok(told) => version = told.resource_version(),
                 Err(error) if matches!(code(&error), 404 | 409) => return Ok(Outcome::Outdated),

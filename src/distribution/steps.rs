@@ -68,9 +68,10 @@ pub(super) fn wanted(distribution: &ImageDistribution) -> Vec<Wanted> {
         .collect()
 }
 
-/// The objects of the copies that it wants, as they are made where none is there; none while it is suspended.
+/// The objects of the copies that it wants, as they are made where none is there; none while it is suspended or being deleted.
 pub fn wanted_copies(distribution: &ImageDistribution) -> Vec<Value> {
-    let wanted = if distribution.spec.suspend { vec![] } else { wanted(distribution) };
+    let wants_none = distribution.spec.suspend || is_deleting(distribution);
+    let wanted = if wants_none { vec![] } else { wanted(distribution) };
     wanted.iter().map(|wanted| new_copy(distribution, &wanted.name, &wanted.spec)).collect()
 }
 
@@ -119,9 +120,9 @@ pub(super) fn steps(distribution: &ImageDistribution, copies: &[Copy]) -> Vec<St
     let mut steps = vec![];
     for copy in copies.iter().filter(|copy| !names.contains(&*copy.name)) {
         let object = copy.object.as_deref();
-        let parting = object.and_then(|object| parting(spec, &object.spec));
-        if parting.is_some() || !object.is_some_and(is_deleting) {
-            steps.push(Step::Delete(copy.name.clone(), parting));
+        let patch = object.and_then(|object| deletion_patch(spec, &object.spec));
+        if patch.is_some() || !object.is_some_and(is_deleting) {
+            steps.push(Step::Delete(copy.name.clone(), patch));
         }
     }
     let there = |name: &str| copies.iter().find(|copy| copy.name == name);
@@ -143,7 +144,7 @@ pub(super) fn steps(distribution: &ImageDistribution, copies: &[Copy]) -> Vec<St
 }
 
 /// What has to be changed of a copy before it is deleted: what becomes of its image, and of the image's snapshots.
-fn parting(spec: &ImageDistributionSpec, copy: &AliyunImageCopySpec) -> Option<Value> {
+fn deletion_patch(spec: &ImageDistributionSpec, copy: &AliyunImageCopySpec) -> Option<Value> {
     let is_same =
         (spec.deletion_policy, spec.delete_snapshots) == (copy.image.deletion_policy, copy.delete_snapshots);
     (!is_same)

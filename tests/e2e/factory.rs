@@ -202,13 +202,16 @@ async fn the_command_line_knows_the_whole_factory() {
     let (code, planned) = said(&world, &plan).await;
     let summary = json!({ "change": 1, "create": 1, "delete": 1, "nothing": 6 });
     assert_eq!((code, &planned["summary"]), (2, &summary), "{planned:#}");
-    assert_eq!(planned["calls"], json!({ "CopyImage": 1, "DeleteImage": 1 }), "{planned:#}");
+    let calls =
+        json!({ "CopyImage": 1, "ModifyImageSharePermission": 1, "DeleteImage": 1, "DeleteSnapshot": 1 });
+    assert_eq!(planned["calls"], calls, "{planned:#}");
     kubectl(&["apply", "-k"], folder.path()).await;
     world.until_gone("AliyunImageCopy", "factory-cn-beijing").await;
     world.until_true("it is being copied", || world.effects("CopyImage") == 4).await;
     world.vendor.advance(Duration::from_secs(2_000));
     world.until_ready("ImageDistribution", "factory").await;
-    assert_eq!((world.effects("CopyImage"), world.effects("DeleteImage")), (4, 1), "{:#?}", world.call_log());
+    let effects = ["CopyImage", "DeleteImage", "DeleteSnapshot"].map(|action| world.effects(action));
+    assert_eq!(effects, [4, 1, 1], "{:#?}", world.call_log());
     let (code, planned) = said(&world, &plan).await;
     assert_eq!(code, 0, "{planned:#}");
 

@@ -2,7 +2,7 @@
 
 use crate::{
     cli::{Error, objects::Cluster},
-    distribution::{ImageDistribution, wanted_copies},
+    distribution::{ImageDistribution, ImageDistributionSpec, wanted_copies},
     image::DeletionPolicy,
     kinds::definitions,
     vendors::aliyun::image_copy::AliyunImageCopy,
@@ -26,6 +26,7 @@ pub struct Copies {
     pub manifests: Vec<Value>,
     /// What becomes of the images of those that it wants no more.
     pub deletion_policy: DeletionPolicy,
+    delete_snapshots: Option<bool>,
     suspended: bool,
 }
 
@@ -39,10 +40,11 @@ impl Copies {
             manifest["metadata"].as_object_mut().map(|metadata| metadata.remove("ownerReferences"));
         }
         let deletion_policy = distribution.spec.deletion_policy.unwrap_or(DeletionPolicy::Delete);
-        Some(Self { manifests, deletion_policy, suspended: distribution.spec.suspend })
+        let ImageDistributionSpec { delete_snapshots, suspend: suspended, .. } = distribution.spec;
+        Some(Self { manifests, deletion_policy, delete_snapshots, suspended })
     }
 
-    /// The copies of a distribution that is there which it would delete.
+    /// The copies of a distribution that is there which it would delete, with what it tells them before of their snapshots.
     pub async fn leaving(&self, cluster: &Cluster, distribution: &Value) -> Result<Vec<Value>, Error> {
         if self.suspended {
             return Ok(vec![]);
@@ -54,8 +56,9 @@ impl Copies {
             .within(namespace)
             .each(&crd(), |copy| {
                 let is_kept = kept.iter().any(|name| **name == copy.name_any());
-                let Ok(copy) = serde_json::to_value(copy) else { return };
+                let Ok(mut copy) = serde_json::to_value(copy) else { return };
                 if !is_kept && is_owned(&copy, distribution) {
+                    copy["spec"]["deleteSnapshots"] = self.delete_snapshots.into();
                     leaving.push(copy);
                 }
             })
@@ -106,6 +109,14 @@ mod tests {
         let suspended = Copies::of(&distribution(&json!({ "suspend": true }))).expect("it can be read");
         assert_eq!((suspended.manifests, suspended.suspended), (vec![], true));
         assert!(Copies::of(&distribution(&json!({ "regions": 7 }))).is_none());
+    }
+
+    #[test]
+    fn a_distribution_that_is_being_deleted_wants_no_copies() {
+        let mut distribution = distribution(&json!({}));
+        distribution["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        let copies = Copies::of(&distribution).expect("it can be read");
+        assert_eq!((copies.manifests, copies.suspended), (vec![], false), "those that it has go");
     }
 
     #[test]

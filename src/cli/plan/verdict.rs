@@ -8,7 +8,7 @@ use crate::{
     },
     image::DeletionPolicy,
     kinds::{self, Kind, survey::Look},
-    vendors::aliyun::image_copy,
+    vendors::aliyun::image_copy::AliyunImageCopy,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -140,18 +140,40 @@ impl Verdict {
         }
     }
 
-    /// An object that another one owns and does not want any more: its image goes with it, or stays.
-    pub fn parting(current: Option<&Value>, policy: DeletionPolicy) -> Self {
-        let id = current.and_then(|object| object["status"]["imageId"].as_str());
-        let mut verdict = Self::new(Action::Delete);
-        verdict.image_id = id.map(Into::into);
+    /// A copy that its owner does not want any more: its image and that one's snapshots go with it, or stay.
+    pub fn deletion(copy: &Value, policy: DeletionPolicy) -> Self {
+        let id = copy["status"]["imageId"].as_str();
+        let verdict = Self { image_id: id.map(Into::into), ..Self::new(Action::Delete) };
         match (policy, id) {
+            (_, None) => verdict,
             (DeletionPolicy::Retain, Some(id)) => {
                 verdict.because(&format!("deletionPolicy is Retain: {id} stays"))
             }
-            (DeletionPolicy::Delete, Some(_)) => Self { calls: vec![image_copy::DELETE.into()], ..verdict },
-            (_, None) => verdict,
+            (DeletionPolicy::Delete, Some(_)) => {
+                let Ok(copy) = serde_json::from_str::<AliyunImageCopy>(&copy.to_string()) else {
+                    return Self::blocked(vec![], "it cannot be read, so it is not deleted; delete it");
+                };
+                let (calls, snapshots) = copy.deletion_calls();
+                let verdict = Self { calls: calls.into_iter().map(Into::into).collect(), ..verdict };
+                if snapshots.is_empty() {
+                    return verdict;
+                }
+                verdict.because(&format!("what cannot be brought back: snapshots {}", snapshots.join(", ")))
+            }
         }
+    }
+
+    /// Of an object that is being deleted already, whatever is to become of it.
+    pub fn of_deleting(current: &Value) -> Option<Self> {
+        current["metadata"]["deletionTimestamp"].as_str()?;
+        let owners = current["metadata"]["ownerReferences"].as_array();
+        let is_owned = owners.is_some_and(|owners| owners.iter().any(|owner| owner["controller"] == true));
+        let then = if is_owned {
+            "its owner makes it anew when it is gone"
+        } else {
+            "what is applied now goes with it; apply again when it is gone"
+        };
+        Some(Self::new(Action::Delete).because(&format!("it is being deleted already: {then}")))
     }
 
     /// By the API server, or by its rules.
@@ -420,21 +442,68 @@ mod tests {
         }
     }
 
+    /// A copy with these beside what each has.
+    fn copy(spec: &Value, status: &Value) -> Value {
+        let mut copy = json!({
+            "apiVersion": "cloudimages.dev/v1alpha1",
+            "kind": "AliyunImageCopy",
+            "metadata": { "name": "base-cn-beijing", "namespace": "team" },
+            "spec": { "forProvider": { "imageId": "m-1", "destinationImageName": "many" } },
+        });
+        json_patch::merge(&mut copy["spec"], spec);
+        copy["status"] = status.clone();
+        copy
+    }
+
     #[test]
-    fn what_goes_takes_its_image_along_unless_that_is_retained() {
-        let there = json!({ "status": { "imageId": "m-1" } });
-        for (current, policy, calls, says) in [
-            (&there, DeletionPolicy::Delete, &["DeleteImage"][..], None),
-            (&there, DeletionPolicy::Retain, &[], Some("deletionPolicy is Retain: m-1 stays")),
-            (&json!({}), DeletionPolicy::Delete, &[], None),
+    fn what_goes_takes_its_image_and_snapshots_along_unless_they_are_retained() {
+        let operation =
+            |state: &str| json!({ "action": "CopyImage", "token": "u-1", "attempt": 1, "state": state });
+        let disks = json!({ "diskDeviceMapping": [{ "snapshotId": "s-1" }, { "snapshotId": "s-2" }] });
+        let row = json!({ "status": "Available", "isPublic": false, "diskDeviceMappings": disks });
+        let there = json!({ "imageId": "m-2", "phase": "Ready", "operation": operation("Succeeded"), "atProvider": row });
+        let building = json!({ "imageId": "m-2", "phase": "Building", "operation": operation("Running") });
+        let (delete, keep) = (json!({}), json!({ "deleteSnapshots": false }));
+        let shared = json!({ "deleteSnapshots": false, "forProvider": { "shareWith": ["1", "2"] } });
+        let snapshots = Some("what cannot be brought back: snapshots s-1, s-2");
+        let all = &["DeleteImage", "DeleteSnapshot", "DeleteSnapshot"][..];
+        let unshared = &["ModifyImageSharePermission", "DeleteImage"][..];
+        for (spec, status, policy, calls, says) in [
+            (&delete, &there, DeletionPolicy::Delete, all, snapshots),
+            (&keep, &there, DeletionPolicy::Delete, &["DeleteImage"][..], None),
+            (&shared, &there, DeletionPolicy::Delete, unshared, None),
+            (&delete, &there, DeletionPolicy::Retain, &[], Some("deletionPolicy is Retain: m-2 stays")),
+            (&shared, &building, DeletionPolicy::Delete, &["CancelCopyImage"], None),
+            (&delete, &json!({}), DeletionPolicy::Delete, &[], None),
         ] {
-            let verdict = Verdict::parting(Some(current), policy);
+            let verdict = Verdict::deletion(&copy(spec, status), policy);
             assert_eq!(
-                (verdict.action, verdict.calls.iter().map(String::as_str).collect()),
-                (Action::Delete, calls.to_vec()),
-                "{policy:?}"
+                (
+                    verdict.action,
+                    verdict.calls.iter().map(String::as_str).collect(),
+                    verdict.reason.as_deref()
+                ),
+                (Action::Delete, calls.to_vec(), says),
+                "{policy:?} {spec} {status}"
             );
-            assert_eq!(verdict.reason.as_deref(), says);
+        }
+        let unreadable = copy(&json!({ "deleteSnapshots": 7 }), &there);
+        assert_eq!(Verdict::deletion(&unreadable, DeletionPolicy::Delete).action, Action::Blocked);
+    }
+
+    #[test]
+    fn what_is_being_deleted_already_goes_whatever_is_applied() {
+        let mut object = copy(&json!({}), &json!({ "imageId": "m-2" }));
+        assert_eq!(Verdict::of_deleting(&object), None);
+        object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        for (owners, says) in [
+            (json!(null), "apply again when it is gone"),
+            (json!([{ "uid": "u-1", "controller": true }]), "its owner makes it anew when it is gone"),
+        ] {
+            object["metadata"]["ownerReferences"] = owners;
+            let verdict = Verdict::of_deleting(&object).expect("it is being deleted");
+            assert_eq!(verdict.action, Action::Delete);
+            assert!(verdict.reason.as_ref().is_some_and(|reason| reason.ends_with(says)), "{verdict:?}");
         }
     }
 

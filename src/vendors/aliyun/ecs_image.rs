@@ -32,7 +32,9 @@ pub(super) const ROW_ID: &str = "imageId";
 const STATUSES: &str = "Creating,Waiting,Available,UnAvailable,CreateFailed,Deprecated";
 
 /// What deletes an image.
-pub(super) const DELETE: &str = "DeleteImage";
+const DELETE: &str = "DeleteImage";
+/// What deletes a snapshot.
+const DELETE_SNAPSHOT: &str = "DeleteSnapshot";
 
 /// The most rows on a page.
 const PAGE: usize = 100;
@@ -357,7 +359,7 @@ pub(super) async fn change(
 pub(super) async fn delete_snapshots(client: &Client, region: &str, ids: &[String]) -> Result<(), CallError> {
     for id in ids {
         match client
-            .ecs::<IgnoredAny>("DeleteSnapshot", Effect::Change, region, &[pair("SnapshotId", id)])
+            .ecs::<IgnoredAny>(DELETE_SNAPSHOT, Effect::Change, region, &[pair("SnapshotId", id)])
             .await
         {
             Err(CallError::Refused(refusal)) if refusal.class == Class::NotFound => {}
@@ -367,10 +369,10 @@ pub(super) async fn delete_snapshots(client: &Client, region: &str, ids: &[Strin
     Ok(())
 }
 
-/// What an object knows of the snapshots that its image consists of: they stay when it is deleted, and only the status knows of
-/// them then.
+/// What an object knows of the snapshots that its image consists of: the vendor keeps them when the image is deleted, and only the
+/// status knows of them then.
 #[derive(Debug, Default)]
-pub(super) struct Leaving {
+pub(super) struct Snapshots {
     /// They are deleted with the image.
     pub(super) deletes: bool,
     /// The status can keep what a look at the image shows.
@@ -379,7 +381,7 @@ pub(super) struct Leaving {
     pub(super) known: Vec<String>,
 }
 
-impl Leaving {
+impl Snapshots {
     /// As the status has it.
     pub(super) fn of(status: Option<&ImageStatus>, deletes: bool) -> Self {
         let state = status.and_then(|status| status.operation.as_ref()).map(|operation| operation.state);
@@ -402,24 +404,35 @@ impl Leaving {
     }
 }
 
-/// How the image of an object goes.
+/// The deletion of an object's image: what is taken back before, and which snapshots go after it.
 #[derive(Debug)]
-pub(super) struct Parting<'a> {
-    pub(super) leaving: Leaving,
+pub(super) struct ImageDeletion<'a> {
+    pub(super) snapshots: Snapshots,
     sharing: &'a Sharing,
     /// What of its sharing and tags the spec names, or named once.
     ours: BTreeSet<String>,
 }
 
-impl<'a> Parting<'a> {
+impl<'a> ImageDeletion<'a> {
     /// `deletes_snapshots`: what the spec says of them. Unless it says anything, those of an image that was there before go on.
     pub(super) fn of(object: &impl External, deletes_snapshots: Option<bool>, sharing: &'a Sharing) -> Self {
         let deletes = deletes_snapshots.unwrap_or_else(|| !object.took_over());
         Self {
-            leaving: Leaving::of(object.status(), deletes),
+            snapshots: Snapshots::of(object.status(), deletes),
             sharing,
             ours: object.named().into_iter().chain(object.dropped()).collect(),
         }
+    }
+
+    /// The calls of [`Self::delete`] that change something, and the snapshots that they delete, as far as the status tells. `row`:
+    /// what it has of the image.
+    pub(super) fn calls(&self, row: Option<&Value>) -> (Vec<&'static str>, Vec<String>) {
+        let Snapshots { deletes, known, .. } = &self.snapshots;
+        let snapshots = if *deletes { known.clone() } else { vec![] };
+        let unshared = row.map_or(0, |row| self.sharing.calls_to_end(row, &self.ours));
+        let calls =
+            [vec![sharing::MODIFY; unshared], vec![DELETE], vec![DELETE_SNAPSHOT; snapshots.len()]].concat();
+        (calls, snapshots)
     }
 
     /// Unshares and deletes an image, of which `row` is what the vendor shows, and then the snapshots that it leaves. What a list
@@ -431,9 +444,9 @@ impl<'a> Parting<'a> {
         id: &str,
         row: Option<&Value>,
     ) -> Result<Deletion, CallError> {
-        let Leaving { deletes, known, .. } = &self.leaving;
+        let Snapshots { deletes, known, .. } = &self.snapshots;
         if let Some(row) = row {
-            if let Some(product) = self.leaving.unseen(id, row) {
+            if let Some(product) = self.snapshots.unseen(id, row) {
                 return Ok(Deletion::Seen(product));
             }
             if let Some(why) = self.sharing.end(client, region, row, &self.ours).await? {

@@ -3,7 +3,7 @@
 
 use super::{
     Client,
-    ecs_image::{self, Changes, Image, Parting},
+    ecs_image::{self, Changes, Image, ImageDeletion},
     image_component::pair,
     sharing::{self, Sharing},
     tags::{self, MARK, Tag},
@@ -73,7 +73,7 @@ pub struct ImageBuildSpec {
     pub on_test_failure: TestFailurePolicy,
 
     /// The parameters of StartImagePipelineExecution, under the vendor's names, the tags of the image, and with whom it is shared.
-    /// `tag`, `shareWith` and `community` can be changed later.
+    /// `tag`, `shareWith`, `sharePolicy` and `community` can be changed later.
     pub for_provider: BuildParameters,
 }
 
@@ -578,8 +578,8 @@ impl External for ImageBuild {
         };
         let Some(image) = image else { return Ok(Deletion::Gone) };
         let row = ecs_image::get(client, &region, &image).await?;
-        let parting = Parting::of(self, self.spec.delete_snapshots, &self.spec.for_provider.sharing);
-        parting.delete(client, &region, &image, row.as_ref()).await
+        let deletion = ImageDeletion::of(self, self.spec.delete_snapshots, &self.spec.for_provider.sharing);
+        deletion.delete(client, &region, &image, row.as_ref()).await
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Client,
-    ecs_image::{self, Changes, Image, Parting},
+    ecs_image::{self, Changes, Image, ImageDeletion},
     image_component::pair,
     sharing::{self, Sharing},
     tags::{self, MARK, Tag},
@@ -17,7 +17,7 @@ use crate::{
         preflight::Preflight,
         progress::{Comparison, Deletion, Difference, Handle, Lookalike, Observation, Product, Recovered},
     },
-    image::{ImageRef, ImageSpec, ImageStatus, fixed, kept, placed},
+    image::{ImageRef, ImageSpec, ImageStatus, OperationState, fixed, kept, placed},
     vendors::normalise,
     wire::{CallError, Effect, Refusal, pages},
 };
@@ -84,7 +84,7 @@ pub struct AliyunImageCopySpec {
     pub delete_snapshots: Option<bool>,
 
     /// The parameters of CopyImage, under the vendor's names, and with whom the copy is shared. `destinationImageName`,
-    /// `destinationDescription`, `tag`, `shareWith` and `community` can be changed later.
+    /// `destinationDescription`, `tag`, `shareWith`, `sharePolicy` and `community` can be changed later.
     pub for_provider: CopyParameters,
 }
 
@@ -200,8 +200,8 @@ const NOT_COPYING: &[&str] = &["IncorrectImageStatus", "ImageCreatedNotFromCopy"
 const NOT_CANCELLED: &str = "CancelNotSupported";
 /// DeleteImage of something that is being copied.
 const COPYING: &str = "OperationDenied.ImageCopying";
-/// The call that deletes a copy.
-pub const DELETE: &str = ecs_image::DELETE;
+/// The call that ends, and so deletes, a copy that is under way.
+const CANCEL: &str = "CancelCopyImage";
 
 // ---- How one becomes the other -------------------------------------------------------------------------------------
 
@@ -382,7 +382,7 @@ impl External for AliyunImageCopy {
         let row = ecs_image::get(client, &region, id).await?;
         let status = row.as_ref().and_then(Image::read).map(|image| image.status).unwrap_or_default();
         if matches!(status.as_str(), "Creating" | "Waiting") {
-            match ecs_image::change(client, "CancelCopyImage", &region, id).await {
+            match ecs_image::change(client, CANCEL, &region, id).await {
                 Ok(true) => return Ok(Deletion::Underway),
                 Err(CallError::Refused(refusal)) if refusal.code == NOT_CANCELLED => {
                     return Ok(uncancelled(id));
@@ -392,9 +392,9 @@ impl External for AliyunImageCopy {
                 Err(error) => return Err(error),
             }
         }
-        match self.parting().delete(client, &region, id, row.as_ref()).await {
+        match self.deletion().delete(client, &region, id, row.as_ref()).await {
             Err(CallError::Refused(Refusal { code, .. })) if code == COPYING && row.is_none() => {
-                ecs_image::change(client, "CancelCopyImage", &region, id).await.map(|_| Deletion::Underway)
+                ecs_image::change(client, CANCEL, &region, id).await.map(|_| Deletion::Underway)
             }
             Err(CallError::Refused(Refusal { code, .. })) if code == COPYING => Ok(uncancelled(id)),
             done => done,
@@ -409,8 +409,18 @@ fn uncancelled(id: &str) -> Deletion {
 }
 
 impl AliyunImageCopy {
-    fn parting(&self) -> Parting<'_> {
-        Parting::of(self, self.spec.delete_snapshots, &self.spec.for_provider.sharing)
+    fn deletion(&self) -> ImageDeletion<'_> {
+        ImageDeletion::of(self, self.spec.delete_snapshots, &self.spec.for_provider.sharing)
+    }
+
+    /// The calls with which a deletion of the copy changes something, in their order, and the snapshots that they delete, as far as
+    /// its status tells.
+    pub fn deletion_calls(&self) -> (Vec<&'static str>, Vec<String>) {
+        let state = self.status.as_ref().and_then(|status| Some(status.operation.as_ref()?.state));
+        if state == Some(OperationState::Running) {
+            return (vec![CANCEL], vec![]);
+        }
+        self.deletion().calls(self.status.as_ref().and_then(|status| status.at_provider.as_ref()))
     }
 
     fn lookalike(&self, image: Image, uid: &str, name: Option<&str>) -> Option<Lookalike> {
@@ -633,13 +643,14 @@ mod tests {
             (None, "Import", "Succeeded", false, false),
             (Some(true), "Import", "Succeeded", true, true),
         ] {
-            let leaving = with(delete, operation(action, state)).parting().leaving;
+            let copy = with(delete, operation(action, state));
+            let snapshots = copy.deletion().snapshots;
             assert_eq!(
-                (leaving.deletes, leaving.remembers),
+                (snapshots.deletes, snapshots.remembers),
                 (deletes, remembers),
                 "{delete:?} {action} {state}"
             );
-            assert_eq!(leaving.known, ["s-1"]);
+            assert_eq!(snapshots.known, ["s-1"]);
         }
     }
 }

@@ -243,6 +243,19 @@ impl Sharing {
         Changes { was_public, publish, added, removed }
     }
 
+    /// How many calls [`Self::end`] makes that change something, as far as a row tells that was seen before: what the spec names is
+    /// taken for shared, whether or not anybody has looked since.
+    pub(super) fn calls_to_end(&self, row: &Value, ours: &BTreeSet<String>) -> usize {
+        if row["status"].as_str() == Some("CreateFailed") {
+            return 0;
+        }
+        let is_published = ours.contains(COMMUNITY) && (is_public(row) || self.community == Some(true));
+        let others = shared_with(row).filter(|_| self.is_exact()).unwrap_or_default();
+        let named = ours.iter().filter_map(|key| key.strip_prefix(ACCOUNT));
+        let accounts: BTreeSet<_> = named.chain(others.iter().map(String::as_str)).collect();
+        usize::from(is_published) + accounts.len().div_ceil(AT_ONCE)
+    }
+
     /// Takes back, of an image that is to be deleted, what is the object's: the vendor deletes no image that is shared. `ours`:
     /// what the spec names, and what it named once. The end of a sentence where others share it, too.
     pub(super) async fn end(
