@@ -13,8 +13,8 @@ use std::{env, time::Duration};
 use tokio::time::{Instant, sleep};
 use vendor_simulator::Simulator;
 
-/// How long both may take to end at the same; much longer than they do.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long both may take to end at the same; longer than a young object waits for what it names, before that counts as missing.
+const PATIENCE: Duration = Duration::from_secs(200);
 /// For how long two that ended may differ in the same way before that counts: longer than the vendor is looked at again.
 const CALM: Duration = Duration::from_secs(15);
 const GLANCE: Duration = Duration::from_millis(200);
