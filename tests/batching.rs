@@ -5,7 +5,7 @@
 mod harness;
 
 use futures::future::join_all;
-use harness::{World, aosp_image, image_export};
+use harness::{World, aosp_image, component, image_export};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -41,6 +41,41 @@ const EXPORTS: Kind = Kind {
     preflight: Some("DescribeImages"),
     object: |name| image_export(name, &format!("image-{name}"), json!({})),
 };
+
+/// What is Ready is looked at from time to time: that writes nothing, changes nothing, and shares its calls.
+#[tokio::test]
+async fn a_resync_of_two_hundred_is_a_call_for_each_batch() {
+    const KIND: &str = "ImageComponent";
+    const COUNT: usize = 200;
+    const BATCH: usize = 20;
+    const INTERVAL: Duration = Duration::from_secs(60);
+    let world = World::new("resync").await;
+    let names: Vec<_> = (0..COUNT).map(|number| format!("component-{number}")).collect();
+    let interval = json!({ "resyncInterval": "1m" });
+    join_all(names.iter().map(|name| world.create(component(name, interval.clone())))).await;
+    join_all(names.iter().map(|name| world.until_ready(KIND, name))).await;
+    world.until_true("all Events are written", || world.writes("events").len() >= COUNT).await;
+    world
+        .until("CloudAccount", "default", "it counts them all", |account| {
+            account["status"]["images"] == COUNT
+        })
+        .await;
+    let looks = || world.calls("DescribeImageComponents");
+    let done = || {
+        let writes =
+            ["imagecomponents", "cloudaccounts", "events"].map(|resource| world.writes(resource).len());
+        (world.vendor.ledger().calls.len() - looks(), writes)
+    };
+    let (before, looked) = (done(), looks());
+    // Twice the interval: each is looked at twice.
+    sleep(2 * INTERVAL).await;
+    assert_eq!(done(), before, "calls that do not look; writes of images, accounts, Events");
+    let looks = looks() - looked;
+    let beats = usize::try_from(2 * INTERVAL.as_secs() / world.beat.as_secs()).expect("few");
+    // A busy machine is late for some calls.
+    let most = 2 * (2 * COUNT / BATCH + beats);
+    assert!((2 * COUNT / BATCH..=most).contains(&looks), "{looks} calls, of {most} at most");
+}
 
 /// One kind after the other, for the same reason that this is a binary of its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

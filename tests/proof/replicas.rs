@@ -27,13 +27,15 @@ async fn holder(world: &World) -> Option<String> {
     leases.get_opt(NAME).await.expect("the API server answers")?.spec?.holder_identity
 }
 
-async fn until_another_leads(world: &World, than: Option<&str>) -> String {
+/// `from`: who is to take over, if that is one.
+async fn until_another_leads(world: &World, than: Option<&str>, from: Option<&Program>) -> String {
     let end = Instant::now() + PATIENCE;
     loop {
         if let Some(holder) = holder(world).await.filter(|holder| Some(&**holder) != than) {
             return holder;
         }
-        assert!(Instant::now() < end, "in vain waited for another one than {than:?} to lead");
+        let log = || from.map(Program::log).unwrap_or_default();
+        assert!(Instant::now() < end, "in vain waited for another one than {than:?} to lead; {}", log());
         sleep(Duration::from_millis(50)).await;
     }
 }
@@ -114,14 +116,14 @@ async fn who_leads_and_falls_asleep_does_nothing_twice_when_it_wakes() {
     let subjects = subject::all(KINDS);
     let start = |grace| world.start_program_with(&["--leader-elect"], grace);
     let first = start(None);
-    let former = until_another_leads(&world, None).await;
+    let former = until_another_leads(&world, None, Some(&first)).await;
     let second = start(Some(Duration::from_secs(20)));
     apply(&world, &subjects, Duration::from_secs(8)).await;
     let calls = || subjects.iter().map(|subject| world.calls(subject.action)).sum::<usize>();
     world.until_true("calls are under way", || calls() >= 2 * subjects.len()).await;
     first.pause();
     let asleep = Instant::now();
-    let next = until_another_leads(&world, Some(&former)).await;
+    let next = until_another_leads(&world, Some(&former), Some(&second)).await;
     let took = asleep.elapsed();
     assert!(took < TAKEOVER, "{took:?}");
     world.vendor.set_faults(vec![]);
@@ -146,7 +148,7 @@ async fn who_leads_and_falls_asleep_does_nothing_twice_when_it_wakes() {
     let (code, log) = second.stop().await;
     let ended = Instant::now();
     assert_eq!(code, Some(0), "{log}");
-    until_another_leads(&world, Some(&next)).await;
+    until_another_leads(&world, Some(&next), Some(&first)).await;
     let took = ended.elapsed();
     assert!(took < Duration::from_secs(8), "{took:?}");
     delete_all(&world, &subjects).await;
