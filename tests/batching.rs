@@ -8,7 +8,13 @@ use futures::future::join_all;
 use harness::{World, aosp_image, component, image_export};
 use serde_json::{Value, json};
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep},
+};
+
+/// Held by the test that runs, for the same reason.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// A kind whose objects wait for the vendor.
 struct Kind {
@@ -49,6 +55,7 @@ async fn a_resync_of_two_hundred_is_a_call_for_each_batch() {
     const COUNT: usize = 200;
     const BATCH: usize = 20;
     const INTERVAL: Duration = Duration::from_secs(60);
+    let _alone = ALONE.lock().await;
     let world = World::new("resync").await;
     let names: Vec<_> = (0..COUNT).map(|number| format!("component-{number}")).collect();
     let interval = json!({ "resyncInterval": "1m" });
@@ -77,9 +84,10 @@ async fn a_resync_of_two_hundred_is_a_call_for_each_batch() {
     assert!((2 * COUNT / BATCH..=most).contains(&looks), "{looks} calls, of {most} at most");
 }
 
-/// One kind after the other, for the same reason that this is a binary of its own.
+/// One kind after the other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_hundred_pending_objects_share_six_calls_a_look() {
+    let _alone = ALONE.lock().await;
     for kind in [BUILDS, EXPORTS] {
         five_hundred_share_looks(&kind).await;
     }
