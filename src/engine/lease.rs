@@ -3,8 +3,8 @@
 //!
 //! Replicas that divide the work into different numbers of shards would look after the same objects under different Leases. So
 //! the first Lease names the number. Who holds another one goes by what the replica has read there a few seconds before each
-//! renewal, and whoever changes it waits until all have read it. How long that is, the holder of the first Lease finds out by a clock that nobody sets, and no two clocks are
-//! compared.
+//! renewal, and whoever changes it waits until all have read it. How long that is, the holder of the first Lease finds out by a
+//! clock that nobody sets, and no two clocks are compared.
 //!
 //! The lease only saves calls. What keeps two replicas from making a thing twice is the journal, whose writes are
 //! guarded by resourceVersion.
