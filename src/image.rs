@@ -89,10 +89,10 @@ pub struct ImageSpec<M> {
     pub drift_policy: DriftPolicy,
 
     /// Whether to look, before a creating call that takes long, whether what it needs is there, where the vendor's API tells: the
-    /// source of an ImageExport or AliyunImageCopy, the product of an AospImage. `Check`: a call that would be in vain is not made,
-    /// and the object says what is wrong (reason `PreflightFailed`); what cannot be read is left to the vendor. `Skip`: the call
-    /// is made without a look. Other kinds have nothing to look at: the vendor says within seconds what is wrong. Default:
-    /// `Check`.
+    /// source of an ImageExport or AliyunImageCopy, whether the name of a copy is free, the product of an AospImage. `Check`: a
+    /// call that would be in vain is not made, and the object says what is wrong (reason `PreflightFailed`, or `AlreadyExists` of
+    /// a name); what cannot be read is left to the vendor. `Skip`: the call is made without a look. Other kinds have nothing to
+    /// look at: the vendor says within seconds what is wrong. Default: `Check`.
     #[serde(default)]
     pub preflight_policy: PreflightPolicy,
 }

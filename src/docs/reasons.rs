@@ -469,7 +469,7 @@ pub const REASONS: &[Reason] = &[
         Images,
         Person,
         "Something of that name exists at the vendor already, and this object did not make it / 厂商侧已有同名资源，且不是本对象创建的",
-        "Use another name, or take it over with spec.import / 更换名称，或用 spec.import 接管",
+        "Use another name, or take it over with spec.import; where the message says that nothing was called yet, it goes on by itself when the name is free / 更换名称，或用 spec.import 接管；若消息说明尚未发起调用，名称空闲后会自动继续",
     ),
     reason(
         "TokenReused",

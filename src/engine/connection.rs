@@ -116,20 +116,20 @@ impl Connection {
     pub fn readers<K: External>(
         &self,
         client: &K::Client,
-        region: &str,
         preflight: &Preflight<K::Client>,
     ) -> Batcher<String, Value> {
-        let made =
-            self.once::<KindReaders, std::convert::Infallible>((K::kind(&()), region.to_owned()), || {
-                let (client, region, read) = (client.clone(), region.to_owned(), preflight.read);
-                let batcher =
-                    Batcher::start(preflight.batch, pace::BATCH_WINDOW, move |mut ids: Vec<String>| {
-                        ids.sort();
-                        ids.dedup();
-                        read(client.clone(), region.clone(), ids)
-                    });
-                Ok(KindReaders(batcher))
-            });
+        let what = format!("{} {}", K::kind(&()), preflight.what);
+        let place = (what.into(), preflight.region.clone());
+        let made = self.once::<KindReaders, std::convert::Infallible>(place, || {
+            let (client, region, read) = (client.clone(), preflight.region.clone(), preflight.read);
+            let batcher =
+                Batcher::start(preflight.batch, pace::BATCH_WINDOW, move |mut ids: Vec<String>| {
+                    ids.sort();
+                    ids.dedup();
+                    read(client.clone(), region.clone(), ids)
+                });
+            Ok(KindReaders(batcher))
+        });
         match made {
             Ok(KindReaders(batcher)) => batcher,
         }
@@ -180,7 +180,7 @@ impl Connection {
     }
 }
 
-/// For which kind's objects something is made, and in which region; for all, where both are empty.
+/// For which kind's objects something is made, or for what of theirs, and in which region; for all, where both are empty.
 type Place = (Cow<'static, str>, String);
 
 #[derive(Clone)]

@@ -311,11 +311,11 @@ pub trait External:
     }
 
     /// What the creating call needs of the vendor, where that can be read in calls that objects share: looked at before the intent
-    /// of a new attempt is stored, never while one is under way, and not believed any further. Read where that is asked for:
-    /// [`External::asked_in`]. For calls that cost an hour or an image when they fail: one that answers at once says itself what
-    /// is wrong. Pure.
-    fn preflight(&self, _client: &Self::Client) -> Option<Preflight<Self::Client>> {
-        None
+    /// of a new attempt is stored, never while one is under way, and not believed any further. At most two things, which are read
+    /// one after the other. For calls that cost an hour or an image when they fail: one that answers at once says itself what is
+    /// wrong. Pure.
+    fn preflight(&self, _client: &Self::Client) -> Vec<Preflight<Self::Client>> {
+        vec![]
     }
 
     /// Looks whether something at the vendor is in the way of the creating call. Asked before the intent of a new attempt

@@ -7,7 +7,7 @@ use super::{
     external::{Connect, External, Submitted, Unusable},
     index::{Reference, Referent},
     journal::Permit,
-    preflight::Obstacle,
+    preflight::{Needed, Obstacle, Preflight},
     progress::{Comparison, Deletion, Handle, Lookalike, Observation, Product, Recovered},
     versions::Succession,
 };
@@ -187,14 +187,23 @@ impl Link {
     }
 }
 
-/// What one object's creating call needs: see [`External::preflight`].
+/// One thing that an object's creating call needs: see [`External::preflight`].
 pub struct Need {
     /// What the vendor calls it.
     pub id: String,
     /// Where it is read, together with what others need.
     pub readers: Batcher<String, Value>,
-    /// What is in the way.
-    pub judge: fn(&str, Option<&Value>) -> Option<Obstacle>,
+    uid: String,
+    born: Option<Timestamp>,
+    judge: fn(&Needed<'_>, Option<&Value>) -> Option<Obstacle>,
+}
+
+impl Need {
+    /// Reads it, and tells what is in the way.
+    pub async fn look(&self) -> Result<Option<Obstacle>, CallError> {
+        let row = self.readers.ask(self.id.clone()).await?;
+        Ok((self.judge)(&Needed { id: &self.id, uid: &self.uid, born: self.born }, row.as_ref()))
+    }
 }
 
 /// An image object of whatever kind.
@@ -237,7 +246,7 @@ pub trait AnyObject: Send + Sync {
     /// [`External::exclusive`].
     fn exclusive(&self) -> Option<String>;
     /// [`External::preflight`], and where that is read.
-    fn preflight(&self, connection: &Connection, client: &Link) -> Option<Need>;
+    fn preflight(&self, connection: &Connection, client: &Link) -> Vec<Need>;
     /// [`External::clear`].
     fn clear<'a>(&'a self, client: &'a Link) -> Answering<'a, ()>;
     /// [`External::submit`].
@@ -327,11 +336,16 @@ impl<K: External> AnyObject for K {
     fn exclusive(&self) -> Option<String> {
         External::exclusive(self)
     }
-    fn preflight(&self, connection: &Connection, client: &Link) -> Option<Need> {
+    fn preflight(&self, connection: &Connection, client: &Link) -> Vec<Need> {
         let client = client.of::<K>();
-        let preflight = External::preflight(self, client)?;
-        let readers = connection.readers::<K>(client, &External::asked_in(self, client), &preflight);
-        Some(Need { id: preflight.id, readers, judge: preflight.judge })
+        let need = |preflight: Preflight<K::Client>| Need {
+            readers: connection.readers::<K>(client, &preflight),
+            id: preflight.id,
+            uid: Resource::meta(self).uid.clone().unwrap_or_default(),
+            born: Resource::meta(self).creation_timestamp.as_ref().map(|time| time.0),
+            judge: preflight.judge,
+        };
+        External::preflight(self, client).into_iter().map(need).collect()
     }
     fn clear<'a>(&'a self, client: &'a Link) -> Answering<'a, ()> {
         External::clear(self, client.of::<K>()).boxed()

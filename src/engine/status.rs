@@ -98,7 +98,7 @@ impl Detail {
             (false, false) => Self::stalled,
         };
         let message = format!("{action} is not called yet, since it would be in vain: {}", obstacle.why);
-        make("PreflightFailed".into(), message)
+        make(obstacle.reason.into(), message)
     }
 
     /// It was Ready, and looks at it fail now, which says nothing against it.

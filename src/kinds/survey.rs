@@ -264,9 +264,12 @@ async fn lacks(connection: &Connection, client: &Link, object: &Object) -> Optio
     if !looks {
         return None;
     }
-    let need = object.preflight(connection, client)?;
-    let found = need.readers.ask(need.id.clone()).await.ok()?;
-    (need.judge)(&need.id, found.as_ref())
+    for need in object.preflight(connection, client) {
+        if let Ok(Some(obstacle)) = need.look().await {
+            return Some(obstacle);
+        }
+    }
+    None
 }
 
 /// In what the thing of an object is to be succeeded by a new version, if it is.

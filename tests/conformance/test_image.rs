@@ -144,8 +144,10 @@ impl External for TestImage {
     }
 
     /// Stands for what a call needs: something under the name `lacking` never comes.
-    fn preflight(&self, _: &Client) -> Option<Preflight<Client>> {
-        Some(Preflight {
+    fn preflight(&self, client: &Client) -> Vec<Preflight<Client>> {
+        vec![Preflight {
+            what: "name",
+            region: self.asked_in(client),
             id: self.spec.for_provider.name.clone(),
             read: |client, _, _| {
                 Box::pin(async move {
@@ -160,10 +162,10 @@ impl External for TestImage {
                 })
             },
             batch: 1,
-            judge: |name, _| {
-                (name == "lacking").then(|| Obstacle::lasting("it lacks something / 缺少所需的内容"))
+            judge: |needed, _| {
+                (needed.id == "lacking").then(|| Obstacle::lasting("it lacks something / 缺少所需的内容"))
             },
-        })
+        }]
     }
 
     fn token(uid: &str, attempt: u32) -> String {

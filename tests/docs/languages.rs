@@ -13,6 +13,7 @@ const PAIRS: &[(&str, &str)] = &[
     ("docs/command-line.md", "docs/zh/command-line.md"),
     ("docs/uses.md", "docs/zh/uses.md"),
     ("docs/new-version.md", "docs/zh/new-version.md"),
+    ("docs/preflight.md", "docs/zh/preflight.md"),
     ("docs/distribution.md", "docs/zh/distribution.md"),
 ];
 

@@ -127,9 +127,13 @@ async fn a_stranger_s_image_of_the_same_name_is_not_taken_over() {
     let stranger = ecs.seed_image(theirs("copy-taken"));
     let lost = FaultRule::new(Fault::ConnectionClosed).action(CREATE).when(When::first(1));
     world.vendor.set_faults(vec![lost]);
-    world.create(copy("taken", json!({}))).await;
+    // Who does not look first is told by the vendor.
+    let mut blind = copy("taken", json!({}));
+    blind["spec"]["preflightPolicy"] = json!("Skip");
+    world.create(blind).await;
     let message = world.until_condition(KIND, "taken", "Stalled", "True", "AlreadyExists").await;
     assert!(message.contains(&stranger), "{message}");
+    assert!(world.calls(CREATE) > 1, "{:#?}", world.call_log());
     world.delete(KIND, "taken").await;
     world.until_gone(KIND, "taken").await;
     assert!(ecs.image(&stranger).is_some());
@@ -141,6 +145,81 @@ async fn a_stranger_s_image_of_the_same_name_is_not_taken_over() {
     let object = world.until_ready(KIND, "own").await;
     assert_eq!(ecs.image(&id(&object)).expect("it is there").name, "copy-own");
     assert_eq!(world.effects(CREATE), 1);
+}
+
+/// Names are unique in a region, and whose one is, is read before the call: by the mark of another object, or by its age.
+#[tokio::test]
+async fn a_name_that_a_stranger_has_is_told_before_the_copy_is_asked_for() {
+    let world = World::new("copy-name-taken").await;
+    world.quicken();
+    let ecs = world.vendor.aliyun_ecs();
+    let theirs = |name: &str, region: &str, mark: Option<&str>| Image {
+        name: name.into(),
+        region: region.into(),
+        tags: mark.map(|mark| ("cloudimages.dev/attempt".to_owned(), mark.to_owned())).into_iter().collect(),
+        ..Image::default()
+    };
+    let marked =
+        ecs.seed_image(theirs("copy-marked", "cn-shanghai", Some("00000000-0000-4000-8000-000000000000-1")));
+    let old = ecs.seed_image(theirs("copy-old", "cn-shanghai", None));
+    // The name is free where the copy is to be.
+    ecs.seed_image(theirs("copy-elsewhere", "cn-beijing", None));
+    ecs.seed_image(theirs("copy-elsewhere-2", "cn-shanghai", None));
+    for (name, id) in [("marked", &marked), ("old", &old)] {
+        world.create(copy(name, json!({}))).await;
+        let message = world.until_condition(KIND, name, "Reconciling", "True", "AlreadyExists").await;
+        assert!(message.contains(id) && message.contains("CopyImage is not called yet"), "{message}");
+        let object = world.get(KIND, name).await.expect("it is there");
+        let status = &object["status"];
+        assert_eq!((&status["phase"], &status["operation"]), (&json!("Pending"), &Value::Null), "{object:#}");
+        let event = world.until_event(name, "AlreadyExists").await;
+        assert_eq!(event["type"], "Warning", "{event:#}");
+    }
+    assert_eq!(world.calls(CREATE), 0, "{:#?}", world.call_log());
+    world.create(copy("elsewhere", json!({}))).await;
+    world.until_ready(KIND, "elsewhere").await;
+
+    // It goes on when the name is free, or another is asked for.
+    ecs.remove_image(&marked);
+    world.request(KIND, "marked", "now").await;
+    let another = json!({ "spec": { "forProvider": { "destinationImageName": "copy-new" } } });
+    world.patch(KIND, "old", another).await;
+    for name in ["marked", "old"] {
+        let object = world.until_ready(KIND, name).await;
+        assert_eq!(object["status"]["operation"]["attempt"], 1, "{object:#}");
+    }
+    assert_eq!((world.calls(CREATE), world.effects(CREATE)), (3, 3), "{:#?}", world.call_log());
+    assert!(ecs.image(&old).is_some());
+}
+
+/// What cannot be copied yet is waited for, and what never can is said.
+#[tokio::test]
+async fn an_image_that_is_not_available_is_not_copied() {
+    let world = World::new("copy-source-status").await;
+    world.quicken();
+    let ecs = world.vendor.aliyun_ecs();
+    let source = |id: &str, status: &str| Image {
+        id: id.into(),
+        name: id.into(),
+        odd_status: Some(status.into()),
+        ..Image::default()
+    };
+    for (name, status, why) in [
+        ("creating", "Creating", "is still being made"),
+        ("broken", "CreateFailed", "copies only what is Available"),
+        ("deprecated", "Deprecated", "copies only what is Available"),
+    ] {
+        let id = format!("m-{name}");
+        ecs.seed_image(source(&id, status));
+        world.create(copy(name, json!({ "imageId": id }))).await;
+        let message = world.until_condition(KIND, name, "Reconciling", "True", "PreflightFailed").await;
+        assert!(message.contains(why) && message.contains(status), "{message}");
+    }
+    assert_eq!(world.calls(CREATE), 0, "{:#?}", world.call_log());
+    assert!(ecs.modify_image("m-creating", |image| image.odd_status = None));
+    world.request(KIND, "creating", "now").await;
+    world.until_ready(KIND, "creating").await;
+    assert_eq!((world.calls(CREATE), world.effects(CREATE)), (1, 1), "{:#?}", world.call_log());
 }
 
 #[tokio::test]

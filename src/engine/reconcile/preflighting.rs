@@ -26,8 +26,12 @@ impl Pass<'_> {
             return Ok(None);
         }
         let Some(connection) = self.connection.clone() else { return Ok(None) };
-        let Some(need) = self.subject().preflight(&connection, client) else { return Ok(None) };
-        let needed = pace::seed(&need.id);
+        let needs = self.subject().preflight(&connection, client);
+        if needs.is_empty() {
+            return Ok(None);
+        }
+        let ids: Vec<_> = needs.iter().map(|need| &*need.id).collect();
+        let needed = pace::seed(&ids.join("\n"));
         if self
             .local
             .found
@@ -36,17 +40,23 @@ impl Pass<'_> {
         {
             return Ok(None);
         }
-        let found = tokio::select! {
-            found = need.readers.ask(need.id.clone()) => found,
-            () = self.world.stopping.cancelled() => return Ok(Some(Next::Change)),
-        };
-        let obstacle = match found {
-            Ok(found) => (need.judge)(&need.id, found.as_ref()),
-            Err(error) => {
-                tracing::debug!(%error, needed = need.id, "what the call needs cannot be read");
-                None
+        let mut obstacle = None;
+        for need in &needs {
+            let found = tokio::select! {
+                found = need.look() => found,
+                () = self.world.stopping.cancelled() => return Ok(Some(Next::Change)),
+            };
+            match found {
+                Ok(None) => {}
+                Ok(found) => {
+                    obstacle = found;
+                    break;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, needed = need.id, "what the call needs cannot be read");
+                }
             }
-        };
+        }
         let Some(obstacle) = obstacle else {
             self.local.found = Some(Box::new((needed, Instant::now())));
             return Ok(None);

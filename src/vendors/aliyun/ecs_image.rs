@@ -12,7 +12,8 @@ use crate::{
     engine::{
         existing::Mark,
         external::External,
-        preflight::Obstacle,
+        pace,
+        preflight::{Needed, Obstacle},
         progress::{Deletion, Failure, Handle, Hindrance, Observation, Product},
     },
     image::{ImageStatus, OperationState},
@@ -137,9 +138,19 @@ pub(super) async fn rows(
     region: &str,
     handles: &[Handle],
 ) -> Result<HashMap<Handle, Value>, CallError> {
+    rows_within(client, region, handles, usize::MAX).await
+}
+
+/// The same in no more than so many calls: what they are not enough for has the row `null`.
+async fn rows_within(
+    client: &Client,
+    region: &str,
+    handles: &[Handle],
+    most: usize,
+) -> Result<HashMap<Handle, Value>, CallError> {
     let mut found = HashMap::new();
+    let mut calls = 0;
     if handles.len() > 1 {
-        let mut calls = 0;
         let shows = |rows: &[Value], handle: &Handle| {
             rows.iter().any(|row| row[ROW_ID].as_str() == Some(handle.id()))
         };
@@ -152,12 +163,18 @@ pub(super) async fn rows(
                 found.insert(id.to_owned(), row);
             }
         }
+        // The last page, of which nobody asks whether it is enough.
+        calls += 1;
     }
     let mut seen = HashMap::new();
     for handle in handles {
         let row = match found.remove(handle.id()) {
             Some(row) => Some(row),
-            None => get(client, region, handle.id()).await?,
+            None if calls >= most => Some(Value::Null),
+            None => {
+                calls += 1;
+                get(client, region, handle.id()).await?
+            }
         };
         seen.extend(row.map(|row| (handle.clone(), row)));
     }
@@ -165,13 +182,80 @@ pub(super) async fn rows(
 }
 
 /// What would be in vain to copy, before it is asked for: see `External::preflight`.
-pub(super) fn uncopiable(id: &str, row: Option<&Value>) -> Option<Obstacle> {
-    // What the list does not show may be another account's.
-    row.filter(|row| sharing::is_public(row)).map(|_| {
-        Obstacle::lasting(format!(
+pub(super) fn uncopiable(needed: &Needed<'_>, row: Option<&Value>) -> Option<Obstacle> {
+    let id = needed.id;
+    // What the vendor does not show may be another account's: it says so at once when it is asked to copy it.
+    let row = row?;
+    if sharing::is_public(row) {
+        return Some(Obstacle::lasting(format!(
             "{id} is published as a community image, which the vendor does not copy: copy it before it is published, or copy \
              another image / 镜像 {id} 已发布为社区镜像，厂商不支持复制，请在发布前复制，或改用其他镜像"
+        )));
+    }
+    match row["status"].as_str()? {
+        status @ ("Creating" | "Waiting") => Some(Obstacle::passing(format!(
+            "the image {id} is still being made (status {status}), and is copied when it is Available"
+        ))),
+        status @ ("CreateFailed" | "Deprecated" | "UnAvailable") => Some(Obstacle::lasting(format!(
+            "the image {id} has the status {status}, and the vendor copies only what is Available; copy another image, or see to \
+             this one in the console / 镜像 {id} 的状态为 {status}，厂商只复制可用的镜像；请改用其他镜像，或在控制台处理"
+        ))),
+        _ => None,
+    }
+}
+
+/// Whether the name of a copy is another's, whatever made that: names are unique in a region. What bears the object's own mark, and
+/// what bears none and is not older than the object, may have come of an earlier call of its own.
+pub(super) fn name_taken(needed: &Needed<'_>, row: Option<&Value>) -> Option<Obstacle> {
+    let image = Image::read(row?)?;
+    let is_anothers = match (image.maker(), needed.born) {
+        (Some(Mark::Of(uid)), _) => uid != needed.uid,
+        // Nothing was asked for yet by what the API server does not have.
+        (_, None) => true,
+        (_, Some(born)) => {
+            let before = born.checked_sub(pace::SKEW).unwrap_or(Timestamp::UNIX_EPOCH);
+            image.created.is_some_and(|created| created < before)
+        }
+    };
+    let (id, name) = (&image.id, needed.id);
+    is_anothers.then(|| {
+        Obstacle::taken(format!(
+            "{id} in the copy's region has the name {name} already, and names are unique in a region; use another \
+             destinationImageName, or take it over with spec.import / 目标地域的镜像 {id} 已使用名称 {name}，同一地域内镜像名称必须\
+             唯一；请更换 destinationImageName，或用 spec.import 接管"
         ))
+    })
+}
+
+/// For [`name_taken`]: the account's own images with these names, by name. One name is a filter; several are looked for in the list
+/// of all.
+pub(super) fn by_name(
+    client: Client,
+    region: String,
+    names: Vec<String>,
+) -> BoxFuture<'static, Result<HashMap<String, Value>, CallError>> {
+    Box::pin(async move {
+        let filter = match &*names {
+            [name] => vec![pair("ImageName", name)],
+            _ => vec![],
+        };
+        let (mut found, mut calls, mut is_cut) = (HashMap::new(), 0, false);
+        let most = names.len();
+        let rows = list(&client, &region, &filter, |_| {
+            calls += 1;
+            is_cut = calls >= most;
+            is_cut
+        });
+        for row in rows.await? {
+            if let Some(name) = row["imageName"].as_str() {
+                found.insert(name.to_owned(), row);
+            }
+        }
+        let row = |name: String| match found.remove(&name) {
+            None if is_cut => Some((name, Value::Null)),
+            row => Some((name, row?)),
+        };
+        Ok(names.into_iter().filter_map(row).collect())
     })
 }
 
@@ -182,7 +266,7 @@ pub(super) fn by_id(
     ids: Vec<String>,
 ) -> BoxFuture<'static, Result<HashMap<String, Value>, CallError>> {
     let handles: Vec<_> = ids.into_iter().map(Handle::image).collect();
-    let rows = async move { rows(&client, &region, &handles).await };
+    let rows = async move { rows_within(&client, &region, &handles, handles.len()).await };
     Box::pin(
         rows.map_ok(|rows| rows.into_iter().map(|(handle, row)| (handle.id().to_owned(), row)).collect()),
     )
@@ -535,6 +619,41 @@ mod tests {
         }
         assert!(matches!(row("CreateFailed", json!({})), Some(Observation::Failed(_))));
         assert_eq!(observation(&json!({ "status": "Available" })), None);
+    }
+
+    #[test]
+    fn a_name_is_taken_by_what_did_not_come_of_a_call_of_ones_own() {
+        const UID: &str = "123e4567-e89b-12d3-a456-426655440000";
+        let born: Timestamp = "2026-11-26T12:00:00Z".parse().unwrap();
+        let judge = |row: Value, born: Option<Timestamp>| {
+            name_taken(&Needed { id: "base", uid: UID, born }, Some(&row)).map(|obstacle| obstacle.reason)
+        };
+        let row = |mark: Option<String>, created: Value| {
+            let tags: Vec<_> =
+                mark.iter().map(|mark| json!({ "tagKey": tags::MARK, "tagValue": mark })).collect();
+            json!({ "imageId": "m-1", "imageName": "base", "creationTime": created, "tags": { "tag": tags } })
+        };
+        let others = "00000000-e89b-12d3-a456-426655440000-1".to_owned();
+        let (old, new) = (json!("2026-11-26T11:40:00Z"), json!("2026-11-26T12:00:30Z"));
+        for (mark, created, taken) in [
+            (Some(format!("{UID}-1")), &new, false),
+            (Some(format!("{UID}-7")), &old, false),
+            (Some(others.clone()), &new, true),
+            (Some(others), &old, true),
+            // It may be that the vendor does not show tags at once, or that clocks differ.
+            (None, &new, false),
+            (None, &json!("2026-11-26T11:50:00Z"), false),
+            (None, &Value::Null, false),
+            (None, &old, true),
+            (Some("nonsense".into()), &old, true),
+        ] {
+            let expected = taken.then_some("AlreadyExists");
+            assert_eq!(judge(row(mark.clone(), created.clone()), Some(born)), expected, "{mark:?} {created}");
+        }
+        // What the API server does not have yet asked for nothing.
+        assert_eq!(judge(row(None, new), None), Some("AlreadyExists"));
+        assert_eq!(judge(Value::Null, Some(born)), None, "not looked for to the end");
+        assert_eq!(name_taken(&Needed { id: "base", uid: UID, born: None }, None), None);
     }
 
     fn json_patch(row: &mut Value, more: Value) {

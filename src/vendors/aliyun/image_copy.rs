@@ -274,13 +274,26 @@ impl External for AliyunImageCopy {
         object
     }
 
-    fn preflight(&self, _: &Client) -> Option<Preflight<Client>> {
-        Some(Preflight {
-            id: self.spec.for_provider.image_id.clone()?,
+    /// The image, where it is, and the name, where the copy is to be.
+    fn preflight(&self, client: &Client) -> Vec<Preflight<Client>> {
+        let parameters = &self.spec.for_provider;
+        let image = parameters.image_id.iter().map(|image| Preflight {
+            what: "image",
+            region: self.asked_in(client),
+            id: image.clone(),
             read: ecs_image::by_id,
             batch: Self::BATCH,
             judge: ecs_image::uncopiable,
-        })
+        });
+        let name = parameters.destination_image_name.iter().map(|name| Preflight {
+            what: "name",
+            region: self.region(client),
+            id: name.clone(),
+            read: ecs_image::by_name,
+            batch: Self::BATCH,
+            judge: ecs_image::name_taken,
+        });
+        image.chain(name).collect()
     }
 
     fn place(&self, account: &AccountVendor) -> Option<String> {

@@ -9,7 +9,7 @@ use crate::{
         external::{External, Submitted, Timeout, Unusable},
         journal::Permit,
         pace,
-        preflight::{Obstacle, Preflight},
+        preflight::{Needed, Obstacle, Preflight},
         progress::{
             Comparison, Deletion, Difference, Failure, Handle, Hindrance, Observation, Product, Recovered,
         },
@@ -291,7 +291,8 @@ async fn ask_for(client: &Client, product: String) -> Result<HashMap<String, Val
     Ok(HashMap::from([(product, answer)]))
 }
 
-fn unknown_product(product: &str, answer: Option<&Value>) -> Option<Obstacle> {
+fn unknown_product(needed: &Needed<'_>, answer: Option<&Value>) -> Option<Obstacle> {
+    let product = needed.id;
     let refusal = answer?.get("refusal")?.as_str()?.trim_end_matches('.');
     Some(Obstacle::lasting(format!(
         "ListAOSPImage does not take the product id {product}, so that what is built could not be found again ({refusal}); set \
@@ -390,13 +391,15 @@ impl External for AospImage {
     }
 
     /// The product: an image of one that the vendor does not know could be built, and never be found.
-    fn preflight(&self, client: &Client) -> Option<Preflight<Client>> {
-        Some(Preflight {
+    fn preflight(&self, client: &Client) -> Vec<Preflight<Client>> {
+        vec![Preflight {
+            what: "product",
+            region: self.region(client),
             id: self.region(client),
             read: |client, product, _| Box::pin(async move { ask_for(&client, product).await }),
             batch: Self::BATCH,
             judge: unknown_product,
-        })
+        }]
     }
 
     /// Goes into the annotation, in brackets.

@@ -9,7 +9,7 @@ use crate::{
         index::{Reference, Referent},
         journal::Permit,
         pace,
-        preflight::{Obstacle, Preflight},
+        preflight::{Needed, Obstacle, Preflight},
         progress::{Comparison, Deletion, Failure, Handle, Observation, Product, Recovered},
     },
     image::{ImageRef, ImageSpec, ImageStatus, OperationState, fixed},
@@ -158,7 +158,8 @@ async fn images(client: &Client, ids: &[String]) -> Result<HashMap<String, Value
 
 /// What of an image is known to make its export fail: that it is not there, is one of the vendor's public ones, or is not
 /// available. Whether one that others share can be exported is not documented, so the vendor says that.
-fn unfit(image: &str, row: Option<&Value>) -> Option<Obstacle> {
+fn unfit(needed: &Needed<'_>, row: Option<&Value>) -> Option<Obstacle> {
+    let image = needed.id;
     let Some(row) = row else {
         return Some(Obstacle::lasting(format!(
             "DescribeImages shows no image {image} in the account's region; correct imageId, or the account / 账号所在地域查不到\
@@ -377,13 +378,16 @@ impl External for ImageExport {
     }
 
     /// The image. Nothing of a bucket can be looked at: it is not ECS's, but TOS's, which is signed otherwise.
-    fn preflight(&self, _: &Client) -> Option<Preflight<Client>> {
-        Some(Preflight {
-            id: self.spec.for_provider.image_id.clone()?,
+    fn preflight(&self, client: &Client) -> Vec<Preflight<Client>> {
+        let image = self.spec.for_provider.image_id.iter().map(|image| Preflight {
+            what: "image",
+            region: self.asked_in(client),
+            id: image.clone(),
             read: |client, _, ids| Box::pin(async move { images(&client, &ids).await }),
             batch: Self::BATCH,
             judge: unfit,
-        })
+        });
+        image.collect()
     }
 
     /// A task carries neither bucket nor prefix: two exports of one image could not be told apart.
