@@ -11,6 +11,7 @@ const PAIRS: &[(&str, &str)] = &[
     ("docs/backup.md", "docs/zh/backup.md"),
     ("docs/errors.md", "docs/zh/errors.md"),
     ("docs/command-line.md", "docs/zh/command-line.md"),
+    ("docs/kinds.md", "docs/zh/kinds.md"),
     ("docs/uses.md", "docs/zh/uses.md"),
     ("docs/new-version.md", "docs/zh/new-version.md"),
     ("docs/preflight.md", "docs/zh/preflight.md"),
