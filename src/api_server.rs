@@ -4,23 +4,29 @@
 //! wait to be sent.
 
 use crate::{
-    engine::{metrics::Metrics, on_behalf, pace},
+    engine::{may_pass, metrics::Metrics, on_behalf, pace},
     kubeconfig,
-    wire::proxy::Proxies,
+    wire::{self, proxy::Proxies},
 };
+use backon::Retryable;
 use futures::future::BoxFuture;
 use http::{Request, Response, Uri};
+use k8s_openapi::apimachinery::pkg::version::Info;
 use kube::{
     Client, Config,
     client::{Body, ClientBuilder},
     config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use std::{
-    fmt,
+    fmt, io,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::Instant,
+};
 use tower::{BoxError, Service, service_fn, timeout::TimeoutLayer};
 
 /// How requests to the API server go, for messages.
@@ -98,6 +104,32 @@ fn counted(mut config: Config, metrics: Arc<Metrics>) -> Result<Client, kube::Er
     let builder = ClientBuilder::try_from(config)?.with_layer(&TimeoutLayer::new(pace::API_TIMEOUT));
     let counting = tower::layer::layer_fn(|service| Counting { service, metrics: metrics.clone() });
     Ok(builder.with_layer(&counting).build())
+}
+
+/// What the API server says that it is, as soon as it says anything: it may be on its way back. `waits` hears each time why it has
+/// to be asked again. Fails when it was away for [`pace::API_AWAY`], and within seconds for what somebody has to mend.
+pub async fn version(client: &Client, mut waits: impl FnMut(String) + Send) -> Result<Info, kube::Error> {
+    let since = Instant::now();
+    let ask = || client.apiserver_version();
+    ask.retry(pace::api_steps())
+        .when(|error| since.elapsed() < patience(error))
+        .notify(|error, _| waits(wire::chain(error)))
+        .await
+}
+
+/// For how long it may be like this.
+fn patience(error: &kube::Error) -> Duration {
+    let is_for_somebody = matches!(error, kube::Error::Auth(_)) || is_about_a_certificate(error);
+    if may_pass(error) && !is_for_somebody { pace::API_AWAY } else { pace::API_START }
+}
+
+/// Whether the server's certificate is not that of the API server that is meant.
+fn is_about_a_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
+    // What is in an input/output error is not what it names as its source.
+    let within = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
+        || within.is_some_and(|error| is_about_a_certificate(error))
+        || error.source().is_some_and(is_about_a_certificate)
 }
 
 /// How many requests are under way at once, watches aside: each has a connection to itself. So many keep an API server busy
@@ -219,6 +251,7 @@ where
 mod tests {
     use super::*;
     use crate::{engine::accounts::AccountKey, image::AccountKind};
+    use serde_json::json;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// A client whose requests are counted and never answered.
@@ -272,6 +305,70 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(busy.load(Ordering::SeqCst), REQUESTS + watches.len() + 1);
+    }
+
+    /// A client whose first requests fail, and how the wait for the API server ends, after how long and how many times to hear why.
+    async fn asked(
+        fail: impl Fn() -> Result<Response<Body>, BoxError> + Clone + Send + 'static,
+        lasts: Duration,
+    ) -> (Result<Info, kube::Error>, Duration, usize) {
+        let since = Instant::now();
+        let service = service_fn(move |_: Request<Body>| {
+            let version = json!({
+                "major": "1", "minor": "35", "gitVersion": "v1.35.0", "gitCommit": "", "gitTreeState": "", "buildDate": "",
+                "goVersion": "", "compiler": "", "platform": "",
+            });
+            let answer = Response::new(Body::from(version.to_string().into_bytes()));
+            let answer = if since.elapsed() < lasts { fail() } else { Ok(answer) };
+            async move { answer }
+        });
+        let mut heard = 0;
+        let version = version(&Client::new(service, "default"), |_| heard += 1).await;
+        (version, since.elapsed(), heard)
+    }
+
+    fn answered(status: u16) -> impl Fn() -> Result<Response<Body>, BoxError> + Clone {
+        move || Ok(Response::builder().status(status).body(Body::from(b"No.".to_vec()))?)
+    }
+
+    fn unanswered() -> Result<Response<Body>, BoxError> {
+        Err(io::Error::from(io::ErrorKind::ConnectionRefused).into())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_server_that_is_away_at_the_start_is_waited_for() {
+        let away = Duration::from_secs(300);
+        for (what, found) in [
+            ("no answer", asked(unanswered, away).await),
+            ("503", asked(answered(503), away).await),
+            ("429", asked(answered(429), away).await),
+            ("a page", asked(answered(200), away).await),
+        ] {
+            let (version, took, heard) = found;
+            assert_eq!(version.map(|version| version.git_version).ok().as_deref(), Some("v1.35.0"), "{what}");
+            assert!(took < away + Duration::from_secs(10) && heard > 30, "{what}: {took:?}, {heard}");
+        }
+        let (version, took, _) = asked(unanswered, 2 * pace::API_AWAY).await;
+        assert!(version.is_err() && took >= pace::API_AWAY && took < 2 * pace::API_AWAY, "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_somebody_has_to_mend_is_said_within_seconds() {
+        let wrong = || {
+            let error = rustls::Error::InvalidCertificate(rustls::CertificateError::NotValidForName);
+            Err(io::Error::other(error).into())
+        };
+        for (what, found) in [
+            ("401", asked(answered(401), pace::API_AWAY).await),
+            ("403", asked(answered(403), pace::API_AWAY).await),
+            ("another's certificate", asked(wrong, pace::API_AWAY).await),
+        ] {
+            let (version, took, _) = found;
+            assert!(version.is_err() && took < 3 * pace::API_START, "{what}: {took:?}");
+        }
+        // One that starts knows nobody for a moment.
+        let (version, ..) = asked(answered(403), pace::API_START / 2).await;
+        assert!(version.is_ok(), "{version:?}");
     }
 
     #[test]

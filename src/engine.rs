@@ -433,7 +433,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Whether the API server may give, or take, the same a moment later: it is in trouble, or somebody else wrote in between, and
 /// nobody has to mend anything.
-fn may_pass(error: &kube::Error) -> bool {
+pub(crate) fn may_pass(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => matches!(status.code, 409 | 429) || status.code >= 500,
         _ => true,

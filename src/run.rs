@@ -115,7 +115,7 @@ pub enum Error {
     #[error(transparent)]
     NoWay(#[from] NoWay),
     /// The API server cannot be used.
-    #[error("the API server cannot be used{0}: {1}")]
+    #[error("the API server cannot be used{0}: {why}", why = wire::chain(.1))]
     Kube(Way, kube::Error),
     /// The environment names a proxy that cannot be used.
     #[error(transparent)]
@@ -146,31 +146,23 @@ fn namespace(name: &str) -> Result<String, String> {
     }
 }
 
-impl From<kube::Error> for Error {
-    fn from(error: kube::Error) -> Self {
-        Self::Kube(Way::default(), error)
-    }
-}
-
 /// Runs with the kubeconfig or in-cluster configuration that is found, until `stop` is cancelled.
 pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error> {
     Proxies::check(|name| std::env::var(name).ok())?;
     let metrics = Arc::new(Metrics::new(options.metrics_accounts));
     let (client, way) = api_server::found(metrics.clone()).await?;
-    run_counted(client, metrics, options, stop).await.map_err(|error| match error {
-        Error::Kube(_, error) => Error::Kube(way, error),
-        error => error,
-    })
+    run_counted((client, way), metrics, options, stop).await
 }
 
 /// Runs against the API server of `client` until `stop` is cancelled: then takes no new work, finishes or has written
 /// down what is under way, and returns within ten seconds.
 pub async fn run_with(client: Client, options: Options, stop: CancellationToken) -> Result<(), Error> {
-    run_counted(client, Arc::new(Metrics::new(options.metrics_accounts)), options, stop).await
+    let metrics = Arc::new(Metrics::new(options.metrics_accounts));
+    run_counted((client, Way::default()), metrics, options, stop).await
 }
 
 async fn run_counted(
-    client: Client,
+    (client, way): (Client, Way),
     metrics: Arc<Metrics>,
     options: Options,
     stop: CancellationToken,
@@ -180,7 +172,7 @@ async fn run_counted(
     let connections = Connections::default();
     let telemetry = Telemetry::new(connections.share(&client), options.events, metrics.clone());
     let health = Health::default();
-    health.lack(START, "the API server has not been reached yet");
+    health.lack(START, NOT_REACHED);
     let ended = CancellationToken::new();
     let _end = ended.clone().drop_guard();
     let mut server = tokio::spawn({
@@ -206,7 +198,7 @@ async fn run_counted(
         let Parts { client, options, health, .. } = &parts;
         // Nothing is under way yet, so nothing has to be waited for.
         let unfit = tokio::select! {
-            checked = check_api_server(client, options.kinds, health) => checked?,
+            checked = check_api_server(client, way, options.kinds, health) => checked?,
             () = stop.cancelled() => return Ok(()),
         };
         let crds = served::watch(client.clone(), options.kinds, health.clone(), unfit);
@@ -345,19 +337,31 @@ impl Parts {
 
 /// What is not known before the API server has answered.
 const START: &str = "start";
+const NOT_REACHED: &str = "the API server has not been reached yet";
 
 /// What keeps the operator from working with the CRDs that there are, if that can be told; none at all is an error.
 async fn check_api_server(
     client: &Client,
+    way: Way,
     kinds: &[&dyn Kind],
     health: &Health,
 ) -> Result<Option<Unfit>, Error> {
-    let version = client.apiserver_version().await?;
+    let mut was_away = false;
+    let waits = |why| {
+        was_away = true;
+        tracing::warn!("waiting for the API server{way}: {why}");
+        health.lack(START, format!("{NOT_REACHED}{way}: {why}"));
+    };
+    let version = match api_server::version(client, waits).await {
+        Ok(version) => version,
+        Err(error) => return Err(Error::Kube(way, error)),
+    };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), api_server = version.git_version, "starting");
     if Http::new(pace::REQUEST_TIMEOUT, pace::CONNECT_TIMEOUT, None).is_ok_and(|http| !http.trusts()) {
         tracing::warn!("{}", wire::NO_AUTHORITIES);
     }
-    match served::first_look(client, kinds, health).await {
+    let patience = if was_away { pace::CRDS_BACK } else { pace::CRDS };
+    match served::first_look(client, kinds, health, patience).await {
         Some(missing @ Unfit::Missing(_)) => Err(Error::NoCrds(missing)),
         unfit => Ok(unfit),
     }

@@ -7,6 +7,7 @@ use crate::{engine::health::Health, engine::pace, image::GROUP, kinds, kinds::Ki
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
 use serde_json::Value;
+use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// What to do about CRDs that are missing or older.
@@ -77,10 +78,15 @@ async fn check(
     Ok(unfit)
 }
 
-/// Looks at the CRDs for the first time: gives those that were installed a moment ago the time to show. `None` also where it
-/// cannot be told: the documents may be closed to the operator, and are empty while they are made anew.
-pub async fn first_look(client: &Client, kinds: &[&dyn Kind], health: &Health) -> Option<Unfit> {
-    let last = Instant::now() + pace::CRDS;
+/// Looks at the CRDs for the first time, and gives them so long to show, as those need that were installed a moment ago. `None`
+/// also where it cannot be told: the documents may be closed to the operator, and are empty while they are made anew.
+pub async fn first_look(
+    client: &Client,
+    kinds: &[&dyn Kind],
+    health: &Health,
+    patience: Duration,
+) -> Option<Unfit> {
+    let last = Instant::now() + patience;
     loop {
         let is_last = Instant::now() >= last;
         match check(client, kinds, &mut None).await {

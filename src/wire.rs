@@ -229,7 +229,7 @@ async fn whole(mut answer: reqwest::Response) -> Result<Vec<u8>, String> {
 }
 
 /// An error with its causes, without the URL, whose query may be signed.
-fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = String::new();
     let mut next = Some(error);
     while let Some(error) = next {

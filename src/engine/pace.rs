@@ -19,6 +19,11 @@ pub const WATCH: u32 = 30;
 pub const API_SILENCE: Duration = Duration::from_secs(40);
 /// How long it may take to store an intent. After that the world may have moved on, and the call is not made.
 pub const PERMIT_AGE: Duration = Duration::from_secs(10);
+/// How long the API server may be away when the operator starts. Whoever ends after that is started again at once, since a
+/// kubelet has forgotten earlier ends of a container that ran for ten minutes.
+pub const API_AWAY: Duration = Duration::from_secs(660);
+/// For how long a refusal may be that of an API server that starts itself, and does not know yet who asks and what they may.
+pub const API_START: Duration = Duration::from_secs(5);
 /// How long connecting may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the work that is under way may go on after SIGTERM.
@@ -72,6 +77,8 @@ pub const PAUSE: Duration = Duration::from_secs(300);
 pub const AMENDMENTS: u32 = 3;
 /// How long the API server may take to serve CRDs that were installed a moment ago.
 pub const CRDS: Duration = Duration::from_secs(5);
+/// The same for one that has just come back, and begins by reading what CRDs there are.
+pub const CRDS_BACK: Duration = Duration::from_secs(60);
 /// How often it is looked whether the CRDs are still what the operator needs.
 pub const FIT_CRDS: Duration = Duration::from_secs(60);
 /// And how often whether they are at last.
@@ -134,14 +141,18 @@ pub fn reading(failures: u32, passes: bool) -> Duration {
 
 /// The same for a watch that ended with an error.
 pub fn watches() -> ExponentialBackoff {
+    api_steps().into()
+}
+
+/// The same as steps, for who counts no failures.
+pub fn api_steps() -> ExponentialBuilder {
     // The jitter is added, up to as much again.
-    let steps = ExponentialBuilder::default()
+    ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(800))
         .with_max_delay(Duration::from_secs(4))
         .with_factor(2.0)
         .with_jitter()
-        .without_max_times();
-    steps.into()
+        .without_max_times()
 }
 
 /// Time from `now` (since any fixed moment) to the next beat. `seed` shifts the beat, so that accounts do not all

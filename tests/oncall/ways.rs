@@ -1,11 +1,11 @@
 //! The ways out: through proxies, and without any certificates to trust.
 
 use crate::{
-    harness::{Program, World, account, component},
+    harness::{Program, World, account, component, operator_kubeconfig},
     proxy::Proxy,
 };
-use serde_json::json;
-use std::time::Duration;
+use serde_json::{Value, json};
+use std::{fs, time::Duration};
 
 const KIND: &str = "ImageComponent";
 const GRACE: Option<Duration> = Some(Duration::from_secs(20));
@@ -47,12 +47,16 @@ async fn proxies_lead_to_the_api_server_and_to_the_vendors_and_what_no_proxy_nam
 async fn who_fails_at_a_proxy_names_it_without_its_password() {
     let world = World::with_account("misproxied").await;
     let dead = format!("http://me:{PASSWORD}@127.0.0.2:9");
-    let (code, log) = start(&world, &[("HTTPS_PROXY", &*dead), ("NO_PROXY", "")], &[]).ended().await;
-    assert!(code == Some(1) && !log.contains(PASSWORD), "{code:?} {log}");
-    assert!(
-        log.contains("error: the API server cannot be used (through the proxy http://127.0.0.2:9;"),
-        "{log}"
-    );
+    // It may be on its way back, as what is behind it may.
+    let waiting = start(&world, &[("HTTPS_PROXY", &*dead), ("NO_PROXY", "")], &[]);
+    let names_it = |text: &str| text.contains(" (through the proxy http://127.0.0.2:9; what NO_PROXY names");
+    waiting
+        .until("/readyz", "it says what it waits for", |status, body| status == 503 && names_it(body))
+        .await;
+    let (code, log) = waiting.stop().await;
+    assert!(code == Some(0) && !log.contains(PASSWORD), "{code:?} {log}");
+    assert!(log.contains("WARN cloud_image_operator::run: waiting for the API server (through"), "{log}");
+    assert!(names_it(&log), "{log}");
 
     let socks = format!("socks5://me:{PASSWORD}@127.0.0.2:9");
     let (code, log) = start(&world, &[("ALL_PROXY", &*socks)], &[]).ended().await;
@@ -71,6 +75,34 @@ async fn who_fails_at_a_proxy_names_it_without_its_password() {
     );
     let (_, log) = operator.stop().await;
     assert!(!log.contains(PASSWORD), "{log}");
+}
+
+/// What nobody but a person can mend is not waited for.
+#[tokio::test]
+async fn an_api_server_that_is_another_one_or_knows_nobody_ends_it() {
+    let world = World::with_account("unknown").await;
+    let proxy = Proxy::start().await;
+    let url = format!("http://me:{PASSWORD}@{}", proxy.address());
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let way = format!(" (through the proxy http://{};", proxy.address());
+    for (what, change, sentence) in [
+        ("name", json!({ "tls-server-name": "another.example" }), "another.example"),
+        ("token", json!({ "token": "nobody's" }), "Unauthorized"),
+    ] {
+        let text = fs::read_to_string(operator_kubeconfig()).expect("a kubeconfig");
+        let mut config: Value = serde_json::from_str(&text).expect("JSON");
+        let at = if what == "token" { "/users/0/user" } else { "/clusters/0/cluster" };
+        json_patch::merge(config.pointer_mut(at).expect("a part"), &change);
+        let file = folder.path().join(what);
+        fs::write(&file, config.to_string()).expect("the kubeconfig is written");
+        let file = file.to_str().expect("a path");
+        let environment = [("KUBECONFIG", file), ("HTTPS_PROXY", &*url), ("NO_PROXY", "")];
+        let (code, log) = start(&world, &environment, &[]).ended().await;
+        assert!(code == Some(1) && !log.contains(PASSWORD), "{what}: {code:?} {log}");
+        let error = log.lines().find(|line| line.starts_with("error: the API server cannot be used"));
+        let error = error.unwrap_or_else(|| panic!("{what}: {log}"));
+        assert!(error.contains(&way) && error.contains(sentence), "{what}: {error}");
+    }
 }
 
 #[tokio::test]

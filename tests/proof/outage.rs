@@ -3,7 +3,8 @@
 
 use crate::{
     harness::{
-        Program, World, account_of, another_control_plane, client_of, image_of, operator_kubeconfig_of,
+        Program, World, account_of, another_control_plane, client_of, component, image_of,
+        operator_kubeconfig_of,
     },
     subject,
 };
@@ -45,6 +46,14 @@ fn writes(audit_log: &Path) -> usize {
     log.lines().filter(is_ours).count()
 }
 
+/// For the operator of a world.
+fn arguments(world: &World, more: &[&str]) -> Vec<String> {
+    let mut arguments = vec![format!("--namespace={}", world.namespace)];
+    arguments.extend(more.iter().map(|&argument| argument.to_owned()));
+    arguments.extend(world.endpoints().iter().map(|endpoint| format!("--allow-endpoint={endpoint}")));
+    arguments
+}
+
 /// So many objects are on their way when these parts are lost, for so long.
 async fn lost_and_back(of_each: usize, parts: &[Part], lasts: Duration) {
     let mut plane = another_control_plane().await;
@@ -58,8 +67,7 @@ async fn lost_and_back(of_each: usize, parts: &[Part], lasts: Duration) {
             world.create(object).await;
         }
     }
-    let mut arguments = vec![format!("--namespace={}", world.namespace), "--leader-elect".into()];
-    arguments.extend(world.endpoints().iter().map(|endpoint| format!("--allow-endpoint={endpoint}")));
+    let arguments = arguments(&world, &["--leader-elect"]);
     let mut operator = Program::start_at(&operator_kubeconfig_of(&plane), &arguments, None);
     let names = |kind: &str| {
         let kind = kind.to_lowercase();
@@ -105,6 +113,34 @@ async fn lost_and_back(of_each: usize, parts: &[Part], lasts: Duration) {
         let left = subject::made(&ledger, action).into_iter().filter(|id| !subject::deleted(&ledger, id));
         assert_eq!(left.collect::<Vec<_>>(), Vec::<String>::new(), "{kind}");
     }
+    operator.stop().await;
+}
+
+/// As on a machine that is started together with the API server's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_starts_before_the_api_server_waits_for_it() {
+    const KIND: &str = "ImageComponent";
+    let mut plane = another_control_plane().await;
+    let world = World::empty_at(client_of(&plane, "test/early").await, "early").await;
+    for object in account_of(KIND, "aliyun", &world.vendor) {
+        world.create(object).await;
+    }
+    world.create(component("early", json!({ "accountRef": { "name": "aliyun" } }))).await;
+    plane.kill(Part::ApiServer).expect("it is killed");
+    let mut operator =
+        Program::start_at(&operator_kubeconfig_of(&plane), &arguments(&world, &["--leader-elect"]), None);
+    let waits = |status, body: &str| {
+        status == 503
+            && body.starts_with("the API server has not been reached yet: ")
+            && body.contains("refused")
+    };
+    let why = operator.until("/readyz", "it says what it waits for", waits).await;
+    assert_eq!(operator.get("/healthz").await, Some((200, "ok\n".into())));
+    assert!(operator.log().contains("WARN cloud_image_operator::run: waiting for the API server: "), "{why}");
+    block_in_place(|| plane.revive()).expect("it comes back");
+    world.until_ready(KIND, "early").await;
+    operator.until("/readyz", "it works", |status, _| status == 200).await;
+    assert!(!operator.has_ended(), "{}", operator.log());
     operator.stop().await;
 }
 
