@@ -622,7 +622,7 @@ mod tests {
             (Some(row(Value::Null, json!(7))), None),
             (Some(json!({})), None),
         ] {
-            let obstacle = unfit("image-1", row.as_ref());
+            let obstacle = unfit(&Needed { id: "image-1", uid: "", born: None }, row.as_ref());
             assert_eq!(obstacle.as_ref().map(|obstacle| obstacle.passes), passes, "{row:?}");
             let why = obstacle.map(|obstacle| obstacle.why).unwrap_or_default();
             assert!(passes.is_none() || why.contains("image-1"), "{why}");
