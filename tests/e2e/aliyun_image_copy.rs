@@ -1,12 +1,14 @@
 //! AliyunImageCopy: made once in another region, told from strangers' images, waiting where it must, and gone with its snapshots.
 
 use crate::harness::{World, condition, image_of};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
 use vendor_simulator::{Fault, FaultRule, When, aliyun_ecs::Image};
 
 const KIND: &str = "AliyunImageCopy";
 const CREATE: &str = "CopyImage";
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// A copy that the vendor accepts, changed by a JSON merge patch of its parameters.
 fn copy(name: &str, parameters: Value) -> Value {
@@ -157,6 +159,7 @@ async fn a_name_that_a_stranger_has_is_told_before_the_copy_is_asked_for() {
         name: name.into(),
         region: region.into(),
         tags: mark.map(|mark| ("cloudimages.dev/attempt".to_owned(), mark.to_owned())).into_iter().collect(),
+        creation_time: Timestamp::now() - HOUR,
         ..Image::default()
     };
     let marked =
