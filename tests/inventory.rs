@@ -1,9 +1,14 @@
-//! `import` of an account with more things than fit a screen: none is lost, and the memory that it takes does not grow with them.
+//! `import` of an account with more things than fit a screen: none is lost, whatever is deleted meanwhile, and the memory that it
+//! takes does not grow with them. The same of `orphans`, as far as it is the same.
 
-use serde_json::json;
-use std::{fs, io::Read, process::Stdio, time::Instant};
+use serde_json::{Value, json};
+use std::{collections::BTreeSet, fs, io::Read, process::Stdio, time::Duration, time::Instant};
 use tempfile::TempDir;
-use vendor_simulator::{Simulator, aliyun_ecs::Component};
+use vendor_simulator::{
+    Fault, FaultRule, Simulator, When,
+    aliyun_ecs::{Component, Image as EcsImage},
+    zstack::images::Image as Template,
+};
 
 /// An account with so many components, each of a few hundred bytes.
 async fn account_with(things: usize) -> (Simulator, TempDir) {
@@ -17,21 +22,40 @@ async fn account_with(things: usize) -> (Simulator, TempDir) {
             ..Component::default()
         });
     }
+    let folder = accounts_at(&vendor);
+    (vendor, folder)
+}
+
+/// A folder with accounts of Alibaba Cloud and ZStack.
+fn accounts_at(vendor: &Simulator) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
+    let (reference, at) = (json!({ "name": "simulator" }), vendor.addresses());
     let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "aliyun" },
+        "apiVersion": "v1", "kind": "Secret", "metadata": reference,
         "stringData": { "accessKeyId": "simulator", "accessKeySecret": "simulator-secret" },
     });
-    let account = json!({
-        "apiVersion": "cloudimages.dev/v1alpha1", "kind": "CloudAccount", "metadata": { "name": "aliyun" },
-        "spec": { "aliyun": {
-            "regionId": "cn-hangzhou",
-            "credentialsSecretRef": { "name": "aliyun" },
-            "ecs": { "endpoint": format!("http://{}", vendor.addresses().aliyun_ecs) },
-        } },
+    let passwords = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "passwords" },
+        "stringData": { "accountName": "admin", "password": "password" },
     });
-    fs::write(folder.path().join("account.json"), format!("{secret}\n{account}")).expect("a file");
-    (vendor, folder)
+    let account = |name: &str, spec: Value| {
+        let metadata = json!({ "name": name });
+        json!({ "apiVersion": "cloudimages.dev/v1alpha1", "kind": "CloudAccount", "metadata": metadata, "spec": spec })
+    };
+    let aliyun = json!({ "aliyun": {
+        "regionId": "cn-hangzhou",
+        "credentialsSecretRef": reference,
+        "ecs": { "endpoint": format!("http://{}", at.aliyun_ecs) },
+    } });
+    let zstack = json!({ "zstack": {
+        "endpoint": format!("http://{}", at.zstack),
+        "timeZone": "Asia/Shanghai",
+        "credentialsSecretRef": { "name": "passwords" },
+    } });
+    let objects = [secret, passwords, account("aliyun", aliyun), account("zstack", zstack)];
+    let text: Vec<_> = objects.iter().map(Value::to_string).collect();
+    fs::write(folder.path().join("account.json"), text.join("\n")).expect("a file");
+    folder
 }
 
 /// What an import came to.
@@ -119,4 +143,85 @@ async fn memory_does_not_grow_with_what_there_is() {
 #[ignore = "takes minutes; docs/performance.md says what was seen"]
 async fn ten_thousand_things() {
     compare(1_000, 10_000).await;
+}
+
+/// An account of Alibaba Cloud with copies, and one of ZStack with templates, two pages of each, that the operator made by their
+/// marks; and the ids of each, the one that the vendor lists first at the beginning.
+async fn accounts_with_marked_images() -> (Simulator, TempDir, [Vec<String>; 2]) {
+    let vendor =
+        vendor_simulator::start(vendor_simulator::Options::default()).await.expect("the simulator starts");
+    let mark = "00000000-0000-4000-8000-000000000000-1";
+    let copy = |index| {
+        vendor.aliyun_ecs().seed_image(EcsImage {
+            name: format!("copy-{index}"),
+            copied_from: Some("m-base".into()),
+            tags: [("cloudimages.dev/attempt".to_owned(), mark.to_owned())].into(),
+            ..EcsImage::default()
+        })
+    };
+    let template = |index| {
+        let uuid = format!("a{index:011}5{:019}", 0);
+        vendor.zstack().seed(Template { uuid, name: format!("template-{index}"), ..Template::default() })
+    };
+    let things = 0..150;
+    let mut copies: Vec<_> = things.clone().map(copy).collect();
+    copies.reverse();
+    let templates = things.map(template).collect();
+    let folder = accounts_at(&vendor);
+    (vendor, folder, [copies, templates])
+}
+
+/// What a command tells of while the image that the vendor listed first is deleted between its first page and the second.
+async fn told_meanwhile(command: &str, of: usize) -> (BTreeSet<String>, BTreeSet<String>) {
+    let (vendor, folder, mut ids) = accounts_with_marked_images().await;
+    let (account, kind, action) =
+        [("aliyun", "aliyunimagecopies", "DescribeImages"), ("zstack", "rootvolumetemplates", "QueryImage")]
+            [of];
+    // The vendor reads its rows at once, and the command has them when one is gone.
+    let slow = FaultRule::new(Fault::SlowAnswer { millis: 3000 }).action(action).when(When::first(1));
+    vendor.set_faults(vec![slow]);
+    let at = vendor.addresses();
+    let asking = tokio::process::Command::new(env!("CARGO_BIN_EXE_cloud-image-operator"))
+        .args([command, "--account", account, "--kind", kind, "-n", "images", "-o", "json"])
+        .args((command == "import").then_some("--include-marked"))
+        .args(["--account-file".as_ref(), folder.path().join("account.json").as_os_str()])
+        .arg(format!("--allow-endpoint=http://{}", at.aliyun_ecs))
+        .arg(format!("--allow-endpoint=http://{}", at.zstack))
+        .output();
+    let deleting = async {
+        while vendor.count_calls(action) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let first = ids[of].remove(0);
+        match of {
+            0 => drop(vendor.aliyun_ecs().remove_image(&first)),
+            _ => drop(vendor.zstack().remove(&first)),
+        }
+        assert_eq!(vendor.count_calls(action), 1, "between two pages");
+    };
+    let both = async { tokio::join!(asking, deleting) };
+    let (output, ()) = tokio::time::timeout(Duration::from_secs(60), both).await.expect("it ends");
+    let output = output.expect("the program runs");
+    let told: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    let (rows, id) = match command {
+        "import" => (&told["items"], "/spec/import/id"),
+        _ => (&told, "/id"),
+    };
+    let rows = rows.as_array().expect("a list");
+    let told: Vec<_> = rows.iter().filter_map(|row| row.pointer(id)?.as_str().map(str::to_owned)).collect();
+    let different: BTreeSet<_> = told.iter().cloned().collect();
+    assert_eq!(different.len(), told.len(), "nothing is told of twice");
+    (different, std::mem::take(&mut ids[of]).into_iter().collect())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_deleted_between_two_pages_hides_nothing_else() {
+    for command in ["import", "orphans"] {
+        for of in [0, 1] {
+            let (told, there) = told_meanwhile(command, of).await;
+            let hidden: Vec<_> = there.difference(&told).collect();
+            assert_eq!(hidden, Vec::<&String>::new(), "{command} {of}");
+        }
+    }
 }

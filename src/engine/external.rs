@@ -420,7 +420,8 @@ pub trait External:
         matching: &Self::Match,
     ) -> impl Future<Output = Result<Vec<Handle>, CallError>> + Send;
 
-    /// One page of everything in a region that is the account's own and that an object could stand for, and maybe of more.
+    /// One page of everything in a region that is the account's own and that an object could stand for, and maybe of more. A
+    /// list whose pages have numbers says so ([`Page::numbered`]).
     fn page(
         client: &Self::Client,
         region: &str,

@@ -3,7 +3,10 @@
 use super::{CallError, encode::lower_camel};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use std::{collections::HashSet, future::Future};
+use std::{
+    collections::{HashMap, HashSet},
+    future::Future,
+};
 
 /// A vendor that never ends a list is not asked for ever.
 const PAGES: usize = 1000;
@@ -15,8 +18,25 @@ pub struct Page {
     pub rows: Vec<Value>,
     /// Where the next page begins, in the vendor's words; `None` or empty: this was the last.
     pub next: Option<String>,
-    /// How many rows all pages have together, where the vendor tells: for people who wait, and nothing follows from it.
+    /// How many rows all pages have together, where the vendor tells. Where `next` is the vendor's word, that is for people who wait,
+    /// and nothing follows from it.
     pub total: Option<u64>,
+    /// Whether pages are told by their numbers: see [`Page::numbered`].
+    pub is_numbered: bool,
+}
+
+impl Page {
+    /// One of a list whose pages have numbers, from 1, and `size` rows or less. What is deleted while such a list is read moves a row
+    /// from a page that is to come to one that was read already: whoever reads the list ([`all`], [`Walk`]) sees to that.
+    pub fn numbered(number: usize, size: usize, rows: Vec<Value>, total: Option<u64>) -> Self {
+        let is_last = rows.is_empty() || total.is_none() && rows.len() < size;
+        Self { next: (!is_last).then(|| (number + 1).to_string()), rows, total, is_numbered: true }
+    }
+}
+
+/// The number of the page that begins where [`Page::numbered`] said.
+pub fn number(next: Option<&str>) -> usize {
+    next.and_then(|next| next.parse().ok()).unwrap_or(1)
 }
 
 /// A number of the vendor's that is only shown: as it comes, or as a text; nothing where it is neither.
@@ -32,7 +52,8 @@ pub fn total<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, 
 /// rows' id, in lowerCamelCase; `read` gets one page, the first one for `None`.
 ///
 /// A list may start over, since a token was not valid any more: it is read once more from its beginning then. When that
-/// fails as well, and when rows have no id, the answer is [`CallError::NoAnswer`] and not what there is.
+/// fails as well, when rows have no id, and when a list whose pages have numbers does not become steady (see [`Walk`]), the answer
+/// is [`CallError::NoAnswer`] and not what there is.
 pub async fn all<R: Future<Output = Result<Page, CallError>>>(
     key: &str,
     mut read: impl FnMut(Option<String>) -> R,
@@ -54,10 +75,15 @@ async fn once<R: Future<Output = Result<Page, CallError>>>(
     read: &mut impl FnMut(Option<String>) -> R,
     enough: &mut impl FnMut(&[Value]) -> bool,
 ) -> Result<Option<Vec<Value>>, CallError> {
-    let (mut walk, mut rows) = (Walk::default(), vec![]);
+    let (mut walk, mut rows, mut reading) = (Walk::default(), vec![], 0);
     loop {
-        match walk.step(key, read).await? {
-            Step::Rows(more) => rows.extend(more),
+        let step = walk.step(key, read).await?;
+        // What is there is what the last reading has: something may be gone that one before it had.
+        if walk.reading != reading {
+            (rows, reading) = (vec![], walk.reading);
+        }
+        match step {
+            Step::Rows(more) => rows.extend(more.into_iter().map(|(row, _)| row)),
             Step::Over => return Ok(None),
             Step::End => return Ok(Some(rows)),
         }
@@ -67,20 +93,41 @@ async fn once<R: Future<Output = Result<Page, CallError>>>(
     }
 }
 
+/// How often a list whose pages have numbers is read before its rows are taken for unsteady.
+const READINGS: usize = 3;
+
 /// A list that is read page by page, for whom it may be too long to hold. It remembers the ids of what it has given, and no more.
+///
+/// Where pages have numbers, something that is deleted meanwhile hides another row: then there are fewer rows than the vendor counted,
+/// and the list is read again, until all are there or two readings give the same. What of them was not seen before is given then.
 #[derive(Debug, Default)]
 pub struct Walk {
-    ids: HashSet<String>,
+    /// In which reading each was seen last.
+    ids: HashMap<String, usize>,
     tokens: HashSet<String>,
     token: Option<String>,
+    /// The first is 1.
+    reading: usize,
+    /// How many pages, rows, and rows with different ids this reading has had so far.
     pages: usize,
     rows: u64,
+    seen: usize,
+    /// How many of those the reading before had, too.
+    again: usize,
+    /// How many rows with different ids the reading before had.
+    before: Option<usize>,
+    /// The most that the vendor has counted in this reading, if something is to follow from it.
+    counted: Option<u64>,
     total: Option<u64>,
+    /// Whether this reading has come to its end.
     ended: bool,
+    /// Whether it may lack rows all the same.
+    may_lack: bool,
 }
 
 enum Step {
-    Rows(Vec<Value>),
+    /// Those of a page that were on none before it in this reading, and whether they were in no reading before.
+    Rows(Vec<(Value, bool)>),
     /// The list has started over.
     Over,
     End,
@@ -95,7 +142,9 @@ impl Walk {
         read: &mut impl FnMut(Option<String>) -> R,
     ) -> Result<Option<Vec<Value>>, CallError> {
         match self.step(key, read).await? {
-            Step::Rows(rows) => Ok(Some(rows)),
+            Step::Rows(rows) => {
+                Ok(Some(rows.into_iter().filter_map(|(row, is_new)| is_new.then_some(row)).collect()))
+            }
             Step::Over => {
                 Err(CallError::NoAnswer("the vendor's list started over before its end; try again".into()))
             }
@@ -103,7 +152,7 @@ impl Walk {
         }
     }
 
-    /// How many rows have been read.
+    /// How many rows have been read; from none again where the list is read again.
     pub fn rows(&self) -> u64 {
         self.rows
     }
@@ -118,8 +167,11 @@ impl Walk {
         key: &str,
         read: &mut impl FnMut(Option<String>) -> R,
     ) -> Result<Step, CallError> {
-        if self.ended {
+        if self.ended && !self.may_lack {
             return Ok(Step::End);
+        }
+        if self.ended || self.reading == 0 {
+            self.begin()?;
         }
         if self.pages >= PAGES {
             return Err(CallError::NoAnswer(format!(
@@ -135,105 +187,95 @@ impl Walk {
             let Some(id) = row.get(key).and_then(Value::as_str) else {
                 return Err(CallError::NoAnswer(format!("the vendor's list has a row without {key}")));
             };
-            if self.ids.insert(id.to_owned()) {
-                rows.push(row);
+            let last = self.ids.insert(id.to_owned(), self.reading);
+            if last != Some(self.reading) {
+                self.again += usize::from(last == Some(self.reading - 1));
+                rows.push((row, last.is_none()));
             }
         }
-        self.token = page.next.filter(|next| !next.is_empty());
-        match &self.token {
+        self.seen += rows.len();
+        let (is_known, next) = (rows.is_empty() && !empty, page.next.filter(|next| !next.is_empty()));
+        if page.is_numbered {
+            self.counted = self.counted.max(page.total);
+            self.end_numbered(next, is_known);
+            return Ok(Step::Rows(rows));
+        }
+        match next {
             None => self.ended = true,
             // A filter of the vendor's may leave a page empty, but a token that came before leads round in a circle.
-            Some(next) if !self.tokens.insert(next.clone()) || rows.is_empty() && !empty => {
-                return Ok(Step::Over);
-            }
-            Some(_) => {}
+            Some(next) if is_known || !self.tokens.insert(next.clone()) => return Ok(Step::Over),
+            next => self.token = next,
         }
         Ok(Step::Rows(rows))
     }
-}
 
-/// One page of a list whose pages have numbers.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Numbered {
-    /// As the vendor sent them.
-    pub rows: Vec<Value>,
-    /// How many rows all pages have, where the vendor tells.
-    pub total: Option<usize>,
-}
-
-/// How often a list whose pages have numbers is read before its rows are taken for unsteady.
-const READINGS: usize = 3;
-
-/// The same as [`all`] for a list whose pages have numbers, from 1, and `size` rows or less. What is deleted while it is read
-/// moves a row from a page that is to come to one that was read already: then there are fewer rows than the vendor counted, and
-/// it is read again, until all are there or two readings give the same.
-pub async fn numbered<R: Future<Output = Result<Numbered, CallError>>>(
-    key: &str,
-    size: usize,
-    mut read: impl FnMut(usize) -> R,
-    mut enough: impl FnMut(&[Value]) -> bool,
-) -> Result<Vec<Value>, CallError> {
-    let mut before: Option<HashSet<String>> = None;
-    for _ in 0..READINGS {
-        let (mut rows, mut ids, mut total, mut ended) = (vec![], HashSet::new(), None, false);
-        for number in 1..=PAGES {
-            let page = read(number).await?;
-            let came = page.rows.len();
-            total = total.max(page.total);
-            let known = rows.len();
-            for row in page.rows.into_iter().map(lower_camel) {
-                let Some(id) = row.get(key).and_then(Value::as_str) else {
-                    return Err(CallError::NoAnswer(format!("the vendor's list has a row without {key}")));
-                };
-                if ids.insert(id.to_owned()) {
-                    rows.push(row);
-                }
-            }
-            ended = came == 0 || total.map_or(came < size, |total| rows.len() >= total);
-            // A page that was there before says that the vendor does not go on.
-            if ended || rows.len() == known {
-                break;
-            }
-            if enough(&rows) {
-                return Ok(rows);
-            }
+    /// Begins the next reading.
+    fn begin(&mut self) -> Result<(), CallError> {
+        if self.reading >= READINGS {
+            return Err(CallError::NoAnswer(
+                "the vendor's list has other rows each time than it says, so it could not be read to its end; try again"
+                    .into(),
+            ));
         }
-        let is_all = ended && total.is_none_or(|total| rows.len() >= total);
-        if is_all || ended && before.as_ref() == Some(&ids) {
-            return Ok(rows);
-        }
-        before = Some(ids);
+        self.before = (self.reading > 0).then_some(self.seen);
+        self.reading += 1;
+        (self.pages, self.rows, self.seen, self.again, self.counted) = (0, 0, 0, 0, None);
+        (self.ended, self.may_lack) = (false, false);
+        Ok(())
     }
-    Err(CallError::NoAnswer(
-        "the vendor's list has other rows each time than it says, so it could not be read to its end".into(),
-    ))
+
+    /// After a page that has a number. `is_known`: it has rows, and all of them were there before, so that the vendor does not go on.
+    fn end_numbered(&mut self, next: Option<String>, is_known: bool) {
+        let has_all = self.counted.is_none_or(|counted| self.seen as u64 >= counted);
+        let is_end = next.is_none() || self.counted.is_some() && has_all;
+        let is_as_before = self.before == Some(self.seen) && self.again == self.seen;
+        self.ended = is_end || is_known;
+        self.may_lack = !is_end || !has_all && !is_as_before;
+        self.token = next.filter(|_| !self.ended);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
-    use std::{cell::Cell, future::ready, pin::pin, task};
+    use std::{
+        cell::Cell,
+        future::{self, ready},
+        pin::pin,
+        task,
+    };
 
     /// A list of numbered pages with two rows, from which something is deleted before some calls.
+    fn changing<'a>(
+        rows: &[&'a str],
+        deletions: &'a [(usize, &'a str)],
+        counted: Option<u64>,
+        calls: &'a Cell<usize>,
+    ) -> impl FnMut(Option<String>) -> future::Ready<Result<Page, CallError>> + 'a {
+        let mut rows = rows.to_vec();
+        move |next| {
+            let number = number(next.as_deref());
+            calls.set(calls.get() + 1);
+            for (_, gone) in deletions.iter().filter(|(call, _)| *call == calls.get()) {
+                rows.retain(|row| row != gone);
+            }
+            let page = rows.iter().skip((number - 1) * 2).take(2).map(|id| json!({ "Id": id })).collect();
+            ready(Ok(Page::numbered(number, 2, page, Some(counted.unwrap_or(rows.len() as u64)))))
+        }
+    }
+
+    fn text(rows: Vec<Value>) -> String {
+        rows.iter().filter_map(|row| row["id"].as_str()).collect()
+    }
+
     fn steps(
         rows: &[&str],
         deletions: &[(usize, &str)],
-        counted: Option<usize>,
+        counted: Option<u64>,
     ) -> (Result<String, CallError>, usize) {
-        let rows = std::cell::RefCell::new(rows.to_vec());
         let calls = Cell::new(0);
-        let read = |number: usize| {
-            calls.set(calls.get() + 1);
-            for (_, gone) in deletions.iter().filter(|(call, _)| *call == calls.get()) {
-                rows.borrow_mut().retain(|row| row != gone);
-            }
-            let rows = rows.borrow();
-            let page = rows.iter().skip((number - 1) * 2).take(2).map(|id| json!({ "Id": id })).collect();
-            ready(Ok(Numbered { rows: page, total: Some(counted.unwrap_or(rows.len())) }))
-        };
-        let done = now(numbered("id", 2, read, |_| false));
-        let text = |rows: Vec<Value>| rows.iter().filter_map(|row| row["id"].as_str()).collect();
+        let done = now(all("id", changing(rows, deletions, counted, &calls), |_| false));
         (done.map(text), calls.get())
     }
 
@@ -258,13 +300,39 @@ mod tests {
     }
 
     #[test]
+    fn a_walk_over_numbered_pages_gives_what_a_deletion_moved_and_nothing_twice() {
+        let five = ["a", "b", "c", "d", "e"];
+        let walked = |deletions: &[(usize, &str)], counted| {
+            let (calls, mut walk, mut given) = (Cell::new(0), Walk::default(), vec![]);
+            let mut read = changing(&five, deletions, counted, &calls);
+            while let Some(rows) = now(walk.next("id", &mut read))? {
+                given.push(text(rows));
+            }
+            Ok::<_, CallError>(given.join("|"))
+        };
+        for (deletions, counted, expected) in [
+            (&[][..], None, "ab|cd|e"),
+            // c moves to the first page, which was read: it is seen when that is read again.
+            (&[(2, "a")], None, "ab|de||c|"),
+            (&[(2, "a"), (5, "b")], None, "ab|de||c||||"),
+            // Nothing is held back until the list is known to be whole.
+            (&[], Some(7), "ab|cd|e|||||"),
+        ] {
+            assert_eq!(walked(deletions, counted).as_deref(), Ok(expected), "{deletions:?} {counted:?}");
+        }
+        let unsteady = walked(&[(2, "a"), (5, "b"), (7, "c"), (8, "d"), (9, "e")], Some(5));
+        assert!(matches!(unsteady, Err(CallError::NoAnswer(_))), "{unsteady:?}");
+    }
+
+    #[test]
     fn a_vendor_that_repeats_a_numbered_page_is_not_believed() {
         let calls = Cell::new(0);
-        let read = |_| {
+        let read = |next: Option<String>| {
             calls.set(calls.get() + 1);
-            ready(Ok(Numbered { rows: vec![json!({ "Id": "a" }), json!({ "Id": "b" })], total: Some(9) }))
+            let rows = vec![json!({ "Id": "a" }), json!({ "Id": "b" })];
+            ready(Ok(Page::numbered(number(next.as_deref()), 2, rows, Some(9))))
         };
-        assert!(matches!(now(numbered("id", 2, read, |_| false)), Err(CallError::NoAnswer(_))));
+        assert!(matches!(now(all("id", read, |_| false)), Err(CallError::NoAnswer(_))));
         assert_eq!(calls.get(), 6);
     }
 
@@ -278,7 +346,7 @@ mod tests {
             calls.set(calls.get() + 1);
             let (ids, next) = page(calls.get(), token.as_deref());
             let rows = ids.into_iter().map(|id| json!({ "Id": id })).collect();
-            ready(Ok(Page { rows, next: Some(next.into()), total: None }))
+            ready(Ok(Page { rows, next: Some(next.into()), ..Page::default() }))
         };
         let done = now(all("id", read, |rows| rows.len() >= most));
         let id = |row: &Value| row["id"].as_str().unwrap_or_default().to_owned();
@@ -338,7 +406,7 @@ mod tests {
             let (id, next, total) =
                 if token.is_none() { ("a", Some("2"), Some(9)) } else { ("b", None, None) };
             let rows = vec![json!({ "Id": id }), json!({ "Id": "a" })];
-            ready(Ok(Page { rows, next: next.map(Into::into), total }))
+            ready(Ok(Page { rows, next: next.map(Into::into), total, ..Page::default() }))
         };
         for (rows, count) in [(Some(1), 2), (Some(1), 4), (None, 4)] {
             let seen = now(walk.next("id", &mut read)).unwrap();
@@ -362,7 +430,7 @@ mod tests {
         let read = |_| {
             calls.set(calls.get() + 1);
             let id = calls.get().to_string();
-            ready(Ok(Page { rows: vec![json!({ "Id": id })], next: Some(id), total: None }))
+            ready(Ok(Page { rows: vec![json!({ "Id": id })], next: Some(id), ..Page::default() }))
         };
         assert!(matches!(now(all("id", read, |_| false)), Err(CallError::NoAnswer(_))));
         assert_eq!(calls.get(), PAGES);

@@ -212,7 +212,7 @@ async fn page(client: &Client, marker: Option<String>) -> Result<pages::Page, Ca
     let target = format!("/images?{}", encode::sorted(query));
     let page: Page =
         client.batch_compute("ListImages", Effect::Read, Method::GET, &target, vec![]).await?.value;
-    Ok(pages::Page { rows: page.items, next: page.next_marker, total: None })
+    Ok(pages::Page { rows: page.items, next: page.next_marker, ..pages::Page::default() })
 }
 
 fn reference(image: &ImageRef) -> Reference {

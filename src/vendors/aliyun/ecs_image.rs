@@ -59,20 +59,27 @@ struct Set {
     image: Option<Vec<Value>>,
 }
 
-/// DescribeImages in a region.
+/// One page of DescribeImages in a region.
 async fn describe(
     client: &Client,
     region: &str,
     filter: Vec<(String, String)>,
-) -> Result<pages::Numbered, CallError> {
-    let params: Vec<_> = [pair("Status", STATUSES)].into_iter().chain(filter).collect();
+    next: Option<String>,
+) -> Result<pages::Page, CallError> {
+    let number = pages::number(next.as_deref());
+    let page = [
+        pair("Status", STATUSES),
+        pair("PageSize", PAGE.to_string()),
+        pair("PageNumber", number.to_string()),
+    ];
+    let params: Vec<_> = page.into_iter().chain(filter).collect();
     let answer: Images = client.ecs("DescribeImages", Effect::Read, region, &params).await?.value;
     // An answer without anything that the vendor's has does not say that there is no image: something in between gave it.
     if answer.images.is_none() && answer.request_id.is_none() {
         return Err(Effect::Read.unanswered("DescribeImages was answered with nothing".into()));
     }
-    let total = answer.total_count.as_u64().and_then(|total| total.try_into().ok());
-    Ok(pages::Numbered { rows: answer.images.and_then(|set| set.image).unwrap_or_default(), total })
+    let rows = answer.images.and_then(|set| set.image).unwrap_or_default();
+    Ok(pages::Page::numbered(number, PAGE, rows, answer.total_count.as_u64()))
 }
 
 /// One page of the account's own images in a region.
@@ -80,12 +87,10 @@ async fn own(
     client: &Client,
     region: &str,
     filter: &[(String, String)],
-    number: usize,
-) -> Result<pages::Numbered, CallError> {
-    let page =
-        [("ImageOwnerAlias", "self"), ("PageSize", &PAGE.to_string())].map(|(key, value)| pair(key, value));
-    let page = page.into_iter().chain([pair("PageNumber", number.to_string())]);
-    describe(client, region, page.chain(filter.iter().cloned()).collect()).await
+    next: Option<String>,
+) -> Result<pages::Page, CallError> {
+    let own = [pair("ImageOwnerAlias", "self")].into_iter().chain(filter.iter().cloned());
+    describe(client, region, own.collect(), next).await
 }
 
 /// All of the account's own images in a region, or the first pages that are `enough`; keys in lowerCamelCase.
@@ -95,21 +100,16 @@ pub(super) async fn list(
     filter: &[(String, String)],
     enough: impl FnMut(&[Value]) -> bool,
 ) -> Result<Vec<Value>, CallError> {
-    pages::numbered(ROW_ID, PAGE, |number| own(client, region, filter, number), enough).await
+    pages::all(ROW_ID, |next| own(client, region, filter, next), enough).await
 }
 
-/// One page of the account's own images, of which `next` says the number.
+/// One page of the account's own images.
 pub(super) async fn page(
     client: &Client,
     region: &str,
     next: Option<String>,
 ) -> Result<pages::Page, CallError> {
-    let number = next.and_then(|next| next.parse().ok()).unwrap_or(1);
-    let page = own(client, region, &[], number).await?;
-    let is_last = page.rows.is_empty()
-        || page.total.map_or(page.rows.len() < PAGE, |total| number.saturating_mul(PAGE) >= total);
-    let total = page.total.and_then(|total| total.try_into().ok());
-    Ok(pages::Page { rows: page.rows, next: (!is_last).then(|| (number + 1).to_string()), total })
+    own(client, region, &[], next).await
 }
 
 /// The account's own images in a region that have this name. The vendor's filter takes parts of a name, so it is compared here.
@@ -121,13 +121,9 @@ pub(super) async fn named(client: &Client, region: &str, name: &str) -> Result<V
 
 /// The image with this id, whoever's it is; keys in lowerCamelCase.
 pub(super) async fn get(client: &Client, region: &str, id: &str) -> Result<Option<Value>, CallError> {
-    let filter = [pair("ImageId", id)];
-    let read = |number| {
-        let page = filter.iter().cloned().chain([pair("PageNumber", usize::to_string(&number))]);
-        describe(client, region, page.collect())
-    };
+    let read = |next| describe(client, region, vec![pair("ImageId", id)], next);
     let is_it = |row: &Value| row[ROW_ID].as_str() == Some(id);
-    let rows = pages::numbered(ROW_ID, PAGE, read, |rows| rows.iter().any(is_it)).await?;
+    let rows = pages::all(ROW_ID, read, |rows| rows.iter().any(is_it)).await?;
     Ok(rows.into_iter().find(is_it))
 }
 

@@ -193,7 +193,7 @@ async fn describe(
             return Err(Effect::Read.unanswered(why.into()));
         }
         let rows = answer.image_pipeline_execution.and_then(|set| set.image_pipeline_execution_set);
-        Ok(pages::Page { rows: rows.unwrap_or_default(), next: answer.next_token, total: None })
+        Ok(pages::Page { rows: rows.unwrap_or_default(), next: answer.next_token, ..pages::Page::default() })
     };
     match pages::all(RUN_ID, page, |_| false).await {
         Err(CallError::Refused(refusal)) if refusal.code == NO_PIPELINE => Ok(vec![]),

@@ -291,7 +291,7 @@ async fn page(
     params.extend(token.map(|token| pair("NextToken", token)));
     let mut page: Page = client.ecs("DescribeImageComponents", Effect::Read, region, &params).await?.value;
     let (next, total) = (page.next_token.take(), page.total_count);
-    Ok(pages::Page { rows: page.rows()?, next, total })
+    Ok(pages::Page { rows: page.rows()?, next, total, ..pages::Page::default() })
 }
 
 pub(super) fn pair(key: impl Into<String>, value: impl Into<String>) -> (String, String) {

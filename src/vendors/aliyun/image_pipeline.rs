@@ -444,7 +444,7 @@ async fn page(
     params.extend(token.map(|token| pair("NextToken", token)));
     let mut page: Page = client.ecs("DescribeImagePipelines", Effect::Read, region, &params).await?.value;
     let next = page.next_token.take();
-    Ok(pages::Page { rows: page.rows()?, next, total: None })
+    Ok(pages::Page { rows: page.rows()?, next, ..pages::Page::default() })
 }
 
 fn pair(key: impl Into<String>, value: impl Into<String>) -> (String, String) {

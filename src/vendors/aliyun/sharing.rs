@@ -124,7 +124,8 @@ struct Set {
 
 /// The accounts that an image is shared with, in their order: all pages of DescribeImageSharePermission.
 async fn accounts(client: &Client, region: &str, id: &str) -> Result<BTreeSet<String>, CallError> {
-    let read = |number: usize| async move {
+    let read = |next: Option<String>| async move {
+        let number = pages::number(next.as_deref());
         let params =
             [pair("ImageId", id), pair("PageSize", PAGE.to_string()), pair("PageNumber", number.to_string())];
         let action = "DescribeImageSharePermission";
@@ -134,10 +135,10 @@ async fn accounts(client: &Client, region: &str, id: &str) -> Result<BTreeSet<St
             return Err(Effect::Read.unanswered(format!("{action} was answered with nothing")));
         }
         let rows = answer.accounts.and_then(|set| set.account).unwrap_or_default();
-        let total = answer.total_count.as_u64().and_then(|total| total.try_into().ok());
-        Ok(pages::Numbered { rows: rows.into_iter().map(with_text_id).collect(), total })
+        let rows = rows.into_iter().map(with_text_id).collect();
+        Ok(pages::Page::numbered(number, PAGE, rows, answer.total_count.as_u64()))
     };
-    let rows = pages::numbered(ROW_ID, PAGE, read, |_| false).await?;
+    let rows = pages::all(ROW_ID, read, |_| false).await?;
     Ok(rows.iter().filter_map(|row| row[ROW_ID].as_str().map(str::to_owned)).collect())
 }
 

@@ -275,7 +275,7 @@ async fn page(client: &Client, mut body: Value, token: Option<String>) -> Result
         body["NextToken"] = json!(token);
     }
     let page: Page = client.acep("ListAOSPImage", Effect::Read, &body).await?.value;
-    Ok(pages::Page { rows: page.row.unwrap_or_default(), next: page.next_token, total: None })
+    Ok(pages::Page { rows: page.row.unwrap_or_default(), next: page.next_token, ..pages::Page::default() })
 }
 
 /// Whether ListAOSPImage knows a product: its refusal, which is the answer too.

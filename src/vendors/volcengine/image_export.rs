@@ -150,7 +150,11 @@ async fn images(client: &Client, ids: &[String]) -> Result<HashMap<String, Value
         let mut params = params.clone();
         params.extend(token.map(|token| ("NextToken".to_owned(), token)));
         let page: Images = client.ecs("DescribeImages", Effect::Read, &params).await?.value;
-        Ok(pages::Page { rows: page.images.unwrap_or_default(), next: page.next_token, total: None })
+        Ok(pages::Page {
+            rows: page.images.unwrap_or_default(),
+            next: page.next_token,
+            ..pages::Page::default()
+        })
     };
     let rows = pages::all("imageId", read, |_| false).await?;
     Ok(rows.into_iter().map(|row| (text(&row["imageId"]), row)).collect())
@@ -310,7 +314,7 @@ async fn page(
     params.extend_from_slice(filter);
     params.extend(token.map(|token| ("NextToken".to_owned(), token)));
     let page: Page = client.ecs("DescribeTasks", Effect::Read, &params).await?.value;
-    Ok(pages::Page { rows: page.tasks.unwrap_or_default(), next: page.next_token, total: None })
+    Ok(pages::Page { rows: page.tasks.unwrap_or_default(), next: page.next_token, ..pages::Page::default() })
 }
 
 fn exports_of(image: &str) -> [(String, String); 1] {

@@ -290,31 +290,33 @@ fn read(row: &Value) -> Inventory {
 
 /// QueryImage, all pages; dates with their zone.
 async fn query(client: &Client, conditions: &[String]) -> Result<Vec<Value>, CallError> {
-    let read = |start| page(client, conditions, PAGE, start);
+    let read = |after| page(client, conditions, PAGE, after);
     pages::all(RootVolumeTemplate::ROW_ID, read, |_| false).await
 }
 
-/// One page of QueryImage.
+/// One page of QueryImage: what comes `after` a uuid, in the order of uuids. The server's own `start` counts rows, so that one which
+/// is deleted between two pages would hide another.
 async fn page(
     client: &Client,
     conditions: &[String],
     size: usize,
-    start: Option<String>,
+    after: Option<String>,
 ) -> Result<pages::Page, CallError> {
     // How many there are in all is for those who wait for the last page, and is told with the first.
-    let counts = size == LISTED && start.is_none();
-    let (limit, start) = (size.to_string(), start.unwrap_or_else(|| "0".into()));
-    let mut pairs = vec![("limit", limit.as_str()), ("start", start.as_str())];
+    let counts = size == LISTED && after.is_none();
+    let (limit, after) = (size.to_string(), after.map(|uuid| format!("uuid>{uuid}")));
+    let mut pairs = vec![("limit", limit.as_str()), ("sort", "+uuid")];
     pairs.extend(counts.then_some(("replyWithCount", "true")));
-    pairs.extend(conditions.iter().map(|condition| ("q", condition.as_str())));
+    pairs.extend(conditions.iter().chain(&after).map(|condition| ("q", condition.as_str())));
     let target = format!("/v1/images?{}", encode::sorted(pairs));
     let call = Call::new("QueryImage", Effect::Read, Method::GET, target);
     let Page { inventories: mut rows, total } = client.ask::<Page>(&call).await?.0.value;
-    let next = start.parse::<usize>().unwrap_or_default() + size;
+    let last =
+        rows.last().filter(|_| rows.len() >= size).and_then(|row| row["uuid"].as_str().map(str::to_owned));
     for row in &mut rows {
         dates::with_zone(row, &client.0.zone);
     }
-    Ok(pages::Page { next: (rows.len() >= size).then(|| next.to_string()), rows, total })
+    Ok(pages::Page { next: last, rows, total, ..pages::Page::default() })
 }
 
 /// One image; a missing one is an empty list to the vendor.
