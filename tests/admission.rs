@@ -23,4 +23,5 @@ mod admission {
     mod root_volume_template;
     mod schema;
     mod sharing;
+    mod tags;
 }

@@ -62,15 +62,7 @@ async fn parameters() {
     let tags =
         |count: usize| (0..count).map(|index| json!({ "key": format!("k{index}") })).collect::<Vec<_>>();
     let many: &[&str] = &["tag must have at most 19 entries: the vendor takes 20, and one is the operator's"];
-    let vendors: &[&str] = &["a tag's key must not begin with aliyun or acs:, which are Alibaba Cloud's own"];
-    let ours: &[&str] = &["the tag cloudimages.dev/attempt is the operator's own"];
-    let links: &[&str] = &["a tag's key and value must not contain http:// or https://"];
-    let bad = [
-        (json!(tags(20)), many),
-        (json!([{ "key": "acs:x" }]), vendors),
-        (json!([{ "key": "cloudimages.dev/attempt", "value": "x-1" }]), ours),
-        (json!([{ "key": "a", "value": "http://b" }]), links),
-    ];
+    let bad = [(json!(tags(20)), many)];
     try_values(&world, &object, "spec.forProvider.tag", [json!([]), json!(tags(19))], bad).await;
 }
 

@@ -115,12 +115,7 @@ pub struct BuildParameters {
     /// pipeline's `imageOptions.imageTags` among them, stay as they are. Example: `[{key: team, value: base}]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["key"]))]
-    #[x_kube(
-        validation = Rule::new("self.size() <= 20").message("tag must have at most 20 entries"),
-        validation = tags::not_the_vendors(),
-        validation = tags::not_the_operators(),
-        validation = tags::no_addresses(),
-    )]
+    #[x_kube(validation = Rule::new("self.size() <= 20").message("tag must have at most 20 entries"))]
     pub tag: Option<Vec<Tag>>,
 
     /// With whom the image is shared.

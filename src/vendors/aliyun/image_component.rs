@@ -118,11 +118,7 @@ pub struct ComponentParameters {
     /// keys were never here are somebody else's, and stay. Example: `[{key: team, value: base}]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["key"]))]
-    #[x_kube(
-        validation = Rule::new("self.size() <= 20").message("tag must have at most 20 entries"),
-        validation = tags::not_the_vendors(),
-        validation = tags::no_addresses(),
-    )]
+    #[x_kube(validation = Rule::new("self.size() <= 20").message("tag must have at most 20 entries"))]
     pub tag: Option<Vec<Tag>>,
 
     /// The component's name: 2 to 128 characters, first a letter or Chinese, not beginning with `http://` or

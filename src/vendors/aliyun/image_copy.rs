@@ -160,12 +160,7 @@ pub struct CopyParameters {
     /// vendor, too. Tags whose keys were never here are somebody else's, and stay. Example: `[{key: team, value: base}]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["key"]))]
-    #[x_kube(
-        validation = Rule::new("self.size() <= 19").message("tag must have at most 19 entries: the vendor takes 20, and one is the operator's"),
-        validation = tags::not_the_vendors(),
-        validation = Rule::new("self.all(tag, tag.key != 'cloudimages.dev/attempt')").message("the tag cloudimages.dev/attempt is the operator's own"),
-        validation = tags::no_addresses(),
-    )]
+    #[x_kube(validation = Rule::new("self.size() <= 19").message("tag must have at most 19 entries: the vendor takes 20, and one is the operator's"))]
     pub tag: Option<Vec<Tag>>,
 
     /// With whom the copy is shared.

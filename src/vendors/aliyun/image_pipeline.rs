@@ -112,12 +112,7 @@ pub struct PipelineParameters {
     /// were never here are somebody else's, and stay. Example: `[{key: team, value: base}]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["key"]))]
-    #[x_kube(
-        validation = Rule::new("self.size() <= 19").message("tag must have at most 19 entries: the vendor takes 20, and one is the operator's"),
-        validation = tags::not_the_vendors(),
-        validation = tags::not_the_operators(),
-        validation = tags::no_addresses(),
-    )]
+    #[x_kube(validation = Rule::new("self.size() <= 19").message("tag must have at most 19 entries: the vendor takes 20, and one is the operator's"))]
     pub tag: Option<Vec<Tag>>,
 
     /// The pipeline's name: 2 to 128 characters, first a letter or Chinese, not beginning with `http://` or `https://`; then

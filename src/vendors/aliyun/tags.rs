@@ -5,8 +5,7 @@ use crate::{
     engine::progress::Difference,
     wire::{CallError, Effect},
 };
-use kube::core::Rule;
-use schemars::JsonSchema;
+use kube::KubeSchema;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -14,45 +13,32 @@ use std::collections::BTreeSet;
 /// The tag that says which attempt of which object made a thing: its token.
 pub(super) const MARK: &str = "cloudimages.dev/attempt";
 
+// Its rules are on its parts and not on lists of tags: they hold wherever somebody writes one, and the API server does not ask them of
+// what stays as it was, so that a tag that was stored before there was a rule hinders no change of anything else.
 /// A tag.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct Tag {
-    /// The tag's key, 1 to 128 characters, not beginning with `aliyun` or `acs:`, without `http://` and `https://`.
-    /// Example: `team`.
+    /// The tag's key, 1 to 128 characters, not beginning with `aliyun`, `acs:` or `cloudimages.dev/`, without `http://` and
+    /// `https://`. Example: `team`.
     #[schemars(length(min = 1, max = 128))]
+    #[x_kube(
+        validation = Rule::new("!self.startsWith('aliyun') && !self.startsWith('acs:')").message("a tag's key must not begin with aliyun or acs:, which are Alibaba Cloud's own"),
+        validation = Rule::new("!self.startsWith('cloudimages.dev/')").message("a tag's key must not begin with cloudimages.dev/, which is the operator's own"),
+        validation = Rule::new("!self.contains('http://') && !self.contains('https://')").message("a tag's key must not contain http:// or https://"),
+    )]
     pub key: String,
     /// The tag's value, at most 128 characters, without `http://` and `https://`. Default: empty. Example: `base`.
     #[serde(default)]
     #[schemars(length(max = 128))]
+    #[x_kube(validation = Rule::new("!self.contains('http://') && !self.contains('https://')").message("a tag's value must not contain http:// or https://"))]
     pub value: String,
 }
 
 impl Tag {
-    /// Whether users set it: those of the vendor's own cannot be set, and that of the operator is the operator's.
+    /// Whether users set it: those of the vendor's own cannot be set, and those of the operator are the operator's.
     pub(super) fn is_users(&self) -> bool {
-        !self.key.starts_with("aliyun") && !self.key.starts_with("acs:") && self.key != MARK
+        !["aliyun", "acs:", "cloudimages.dev/"].iter().any(|own| self.key.starts_with(own))
     }
-}
-
-/// For the list of tags of each kind that has one: what the vendor refuses of a key.
-pub(super) fn not_the_vendors() -> Rule {
-    Rule::new("self.all(tag, !tag.key.startsWith('aliyun') && !tag.key.startsWith('acs:'))")
-        .message("a tag's key must not begin with aliyun or acs:, which are Alibaba Cloud's own")
-}
-
-/// The same: of a key and a value.
-pub(super) fn no_addresses() -> Rule {
-    let of_value = "has(tag.value) && (tag.value.contains('http://') || tag.value.contains('https://'))";
-    Rule::new(format!(
-        "self.all(tag, !tag.key.contains('http://') && !tag.key.contains('https://') && !({of_value}))"
-    ))
-    .message("a tag's key and value must not contain http:// or https://")
-}
-
-/// The same, where things bear a mark: [`MARK`] is not the user's to set.
-pub(super) fn not_the_operators() -> Rule {
-    Rule::new("self.all(tag, !tag.key.startsWith('cloudimages.dev/'))")
-        .message("a tag's key must not begin with cloudimages.dev/, which is the operator's own")
 }
 
 /// Which attempt made a thing, by its tags.
@@ -154,4 +140,20 @@ impl Thing<'_> {
 
 fn pair(key: &str, value: &str) -> (String, String) {
     (key.into(), value.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_may_write_is_nobody_s_to_take_over() {
+        let is_users = |key: &str| Tag { key: key.into(), value: String::new() }.is_users();
+        for own in ["aliyun-a", "acs:rm:rgId", MARK, "cloudimages.dev/team"] {
+            assert!(!is_users(own), "{own}");
+        }
+        for users in ["team", "cloudimages.dev", "x-acs:a", "x/cloudimages.dev/attempt"] {
+            assert!(is_users(users), "{users}");
+        }
+    }
 }
