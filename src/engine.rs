@@ -34,6 +34,7 @@ pub mod queue;
 mod reconcile;
 pub mod record;
 pub mod request_id;
+mod rights;
 pub mod runner;
 mod schedule;
 mod secrets;

@@ -59,7 +59,7 @@ async fn every_kind_stands_every_fault() {
         first.create(serde_json::to_value(crd).expect("a CRD is JSON")).await;
         // As the manifests do for the registry's kinds.
         let rules = json!([
-            { "apiGroups": ["cloudimages.dev"], "resources": [plural], "verbs": ["list", "watch", "patch"] },
+            { "apiGroups": ["cloudimages.dev"], "resources": [plural], "verbs": ["get", "list", "watch", "patch"] },
             { "apiGroups": ["cloudimages.dev"], "resources": [format!("{plural}/status")], "verbs": ["patch"] },
         ]);
         for object in rights("ClusterRole", &format!("more-{plural}"), OPERATOR, rules) {

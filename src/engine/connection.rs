@@ -122,12 +122,11 @@ impl Connection {
         let place = (what.into(), preflight.region.clone());
         let made = self.once::<KindReaders, std::convert::Infallible>(place, || {
             let (client, region, read) = (client.clone(), preflight.region.clone(), preflight.read);
-            let batcher =
-                Batcher::start(preflight.batch, pace::BATCH_WINDOW, move |mut ids: Vec<String>| {
-                    ids.sort();
-                    ids.dedup();
-                    read(client.clone(), region.clone(), ids)
-                });
+            let batcher = Batcher::start(preflight.batch, pace::BATCH_WINDOW, move |mut ids: Vec<String>| {
+                ids.sort();
+                ids.dedup();
+                read(client.clone(), region.clone(), ids)
+            });
             Ok(KindReaders(batcher))
         });
         match made {

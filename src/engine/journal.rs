@@ -7,6 +7,7 @@ use super::{
     own_writes::OwnWrites,
     progress::Intent,
     record::Record,
+    rights::WriteRights,
     status,
 };
 use crate::image::{FIELD_MANAGER, FINALIZER, ImageStatus, OperationState, RECORD};
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams, Request},
+    core::Status,
 };
 use serde::{Serialize, de::Error};
 use serde_json::{Value, json};
@@ -51,13 +53,14 @@ impl Permit {
 #[derive(Clone)]
 pub struct Journal {
     client: Client,
+    rights: WriteRights,
     own_writes: OwnWrites,
 }
 
 impl Journal {
     /// A journal in the objects' own status.
     pub fn new(client: Client) -> Self {
-        Self { client, own_writes: OwnWrites::default() }
+        Self { rights: WriteRights::new(client.clone()), client, own_writes: OwnWrites::default() }
     }
 
     /// What it writes where others write too.
@@ -119,10 +122,20 @@ impl Journal {
         }
     }
 
-    /// Changes nothing: whether `object` is the newest version that there is. Guarded like a write, since an API server may
-    /// answer a read from what it knew a while ago, and takes no write of an old version.
-    pub async fn confirm(&self, object: &Object) -> Result<Object, kube::Error> {
-        self.metadata(object, json!({})).await
+    /// Whether `object` is the newest version that there is, and may be written: what it asks for is still to be done at the
+    /// vendor, and it can be let go of afterwards. A read that names no version is answered from etcd (Kubernetes calls it "most
+    /// recent"), however far behind lists and watches are. A guarded write that changes nothing tells the same, and costs the API
+    /// server several times as much.
+    pub async fn confirm(&self, object: &Object) -> Result<(), kube::Error> {
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        self.rights.expect(&object.its_kind().resource(), &namespace, &name).await?;
+        let newest = self.api(object).get(&name).await?;
+        let newest = newest.meta();
+        if newest.uid == object.uid() && newest.resource_version == object.resource_version() {
+            return Ok(());
+        }
+        let message = format!("{name} has been modified");
+        Err(kube::Error::Api(Box::new(Status::failure(&message, "Conflict").with_code(409))))
     }
 
     /// Moves on from the state that `object` shows, or not at all: guarded.

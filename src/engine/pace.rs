@@ -19,6 +19,8 @@ pub const WATCH: u32 = 30;
 pub const API_SILENCE: Duration = Duration::from_secs(40);
 /// How long it may take to store an intent. After that the world may have moved on, and the call is not made.
 pub const PERMIT_AGE: Duration = Duration::from_secs(10);
+/// For how long it is believed that objects may be written, before something is changed or deleted at the vendor for one.
+pub const RIGHT: Duration = Duration::from_secs(10);
 /// How long the API server may be away when the operator starts. Whoever ends after that is started again at once, since a
 /// kubelet has forgotten earlier ends of a container that ran for ten minutes.
 pub const API_AWAY: Duration = Duration::from_secs(660);

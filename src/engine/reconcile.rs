@@ -413,7 +413,7 @@ impl Pass<'_> {
             return Ok(());
         }
         let asked = Instant::now();
-        self.object = self.world.journal.confirm(&self.object).await?;
+        self.world.journal.confirm(&self.object).await?;
         if asked.elapsed() > pace::PERMIT_AGE {
             // Who was asleep knows nothing of what happened meanwhile.
             return Err(Error::Outdated);

@@ -109,8 +109,7 @@ async fn what_is_accepted_can_be_read(part: &str, least: usize) {
             // An account of the vendor that the field is about.
             let about =
                 |base: &&Value| path.split('.').nth(1).is_some_and(|name| !base["spec"][name].is_null());
-            let base =
-                if part == "spec" { bases.iter().find(about).unwrap_or(&bases[0]) } else { &stored };
+            let base = if part == "spec" { bases.iter().find(about).unwrap_or(&bases[0]) } else { &stored };
             let mut base = base.clone();
             if part == "spec" {
                 // The name of the one that is stored is taken.

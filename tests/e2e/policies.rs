@@ -1,7 +1,7 @@
 //! What the policies of a spec promise: who only observes changes nothing, what is retained stays, what is suspended
 //! calls nobody, and what failed or vanished is made again only when asked for.
 
-use crate::harness::{World, Write, component, condition};
+use crate::harness::{World, component, condition};
 use serde_json::{Value, json};
 use vendor_simulator::{Fault, FaultRule, When, aliyun_ecs::Component};
 
@@ -127,7 +127,8 @@ async fn what_is_retained_stays() {
 /// A deletion waits for its place below the account's limit; meanwhile the thing is to stay after all.
 #[tokio::test]
 async fn what_is_to_be_retained_after_all_is_not_deleted_when_its_turn_comes() {
-    let world = World::new("retain-late").await;
+    let mut world = World::with_account("retain-late").await;
+    let requests = world.start_counted_operator().await;
     let limit = json!({ "action": DELETE, "requests": 1, "period": "20s" });
     world.patch("CloudAccount", "default", json!({ "spec": { "limits": [limit] } })).await;
     for name in ["first", "second"] {
@@ -137,12 +138,8 @@ async fn what_is_to_be_retained_after_all_is_not_deleted_when_its_turn_comes() {
     world.delete(KIND, "first").await;
     world.until_gone(KIND, "first").await;
     world.delete(KIND, "second").await;
-    let is_asked = || {
-        let is_patch = |write: &Write| write.verb == "patch" && write.object.subresource.is_none();
-        let writes = world.writes("imagecomponents");
-        // One holds the object before it is made, and one asks before it is deleted.
-        writes.iter().filter(|it| it.object.name.as_deref() == Some("second") && is_patch(it)).count() == 2
-    };
+    // It is asked of each, before it is deleted, whether it is the newest.
+    let is_asked = || requests.all().get("GET imagecomponents") == Some(&2);
     world.until_true("it is about to be deleted", is_asked).await;
     world.patch(KIND, "second", json!({ "spec": { "deletionPolicy": "Retain" } })).await;
     world.until_gone(KIND, "second").await;

@@ -133,7 +133,10 @@ async fn a_look_before_a_call_costs_two_reads_at_most_and_those_of_many_are_shar
             assert!((1..=most).contains(&count), "{kind}, {case}: {count} reads: {:#?}", world.call_log());
             if kind == "AliyunImageCopy" {
                 for region in ["cn-hangzhou", "cn-shanghai"] {
-                    assert!(reads.iter().any(|call| is(call, "RegionId", region)), "{case}: none in {region}");
+                    assert!(
+                        reads.iter().any(|call| is(call, "RegionId", region)),
+                        "{case}: none in {region}"
+                    );
                 }
             }
         }

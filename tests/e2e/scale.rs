@@ -156,7 +156,7 @@ async fn two_hundred_at_once() {
     let (calls, [images, _, events]) = done(&world);
     assert_eq!((calls - before.0, images - before.1[0], events - before.1[2]), (2, 2, 1));
 
-    // Each shows that it goes, is deleted at the vendor once, and goes.
+    // Of each it is asked whether it is the newest; it is deleted at the vendor once, and goes.
     let before = each(&requests);
     join_all(names.iter().map(|name| world.delete(KIND, name))).await;
     join_all(names.iter().map(|name| world.until_gone(KIND, name))).await;
@@ -166,6 +166,7 @@ async fn two_hundred_at_once() {
     assert_eq!(ledger.calls_of("DeleteImageComponent").count(), COUNT);
     let (writes, events, others) = each(&requests);
     let all = requests.all();
-    assert_eq!((writes - before.0, others - before.2 <= COUNT / 20), (2 * COUNT, true), "{all:#?}");
+    let others = others - before.2;
+    assert!(writes - before.0 == COUNT && (COUNT..=COUNT + COUNT / 20).contains(&others), "{all:#?}");
     assert!(events - before.1 <= COUNT, "{events} Events: {all:#?}");
 }
