@@ -5,8 +5,11 @@ use super::page::{Block, page};
 /// Pages that there are in both languages.
 const PAIRS: &[(&str, &str)] = &[
     ("README.md", "README.zh-CN.md"),
+    ("docs/introduction.md", "docs/zh/introduction.md"),
     ("docs/quickstart.md", "docs/zh/quickstart.md"),
+    ("docs/accounts.md", "docs/zh/accounts.md"),
     ("docs/installing.md", "docs/zh/installing.md"),
+    ("docs/tenants.md", "docs/zh/tenants.md"),
     ("docs/troubleshooting.md", "docs/zh/troubleshooting.md"),
     ("docs/backup.md", "docs/zh/backup.md"),
     ("docs/errors.md", "docs/zh/errors.md"),
