@@ -12,6 +12,8 @@ use std::{
 /// CamelCase words in the engine's code that are no reasons.
 const OTHERS: &[&str] = &[
     "SharedLocks",
+    // What the API server calls a write of an old version
+    "Conflict",
     // Kinds and types of conditions and their values
     "CloudAccount",
     "ClusterCloudAccount",
