@@ -61,9 +61,9 @@ impl WriteRights {
         let asked = Instant::now();
         let mut what = ResourceAttributes {
             verb: Some("patch".into()),
-            group: Some(resource.group.to_string()),
-            version: Some(resource.version.to_string()),
-            resource: Some(resource.plural.to_string()),
+            group: Some(resource.group.clone()),
+            version: Some(resource.version.clone()),
+            resource: Some(resource.plural.clone()),
             namespace: Some(namespace.to_owned()),
             ..ResourceAttributes::default()
         };
@@ -137,8 +137,9 @@ mod tests {
             plural: "things".into(),
         };
         match rights.expect(&resource, namespace, name).await {
+            Ok(()) => Ok(()),
             Err(kube::Error::Api(status)) => Err(status.code),
-            done => Ok(done.unwrap()),
+            Err(error) => panic!("{error}"),
         }
     }
 

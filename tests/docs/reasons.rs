@@ -12,8 +12,9 @@ use std::{
 /// CamelCase words in the engine's code that are no reasons.
 const OTHERS: &[&str] = &[
     "SharedLocks",
-    // What the API server calls a write of an old version
+    // What the API server calls a write of an old version, and one without the right to it
     "Conflict",
+    "Forbidden",
     // Kinds and types of conditions and their values
     "CloudAccount",
     "ClusterCloudAccount",
