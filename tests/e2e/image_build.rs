@@ -14,6 +14,7 @@ use vendor_simulator::{
 
 const KIND: &str = "ImageBuild";
 const CREATE: &str = "StartImagePipelineExecution";
+const LOOK: &str = "DescribeImagePipelineExecutions";
 
 /// A run that the vendor accepts, changed by a JSON merge patch of its spec.
 fn build(name: &str, spec: Value) -> Value {
@@ -182,6 +183,26 @@ async fn a_deletion_cancels_a_run_or_waits_for_its_end() {
     // It was never seen Ready, and its snapshot is known all the same.
     assert_nothing_left(&world);
     assert_eq!((world.effects("DeleteImage"), world.effects("CancelImagePipelineExecution")), (1, 1));
+}
+
+/// The vendor's list may be behind, which does not mean that there is no run.
+#[tokio::test]
+async fn a_run_that_is_not_listed_yet_is_cancelled_all_the_same() {
+    let world = World::new("build-unlisted").await;
+    world.vendor.configure(|settings| {
+        settings.aliyun_ecs.execution_seconds = 3600.0;
+        settings.aliyun_ecs.cancelling_seconds = 1.0;
+    });
+    world.create(build("new", json!({}))).await;
+    world.until(KIND, "new", "it is begun", is_begun).await;
+    let unlisted = FaultRule::new(Fault::ListLag { seconds: 7200 }).action(LOOK).when(When::always());
+    world.vendor.set_faults(vec![unlisted]);
+    world.delete(KIND, "new").await;
+    world.until_true("it is cancelled", || world.effects("CancelImagePipelineExecution") == 1).await;
+    world.vendor.set_faults(vec![]);
+    world.vendor.advance(Duration::from_secs(3600));
+    world.until_gone(KIND, "new").await;
+    assert_nothing_left(&world);
 }
 
 #[tokio::test]

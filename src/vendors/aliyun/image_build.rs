@@ -591,37 +591,52 @@ enum Ended {
 
 /// Ends a run, where that is possible in the phase that it is in.
 async fn end(client: &Client, region: &str, id: &str) -> Result<Ended, CallError> {
+    let waits = |why: &str| {
+        Ended::No(Deletion::Waiting(format!("the vendor's run {id} {why}: what it made is deleted then")))
+    };
+    let cancelling = "is being cancelled, which is waited for";
     let Some(run) = run(client, region, id).await? else {
+        // What the list does not show may be too new for it, or have lost its pipeline: the vendor is told to cancel it all the same.
+        if cancel(client, region, id).await? == Cancelling::Begun {
+            return Ok(waits(cancelling));
+        }
         let image = image_of_forgotten(client, region, id).await?;
         return Ok(Ended::Yes(image.as_ref().and_then(Image::read).map(|image| image.id)));
     };
-    let waits = |why: &str| {
-        Ok(Ended::No(Deletion::Waiting(format!("the vendor's run {id} {why}: what it made is deleted then"))))
-    };
-    match run.stage() {
-        Stage::Over => return Ok(Ended::Yes(run.image)),
-        Stage::Committed if run.status == "CANCELLING" => {
-            return waits("is being cancelled, which is waited for");
-        }
+    Ok(match run.stage() {
+        Stage::Over => Ended::Yes(run.image),
+        Stage::Committed if run.status == "CANCELLING" => waits(cancelling),
         Stage::Committed => {
-            return waits(&format!(
-                "is {}, and cannot be cancelled any more; its end is waited for",
-                run.status
-            ));
+            waits(&format!("is {}, and cannot be cancelled any more; its end is waited for", run.status))
         }
-        Stage::Cancellable => {}
-    }
+        Stage::Cancellable => match cancel(client, region, id).await? {
+            Cancelling::Begun => waits(cancelling),
+            Cancelling::TooLate => waits("could not be cancelled any more; its end is waited for"),
+            // The next look sees that, too.
+            Cancelling::Unknown => Ended::No(Deletion::Underway),
+        },
+    })
+}
+
+/// What the vendor says to a cancellation.
+#[derive(PartialEq)]
+enum Cancelling {
+    Begun,
+    /// The run has gone on, or has ended.
+    TooLate,
+    /// There is no such run.
+    Unknown,
+}
+
+async fn cancel(client: &Client, region: &str, id: &str) -> Result<Cancelling, CallError> {
     let params = [pair("ExecutionId", id)];
     let action = "CancelImagePipelineExecution";
     match client.ecs::<IgnoredAny>(action, Effect::Change, region, &params).await {
-        Ok(_) => waits("is being cancelled, which is waited for"),
+        Ok(_) => Ok(Cancelling::Begun),
         Err(CallError::Refused(refusal)) if NOT_CANCELLED.contains(&refusal.code.as_str()) => {
-            waits("could not be cancelled any more; its end is waited for")
+            Ok(Cancelling::TooLate)
         }
-        // The next look sees that, too.
-        Err(CallError::Refused(refusal)) if refusal.class == Class::NotFound => {
-            Ok(Ended::No(Deletion::Underway))
-        }
+        Err(CallError::Refused(refusal)) if refusal.class == Class::NotFound => Ok(Cancelling::Unknown),
         Err(error) => Err(error),
     }
 }
