@@ -37,6 +37,7 @@ mod e2e {
     mod preflight;
     mod races;
     mod replicas;
+    mod restored_distribution;
     mod rights;
     mod root_volume_template;
     mod samples;

@@ -429,11 +429,14 @@ impl Wanted {
             let sentence =
                 "there is an object of that name, which the ImageDistribution does not own".to_owned();
             self.stored = Err(vec![Refusal { field: "metadata.name".into(), sentence }]);
-        } else if let (Ok(stored), Some(current)) = (&mut self.stored, &self.current)
-            && current["spec"]["suspend"] == true
-        {
-            // One copy may be stopped by itself.
-            stored["spec"]["suspend"] = true.into();
+        } else if let (Ok(stored), Some(current)) = (&mut self.stored, &self.current) {
+            // One copy may be stopped by itself, and take over what is there.
+            if current["spec"]["suspend"] == true {
+                stored["spec"]["suspend"] = true.into();
+            }
+            if let Some(import) = current["spec"].get("import") {
+                stored["spec"]["import"] = import.clone();
+            }
         }
         self
     }

@@ -372,8 +372,11 @@ impl World {
                     copies.push(copy_of(there));
                     return Ok(Outcome::Unseen);
                 }
-                let whose = controller(&there.metadata)
-                    .map_or_else(|| "nobody".into(), |owner| format!("{} {}", owner.kind, owner.name));
+                // Of what was restored, an object of the same name may have been the owner.
+                let whose = controller(&there.metadata).map_or_else(
+                    || "nobody".into(),
+                    |owner| format!("{} {} with the uid {}", owner.kind, owner.name, owner.uid),
+                );
                 Ok(Outcome::Trouble(Detail::stalled(
                     "NameTaken",
                     format!(

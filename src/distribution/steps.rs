@@ -128,9 +128,10 @@ pub(super) fn steps(distribution: &ImageDistribution, copies: &[Copy]) -> Vec<St
     let there = |name: &str| copies.iter().find(|copy| copy.name == name);
     for wanted in &wanted {
         let Some(object) = there(&wanted.name).and_then(|copy| copy.object.as_deref()) else { continue };
-        // One copy may be stopped by itself.
+        // One copy may be stopped by itself, and take over what is there: the distribution says nothing about either.
         let mut spec = wanted.spec.clone();
         spec.image.suspend = object.spec.image.suspend;
+        spec.image.import.clone_from(&object.spec.image.import);
         if spec != object.spec && !is_deleting(object) {
             steps.push(Step::Amend(wanted.name.clone(), Box::new(spec)));
         }

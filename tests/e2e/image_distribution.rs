@@ -1,7 +1,7 @@
 //! ImageDistribution: a copy in each region of its list, whatever becomes of the copies meanwhile, and nothing left when it goes.
 
 use super::cli::cloudimages;
-use crate::harness::{World, condition, is_ready};
+use crate::harness::{World, condition, distribution, is_ready};
 use serde_json::{Value, json};
 use std::time::Duration;
 use vendor_simulator::{Fault, FaultRule, When};
@@ -9,21 +9,6 @@ use vendor_simulator::{Fault, FaultRule, When};
 const KIND: &str = "ImageDistribution";
 const COPY: &str = "AliyunImageCopy";
 const CREATE: &str = "CopyImage";
-
-/// A distribution to these regions, changed by a JSON merge patch of its spec.
-fn distribution(name: &str, regions: &[&str], spec: Value) -> Value {
-    let mut object = json!({
-        "apiVersion": "cloudimages.dev/v1alpha1",
-        "kind": KIND,
-        "metadata": { "name": name },
-        "spec": {
-            "regions": listed(regions),
-            "forProvider": { "imageId": format!("m-{name}"), "destinationImageName": format!("many-{name}") },
-        },
-    });
-    json_patch::merge(&mut object["spec"], &spec);
-    object
-}
 
 fn listed(regions: &[&str]) -> Value {
     regions.iter().map(|region| json!({ "regionId": region })).collect()

@@ -10,8 +10,8 @@ mod plane;
 mod proxy;
 
 pub use objects::{
-    account, account_at, account_of, aosp_image, component, condition, image_export, image_of, is_ready,
-    rights, secret, volcengine_account,
+    account, account_at, account_of, aosp_image, component, condition, distribution, image_export, image_of,
+    is_ready, rights, secret, volcengine_account,
 };
 pub use operator::{Operator, Program};
 pub use plane::{

@@ -88,6 +88,22 @@ pub fn image_export(name: &str, image: &str, spec: Value) -> Value {
     object
 }
 
+/// An ImageDistribution to these regions, changed by a JSON merge patch of its spec.
+pub fn distribution(name: &str, regions: &[&str], spec: Value) -> Value {
+    let regions: Vec<_> = regions.iter().map(|region| json!({ "regionId": region })).collect();
+    let mut object = json!({
+        "apiVersion": "cloudimages.dev/v1alpha1",
+        "kind": "ImageDistribution",
+        "metadata": { "name": name },
+        "spec": {
+            "regions": regions,
+            "forProvider": { "imageId": format!("m-{name}"), "destinationImageName": format!("many-{name}") },
+        },
+    });
+    json_patch::merge(&mut object["spec"], &spec);
+    object
+}
+
 /// What a user may do: a `Role` or `ClusterRole` of this name with these rules, and its binding.
 pub fn rights(kind: &str, name: &str, user: &str, rules: Value) -> Vec<Value> {
     let group = "rbac.authorization.k8s.io";
