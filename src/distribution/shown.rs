@@ -136,6 +136,9 @@ impl View {
                 Some(state) if !state.goes_on && !state.is_ready => {
                     view.stalled.push(stalled(place, &copy.name, state));
                 }
+                Some(state) if state.lingers => {
+                    view.leaving.push(format!("{place} ({})", said(&copy.name, state)));
+                }
                 _ => view.leaving.push(place.clone()),
             }
             let row = Row {
@@ -199,8 +202,13 @@ fn is_applied(distribution: &ImageDistribution, copies: &[Copy]) -> bool {
 
 /// A copy that does not go on by itself: the reason, and a sentence.
 fn stalled(place: &str, name: &str, state: &State<'_>) -> (String, String) {
+    ("CopyStalled".into(), format!("{place}: {}", said(name, state)))
+}
+
+/// What a copy says of itself.
+fn said(name: &str, state: &State<'_>) -> String {
     let (kind, message) = (AliyunImageCopy::kind(&()), state.message.trim_end_matches('.'));
-    ("CopyStalled".into(), format!("{place}: {kind} {name}: {}: {message}", state.reason))
+    format!("{kind} {name}: {}: {message}", state.reason)
 }
 
 fn some(texts: &[String]) -> String {

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     engine::status::{Detail, READY, RECONCILING, STALLED, condition},
-    image::{DeletionPolicy, Phase, REQUESTED_AT},
+    image::{DeletionPolicy, Import, Phase, REQUESTED_AT},
     vendors::aliyun::image_copy::AliyunImageCopy,
 };
 use jiff::Timestamp;
@@ -75,7 +75,10 @@ fn with(mut copy: Copy, change: impl FnOnce(&mut AliyunImageCopy)) -> Copy {
 }
 
 fn going(copy: Copy) -> Copy {
-    with(copy, |object| object.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH)))
+    with(copy, |object| {
+        object.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        object.metadata.generation = object.metadata.generation.map(|generation| generation + 1);
+    })
 }
 
 /// The steps in words.
@@ -191,6 +194,14 @@ fn what_differs_is_set_right_and_what_is_not_wanted_goes_as_the_policy_says() {
     // One may be stopped by itself.
     let stopped = with(right.clone(), |object| object.spec.image.suspend = true);
     assert!(done(&distribution, &[stopped, ready(&distribution, "b")]).is_empty());
+    // And take over what is there.
+    let import = Import { id: Some("m-1".into()), matching: None };
+    let taking = with(right.clone(), |object| object.spec.image.import = Some(import.clone()));
+    assert!(done(&distribution, &[taking, ready(&distribution, "b")]).is_empty());
+    let both = with(renamed.clone(), |object| object.spec.image.import = Some(import.clone()));
+    let steps = steps(&distribution, &[both, ready(&distribution, "b")]);
+    let [Step::Amend(_, spec)] = steps.as_slice() else { panic!("{steps:?}") };
+    assert_eq!(spec.image.import, Some(import));
     let mut suspended = distribution.clone();
     suspended.spec.suspend = true;
     assert!(done(&suspended, &[renamed]).is_empty());
@@ -284,6 +295,19 @@ fn it_is_ready_when_all_copies_are_and_says_which_is_not() {
             Phase::Failed,
             "Stalled NameTaken: b: why; 1 of 2 copies are Ready",
         ),
+        // So is what a new spec needs to be dealt with.
+        (
+            vec![
+                one.clone(),
+                with(failed(&distribution, "b"), |object| {
+                    object.status.as_mut().unwrap().observed_generation = Some(0);
+                }),
+            ],
+            vec![],
+            "1/2",
+            Phase::Failed,
+            "Stalled CopyStalled: b: AliyunImageCopy base-b: QuotaExceeded: it says why; 1 of 2 copies are Ready",
+        ),
         // What the spec asks for now is not there yet.
         (
             vec![one.clone(), with(ready(&distribution, "b"), |object| object.metadata.generation = Some(2))],
@@ -343,6 +367,13 @@ fn while_it_is_deleted_it_says_what_it_waits_for() {
         (status.phase, told.as_str()),
         (Some(Phase::Deleting), "Reconciling Deleting: waiting until the copies are gone: a")
     );
+    // What is in the way of one is said.
+    let waits = with(going(copy(&distribution, "a", &[RECONCILING], "SecretNotFound")), |object| {
+        object.metadata.generation = object.status.as_ref().and_then(|status| status.observed_generation);
+    });
+    let (_, told) = shown(&distribution, &[waits], &[]);
+    let expected = "Reconciling Deleting: waiting until the copies are gone: a (AliyunImageCopy base-a: SecretNotFound: it says why)";
+    assert_eq!(told, expected);
     let (_, told) = shown(&distribution, &copies, &[]);
     assert!(told.starts_with("Stalled CopyStalled: b: AliyunImageCopy base-b: QuotaExceeded"), "{told}");
     distribution.spec.suspend = true;

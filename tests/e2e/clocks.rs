@@ -1,6 +1,6 @@
 //! A clock that is an hour off and then right: every kind waits, says so, and is created once.
 
-use crate::harness::{World, account_of, condition, image_of};
+use crate::harness::{World, account_of, condition, distribution, image_of};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -17,12 +17,15 @@ const KINDS: [&str; 8] = [
     "RootVolumeTemplate",
 ];
 
+/// It calls no vendor itself: it says what its copy does.
+const DISTRIBUTION: &str = "ImageDistribution";
+
 #[tokio::test]
 async fn a_clock_that_was_an_hour_off_leaves_nothing_failed() {
     let mut world = World::empty("clocks").await;
     world.beat = Duration::from_secs(1);
     world.quicken();
-    for kind in KINDS {
+    for kind in KINDS.into_iter().chain([DISTRIBUTION]) {
         for object in account_of(kind, &kind.to_lowercase(), &world.vendor) {
             world.create(object).await;
         }
@@ -43,6 +46,8 @@ async fn a_clock_that_was_an_hour_off_leaves_nothing_failed() {
             object["spec"]["accountRef"] = json!({ "name": kind.to_lowercase() });
             world.create(object).await;
         }
+        let of = json!({ "accountRef": { "name": DISTRIBUTION.to_lowercase() } });
+        world.create(distribution(&name(DISTRIBUTION), &["cn-beijing"], of)).await;
         let skewed = async |kind: &str| {
             let is = |object: &Value| {
                 let stalled = condition(object, "Stalled");
@@ -55,10 +60,17 @@ async fn a_clock_that_was_an_hour_off_leaves_nothing_failed() {
             assert!(message.contains("clock") || message.contains("timeZone"), "{message}");
         };
         join_all(KINDS.map(skewed)).await;
+        let tells = |object: &Value| {
+            let stalled = condition(object, "Stalled");
+            stalled["status"] == "True"
+                && stalled["message"].as_str().is_some_and(|it| it.contains(": ClockSkew: "))
+        };
+        world.until(DISTRIBUTION, &name(DISTRIBUTION), "it tells of the clock", tells).await;
         assert_eq!(effects(&world), before, "{:#?}", world.call_log());
 
         world.vendor.set_clock(&skew(0)).expect("no skew");
         join_all(KINDS.map(async |kind| world.until_ready(kind, &name(kind)).await)).await;
-        assert_eq!(effects(&world), before + KINDS.len(), "{:#?}", world.call_log());
+        world.until_ready(DISTRIBUTION, &name(DISTRIBUTION)).await;
+        assert_eq!(effects(&world), before + KINDS.len() + 1, "{:#?}", world.call_log());
     }
 }

@@ -1,7 +1,7 @@
 //! A namespace goes with everything in it: images of all kinds, their accounts and Secrets, in any order, whatever the images
 //! are about to do. It ends, and nothing is left at the vendors.
 
-use crate::harness::{World, account_at, image_of, secret};
+use crate::harness::{World, account_at, condition, distribution, image_of, secret};
 use futures::future::join_all;
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use serde_json::{Value, json};
@@ -20,9 +20,20 @@ const KINDS: [&str; 8] = [
 ];
 const ACCOUNT: &str = "CloudAccount";
 
+/// It calls no vendor itself: it has a copy in each of these regions.
+const DISTRIBUTION: &str = "ImageDistribution";
+const COPY: &str = "AliyunImageCopy";
+const REGIONS: [&str; 2] = ["cn-beijing", "cn-shenzhen"];
+
+/// Everything that can be made.
+fn all_kinds() -> impl Iterator<Item = &'static str> {
+    KINDS.into_iter().chain([DISTRIBUTION])
+}
+
 /// With the kind's account, which is called like the kind.
 fn object(kind: &str, name: &str) -> Value {
-    let mut object = image_of(kind, name);
+    let mut object =
+        if kind == DISTRIBUTION { distribution(name, &REGIONS, json!({})) } else { image_of(kind, name) };
     object["spec"]["accountRef"] = json!({ "name": kind.to_lowercase() });
     object
 }
@@ -31,7 +42,7 @@ async fn with_accounts(name: &str) -> World {
     let mut world = World::empty(name).await;
     world.beat = Duration::from_secs(1);
     world.quicken();
-    for kind in KINDS {
+    for kind in all_kinds() {
         for object in account_at(kind, &kind.to_lowercase(), world.vendor.addresses()) {
             world.create(object).await;
         }
@@ -65,14 +76,14 @@ async fn everything_goes_in_any_order_and_nothing_is_left() {
     worlds[0].start_operator_with(&namespaces, &endpoints).await;
     join_all(worlds.iter().zip(seeds).map(async |(world, seed)| {
         let mut random = StdRng::seed_from_u64(seed);
-        for kind in KINDS {
+        for kind in all_kinds() {
             world.create(object(kind, &format!("ready-{seed}"))).await;
         }
-        for kind in KINDS {
+        for kind in all_kinds() {
             world.until_ready(kind, &format!("ready-{seed}")).await;
         }
         let mut all = vec![("Namespace", world.namespace.clone())];
-        for kind in KINDS {
+        for kind in all_kinds() {
             all.push(("Secret", kind.to_lowercase()));
             all.push((ACCOUNT, kind.to_lowercase()));
             all.push((kind, format!("ready-{seed}")));
@@ -81,6 +92,8 @@ async fn everything_goes_in_any_order_and_nothing_is_left() {
             world.create(object(kind, &new)).await;
             all.push((kind, new));
         }
+        // It is made anew as long as its owner is there.
+        all.push((COPY, format!("ready-{seed}-{}", REGIONS[0])));
         all.shuffle(&mut random);
         for (kind, name) in &all {
             tokio::time::sleep(Duration::from_millis(random.random_range(0..150))).await;
@@ -113,8 +126,11 @@ async fn a_secret_that_vanished_is_named_and_there_is_a_way_without_it() {
             world.until_ready(kind, &format!("{}-{name}", kind.to_lowercase())).await;
         }
     }
+    let many = format!("{}-last", DISTRIBUTION.to_lowercase());
+    world.create(object(DISTRIBUTION, &many)).await;
+    world.until_ready(DISTRIBUTION, &many).await;
     world.stop_operator().await;
-    for kind in KINDS {
+    for kind in all_kinds() {
         world.delete("Secret", &kind.to_lowercase()).await;
     }
     // What an export has made is in a bucket: there is nothing to delete, and so nothing to wait for.
@@ -135,7 +151,8 @@ async fn a_secret_that_vanished_is_named_and_there_is_a_way_without_it() {
         world.until_gone(kind, &name).await;
         world.delete("Secret", &lower).await;
     }
-    assert_eq!(left(&world).len(), kinds.len(), "{:#?}", world.call_log());
+    let stays = kinds.len() + REGIONS.len();
+    assert_eq!(left(&world).len(), stays, "{:#?}", world.call_log());
 
     world.stop_operator().await;
     world.delete("Namespace", "secret-gone").await;
@@ -157,6 +174,15 @@ async fn a_secret_that_vanished_is_named_and_there_is_a_way_without_it() {
         world.patch(kind, &name, json!({ "spec": { "deletionPolicy": "Retain" } })).await;
         world.until_gone(kind, &name).await;
     }
+    // It names its copies' Secret, and its policy is theirs.
+    let names_it = |object: &Value| {
+        let message = condition(object, "Ready")["message"].as_str().unwrap_or_default();
+        REGIONS.iter().all(|region| message.contains(&format!("{COPY} {many}-{region}: SecretNotFound: ")))
+            && message.contains("deletionPolicy: Retain")
+    };
+    world.until(DISTRIBUTION, &many, "it names the Secret of its copies", names_it).await;
+    world.patch(DISTRIBUTION, &many, json!({ "spec": { "deletionPolicy": "Retain" } })).await;
+    world.until_gone(DISTRIBUTION, &many).await;
     world.until_gone("Namespace", "secret-gone").await;
-    assert_eq!(left(&world).len(), kinds.len(), "{:#?}", world.call_log());
+    assert_eq!(left(&world).len(), stays, "{:#?}", world.call_log());
 }
