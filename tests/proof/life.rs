@@ -233,7 +233,7 @@ impl Life {
 /// What can be changed at the vendor, where anything can; else of the spec alone.
 pub fn change(kind: &str, to: &str) -> Value {
     json!({ "spec": match kind {
-        "ImageComponent" | "ImagePipeline" | "ImageBuild" | "AliyunImageCopy" => {
+        "ImageComponent" | "ImagePipeline" | "ImageBuild" | "AliyunImageCopy" | "ImageDistribution" => {
             json!({ "forProvider": { "tag": [{ "key": "team", "value": to }] } })
         }
         "AospImage" => json!({ "forProvider": { "imageAnnotation": to } }),

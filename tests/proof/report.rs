@@ -265,7 +265,7 @@ const SOAK: &str = "<!-- soak -->";
 const SOAK_HEAD: &str = "\
 ## The soak
 
-Written by `cargo xtask soak --minutes N --page`. Users of eight kinds create, change, suspend, overwrite, take over and
+Written by `cargo xtask soak --minutes N --page`. Users of eight kinds and of distributions create, change, suspend, overwrite, take over and
 delete objects at random, in any state, while both proxies lose, delay, repeat, cut and replace answers, the vendors' lists lag,
 builds fail and tasks are forgotten, and watches end or expire. Of two replicas of the operator, that which leads is killed,
 stopped where it is for seconds, or for longer than its Lease lasts, ended and started again, and now and then both are killed;

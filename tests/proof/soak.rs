@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use xtask::workspace;
 
 /// All of them.
-const KINDS: [&str; 8] = [
+const KINDS: [&str; 9] = [
     "ImageComponent",
     "ImagePipeline",
     "ImageBuild",
@@ -37,7 +37,15 @@ const KINDS: [&str; 8] = [
     "AospImage",
     "ImageExport",
     "RootVolumeTemplate",
+    DISTRIBUTION,
 ];
+
+/// What owns images of the kind [`COPY`], one in each region of its list, and calls no vendor itself.
+const DISTRIBUTION: &str = "ImageDistribution";
+const COPY: &str = "AliyunImageCopy";
+
+/// Where distributions may have copies.
+const REGIONS: [&str; 4] = ["cn-shanghai", "cn-beijing", "cn-shenzhen", "cn-chengdu"];
 
 /// For so long a lost call may still turn up in a vendor's list; longer than any lag that there is here.
 const LIST_DELAY: &str = "5s";

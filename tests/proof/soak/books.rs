@@ -1,6 +1,6 @@
 //! The vendors' ledger, held against the objects: what there is at the vendors, whose it is, and what must never be.
 
-use super::{KINDS, users::is_settled};
+use super::{COPY, DISTRIBUTION, KINDS, users::is_settled};
 use crate::harness::{World, condition, is_ready};
 use regex::Regex;
 use serde_json::Value;
@@ -52,6 +52,8 @@ pub struct Thing {
     pub id: String,
     /// The name of the object that it was made for.
     pub owner: String,
+    /// The region that it was copied to; none of another kind.
+    pub region: Option<String>,
     /// Its build failed: nothing that anybody could use.
     pub failed: bool,
 }
@@ -214,14 +216,21 @@ impl Books {
             let status = &object["status"];
             let id = if kind == "ImageExport" { &status["taskId"] } else { &status["imageId"] };
             let id = id.as_str().unwrap_or_default();
-            if is_ready(object) && object["metadata"]["deletionTimestamp"].is_null() && !live.contains(id) {
+            let holds = kind != DISTRIBUTION;
+            if holds
+                && is_ready(object)
+                && object["metadata"]["deletionTimestamp"].is_null()
+                && !live.contains(id)
+            {
                 self.violation(format!("Ready for nothing: {kind} {name} has {id:?}"));
             }
             let stalled = condition(object, "Stalled");
             let reason = stalled["reason"].as_str().unwrap_or_default();
             if stalled["status"] == "True" {
                 self.count("objects that needed a person", &format!("{kind} {reason}"), name);
-                if !NAMED.contains(&reason) {
+                // Why its copy does is looked at there.
+                let is_of_copy = kind == DISTRIBUTION && reason == "CopyStalled";
+                if !is_of_copy && !NAMED.contains(&reason) {
                     self.violation(format!("{kind} {name} needs a person: {stalled}"));
                 }
             }
@@ -334,6 +343,50 @@ impl Books {
     }
 }
 
+/// What the copies of a distribution are called at the vendor.
+pub fn called(distribution: &str) -> String {
+    format!("many-{distribution}")
+}
+
+fn is_of_distribution(image: &str) -> bool {
+    image.starts_with("many-")
+}
+
+/// The object of a distribution's copy.
+pub fn copy_in(distribution: &str, region: &str) -> String {
+    format!("{distribution}-{region}")
+}
+
+/// What is not as it should be once nobody does anything any more: each distribution has a copy in each region of its list, knows
+/// its image, and has no others.
+pub fn astray(seen: &Seen) -> Vec<String> {
+    let all_of = |kind: &'static str| seen.objects.iter().filter(move |((of, _), _)| of == kind);
+    let mut astray = vec![];
+    for ((_, name), object) in all_of(DISTRIBUTION).filter(|(_, object)| is_ready(object)) {
+        let is_own =
+            |copy: &Value| copy["metadata"]["ownerReferences"][0]["uid"] == object["metadata"]["uid"];
+        let has: BTreeSet<_> = all_of(COPY)
+            .filter(|(_, copy)| is_own(copy))
+            .map(|((_, copy), object)| (copy.clone(), object["status"]["imageId"].to_string()))
+            .collect();
+        let rows = object["status"]["regions"].as_array().cloned().unwrap_or_default();
+        let knows: BTreeSet<_> = rows
+            .iter()
+            .map(|row| (row["name"].as_str().unwrap_or_default().to_owned(), row["imageId"].to_string()))
+            .collect();
+        let regions = object["spec"]["regions"].as_array().cloned().unwrap_or_default();
+        let wants: BTreeSet<_> = regions
+            .iter()
+            .map(|region| copy_in(name, region["regionId"].as_str().unwrap_or_default()))
+            .collect();
+        let names: BTreeSet<_> = has.iter().map(|(copy, _)| copy.clone()).collect();
+        if has != knows || names != wants {
+            astray.push(format!("{DISTRIBUTION} {name} wants {wants:?}, knows {knows:?} and has {has:?}"));
+        }
+    }
+    astray
+}
+
 /// Whether new versions take the place of what an object has.
 fn bumps(object: &Value) -> bool {
     object["spec"]["versionPolicy"] == "Bump"
@@ -375,8 +428,15 @@ fn things(world: &World) -> HashSet<Thing> {
         .filter_map(|effect| {
             let (_, kind) = MAKING.iter().find(|(action, _)| *action == effect.action)?;
             let parameters = parameters.get(&effect.call)?;
-            let owner = parameters.values().find_map(|value| OWNER.find(value))?.as_str().to_owned();
-            Some(Thing { kind, id: effect.id.clone(), owner, failed: failed(kind, &effect.id)? })
+            let mut owner = parameters.values().find_map(|value| OWNER.find(value))?.as_str().to_owned();
+            let region = parameters.get("DestinationRegionId").cloned();
+            // All copies of a distribution are called alike, and their objects after their regions.
+            let is_distributed =
+                parameters.get("DestinationImageName").is_some_and(|name| is_of_distribution(name));
+            if let Some(region) = region.as_deref().filter(|_| is_distributed) {
+                owner = copy_in(&owner, region);
+            }
+            Some(Thing { kind, id: effect.id.clone(), owner, region, failed: failed(kind, &effect.id)? })
         })
         .collect()
 }

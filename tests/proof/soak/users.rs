@@ -1,11 +1,14 @@
 //! Who applies, changes, suspends, overwrites, takes over and deletes objects, at any moment, whatever state they are in.
 
-use super::{KINDS, STEP, Soak};
+use super::{
+    COPY, DISTRIBUTION, KINDS, REGIONS, STEP, Soak,
+    books::{Thing, astray, called, copy_in},
+};
 use crate::{
-    harness::{condition, image_of, is_ready},
+    harness::{condition, distribution, image_of, is_ready},
     proof::life::change,
 };
-use rand::{RngExt, rngs::StdRng, seq::IndexedRandom};
+use rand::{RngExt, rngs::StdRng, seq::IndexedRandom, seq::SliceRandom};
 use serde_json::{Value, json};
 use std::{collections::HashSet, sync::Mutex, time::Duration};
 use tokio::time::sleep;
@@ -38,20 +41,22 @@ impl User<'_> {
         let kind = *KINDS.choose(&mut self.random).expect("a kind");
         let name = format!("soak-{}-{}", self.number, self.made);
         self.made += 1;
-        let mut object = image_of(kind, &name);
+        let mut object = self.object(kind, &name);
         object["spec"]["accountRef"] = json!({ "name": kind.to_lowercase() });
         if kind == "ImageComponent" && self.random.random_bool(0.5) {
             object["spec"]["versionPolicy"] = json!("Bump");
             object["spec"]["versionsToKeep"] = json!(self.random.random_range(1..4));
         }
         match self.random.random_range(0..10) {
-            0 if kind != "ImageExport" => object["spec"]["deletionPolicy"] = json!("Retain"),
+            0 if kind != "ImageExport" && kind != DISTRIBUTION => {
+                object["spec"]["deletionPolicy"] = json!("Retain")
+            }
             1 if self.take_over(kind, &mut object) => {}
             2 => {
                 object["spec"]["suspend"] = json!(true);
-                self.soak.books.expect_end_of(kind, &name);
+                self.expect_end_of(kind, &name);
             }
-            _ => self.soak.books.expect_end_of(kind, &name),
+            _ => self.expect_end_of(kind, &name),
         }
         self.create(kind, object.clone()).await;
         if self.random.random_bool(0.6) && object["spec"]["suspend"] != true {
@@ -81,6 +86,33 @@ impl User<'_> {
         Ok(())
     }
 
+    /// The smallest one of the kind.
+    fn object(&mut self, kind: &str, name: &str) -> Value {
+        if kind != DISTRIBUTION {
+            return image_of(kind, name);
+        }
+        let spec = json!({ "maxParallel": self.random.random_range(1..4) });
+        let mut object = distribution(name, &[], spec);
+        object["spec"]["regions"] = self.regions();
+        object["spec"]["forProvider"]["destinationImageName"] = json!(called(name));
+        object
+    }
+
+    /// Some, in any order.
+    fn regions(&mut self) -> Value {
+        let mut regions = REGIONS;
+        regions.shuffle(&mut self.random);
+        let count = self.random.random_range(1..=regions.len());
+        regions[..count].iter().map(|region| json!({ "regionId": region })).collect()
+    }
+
+    fn expect_end_of(&self, kind: &'static str, name: &str) {
+        self.soak.books.expect_end_of(kind, name);
+        if kind == DISTRIBUTION {
+            REGIONS.iter().for_each(|region| self.soak.books.expect_end_of(COPY, &copy_in(name, region)));
+        }
+    }
+
     fn did(&self, what: &str) {
         self.soak.books.did("acts of users", what);
     }
@@ -105,7 +137,7 @@ impl User<'_> {
         let Some(thing) = left else { return false };
         taken.insert(thing.id.clone());
         self.did("taken over");
-        import(object, &thing.id);
+        import(object, thing);
         true
     }
 
@@ -123,6 +155,11 @@ impl User<'_> {
                     self.did("asked for a new version");
                 }
             }
+            0 | 1 if kind == DISTRIBUTION && self.random.random_bool(0.7) => {
+                self.did("put regions in and took regions out");
+                let regions = json!({ "spec": { "regions": self.regions() } });
+                let _ = world.try_patch(kind, name, regions).await;
+            }
             0 | 1 => {
                 self.did("changed");
                 let _ = world.try_patch(kind, name, change(kind, &word)).await;
@@ -136,6 +173,16 @@ impl User<'_> {
                 self.suspend(kind, name, true).await;
                 sleep(Duration::from_millis(self.random.random_range(0..4000))).await;
                 self.suspend(kind, name, false).await;
+            }
+            4 | 5 if kind == DISTRIBUTION => {
+                let copy = copy_in(name, REGIONS.choose(&mut self.random).expect("a region"));
+                if self.random.random_bool(0.5) {
+                    self.did("deleted a distribution's copy");
+                    world.try_delete(COPY, &copy).await;
+                } else {
+                    self.did("changed a distribution's copy");
+                    let _ = world.try_patch(COPY, &copy, change(COPY, &word)).await;
+                }
             }
             4 => self.overwrite(kind, name).await?,
             5 => self.want_the_same(kind, name).await?,
@@ -197,7 +244,7 @@ impl User<'_> {
         self.made += 1;
         let mut wanting = image_of(kind, &rival);
         wanting["spec"]["accountRef"] = json!({ "name": kind.to_lowercase() });
-        import(&mut wanting, id);
+        import_by_id(&mut wanting, id);
         self.create(kind, wanting).await;
         sleep(Duration::from_millis(self.random.random_range(0..3000))).await;
         self.remove(kind, &rival).await
@@ -241,7 +288,14 @@ impl User<'_> {
     }
 }
 
-fn import(object: &mut Value, id: &str) {
+fn import(object: &mut Value, thing: &Thing) {
+    if let Some(region) = &thing.region {
+        object["spec"]["forProvider"]["destinationRegionId"] = json!(region);
+    }
+    import_by_id(object, &thing.id);
+}
+
+fn import_by_id(object: &mut Value, id: &str) {
     for field in ["versionPolicy", "versionsToKeep"] {
         object["spec"].as_object_mut().expect("a spec").remove(field);
     }
@@ -277,13 +331,18 @@ async fn end(soak: &Soak) -> Result<(), String> {
         let _ = soak.world.try_patch(kind, name, resume.clone()).await;
     }
     soak.books.until("all objects settle", STEP, |seen| seen.objects.values().all(is_settled)).await?;
+    let as_wanted = |seen: &super::books::Seen| astray(seen).is_empty();
+    soak.books
+        .until("all distributions are as they should be", STEP, as_wanted)
+        .await
+        .map_err(|vain| format!("{vain}: {:?}", astray(&soak.books.last())))?;
     delete_all(soak).await?;
     let now = soak.books.until("all that is left was told of", STEP, |seen| seen.untold.is_empty()).await?;
     let left = now.things.iter().filter(|thing| thing.kind != "ImageExport");
     for (number, thing) in left.enumerate() {
         let mut object = image_of(thing.kind, &format!("soak-99999-{number}"));
         object["spec"]["accountRef"] = json!({ "name": thing.kind.to_lowercase() });
-        import(&mut object, &thing.id);
+        import(&mut object, thing);
         soak.books.did("acts of users", "taken over at the end");
         soak.world.create(object).await;
     }

@@ -139,6 +139,9 @@ async fn kill_at_a_request(soak: &Soak, deployment: &mut Deployment, random: &mu
         ],
         "AliyunImageCopy" => &["CopyImage", "DeleteImage", "DescribeImages"],
         "BatchComputeImage" => &["POST /images", "DELETE /images/{id}"],
+        "ImageDistribution" => {
+            &["CREATE aliyunimagecopies", "PATCH aliyunimagecopies", "DELETE aliyunimagecopies"]
+        }
         "AospImage" => &["BuildAOSPImage", "DeleteAOSPImage", "ListAOSPImage"],
         "ImageExport" => &["ExportImage", "DescribeTasks"],
         _ => &[
