@@ -49,7 +49,7 @@ impl User<'_> {
         }
         match self.random.random_range(0..10) {
             0 if kind != "ImageExport" && kind != DISTRIBUTION => {
-                object["spec"]["deletionPolicy"] = json!("Retain")
+                object["spec"]["deletionPolicy"] = json!("Retain");
             }
             1 if self.take_over(kind, &mut object) => {}
             2 => {
@@ -109,7 +109,9 @@ impl User<'_> {
     fn expect_end_of(&self, kind: &'static str, name: &str) {
         self.soak.books.expect_end_of(kind, name);
         if kind == DISTRIBUTION {
-            REGIONS.iter().for_each(|region| self.soak.books.expect_end_of(COPY, &copy_in(name, region)));
+            for region in REGIONS {
+                self.soak.books.expect_end_of(COPY, &copy_in(name, region));
+            }
         }
     }
 
