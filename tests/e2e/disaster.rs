@@ -306,10 +306,10 @@ async fn a_cluster_is_lost_and_restored_and_nothing_is_made_twice() {
             [&there, &found].map(|ids| ids.get(&name).map(|ids| ids[0].clone()).unwrap_or_default());
         match phase {
             "asked" | "ready" => {
-                drop(whole.annotate(kind, &name, outcome, &format!("adopt={known_by}")).await)
+                drop(whole.annotate(kind, &name, outcome, &format!("adopt={known_by}")).await);
             }
             "building" => {
-                drop(whole.patch(kind, &name, json!({ "spec": { "import": { "id": known_by } } })).await)
+                drop(whole.patch(kind, &name, json!({ "spec": { "import": { "id": known_by } } })).await);
             }
             "failed" => drop(whole.annotate(kind, &name, outcome, "resubmit").await),
             // It waits, or what it was is gone.
