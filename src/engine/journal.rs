@@ -116,7 +116,8 @@ impl Journal {
     pub async fn release(&self, object: &Object) -> Result<(), kube::Error> {
         let finalizers: Vec<_> =
             object.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
-        match self.metadata(object, json!({ "finalizers": finalizers })).await {
+        // What the object was like when it went, nobody asks: the answer is not decoded further.
+        match self.patch(object, json!({ "finalizers": finalizers })).await {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
             done => done.map(drop),
         }
@@ -199,12 +200,15 @@ impl Journal {
         read(object, &self.client.request::<Unread>(request).await?)
     }
 
-    async fn metadata(&self, object: &Object, mut metadata: Value) -> Result<Object, kube::Error> {
+    async fn metadata(&self, object: &Object, metadata: Value) -> Result<Object, kube::Error> {
+        read(object, &self.patch(object, metadata).await?)
+    }
+
+    async fn patch(&self, object: &Object, mut metadata: Value) -> Result<Unread, kube::Error> {
         metadata["uid"] = json!(object.uid());
         metadata["resourceVersion"] = json!(object.resource_version());
         let patch = json!({ "metadata": metadata });
-        let stored = self.api(object).patch(&object.name_any(), &params(), &Patch::Merge(patch)).await?;
-        read(object, &stored)
+        self.api(object).patch(&object.name_any(), &params(), &Patch::Merge(patch)).await
     }
 
     fn api(&self, object: &Object) -> Api<Unread> {
