@@ -29,18 +29,17 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> Result<()> {
     let mut lab = Lab::start(options).await?;
     let example = first(&mut lab, report).await?;
     let floor = Floor::new(&lab, example, options.floor)?;
-    if [Part::Create, Part::Crowd, Part::Rest].into_iter().any(|part| options.has(part)) {
-        let floors = floors(&mut lab, report, &floor, options.count(1000)).await?;
+    let compares = [Part::Create, Part::Crowd, Part::Rest].into_iter().any(|part| options.has(part));
+    let floors =
+        if compares { Some(floors(&mut lab, report, &floor, options.count(1000)).await?) } else { None };
+    if let Some(floors) = &floors {
         if options.has(Part::Create) {
             for run in [("all", "with Events"), ("warnings", "without Events")] {
-                creations(&mut lab, report, &floors, run).await?;
+                creations(&mut lab, report, floors, run).await?;
             }
         }
         if options.has(Part::Crowd) {
-            crowd(&mut lab, report, &floors, options.count(5000)).await?;
-        }
-        if options.has(Part::Rest) {
-            rest(&mut lab, options, report, (&floor, &floors)).await?;
+            crowd(&mut lab, report, floors, options.count(5000)).await?;
         }
     }
     if options.has(Part::Builds) {
@@ -50,6 +49,10 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> Result<()> {
     }
     if options.has(Part::Accounts) {
         accounts(&mut lab, report, options.count(5000)).await?;
+    }
+    // The last of all, since it takes a minute until all that it leaves is gone.
+    if let Some(floors) = floors.filter(|_| options.has(Part::Rest)) {
+        rest(&mut lab, options, report, (&floor, &floors)).await?;
     }
     // That waits for whole minutes of a vendor's: for so long as all else takes.
     if options.only.contains(&Part::Quota) {
@@ -351,7 +354,7 @@ async fn rest(
     report.detail(&format!("restart with {many}"), &span);
     lab.pause(SETTLED).await?;
     memory(lab, report, &format!("{many} Ready, after a restart"));
-    cleared(lab, &watch, "rest").await
+    if options.only.contains(&Part::Quota) { cleared(lab, &watch, "rest").await } else { lab.stop_operator() }
 }
 
 /// Many accounts that the operator meets when it starts.
@@ -369,7 +372,11 @@ async fn accounts(lab: &mut Lab, report: &mut Report, count: usize) -> Result<()
     report.detail("accounts", &span);
     lab.pause(SETTLED).await?;
     memory(lab, report, &format!("{count} accounts"));
-    lab.stop_operator()
+    lab.stop_operator()?;
+    for resource in [&*stored("cloudaccounts"), "secrets"] {
+        lab.store.clear(resource, "accounts").await?;
+    }
+    lab.until("all are gone", || watch.left() == 0).await
 }
 
 /// Watches are counted when they end, which they do every few minutes by themselves.
