@@ -110,17 +110,22 @@ fn counted(mut config: Config, metrics: Arc<Metrics>) -> Result<Client, kube::Er
 /// to be asked again. Fails when it was away for [`pace::API_AWAY`], and within seconds for what somebody has to mend.
 pub async fn version(client: &Client, mut waits: impl FnMut(String) + Send) -> Result<Info, kube::Error> {
     let since = Instant::now();
+    // One that comes back knows nobody for a moment, however long it was away before.
+    let mut refused = None;
+    let goes_on = |error: &kube::Error| {
+        if is_for_somebody(error) {
+            return refused.get_or_insert_with(Instant::now).elapsed() < pace::API_START;
+        }
+        refused = None;
+        since.elapsed() < pace::API_AWAY
+    };
     let ask = || client.apiserver_version();
-    ask.retry(pace::api_steps())
-        .when(|error| since.elapsed() < patience(error))
-        .notify(|error, _| waits(wire::chain(error)))
-        .await
+    ask.retry(pace::api_steps()).when(goes_on).notify(|error, _| waits(wire::chain(error))).await
 }
 
-/// For how long it may be like this.
-fn patience(error: &kube::Error) -> Duration {
-    let is_for_somebody = matches!(error, kube::Error::Auth(_)) || is_about_a_certificate(error);
-    if may_pass(error) && !is_for_somebody { pace::API_AWAY } else { pace::API_START }
+/// Whether it does not pass unless somebody mends something.
+fn is_for_somebody(error: &kube::Error) -> bool {
+    !may_pass(error) || matches!(error, kube::Error::Auth(_)) || is_about_a_certificate(error)
 }
 
 /// Whether the server's certificate is not that of the API server that is meant.
@@ -368,6 +373,11 @@ mod tests {
         }
         // One that starts knows nobody for a moment.
         let (version, ..) = asked(answered(403), pace::API_START / 2).await;
+        assert!(version.is_ok(), "{version:?}");
+        // Also after it was away for long.
+        let away = Instant::now() + 10 * pace::API_START;
+        let comes_back = move || if Instant::now() < away { unanswered() } else { answered(403)() };
+        let (version, ..) = asked(comes_back, 10 * pace::API_START + pace::API_START / 2).await;
         assert!(version.is_ok(), "{version:?}");
     }
 

@@ -138,9 +138,9 @@ async fn who_starts_before_the_api_server_waits_for_it() {
     assert_eq!(operator.get("/healthz").await, Some((200, "ok\n".into())));
     assert!(operator.log().contains("WARN cloud_image_operator::run: waiting for the API server: "), "{why}");
     block_in_place(|| plane.revive()).expect("it comes back");
-    world.until_ready(KIND, "early").await;
     operator.until("/readyz", "it works", |status, _| status == 200).await;
     assert!(!operator.has_ended(), "{}", operator.log());
+    world.until_ready(KIND, "early").await;
     operator.stop().await;
 }
 
