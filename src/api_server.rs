@@ -21,7 +21,6 @@ use std::{
     fmt, io,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
@@ -257,7 +256,10 @@ mod tests {
     use super::*;
     use crate::{engine::accounts::AccountKey, image::AccountKind};
     use serde_json::json;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
 
     /// A client whose requests are counted and never answered.
     fn hanging() -> (Client, Arc<AtomicUsize>) {
