@@ -129,7 +129,7 @@ impl Journal {
     /// server several times as much.
     pub async fn confirm(&self, object: &Object) -> Result<(), kube::Error> {
         let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-        self.rights.expect(&object.its_kind().resource(), &namespace, &name).await?;
+        self.rights.check(&object.its_kind().resource(), &namespace, &name).await?;
         let newest = self.api(object).get(&name).await?;
         let newest = newest.meta();
         if newest.uid == object.uid() && newest.resource_version == object.resource_version() {

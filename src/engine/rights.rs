@@ -47,7 +47,7 @@ impl WriteRights {
 
     /// Fails as the write would, where the API server says that the object may not be written. That the kind's objects of this
     /// namespace may is believed for [`pace::RIGHT`].
-    pub async fn expect(
+    pub async fn check(
         &self,
         resource: &ApiResource,
         namespace: &str,
@@ -128,7 +128,7 @@ mod tests {
         (WriteRights::new(client), asked)
     }
 
-    async fn expect(rights: &WriteRights, namespace: &str, name: &str) -> Result<(), u16> {
+    async fn checked(rights: &WriteRights, namespace: &str, name: &str) -> Result<(), u16> {
         let resource = ApiResource {
             group: "cloudimages.dev".into(),
             version: "v1".into(),
@@ -136,7 +136,7 @@ mod tests {
             kind: "Thing".into(),
             plural: "things".into(),
         };
-        match rights.expect(&resource, namespace, name).await {
+        match rights.check(&resource, namespace, name).await {
             Ok(()) => Ok(()),
             Err(kube::Error::Api(status)) => Err(status.code),
             Err(error) => panic!("{error}"),
@@ -148,19 +148,19 @@ mod tests {
         let (rights, asked) = asking(|_| Some(true));
         let count = || asked.lock().unwrap().len();
         let names: Vec<_> = (0..100).map(|number| number.to_string()).collect();
-        let all = futures::future::join_all(names.iter().map(|name| expect(&rights, "a", name))).await;
+        let all = futures::future::join_all(names.iter().map(|name| checked(&rights, "a", name))).await;
         assert!(all.iter().all(Result::is_ok));
         assert_eq!(count(), 1);
         let what = json!({
             "verb": "patch", "group": "cloudimages.dev", "version": "v1", "resource": "things", "namespace": "a",
         });
         assert_eq!(asked.lock().unwrap()[0], what);
-        assert_eq!((expect(&rights, "b", "0").await, count()), (Ok(()), 2));
+        assert_eq!((checked(&rights, "b", "0").await, count()), (Ok(()), 2));
         tokio::time::advance(pace::RIGHT).await;
-        assert_eq!((expect(&rights, "a", "0").await, count()), (Ok(()), 3));
+        assert_eq!((checked(&rights, "a", "0").await, count()), (Ok(()), 3));
         assert_eq!(rights.known.lock().unwrap().len(), 2);
         tokio::time::advance(2 * pace::RIGHT).await;
-        assert_eq!(expect(&rights, "c", "0").await, Ok(()));
+        assert_eq!(checked(&rights, "c", "0").await, Ok(()));
         assert_eq!(rights.known.lock().unwrap().len(), 1, "what is too old is not kept");
     }
 
@@ -169,17 +169,17 @@ mod tests {
         let is_known = Arc::new(Mutex::new(false));
         let given = is_known.clone();
         let (rights, asked) = asking(move |what| Some(*given.lock().unwrap() || what["name"] == "known"));
-        assert_eq!(expect(&rights, "a", "unknown").await, Err(403));
-        assert_eq!(expect(&rights, "a", "known").await, Ok(()));
-        assert_eq!(expect(&rights, "a", "unknown").await, Err(403), "another's right is not one's own");
+        assert_eq!(checked(&rights, "a", "unknown").await, Err(403));
+        assert_eq!(checked(&rights, "a", "known").await, Ok(()));
+        assert_eq!(checked(&rights, "a", "unknown").await, Err(403), "another's right is not one's own");
         assert_eq!(asked.lock().unwrap().len(), 6);
         *is_known.lock().unwrap() = true;
-        assert_eq!(expect(&rights, "a", "unknown").await, Ok(()), "a refusal is not believed any longer");
+        assert_eq!(checked(&rights, "a", "unknown").await, Ok(()), "a refusal is not believed any longer");
     }
 
     #[tokio::test(start_paused = true)]
     async fn where_nobody_may_ask_the_write_itself_tells() {
         let (rights, _) = asking(|_| None);
-        assert_eq!(expect(&rights, "a", "0").await, Ok(()));
+        assert_eq!(checked(&rights, "a", "0").await, Ok(()));
     }
 }
