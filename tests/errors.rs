@@ -227,9 +227,10 @@ async fn volcengine_s_answer_is_read_wherever_it_stands() {
 
 #[tokio::test]
 async fn nothing_is_sent_without_a_connection() {
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    let address = listener.local_addr().expect("an address");
-    drop(listener);
+    // Bound and not listening, so that it refuses, and nobody else can be given its port meanwhile.
+    let refusing = tokio::net::TcpSocket::new_v4().expect("a socket");
+    refusing.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port");
+    let address = refusing.local_addr().expect("an address");
     let (verdict, told) = submit(&format!("http://{address}"), http(Duration::from_secs(5))).await;
     assert_eq!(verdict, NotSent, "connection refused: {told}");
 

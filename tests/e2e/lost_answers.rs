@@ -235,8 +235,10 @@ async fn listings_that_fail_or_lag_make_nothing_twice() {
 #[tokio::test]
 async fn a_vendor_that_cannot_be_reached_is_tried_until_it_can() {
     let mut world = World::empty("unreachable").await;
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    let nowhere = format!("http://{}", closed.expect("a free port"));
+    // Bound and not listening, so that it refuses, and nobody else can be given its port meanwhile.
+    let refusing = tokio::net::TcpSocket::new_v4().expect("a socket");
+    refusing.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+    let nowhere = format!("http://{}", refusing.local_addr().expect("an address"));
     world.create(secret("aliyun")).await;
     world.create(account("default", &nowhere)).await;
     world.start_operator_with(&[], &[&nowhere]).await;
