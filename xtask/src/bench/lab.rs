@@ -80,6 +80,25 @@ pub(super) struct Span {
     pub(super) vendor_calls: BTreeMap<String, u64>,
 }
 
+impl Span {
+    /// Both together.
+    pub(super) fn and(mut self, other: &Self) -> Self {
+        self.seconds += other.seconds;
+        self.operator_cpu_seconds += other.operator_cpu_seconds;
+        self.api_server_cpu_seconds += other.api_server_cpu_seconds;
+        self.etcd_cpu_seconds += other.etcd_cpu_seconds;
+        self.client_cpu_seconds += other.client_cpu_seconds;
+        for (counted, more) in
+            [(&mut self.requests, &other.requests), (&mut self.vendor_calls, &other.vendor_calls)]
+        {
+            for (what, count) in more {
+                *counted.entry(what.clone()).or_default() += count;
+            }
+        }
+        self
+    }
+}
+
 /// Where the API server keeps objects of a kind of the operator's.
 pub(super) fn stored(plural: &str) -> String {
     format!("cloudimages.dev/{plural}")

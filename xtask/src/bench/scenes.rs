@@ -29,18 +29,40 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> Result<()> {
     let mut lab = Lab::start(options).await?;
     let example = first(&mut lab, report).await?;
     let floor = Floor::new(&lab, example, options.floor)?;
-    let compares = [Part::Create, Part::Crowd, Part::Rest].into_iter().any(|part| options.has(part));
-    let floors =
-        if compares { Some(floors(&mut lab, report, &floor, options.count(1000)).await?) } else { None };
-    if let Some(floors) = &floors {
+    let compares =
+        [Part::Create, Part::Crowd, Part::Rest, Part::Floor].into_iter().any(|part| options.has(part));
+    let mut floors = None;
+    if compares {
+        let (floor, count) = (&floor, options.count(1000));
+        let mut all = self::floors(&mut lab, report, floor, ("before", count)).await?;
         if options.has(Part::Create) {
-            for run in [("all", "with Events"), ("warnings", "without Events")] {
-                creations(&mut lab, report, floors, run).await?;
+            // The API server takes more for the same as it gets older, so that a floor is measured on both sides of the operator.
+            let mut before = all.clone();
+            for (events, label) in [("all", "with Events"), ("warnings", "without Events")] {
+                let spans = creations(&mut lab, report, (events, label), count).await?;
+                let after = self::floors(&mut lab, report, floor, (events, count)).await?;
+                let around = before.and(&after);
+                for (what, how, span, least) in [
+                    ("create", "cold, ", &spans.cold, &around.cold),
+                    ("delete", "", &spans.delete, &around.delete),
+                    ("create", "burst, ", &spans.burst, &around.burst),
+                ] {
+                    let what = format!("{what} {count}, {how}{label}");
+                    shown(report, &what, count, span, (least, around.count));
+                }
+                all = all.and(&after);
+                before = after;
             }
         }
-        if options.has(Part::Crowd) {
-            crowd(&mut lab, report, floors, options.count(5000)).await?;
+        if options.names(Part::Floor) {
+            let many = self::floors(&mut lab, report, floor, ("many", options.count(5000))).await?;
+            grown(report, &many, &all);
+            all = many;
         }
+        if options.has(Part::Crowd) {
+            crowd(&mut lab, report, &all, options.count(5000)).await?;
+        }
+        floors = Some(all);
     }
     if options.has(Part::Builds) {
         for (count, rests) in [(1000, false), (5000, true)] {
@@ -55,7 +77,7 @@ pub(super) async fn run(options: &Options, report: &mut Report) -> Result<()> {
         rest(&mut lab, options, report, (&floor, &floors)).await?;
     }
     // That waits for whole minutes of a vendor's: for so long as all else takes.
-    if options.only.contains(&Part::Quota) {
+    if options.names(Part::Quota) {
         quota::run(&mut lab, options, report).await?;
     }
     Ok(())
@@ -99,17 +121,36 @@ fn names(name: &str, count: usize) -> Vec<String> {
     (0..count).map(|number| format!("{name}-{number}")).collect()
 }
 
-/// What so many objects cost at least.
-struct Floors {
+/// What so many objects cost, each way.
+#[derive(Clone)]
+struct Spans {
     count: usize,
     cold: Span,
     delete: Span,
     burst: Span,
 }
 
-async fn floors(lab: &mut Lab, report: &Report, floor: &Floor, count: usize) -> Result<Floors> {
+impl Spans {
+    /// Both together, of which each is a half.
+    fn and(self, other: &Self) -> Self {
+        Self {
+            count: self.count + other.count,
+            cold: self.cold.and(&other.cold),
+            delete: self.delete.and(&other.delete),
+            burst: self.burst.and(&other.burst),
+        }
+    }
+}
+
+/// What so many objects cost at least. `name` tells this time from others.
+async fn floors(
+    lab: &mut Lab,
+    report: &Report,
+    floor: &Floor,
+    (name, count): (&str, usize),
+) -> Result<Spans> {
     report.step(&format!("the floor with {count} objects"));
-    let namespace = format!("floor-cold-{count}");
+    let namespace = format!("floor-cold-{name}");
     lab.namespace(&namespace).await?;
     let watch = Watch::start(&lab.client, &namespace, PLURAL);
     let there = lab.create(&namespace, PLURAL, &objects(lab, &namespace, "component", count)?).await?;
@@ -121,7 +162,7 @@ async fn floors(lab: &mut Lab, report: &Report, floor: &Floor, count: usize) -> 
     floor.delete(lab, made).await?;
     lab.until("all are gone", || watch.left() == 0).await?;
     let delete = lab.since(&before).await?;
-    let namespace = format!("floor-burst-{count}");
+    let namespace = format!("floor-burst-{name}");
     lab.namespace(&namespace).await?;
     let watch = Watch::start(&lab.client, &namespace, PLURAL);
     let before = lab.read().await?;
@@ -129,7 +170,26 @@ async fn floors(lab: &mut Lab, report: &Report, floor: &Floor, count: usize) -> 
     lab.until("all are Ready", || watch.ready() == count).await?;
     let burst = lab.since(&before).await?;
     cleared(lab, &watch, &namespace).await?;
-    Ok(Floors { count, cold, delete, burst })
+    Ok(Spans { count, cold, delete, burst })
+}
+
+/// Whether each of many costs the floor what each of fewer did.
+fn grown(report: &mut Report, many: &Spans, few: &Spans) {
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+    let each = |seconds: f64, floors: &Spans| seconds * 1e3 / floors.count as f64;
+    for (what, span, least) in [
+        ("create, cold", &many.cold, &few.cold),
+        ("create, burst", &many.burst, &few.burst),
+        ("delete", &many.delete, &few.delete),
+    ] {
+        let what = format!("the floor with {}, {what}", many.count);
+        let [time, before] = [each(span.seconds, many), each(least.seconds, few)];
+        report.add(format!("{what}: time, each; with {}", few.count), "ms", time, Some(before));
+        let [cpu, before] =
+            [each(span.api_server_cpu_seconds, many), each(least.api_server_cpu_seconds, few)];
+        report.add("  CPU of the API server, each", "ms", cpu, Some(before));
+        report.detail(&what, span);
+    }
 }
 
 /// Takes away what was measured, without an operator, which has done so before, or does it elsewhere.
@@ -139,15 +199,14 @@ async fn cleared(lab: &mut Lab, watch: &Watch, namespace: &str) -> Result<()> {
     lab.until("all are gone", || watch.left() == 0).await
 }
 
-/// The operator with a setting of `--events`: cold, delete, burst.
+/// The operator with a setting of `--events`.
 async fn creations(
     lab: &mut Lab,
-    report: &mut Report,
-    floors: &Floors,
+    report: &Report,
     (events, label): (&str, &str),
-) -> Result<()> {
-    let count = floors.count;
-    let namespace = format!("cold-{events}-{count}");
+    count: usize,
+) -> Result<Spans> {
+    let namespace = format!("cold-{events}");
     lab.namespace(&namespace).await?;
     let watch = Watch::start(&lab.client, &namespace, PLURAL);
     lab.create(&namespace, PLURAL, &objects(lab, &namespace, "component", count)?).await?;
@@ -155,30 +214,28 @@ async fn creations(
     let before = lab.read().await?;
     lab.start_operator(events)?;
     lab.until("all are Ready", || watch.ready() == count).await?;
-    let span = lab.since(&before).await?;
-    shown(report, &format!("create {count}, cold, {label}"), count, &span, (&floors.cold, floors.count));
+    let cold = lab.since(&before).await?;
 
     report.step(&format!("deleting {count} objects, {label}"));
     let before = lab.read().await?;
     lab.delete(&namespace, PLURAL, &names("component", count)).await?;
     lab.until("all are gone", || watch.left() == 0).await?;
-    let span = lab.since(&before).await?;
-    shown(report, &format!("delete {count}, {label}"), count, &span, (&floors.delete, floors.count));
+    let delete = lab.since(&before).await?;
 
     report.step(&format!("a burst of {count} objects, {label}"));
-    let namespace = format!("burst-{events}-{count}");
+    let namespace = format!("burst-{events}");
     lab.namespace(&namespace).await?;
     let watch = Watch::start(&lab.client, &namespace, PLURAL);
     let before = lab.read().await?;
     lab.create(&namespace, PLURAL, &objects(lab, &namespace, "component", count)?).await?;
     lab.until("all are Ready", || watch.ready() == count).await?;
-    let span = lab.since(&before).await?;
-    shown(report, &format!("create {count}, burst, {label}"), count, &span, (&floors.burst, floors.count));
-    cleared(lab, &watch, &namespace).await
+    let burst = lab.since(&before).await?;
+    cleared(lab, &watch, &namespace).await?;
+    Ok(Spans { count, cold, delete, burst })
 }
 
-/// A cold start with many more: what was measured with a thousand must not grow with their number. The floor's does not.
-async fn crowd(lab: &mut Lab, report: &mut Report, floors: &Floors, count: usize) -> Result<()> {
+/// A cold start with many more: what was measured with a thousand must not grow with their number.
+async fn crowd(lab: &mut Lab, report: &mut Report, floors: &Spans, count: usize) -> Result<()> {
     let (namespace, label) = ("crowd", "without Events");
     lab.namespace(namespace).await?;
     let watch = Watch::start(&lab.client, namespace, PLURAL);
@@ -261,7 +318,7 @@ async fn rest(
     lab: &mut Lab,
     options: &Options,
     report: &mut Report,
-    (floor, floors): (&Floor, &Floors),
+    (floor, floors): (&Floor, &Spans),
 ) -> Result<()> {
     lab.start_operator("warnings")?;
     lab.namespace("rest").await?;
@@ -354,7 +411,7 @@ async fn rest(
     report.detail(&format!("restart with {many}"), &span);
     lab.pause(SETTLED).await?;
     memory(lab, report, &format!("{many} Ready, after a restart"));
-    if options.only.contains(&Part::Quota) { cleared(lab, &watch, "rest").await } else { lab.stop_operator() }
+    if options.names(Part::Quota) { cleared(lab, &watch, "rest").await } else { lab.stop_operator() }
 }
 
 /// Many accounts that the operator meets when it starts.
