@@ -1,9 +1,10 @@
 //! A cluster with a distribution is lost, and a backup brings that back: alone or with its copies, without status or with it. Its
 //! copies name an owner that is gone, so that Kubernetes deletes them, or none. Nothing is copied twice, nothing is deleted at the
-//! vendor, and what the objects say to do makes the distribution Ready with the images that are there.
+//! vendor, and what the objects say to do makes the distribution Ready with the images that are there. The same into a second
+//! cluster while the first one still runs, which goes on as if nothing had been.
 
 use super::cli::cloudimages;
-use crate::harness::{World, condition, distribution};
+use crate::harness::{World, account_at, condition, distribution};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, fs, time::Duration};
@@ -54,8 +55,8 @@ fn changes(world: &World) -> [usize; 2] {
         .map(|change| effects.iter().filter(|effect| effect.change == change).count())
 }
 
-/// A cluster that is gone, the vendor as it left it, and what the backup has: the copies first, as they come back first.
-async fn lost(namespace: &str, backup: Backup) -> (World, Vec<Value>) {
+/// A cluster that runs, with a distribution whose copies are as [`REGIONS`] says.
+async fn running(namespace: &str) -> World {
     let mut world = World::with_account(namespace).await;
     world.beat = Duration::from_secs(1);
     world.quicken();
@@ -69,17 +70,25 @@ async fn lost(namespace: &str, backup: Backup) -> (World, Vec<Value>) {
     let is_under_way = |object: &Value| object["status"]["regions"][1]["phase"] == "Building";
     world.until(KIND, NAME, "one is under way", is_under_way).await;
     world.until_true("one is asked for", || images(&world).len() == REGIONS.len()).await;
-    world.stop_operator().await;
+    world
+}
 
+/// What the backup has: the copies first, as they come back first.
+async fn saved(world: &World, backup: Backup) -> Vec<Value> {
     let mut saved = if backup == Backup::Alone { vec![] } else { world.list(COPY).await };
     saved.push(world.get(KIND, NAME).await.expect("it is there"));
+    saved
+}
+
+/// The cluster is gone, and the vendor as it left it.
+async fn lose(world: &mut World) {
+    world.stop_operator().await;
     for (kind, name) in REGIONS.map(|region| (COPY, copy_in(region))).into_iter().chain([(KIND, NAME.into())])
     {
         world.patch(kind, &name, json!({ "metadata": { "finalizers": null } })).await;
         world.try_delete(kind, &name).await;
         world.until_gone(kind, &name).await;
     }
-    (world, saved)
 }
 
 async fn restore(world: &World, saved: &Value, backup: Backup, with_status: bool) {
@@ -99,20 +108,13 @@ async fn restore(world: &World, saved: &Value, backup: Backup, with_status: bool
     }
 }
 
-async fn comes_back(backup: Backup, with_status: bool) {
-    let namespace = format!(
-        "restored-{}-{}",
-        format!("{backup:?}").to_lowercase(),
-        if with_status { "whole" } else { "bare" }
-    );
-    let (mut world, saved) = lost(&namespace, backup).await;
-    let (there, before) = (images(&world), changes(&world));
-    assert_eq!(before, [REGIONS.len(), 0]);
-    for object in &saved {
-        restore(&world, object, backup, with_status).await;
-    }
-    world.start_operator().await;
+fn namespace(what: &str, backup: Backup, with_status: bool) -> String {
+    let status = if with_status { "whole" } else { "bare" };
+    format!("{what}-{}-{status}", format!("{backup:?}").to_lowercase())
+}
 
+/// What the distribution's copies would be is there already, and each of them says what it is.
+async fn all_are_refused(world: &World, there: &BTreeMap<String, Vec<String>>, backup: Backup) -> Value {
     if backup == Backup::Orphans {
         // They are nobody's, so that they are left alone, and each of them says what may be its image.
         world.until_condition(KIND, NAME, "Stalled", "True", "NameTaken").await;
@@ -122,7 +124,6 @@ async fn comes_back(backup: Backup, with_status: bool) {
             world.delete(COPY, &copy_in(region)).await;
         }
     }
-    // What its copies would be is there already, and each of them says what it is.
     let are_refused = |object: &Value| {
         let rows = object["status"]["regions"].as_array().cloned().unwrap_or_default();
         rows.len() == REGIONS.len() && rows.iter().all(|row| row["reason"] == "AlreadyExists")
@@ -136,6 +137,21 @@ async fn comes_back(backup: Backup, with_status: bool) {
     for copy in world.list(COPY).await {
         assert_eq!(copy["metadata"]["ownerReferences"][0]["uid"], object["metadata"]["uid"], "{copy:#}");
     }
+    object
+}
+
+async fn comes_back(backup: Backup, with_status: bool) {
+    let namespace = namespace("restored", backup, with_status);
+    let mut world = running(&namespace).await;
+    let saved = saved(&world, backup).await;
+    lose(&mut world).await;
+    let (there, before) = (images(&world), changes(&world));
+    assert_eq!(before, [REGIONS.len(), 0]);
+    for object in &saved {
+        restore(&world, object, backup, with_status).await;
+    }
+    world.start_operator().await;
+    all_are_refused(&world, &there, backup).await;
     assert_eq!((images(&world), changes(&world)), (there.clone(), before), "{:#?}", world.call_log());
 
     // What they say to do is done, and it works.
@@ -175,9 +191,56 @@ async fn comes_back(backup: Backup, with_status: bool) {
     assert_eq!(images(&world), left, "{:#?}", world.call_log());
 }
 
+async fn comes_back_beside_the_first(backup: Backup, with_status: bool) {
+    let first = running(&namespace("beside-first", backup, with_status)).await;
+    let saved = saved(&first, backup).await;
+    let (there, before) = (images(&first), changes(&first));
+    assert_eq!(before, [REGIONS.len(), 0]);
+
+    let mut second = World::empty(&namespace("beside", backup, with_status)).await;
+    second.beat = Duration::from_secs(1);
+    for object in account_at(COPY, "default", first.vendor.addresses()) {
+        second.create(object).await;
+    }
+    for object in &saved {
+        restore(&second, object, backup, with_status).await;
+    }
+    let endpoints = first.endpoints();
+    second.start_operator_with(&[], &endpoints.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    all_are_refused(&second, &there, backup).await;
+    assert_eq!((images(&first), changes(&first)), (there.clone(), before), "{:#?}", first.call_log());
+
+    // It goes again, and takes nothing along.
+    second.delete(KIND, NAME).await;
+    second.until_gone(KIND, NAME).await;
+    assert_eq!(second.list(COPY).await, Vec::<Value>::new());
+    assert_eq!((images(&first), changes(&first)), (there.clone(), before), "{:#?}", first.call_log());
+
+    // The first one has not noticed.
+    first.vendor.set_faults(vec![]);
+    first.vendor.advance(LONG + Duration::from_secs(10));
+    let object = first.until_ready(KIND, NAME).await;
+    for (row, region) in object["status"]["regions"].as_array().expect("rows").iter().zip(REGIONS) {
+        assert_eq!((&row["regionId"], &row["imageId"]), (&json!(region), &json!(there[region][0])));
+    }
+    assert_eq!((images(&first), changes(&first)), (there, before), "{:#?}", first.call_log());
+    first.delete(KIND, NAME).await;
+    first.until_gone(KIND, NAME).await;
+    assert_eq!(images(&first), BTreeMap::new(), "{:#?}", first.call_log());
+}
+
+/// Each backup, without status and with it.
+fn all() -> impl Iterator<Item = (Backup, bool)> {
+    let all = [Backup::Alone, Backup::Orphans, Backup::Owned];
+    all.into_iter().flat_map(|backup| [(backup, false), (backup, true)])
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_distribution_comes_back_and_its_copies_are_not_made_twice() {
-    let all = [Backup::Alone, Backup::Orphans, Backup::Owned];
-    let all = all.into_iter().flat_map(|backup| [(backup, false), (backup, true)]);
-    join_all(all.map(|(backup, with_status)| comes_back(backup, with_status))).await;
+    join_all(all().map(|(backup, with_status)| comes_back(backup, with_status))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_distribution_comes_back_into_a_second_cluster_while_the_first_one_runs() {
+    join_all(all().map(|(backup, with_status)| comes_back_beside_the_first(backup, with_status))).await;
 }
