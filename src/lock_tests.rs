@@ -136,7 +136,7 @@ fn object(name: &str) -> Holder {
 }
 
 fn id(id: &str) -> Key {
-    Key::Id { kind: "ImageComponent".into(), realm: "here".into(), id: id.into() }
+    Key::Id { of: "ImageComponent".into(), realm: "here".into(), id: id.into() }
 }
 
 async fn take(locks: &SharedLocks, key: &Key, by: &Holder) -> Result<(), String> {

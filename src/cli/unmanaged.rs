@@ -15,7 +15,7 @@ use crate::{
     kinds::{KINDS, Kind, definitions, survey::Claims},
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::ResourceExt;
+use kube::{ResourceExt, core::DynamicObject};
 use serde_json::Value;
 use std::{
     collections::{HashMap, HashSet},
@@ -100,7 +100,8 @@ impl Asked {
     }
 }
 
-/// Which ids of one kind objects stand for, and which objects there are.
+/// Which ids of one kind objects stand for, and which objects there are: those of the kind, and of kinds that may stand for the
+/// like.
 #[derive(Debug, Default)]
 pub struct Managed {
     ids: HashMap<String, Vec<Option<String>>>,
@@ -140,9 +141,9 @@ impl Managed {
     async fn of(cluster: &Cluster, kind: &dyn Kind) -> Result<Self, Error> {
         let accounts = accounts(cluster).await;
         let mut managed = Self::default();
-        let crd = kind.crd();
-        cluster
-            .each(&crd, |object| {
+        let of = kind.ties();
+        for kind in KINDS.iter().filter(|kind| kind.ties().ids() == of.ids()) {
+            let add = |object: DynamicObject| {
                 let namespace = object.namespace().unwrap_or_default();
                 let uid = object.uid();
                 let Ok(object) = serde_json::to_value(object) else { return };
@@ -150,8 +151,9 @@ impl Managed {
                     serde_json::from_value(object["spec"]["accountRef"].clone()).unwrap_or_default();
                 let account = accounts.get(&AccountKey::of(&reference, &namespace));
                 managed.add(uid, kind.claims(&object, account).ok());
-            })
-            .await?;
+            };
+            cluster.each(&kind.crd(), add).await?;
+        }
         Ok(managed)
     }
 

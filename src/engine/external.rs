@@ -226,8 +226,9 @@ pub trait External:
     /// The parameter that says where a thing is, where the account alone does not: the region of [`External::region`].
     const PLACE: Option<&'static str> = None;
 
-    /// What its ids are ids of, for the references of other objects: each says which of these it takes. `None`: nothing can refer
-    /// to an object of the kind.
+    /// What its ids are ids of, for the references of other objects: each says which of these it takes. Kinds with the same may
+    /// stand for the same things, of which each has one owner, of whatever kind. `None`: nothing can refer to an object of the
+    /// kind, and no other kind stands for the like.
     const YIELDS: Option<&'static str> = None;
 
     /// All that its references may take.

@@ -26,6 +26,8 @@ use std::{
 pub trait KindIndex: Send + Sync {
     /// The kind's name.
     fn kind(&self) -> String;
+    /// What its objects' ids are ids of: `AnyKind::ids`.
+    fn ids(&self) -> String;
     /// How many objects of the namespaces that count name the account, and one of them as `Kind namespace/name`.
     fn users(&self, account: &AccountKey, counts: &dyn Fn(&str) -> bool) -> (usize, Option<String>);
     /// How many of those just wait for one that is made anew.
@@ -46,6 +48,12 @@ pub trait KindIndex: Send + Sync {
     ) -> BoxFuture<'static, Result<Option<Found>, kube::Error>>;
     /// Another object than `uid` that has this id of the vendor's as its own, by its status, whether it can be read or not.
     fn holder(&self, realm: &str, id: &str, uid: &str) -> Option<Holder>;
+    /// All ids that its objects have as their own in a realm, and who has them, as the API server has it now, of all shards.
+    fn read_holders(
+        &self,
+        shared: SharedLocks,
+        realm: Option<String>,
+    ) -> BoxFuture<'static, Result<Vec<(String, Holder)>, kube::Error>>;
     /// Another object than `uid` that cannot be read and may be at work on this, with whatever credentials.
     fn unreadable_worker(&self, thing: &str, uid: &str) -> Option<Holder>;
     /// An object one of whose references means the object of this kind, namespace and name, and that is at work on what that has
@@ -90,6 +98,13 @@ pub struct Ties {
     pub yields: Option<&'static str>,
     /// What its references may take: `External::TAKES`.
     pub takes: &'static [&'static str],
+}
+
+impl Ties {
+    /// What its ids are ids of, as `AnyKind::ids` has it.
+    pub fn ids(&self) -> &str {
+        self.yields.unwrap_or(&self.kind)
+    }
 }
 
 /// Which kinds' objects a reference can mean.
@@ -399,15 +414,42 @@ impl Index {
         Ok(try_join_all(reads).await?.into_iter().flatten().next())
     }
 
-    /// The object other than `uid` that owns this thing of the vendor's, if there is one.
+    /// The object other than `uid`, of this kind or of another one that may stand for the like, that owns this thing of the
+    /// vendor's, if there is one.
     pub fn owner(&self, kind: &str, realm: &str, id: &str, uid: &str) -> Option<Holder> {
-        let key = Key::Id { kind: kind.into(), realm: realm.into(), id: id.into() };
+        let of = self.ids_of(kind);
+        let stored = || self.stored_owner(&of, realm, id, uid);
+        let key = Key::Id { of: of.clone(), realm: realm.into(), id: id.into() };
         let known = self.locks().holder(&key, uid).cloned();
-        known.or_else(|| self.stored_owner(kind, realm, id, uid))
+        known.or_else(stored)
     }
 
-    fn stored_owner(&self, kind: &str, realm: &str, id: &str, uid: &str) -> Option<Holder> {
-        self.of_kind(kind, |kind_index| kind_index.holder(realm, id, uid))
+    fn stored_owner(&self, of: &str, realm: &str, id: &str, uid: &str) -> Option<Holder> {
+        let holders = self.each(|it| (it.ids() == of).then(|| it.holder(realm, id, uid)).flatten());
+        holders.into_iter().flatten().next()
+    }
+
+    /// What objects of other kinds than this own of what its own objects may stand for, as the API server knows it now: they
+    /// may be of another shard.
+    pub async fn owned_by_other_kinds(
+        &self,
+        shared: &SharedLocks,
+        kind: &str,
+        realm: Option<&str>,
+    ) -> Result<Vec<(String, Holder)>, kube::Error> {
+        let of = self.ids_of(kind);
+        let mut kinds = BTreeSet::from([kind.to_owned()]);
+        let reads = self.each(|it| {
+            // Each watched namespace has an index of its own, and all of them are read.
+            let reads = it.ids() == of && kinds.insert(it.kind());
+            reads.then(|| it.read_holders(shared.clone(), realm.map(Into::into)))
+        });
+        Ok(try_join_all(reads.into_iter().flatten()).await?.into_iter().flatten().collect())
+    }
+
+    /// What the ids of a kind's objects are ids of.
+    fn ids_of(&self, kind: &str) -> String {
+        self.of_kind(kind, |it| Some(it.ids())).unwrap_or_else(|| kind.into())
     }
 
     /// Takes the lock on a thing for an object, or says who holds it. With `evident`, its status says that it is at work on
@@ -429,10 +471,11 @@ impl Index {
 
     /// Makes an object the owner of a thing of the vendor's, or says who is. With `evident`, its status says so already.
     pub fn claim(&self, realm: &str, id: &str, by: &Holder, evident: bool) -> Result<(), Held> {
-        let key = Key::Id { kind: by.kind.clone(), realm: realm.into(), id: id.into() };
+        let of = self.ids_of(&by.kind);
+        let key = Key::Id { of: of.clone(), realm: realm.into(), id: id.into() };
         self.or_wait(Signal::Released(key.clone()), || {
             let mut locks = self.locks();
-            if let (false, Some(owner)) = (evident, self.stored_owner(&by.kind, realm, id, &by.uid)) {
+            if let (false, Some(owner)) = (evident, self.stored_owner(&of, realm, id, &by.uid)) {
                 return Err(Held::By(owner));
             }
             locks.take(&key, by, evident)
@@ -473,8 +516,9 @@ impl Index {
 
     /// An object of this kind that had these ids is gone, and, if it could not be read, may have been at work on these things.
     pub fn freed(&self, kind: &str, ids: &[&str], things: &[String]) {
+        let theirs = self.ids_of(kind);
         let is_of = |signal: &Signal| match signal {
-            Signal::Released(Key::Id { kind: of, id, .. }) => of == kind && ids.contains(&id.as_str()),
+            Signal::Released(Key::Id { of, id, .. }) => *of == theirs && ids.contains(&id.as_str()),
             Signal::Released(Key::Work { thing, .. }) => things.contains(thing),
             Signal::Ready(..) => false,
         };
@@ -597,6 +641,9 @@ mod tests {
         fn kind(&self) -> String {
             "Kind".into()
         }
+        fn ids(&self) -> String {
+            "thing".into()
+        }
         fn users(&self, _: &AccountKey, _: &dyn Fn(&str) -> bool) -> (usize, Option<String>) {
             (0, None)
         }
@@ -625,6 +672,13 @@ mod tests {
         }
         fn holder(&self, _: &str, id: &str, uid: &str) -> Option<Holder> {
             (id == "stored" && uid != "a").then(|| object("a", 1))
+        }
+        fn read_holders(
+            &self,
+            _: SharedLocks,
+            _: Option<String>,
+        ) -> BoxFuture<'static, Result<Vec<(String, Holder)>, kube::Error>> {
+            Box::pin(ready(Ok(vec![])))
         }
         fn unreadable_worker(&self, thing: &str, _: &str) -> Option<Holder> {
             (thing == "image-of-one-that-cannot-be-read").then(|| object("odd", 1))
@@ -699,7 +753,7 @@ mod tests {
         index.keep("a", &["i-1"]);
         assert_eq!(index.claim("here", "i-1", &b, false), Err(Held::By(a)));
         index.keep("a", &[]);
-        let freed = Key::Id { kind: "Kind".into(), realm: "here".into(), id: "i-1".into() };
+        let freed = Key::Id { of: "thing".into(), realm: "here".into(), id: "i-1".into() };
         assert_eq!(heard(&mut signals), Some(Signal::Released(freed)));
         assert_eq!(index.claim("here", "i-1", &b, false), Ok(()));
         index.freed("Kind", &["stored"], &[]);

@@ -20,8 +20,8 @@ pub enum Key {
     },
     /// A thing that one object owns: it changes it and deletes it.
     Id {
-        /// Of objects.
-        kind: String,
+        /// What it is the id of: objects of several kinds may stand for the like. See `AnyKind::ids`.
+        of: String,
         /// Where the id means this thing.
         realm: String,
         /// The vendor's.
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn nobody_takes_an_id_before_all_objects_are_read() {
         let mut locks = Locks::default();
-        let id = Key::Id { kind: "Kind".into(), realm: "here".into(), id: "i-1".into() };
+        let id = Key::Id { of: "Kind".into(), realm: "here".into(), id: "i-1".into() };
         locks.add(1);
         locks.expect("old", 1);
         assert_eq!(locks.take(&id, &object("new"), false), Err(Held::Unknown));

@@ -77,6 +77,9 @@ pub trait AnyKind: Send + Sync {
     fn name(&self) -> Cow<'static, str>;
     /// The name of many.
     fn plural(&self) -> Cow<'static, str>;
+    /// What its ids are ids of: [`External::YIELDS`], which other kinds may have as well, or its own things. One thing has one
+    /// owner, of whatever kind.
+    fn ids(&self) -> Cow<'static, str>;
     /// Where the API server has it.
     fn resource(&self) -> ApiResource;
     /// Reads an object from JSON.
@@ -126,6 +129,9 @@ impl<K: External> AnyKind for Of<K> {
     }
     fn plural(&self) -> Cow<'static, str> {
         K::plural(&())
+    }
+    fn ids(&self) -> Cow<'static, str> {
+        K::YIELDS.map_or_else(|| self.name(), Cow::Borrowed)
     }
     fn resource(&self) -> ApiResource {
         ApiResource::erase::<K>(&())

@@ -7,6 +7,7 @@
 //! that is so, whoever waits for it finds out by his own clock.
 
 use super::{
+    accounts::Accounts,
     guarded::{Guarded, Unread},
     lock,
     locks::{Holder, Key},
@@ -149,6 +150,7 @@ impl SharedLocks {
         has: impl Fn(&Guarded<Object>) -> bool,
     ) -> Result<bool, kube::Error> {
         let is_old = self.is_old(lease);
+        // Of another kind that may own the like: that kind's controller takes away what is left of its objects' locks.
         if holder.kind != kind.name() {
             return Ok(holder.kind.is_empty() && is_old);
         }
@@ -297,6 +299,27 @@ pub(super) fn holder(kind: Kind, object: &Guarded<Object>) -> Holder {
     }
 }
 
+/// Whether an object's ids mean something in this realm; where they mean what, is not known without its account.
+pub(super) fn is_in(object: &Object, realm: Option<&str>, accounts: Option<&Accounts>) -> bool {
+    let vendor = accounts.and_then(|accounts| accounts.vendor(&super::account_of(object)));
+    vendor.is_none_or(|vendor| Some(object.realm(&vendor).as_str()) == realm)
+}
+
+/// The ids that an object has as its own, and that may mean something in this realm.
+pub(super) fn owned_in(
+    object: &Guarded<Object>,
+    realm: Option<&str>,
+    accounts: Option<&Accounts>,
+) -> Vec<String> {
+    match &object.0 {
+        Ok(object) if is_in(object, realm, accounts) => {
+            super::owned_ids(object).into_iter().map(str::to_owned).collect()
+        }
+        Ok(_) => vec![],
+        Err(unreadable) => unreadable.held.iter().cloned().collect(),
+    }
+}
+
 /// Who holds a lock, as far as it says.
 fn holder_of(lease: &Lease) -> Holder {
     let held_for = lease.annotations().get(HELD_FOR).cloned().unwrap_or_default();
@@ -325,7 +348,7 @@ fn taken(name: String, lease: &Lease) -> SharedLock {
 pub fn name_of(key: &Key) -> String {
     let (sort, parts) = match key {
         Key::Work { realm, thing } => ("work", vec![realm, thing]),
-        Key::Id { kind, realm, id } => ("id", vec![kind, realm, id]),
+        Key::Id { of, realm, id } => ("id", vec![of, realm, id]),
     };
     let mut hash = Sha256::new();
     for part in parts {

@@ -75,11 +75,11 @@ impl Wait {
     }
 
     /// What is over with a signal.
-    fn ended_by(signal: &Signal, kind: &str) -> Vec<Self> {
+    fn ended_by(signal: &Signal, ids: &str) -> Vec<Self> {
         match signal {
             Signal::Ready(namespace, name) => vec![Self::Object(namespace.clone(), name.clone())],
             Signal::Released(Key::Work { thing, .. }) => vec![Self::Thing(thing.clone()), Self::Reference],
-            Signal::Released(Key::Id { kind: of, id, .. }) if of == kind => {
+            Signal::Released(Key::Id { of, id, .. }) if of == ids => {
                 vec![Self::Import(id.clone()), Self::Match]
             }
             Signal::Released(Key::Id { .. }) => vec![],
@@ -150,7 +150,7 @@ impl StoredKind {
     /// The objects that may be waiting for this.
     pub fn waiting_for(&self, signal: &Signal) -> Vec<ObjectName> {
         let named = self.named();
-        let ended = Wait::ended_by(signal, &self.kind.name());
+        let ended = Wait::ended_by(signal, &self.kind.ids());
         ended.iter().flat_map(|wait| named.waits.get(wait)).cloned().collect()
     }
 
@@ -210,6 +210,10 @@ fn found(object: &Guarded<Object>, accounts: &Weak<Accounts>) -> Option<Found> {
 impl KindIndex for StoredKind {
     fn kind(&self) -> String {
         self.kind.name().into_owned()
+    }
+
+    fn ids(&self) -> String {
+        self.kind.ids().into_owned()
     }
 
     fn users(&self, account: &AccountKey, counts: &dyn Fn(&str) -> bool) -> (usize, Option<String>) {
@@ -303,6 +307,23 @@ impl KindIndex for StoredKind {
                 }
         })?;
         Some(self.holder_of(&holder))
+    }
+
+    fn read_holders(
+        &self,
+        shared: SharedLocks,
+        realm: Option<String>,
+    ) -> BoxFuture<'static, Result<Vec<(String, Holder)>, kube::Error>> {
+        let (kind, accounts) = (self.kind, self.accounts.clone());
+        Box::pin(async move {
+            let mut holders = vec![];
+            let look = |object: &Guarded<Object>| {
+                let ids = shared_locks::owned_in(object, realm.as_deref(), accounts.upgrade().as_deref());
+                holders.extend(ids.into_iter().map(|id| (id, shared_locks::holder(kind, object))));
+            };
+            shared.look_at_all(kind, look).await?;
+            Ok(holders)
+        })
     }
 
     fn unreadable_worker(&self, thing: &str, uid: &str) -> Option<Holder> {

@@ -63,7 +63,7 @@ async fn plan(world: &World, path: &Path) -> (i32, Value) {
 }
 
 /// The vendors of all tests give the same ids, and an object of another test whose account is gone may stand for whatever has its id.
-fn with_ids_of_its_own(world: &World, seed: u64) {
+pub(super) fn with_ids_of_its_own(world: &World, seed: u64) {
     world.vendor.configure(|settings| settings.seed = seed);
 }
 

@@ -1,11 +1,15 @@
 //! One owner for one thing, whatever its owner can be read as, and within the cloud where its id means it; and what nobody
 //! owns any more is cleared away.
 
-use crate::harness::{World, aosp_image, component, condition, is_ready, secret};
+use super::{cli::cloudimages, import::with_ids_of_its_own};
+use crate::harness::{World, aosp_image, component, condition, image_of, is_ready, secret};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use std::time::Duration;
-use vendor_simulator::{Fault, FaultRule, When, aliyun_ecs::Component};
+use vendor_simulator::{
+    Fault, FaultRule, When,
+    aliyun_ecs::{Component, Image},
+};
 
 const COMPONENT: &str = "ImageComponent";
 const DELETE: &str = "DeleteImageComponent";
@@ -47,6 +51,69 @@ async fn of_many_that_import_one_thing_exactly_one_gets_it_and_the_next_when_it_
         world.until_gone(COMPONENT, &owner).await;
     }
     assert_eq!(world.calls(DELETE), 0);
+}
+
+/// What a build makes and what a copy makes are images of the same region, so that one could be taken over as the other.
+#[tokio::test]
+async fn an_image_has_one_owner_of_whatever_kind() {
+    const BUILD: &str = "ImageBuild";
+    const COPY: &str = "AliyunImageCopy";
+    let world = World::new("kinds-own").await;
+    with_ids_of_its_own(&world, 9);
+    world.quicken();
+    let take_over = |kind: &str, id: &str| {
+        let mut object = image_of(kind, "takes-over");
+        if kind == COPY {
+            object["spec"]["forProvider"] = json!({ "destinationRegionId": "cn-hangzhou" });
+        }
+        object["spec"]["import"] = json!({ "id": id });
+        object["spec"]["deletionPolicy"] = json!("Delete");
+        object
+    };
+    world.create(image_of(BUILD, "made")).await;
+    let made = world.until_ready(BUILD, "made").await;
+    let id = made["status"]["imageId"].as_str().expect("an id").to_owned();
+    world.create(take_over(COPY, &id)).await;
+    let message = world.until_condition(COPY, "takes-over", "Ready", "False", "HeldByOther").await;
+    assert!(message.contains(&id) && message.contains("ImageBuild kinds-own/made"), "{message}");
+    // It goes alone, and leaves the image to its owner.
+    world.delete(COPY, "takes-over").await;
+    world.until_gone(COPY, "takes-over").await;
+    assert!(world.vendor.aliyun_ecs().image(&id).is_some());
+
+    let theirs = Image { name: "theirs".into(), region: "cn-hangzhou".into(), ..Image::default() };
+    let id = world.vendor.aliyun_ecs().seed_image(theirs);
+    world.create(take_over(COPY, &id)).await;
+    world.until_ready(COPY, "takes-over").await;
+    world.create(take_over(BUILD, &id)).await;
+    let message = world.until_condition(BUILD, "takes-over", "Ready", "False", "HeldByOther").await;
+    assert!(message.contains("AliyunImageCopy kinds-own/takes-over"), "{message}");
+    // Who waits gets it once its owner lets go of it.
+    world.patch(COPY, "takes-over", json!({ "spec": { "deletionPolicy": "Retain" } })).await;
+    world.delete(COPY, "takes-over").await;
+    world.until_gone(COPY, "takes-over").await;
+    world.until_ready(BUILD, "takes-over").await;
+    world.delete(BUILD, "takes-over").await;
+    world.until_gone(BUILD, "takes-over").await;
+    assert!(world.vendor.aliyun_ecs().image(&id).is_none());
+
+    // Nor is it had by way of the run that made it.
+    let [id, run] = ["imageId", "taskId"].map(|id| made["status"][id].as_str().expect("an id"));
+    world.patch(BUILD, "made", json!({ "spec": { "deletionPolicy": "Retain" } })).await;
+    world.delete(BUILD, "made").await;
+    world.until_gone(BUILD, "made").await;
+    world.create(take_over(COPY, id)).await;
+    world.until_ready(COPY, "takes-over").await;
+    let endpoint = format!("--allow-endpoint={}", world.endpoint());
+    let import = ["import", "--account", "default", "--kind", "imgbuild", "-o", "json", &endpoint];
+    let (code, out, err) = cloudimages(&world, &import).await;
+    assert!(code == 0 && !out.contains(id) && err.contains("1 managed"), "{out}{err}");
+    world.create(take_over(BUILD, run)).await;
+    let message = world.until_condition(BUILD, "takes-over", "Ready", "False", "HeldByOther").await;
+    assert!(message.contains("AliyunImageCopy kinds-own/takes-over"), "{message}");
+    world.delete(BUILD, "takes-over").await;
+    world.until_gone(BUILD, "takes-over").await;
+    assert!(world.vendor.aliyun_ecs().image(id).is_some());
 }
 
 #[tokio::test]

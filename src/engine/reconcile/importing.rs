@@ -55,7 +55,7 @@ impl Pass<'_> {
             }
             Ok(seen) => {
                 if !wish.observe_only
-                    && let Err(detail) = self.claim(handle.id()).await
+                    && let Err(detail) = self.claim(stands_for(handle, &seen)).await
                 {
                     return self.wait_for_owner(&from, detail).await;
                 }
@@ -96,8 +96,8 @@ impl Pass<'_> {
                 );
                 self.wait_slowly(&from, Detail::stalled("InvalidOutcome", message)).await
             }
-            Ok(_) => {
-                if let Err(detail) = self.claim(id).await {
+            Ok(seen) => {
+                if let Err(detail) = self.claim(stands_for(&handle, &seen)).await {
                     return self.wait_for_owner(&from, detail).await;
                 }
                 let restored = matches!(from, Progress::Unclear { restored: true, .. });
@@ -114,6 +114,11 @@ impl Pass<'_> {
             }
         }
     }
+}
+
+/// What an object would own: of a task that has ended, what it made, which another object may have under its own id.
+fn stands_for<'a>(handle: &'a Handle, seen: &'a Observation) -> &'a str {
+    seen.product().and_then(|product| product.image_id.as_deref()).unwrap_or(handle.id())
 }
 
 /// Two objects that manage one thing would change it and delete it under each other's hands.

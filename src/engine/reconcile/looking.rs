@@ -113,7 +113,19 @@ impl Pass<'_> {
             }
             _ => (Hindrance::Passing, None, None),
         };
+        let made = seen.product().and_then(|product| product.image_id.clone());
         let mut to = base.observed(seen);
+        // What a task makes has an id of its own, under which another object may have taken it over already.
+        if let (Some(made), Progress::Building { intent, .. }) = (made, &from)
+            && !super::super::owned_ids(&self.object).contains(&&*made)
+            && let Err(detail) = match intent.origin {
+                Origin::Observed => Ok(()),
+                Origin::Imported => self.claim(&made).await,
+                Origin::Made => self.claim_here(&made),
+            }
+        {
+            return self.wait_for_owner(&from, detail).await;
+        }
         if let (Progress::New { attempt, .. }, Some(refusal)) = (&to, refusal) {
             return self.refused(&from, *attempt, refusal).await;
         }

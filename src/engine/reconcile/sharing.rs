@@ -81,7 +81,7 @@ impl Pass<'_> {
     /// Claims an id in the sight of all shards, and looks whether an object of another one owns it once that can be seen.
     pub(super) async fn claim_in_all_shards(&mut self, id: &str) -> Result<(), Detail> {
         let (Some(shared), Some(realm)) = (&self.world.shared, self.realm()) else { return Ok(()) };
-        let key = Key::Id { kind: self.world.kind.name().into_owned(), realm, id: id.into() };
+        let key = Key::Id { of: self.world.kind.ids().into_owned(), realm, id: id.into() };
         let namespace = self.holder().namespace;
         let of_other = |other: &Holder| super::importing::held_by_other(id, &other.name_for(&namespace));
         match shared.take(self.world.kind, &key, &self.holder()).await {
@@ -134,7 +134,7 @@ impl Pass<'_> {
     /// Whether an object of another shard has claimed what this one has just made.
     pub(super) async fn is_taken_over_elsewhere(&self, id: &str) -> bool {
         let (Some(shared), Some(realm)) = (&self.world.shared, self.realm()) else { return false };
-        let key = Key::Id { kind: self.world.kind.name().into_owned(), realm, id: id.into() };
+        let key = Key::Id { of: self.world.kind.ids().into_owned(), realm, id: id.into() };
         // Where that cannot be found out, the claimant sees this object's status before it takes anything.
         shared.is_held(&key, &self.uid()).await.unwrap_or(false)
     }
@@ -204,7 +204,7 @@ impl Elsewhere {
 }
 
 impl SharedLocks {
-    /// What all objects of a kind have in a realm, but for the one that asks.
+    /// What all objects of a kind, and of those kinds that may own the like, have in a realm, but for the one that asks.
     pub async fn seen(
         &self,
         accounts: &Accounts,
@@ -217,30 +217,25 @@ impl SharedLocks {
             if other.uid() == asking.meta().uid {
                 return;
             }
-            match &other.0 {
-                Ok(object) => {
-                    let vendor = accounts.vendor(&super::super::account_of(object));
-                    // Where its ids mean what, is not known without its account.
-                    if vendor.is_some_and(|vendor| Some(object.realm(&vendor).as_str()) != realm) {
-                        return;
-                    }
-                    let ids = super::super::owned_ids(object).into_iter().map(str::to_owned);
-                    seen.owned.extend(ids.map(|id| (id, shared_locks::holder(kind, other))));
-                    let is_foreign = !accounts.index().knows(&object.uid().unwrap_or_default());
-                    if is_foreign && may_be_under_way(object) && asks_alike(kind, &own, &wanted(object)) {
-                        seen.asking_alike += 1;
-                        seen.since.extend(unanswered_since(object));
-                    }
-                }
-                Err(unreadable) => {
-                    let ids = unreadable.held.iter().cloned();
-                    seen.owned.extend(ids.map(|id| (id, shared_locks::holder(kind, other))));
-                }
+            let ids = shared_locks::owned_in(other, realm, Some(accounts));
+            seen.owned.extend(ids.into_iter().map(|id| (id, shared_locks::holder(kind, other))));
+            let Ok(object) = &other.0 else { return };
+            let is_foreign = !accounts.index().knows(&object.uid().unwrap_or_default());
+            if is_foreign
+                && shared_locks::is_in(object, realm, Some(accounts))
+                && may_be_under_way(object)
+                && asks_alike(kind, &own, &wanted(object))
+            {
+                seen.asking_alike += 1;
+                seen.since.extend(unanswered_since(object));
             }
         });
-        looked.await.map_err(|error| {
-            CallError::NotSent(format!("the objects of other shards cannot be read: {error}"))
-        })?;
+        let unread =
+            |error| CallError::NotSent(format!("the objects of other shards cannot be read: {error}"));
+        looked.await.map_err(unread)?;
+        let name = kind.name();
+        let others = accounts.index().owned_by_other_kinds(self, &name, realm);
+        seen.owned.extend(others.await.map_err(unread)?);
         Ok(seen)
     }
 
