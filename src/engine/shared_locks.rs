@@ -316,7 +316,7 @@ pub(super) fn owned_in(
             super::owned_ids(object).into_iter().map(str::to_owned).collect()
         }
         Ok(_) => vec![],
-        Err(unreadable) => unreadable.held.iter().cloned().collect(),
+        Err(unreadable) => unreadable.held.clone(),
     }
 }
 
