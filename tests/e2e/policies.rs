@@ -3,6 +3,7 @@
 
 use crate::harness::{World, component, condition};
 use serde_json::{Value, json};
+use std::time::Duration;
 use vendor_simulator::{Fault, FaultRule, When, aliyun_ecs::Component};
 
 const KIND: &str = "ImageComponent";
@@ -59,6 +60,34 @@ async fn what_was_only_observed_can_be_taken_over_for_good() {
     world.delete(KIND, "theirs").await;
     world.until_gone(KIND, "theirs").await;
     assert!(world.vendor.aliyun_ecs().get(&id).is_none(), "ours to delete now");
+}
+
+#[tokio::test]
+async fn what_differs_otherwise_than_was_shown_is_shown_as_well_before_it_is_changed() {
+    let mut world = World::with_account("shown-again").await;
+    // Long enough to change something between two looks.
+    world.beat = Duration::from_secs(5);
+    world.start_operator().await;
+    let ecs = world.vendor.aliyun_ecs();
+    let owner = |owner: &str| [("owner".to_owned(), owner.to_owned())].into();
+    let id = ecs.seed(Component { name: "theirs".into(), tags: owner("them"), ..Component::default() });
+    let parameters = json!({
+        "name": null, "componentVersion": null, "content": null, "tag": [{ "key": "owner", "value": "us" }],
+    });
+    world.create(component("theirs", json!({ "import": { "id": id }, "forProvider": parameters }))).await;
+    for theirs in ["them", "others"] {
+        let change = format!("\"owner={theirs}\" → \"owner=us\"");
+        let is_shown = |object: &Value| {
+            let ready = condition(object, "Ready");
+            ready["reason"] == "TakenOver" && ready["message"].as_str().is_some_and(|it| it.contains(&change))
+        };
+        world.until(KIND, "theirs", "the difference is shown", is_shown).await;
+        if theirs == "them" {
+            ecs.modify(&id, |component| component.tags = owner("others"));
+        }
+    }
+    world.until_ready(KIND, "theirs").await;
+    assert_eq!(ecs.get(&id).expect("there").tags, owner("us"));
 }
 
 #[tokio::test]
@@ -217,6 +246,10 @@ async fn what_is_suspended_and_deleted_goes_in_each_of_three_ways() {
             object["status"]["phase"] == "Deleting" && condition(object, "Ready")["reason"] == "Suspended"
         };
         let object = world.until(KIND, name, "its deletion waits", waits).await;
+        let message = condition(&object, "Ready")["message"].as_str().expect("why");
+        for out in ["suspend: false", "deletionPolicy: Retain", "finalizer"] {
+            assert!(message.contains(out), "{message}");
+        }
         assert_eq!(condition(&object, "Stalled")["status"], "False", "{object:#}");
         assert_eq!(world.vendor.ledger().calls.len(), calls, "{:#?}", world.call_log());
         world.patch(KIND, name, way).await;

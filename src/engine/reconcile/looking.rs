@@ -19,6 +19,9 @@ use jiff::Timestamp;
 use std::{sync::atomic::Ordering, time::Duration};
 use tokio::time::Instant;
 
+/// Why what was taken over is not Ready yet.
+const TAKEN_OVER: &str = "TakenOver";
+
 impl Pass<'_> {
     pub(super) async fn look(&self, client: &Link, handle: &Handle) -> Result<Observation, CallError> {
         let Some(connection) = &self.connection else {
@@ -189,6 +192,14 @@ impl Pass<'_> {
         Ok(Next::In(Duration::ZERO))
     }
 
+    /// Whether other differences than these were shown before what was taken over is changed.
+    fn shows_another_takeover(&self, fields: &[Difference]) -> bool {
+        let conditions = self.object.status().map(|status| &status.conditions[..]).unwrap_or_default();
+        let shown =
+            conditions.iter().find(|condition| condition.type_ == "Ready" && condition.reason == TAKEN_OVER);
+        shown.is_some_and(|shown| !shown.message.contains(&progress::changes(fields)))
+    }
+
     /// Compares what is there with the spec, and sets right what differs and is to be.
     async fn align(
         &mut self,
@@ -219,15 +230,15 @@ impl Pass<'_> {
             Comparison::Amendable(fields) if reports && (drifts || taken_over) => {
                 Some(drifted(product, &fields, "driftPolicy is Report"))
             }
-            // Whose it was may not have meant it: what is going to be changed is shown for one look.
-            Comparison::Amendable(fields) if taken_over => {
+            // Whose it was may not have meant it: what is going to be changed is shown for one look, and nothing else is changed.
+            Comparison::Amendable(fields) if taken_over || self.shows_another_takeover(&fields) => {
                 let message = format!(
                     "{} is taken over and differs from the spec; it will be changed at the next look: {}; to keep it as it is, set \
                      driftPolicy: Report or managementPolicy: Observe",
                     product.image_id.as_deref().unwrap_or("the image"),
                     progress::changes(&fields),
                 );
-                self.show(from, to, Some(Detail::waiting("TakenOver", message)), false, None).await?;
+                self.show(from, to, Some(Detail::waiting(TAKEN_OVER, message)), false, None).await?;
                 return Ok(Err(Next::In(self.to_beat())));
             }
             Comparison::Amendable(fields) if self.local.amended >= pace::AMENDMENTS => {
