@@ -269,6 +269,7 @@ async fn what_only_one_may_have_is_held_in_all_shards() {
         [World::with_account(&namespace("held", 0)).await, World::with_account(&namespace("held", 1)).await];
     let [one, two] = &worlds;
     one.vendor.configure(|settings| {
+        settings.aliyun_ecs.execution_seconds = 1.0;
         settings.volcengine.export_queue_seconds = 1.0;
         settings.volcengine.export_seconds = 20.0;
         // The vendor is not the one who keeps exports apart.
@@ -300,6 +301,15 @@ async fn what_only_one_may_have_is_held_in_all_shards() {
         json!({ "accountRef": { "name": "shared" }, "import": { "id": id }, "forProvider": { "name": null } })
     };
     two.create(component("theirs", import(&made))).await;
+    // Nor as an object of another kind.
+    let mut build = image_of("ImageBuild", "built");
+    build["spec"]["accountRef"] = shared["accountRef"].clone();
+    one.create(build).await;
+    let built = one.until_ready("ImageBuild", "built").await;
+    let mut copy = component("built", import(&built));
+    copy["kind"] = json!("AliyunImageCopy");
+    copy["spec"]["forProvider"] = json!({ "destinationRegionId": "cn-hangzhou" });
+    two.create(copy).await;
     join_all(worlds.iter().map(|world| world.create(component("both", import(&left))))).await;
 
     let exports = worlds.iter().flat_map(|world| ["a"].map(|name| (world, name)));
@@ -328,6 +338,7 @@ async fn what_only_one_may_have_is_held_in_all_shards() {
 
     let held = |object: &Value| condition(object, "Ready")["reason"] == "HeldByOther";
     two.until(KIND, "theirs", "it is another's", held).await;
+    two.until("AliyunImageCopy", "built", "it is another's", held).await;
     // Nor does it keep a lock on that from its owner, or from anybody once its owner lets go.
     one.patch(KIND, "made", json!({ "spec": { "deletionPolicy": "Retain" } })).await;
     one.delete(KIND, "made").await;
