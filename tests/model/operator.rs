@@ -974,7 +974,7 @@ fn refused(class: Class) -> CallError {
 }
 
 fn key_of(id: Id) -> Key {
-    Key::Id { kind: "Kind".into(), realm: "here".into(), id: id_text(id) }
+    Key::Id { of: "Kind".into(), realm: "here".into(), id: id_text(id) }
 }
 
 fn holder(uid: Uid) -> Holder {
