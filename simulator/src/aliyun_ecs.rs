@@ -578,6 +578,11 @@ impl<'a> Inventory<'a> {
         self.service.state().executions.get_mut(id).map(change).is_some()
     }
 
+    /// Takes the record of a run away, which the vendor only does together with the pipeline's; an image that it has made stays.
+    pub fn remove_execution(&self, id: &str) -> Option<executions::Execution> {
+        self.service.state().executions.remove(id)
+    }
+
     /// Takes a pipeline away, and with it the records of its runs.
     pub fn remove_pipeline(&self, id: &str) {
         self.service.state().remove_pipeline(id);
