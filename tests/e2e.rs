@@ -31,6 +31,7 @@ mod e2e {
     mod locks;
     mod lost_answers;
     mod malformed;
+    mod moving;
     mod namespaces;
     mod owners;
     mod policies;
