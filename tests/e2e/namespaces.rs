@@ -1,5 +1,5 @@
 //! A namespace goes with everything in it: images of all kinds, their accounts and Secrets, in any order, whatever the images
-//! are about to do. It ends, and nothing is left at the vendors.
+//! are about to do; the accounts may be the whole cluster's, too. It ends, and nothing is left at the vendors.
 
 use crate::harness::{World, account_at, condition, distribution, image_of, secret};
 use futures::future::join_all;
@@ -19,6 +19,7 @@ const KINDS: [&str; 8] = [
     "RootVolumeTemplate",
 ];
 const ACCOUNT: &str = "CloudAccount";
+const CLUSTER_ACCOUNT: &str = "ClusterCloudAccount";
 
 /// It calls no vendor itself: it has a copy in each of these regions.
 const DISTRIBUTION: &str = "ImageDistribution";
@@ -50,6 +51,32 @@ async fn with_accounts(name: &str) -> World {
     world
 }
 
+/// The same accounts as the whole cluster's, whose Secrets are in the namespace.
+async fn with_cluster_accounts(name: &str) -> World {
+    let mut world = World::empty(name).await;
+    world.beat = Duration::from_secs(1);
+    world.quicken();
+    for kind in all_kinds() {
+        let [secret, mut account] = account_at(kind, &kind.to_lowercase(), world.vendor.addresses());
+        account["kind"] = json!(CLUSTER_ACCOUNT);
+        account["metadata"]["name"] = json!(cluster_account(name, kind));
+        account["spec"]["allowedNamespaces"] = json!({ "names": [name] });
+        for vendor in ["aliyun", "volcengine", "zstack"] {
+            if let Some(vendor) = account["spec"].get_mut(vendor) {
+                vendor["credentialsSecretRef"]["namespace"] = json!(name);
+            }
+        }
+        world.create(secret).await;
+        world.create(account).await;
+    }
+    world
+}
+
+/// The name of a kind's account that is the whole cluster's.
+fn cluster_account(namespace: &str, kind: &str) -> String {
+    format!("{namespace}-{}", kind.to_lowercase())
+}
+
 /// What was made and not deleted; an exported file is the user's.
 fn left(world: &World) -> Vec<String> {
     let effects = world.vendor.ledger().effects;
@@ -64,10 +91,17 @@ fn left(world: &World) -> Vec<String> {
 /// namespace itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_goes_in_any_order_and_nothing_is_left() {
-    let seeds = 0..4_u64;
+    let seeds = 0..5_u64;
+    let has_cluster_accounts = |seed: u64| seed == 4;
     let mut worlds = vec![];
     for seed in seeds.clone() {
-        worlds.push(with_accounts(&format!("any-order-{seed}")).await);
+        let name = format!("any-order-{seed}");
+        let world = if has_cluster_accounts(seed) {
+            with_cluster_accounts(&name).await
+        } else {
+            with_accounts(&name).await
+        };
+        worlds.push(world);
     }
     let namespaces: Vec<_> = worlds.iter().skip(1).map(|world| world.namespace.clone()).collect();
     let namespaces: Vec<_> = namespaces.iter().map(String::as_str).collect();
@@ -76,6 +110,18 @@ async fn everything_goes_in_any_order_and_nothing_is_left() {
     worlds[0].start_operator_with(&namespaces, &endpoints).await;
     join_all(worlds.iter().zip(seeds).map(async |(world, seed)| {
         let mut random = StdRng::seed_from_u64(seed);
+        let account = |kind: &str| {
+            if has_cluster_accounts(seed) {
+                (CLUSTER_ACCOUNT, cluster_account(&world.namespace, kind))
+            } else {
+                (ACCOUNT, kind.to_lowercase())
+            }
+        };
+        let object = |kind: &str, name: &str| {
+            let (mut object, (account_kind, account)) = (object(kind, name), account(kind));
+            object["spec"]["accountRef"] = json!({ "kind": account_kind, "name": account });
+            object
+        };
         for kind in all_kinds() {
             world.create(object(kind, &format!("ready-{seed}"))).await;
         }
@@ -85,7 +131,7 @@ async fn everything_goes_in_any_order_and_nothing_is_left() {
         let mut all = vec![("Namespace", world.namespace.clone())];
         for kind in all_kinds() {
             all.push(("Secret", kind.to_lowercase()));
-            all.push((ACCOUNT, kind.to_lowercase()));
+            all.push(account(kind));
             all.push((kind, format!("ready-{seed}")));
             // On its way, or just about to be.
             let new = format!("new-{seed}");
