@@ -12,7 +12,7 @@ use crate::subject::{self, Subject};
 use cloud_image_operator::kinds::KINDS;
 use futures::{StreamExt, future::join_all};
 use serde::{Deserialize, Serialize};
-use std::{env, sync::Arc};
+use std::{collections::BTreeSet, env, sync::Arc};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 /// What is done at each request.
@@ -134,14 +134,18 @@ struct Group {
     steps: Vec<Step>,
 }
 
+/// One of each kind.
+fn kinds() -> impl Iterator<Item = Group> {
+    subject::all(KINDS).into_iter().map(|subject| Group {
+        name: subject.kind.clone(),
+        subject,
+        steps: vec![Step::Create, Step::Change, Step::Delete],
+    })
+}
+
 fn groups(names: &str) -> Vec<Group> {
     let subjects = subject::all(KINDS);
     let wanted = |name: &str| names.is_empty() || names.split(',').any(|wanted| wanted == name);
-    let kinds = subjects.iter().map(|subject| Group {
-        name: subject.kind.clone(),
-        subject: subject.clone(),
-        steps: vec![Step::Create, Step::Change, Step::Delete],
-    });
     let start = subjects.iter().filter(|subject| subject.kind == START.1).map(|subject| Group {
         name: START.0.into(),
         subject: subject.clone(),
@@ -153,7 +157,7 @@ fn groups(names: &str) -> Vec<Group> {
         steps: vec![Step::Create, Step::Bump, Step::Delete],
     });
     start
-        .chain(kinds)
+        .chain(kinds())
         .chain(versions)
         .filter(|group| {
             let also = |name: &str, by: &str| group.name == name && wanted(by);
@@ -396,12 +400,16 @@ pub const AROUND_THE_CALL: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Gives what went wrong in lives in which one deed is done at each step, and the last ones to what is asked after the first.
+/// Gives what went wrong in lives in which one deed is done at each step, and the last ones to what is asked after the first. Each
+/// kind must have one.
 async fn lived_around(
     series: Series,
     world: &str,
     lives: impl Iterator<Item = (Group, Vec<(Step, Plan)>, Vec<Deed>)>,
 ) -> Vec<String> {
+    let lives: Vec<_> = lives.collect();
+    let lived: BTreeSet<_> = lives.iter().map(|(group, ..)| group.name.clone()).collect();
+    assert_eq!(lived, kinds().map(|group| group.name).collect(), "the kinds that are tried");
     let lives = (0..).zip(lives).map(async |(number, (group, steps, then))| {
         let name = format!("{world}-{}", group.namespace(series, number));
         let life = Life::begin(&group.subject, &name, 1).await.then(then.clone());
@@ -459,7 +467,7 @@ async fn answered_wrongly_at_the_creating_and_the_deleting_call() {
     let creating = [Deed::Lost, Deed::Hollow, Deed::Garbage, Deed::Error(true), Deed::Truncated];
     let status = [Deed::Lost, Deed::Overtaken, Deed::Hollow, Deed::ConflictAfter, Deed::Garbage];
     let deleting = [Deed::Hollow, Deed::Garbage, Deed::Lost, Deed::Lost, Deed::Error(true)];
-    let deeds = creating.into_iter().zip(status).zip(deleting);
+    let deeds = creating.into_iter().zip(status).zip(deleting).cycle();
     let lives =
         AROUND_THE_CALL.iter().zip(deeds).filter_map(|((kind, ..), ((creating, status), deleting))| {
             let (group, steps) = around([creating, status, deleting].map(Some), kind)?;
