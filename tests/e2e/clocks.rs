@@ -1,6 +1,7 @@
 //! A clock that is an hour off and then right: every kind waits, says so, and is created once.
 
 use crate::harness::{World, account_of, condition, distribution, image_of};
+use cloud_image_operator::kinds;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -16,6 +17,7 @@ const KINDS: [&str; 8] = [
     "BatchComputeImage",
     "RootVolumeTemplate",
 ];
+const _: () = assert!(KINDS.len() == kinds::KINDS.len(), "a kind is left out");
 
 /// It calls no vendor itself: it says what its copy does.
 const DISTRIBUTION: &str = "ImageDistribution";

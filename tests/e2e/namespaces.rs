@@ -2,6 +2,7 @@
 //! are about to do; the accounts may be the whole cluster's, too. It ends, and nothing is left at the vendors.
 
 use crate::harness::{World, account_at, condition, distribution, image_of, secret};
+use cloud_image_operator::kinds;
 use futures::future::join_all;
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use serde_json::{Value, json};
@@ -18,6 +19,7 @@ const KINDS: [&str; 8] = [
     "ImageExport",
     "RootVolumeTemplate",
 ];
+const _: () = assert!(KINDS.len() == kinds::KINDS.len(), "a kind is left out");
 const ACCOUNT: &str = "CloudAccount";
 const CLUSTER_ACCOUNT: &str = "ClusterCloudAccount";
 

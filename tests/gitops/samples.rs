@@ -24,7 +24,9 @@ pub fn images(world: &World, name: &str) -> Vec<Value> {
         image["metadata"]["name"] = json!(name);
         image
     };
-    all(world).into_iter().filter(is_image).map(named).collect()
+    let images: Vec<_> = all(world).into_iter().filter(is_image).map(named).collect();
+    assert_eq!(images.len(), KINDS.len(), "one of each kind");
+    images
 }
 
 /// Whether it is an object of an image kind.

@@ -12,6 +12,7 @@ mod weather;
 use super::{proxies::Proxies, report};
 use crate::harness::{World, account_at};
 use books::{Books, Tally};
+use cloud_image_operator::kinds;
 use deployment::Deployment;
 use indicatif::{ProgressBar, ProgressStyle};
 use rand::{SeedableRng, rngs::StdRng};
@@ -39,6 +40,7 @@ const KINDS: [&str; 9] = [
     "RootVolumeTemplate",
     DISTRIBUTION,
 ];
+const _: () = assert!(KINDS.len() == kinds::KINDS.len() + 1, "a kind is left out");
 
 /// What owns images of the kind [`COPY`], one in each region of its list, and calls no vendor itself.
 const DISTRIBUTION: &str = "ImageDistribution";
