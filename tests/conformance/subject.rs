@@ -2,6 +2,7 @@
 
 use crate::harness::World;
 use cloud_image_operator::kinds::Kind;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, fs, path::Path};
 use vendor_simulator::{Addresses, Change, Ledger};
@@ -24,41 +25,29 @@ pub struct Subject {
 
 /// The registry's kinds, with their samples in `deploy/samples`.
 pub fn all(kinds: &[&dyn Kind]) -> Vec<Subject> {
-    let folder = xtask::samples::folder();
-    let mut accounts = vec![];
-    for entry in fs::read_dir(folder.join("accounts")).expect("the accounts' folder") {
-        let path = entry.expect("an entry").path();
-        if path.file_stem().is_some_and(|name| name != "kustomization") {
-            accounts.push(read(&path));
-        }
-    }
-    with_samples(kinds, |plural| {
-        let image = read(&folder.join(plural).join(format!("{plural}.yaml")));
-        let name = documents(&image)[0]["spec"]["accountRef"]["name"].clone();
-        let account = accounts.iter().find(|account| documents(account)[1]["metadata"]["name"] == name);
-        format!("{}\n---\n{image}", account.unwrap_or_else(|| panic!("no account {name}")).trim_end())
-    })
+    kinds.iter().map(|kind| of(&kind.crd(), kind.action())).collect()
+}
+
+/// What is defined so, with its sample in `deploy/samples`; `action` makes its things at the vendor.
+pub fn of(crd: &CustomResourceDefinition, action: &'static str) -> Subject {
+    let (folder, plural) = (xtask::samples::folder(), &crd.spec.names.plural);
+    let image = read(&folder.join(plural).join(format!("{plural}.yaml")));
+    let name = documents(&image)[0]["spec"]["accountRef"]["name"].clone();
+    let accounts = fs::read_dir(folder.join("accounts")).expect("the accounts' folder");
+    let paths = accounts.map(|entry| entry.expect("an entry").path());
+    let files = paths.filter(|path| path.file_stem().is_some_and(|name| name != "kustomization"));
+    let account = files.map(|path| read(&path)).find(|text| documents(text)[1]["metadata"]["name"] == name);
+    let account = account.unwrap_or_else(|| panic!("no account {name}"));
+    Subject::new(crd, action, format!("{}\n---\n{image}", account.trim_end()))
 }
 
 /// Kinds whose samples, accounts included, are files in a folder of the project.
 pub fn beside(kinds: &[&dyn Kind], folder: &str) -> Vec<Subject> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-    with_samples(kinds, |plural| read(&folder.join(format!("{plural}.yaml"))))
-}
-
-fn with_samples(kinds: &[&dyn Kind], sample: impl Fn(&str) -> String) -> Vec<Subject> {
     let subject = |kind: &&dyn Kind| {
         let crd = kind.crd();
-        let names = crd.spec.names.clone();
-        let schema = serde_json::to_value(&crd.spec.versions[0]).expect("a CRD is JSON");
-        let has_versions =
-            !schema["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["versionPolicy"]
-                .is_null();
-        let sample = sample(&names.plural);
-        let object = documents(&sample).pop().expect("an object");
-        assert_eq!(object["kind"], names.kind.as_str(), "the sample's last document");
-        let name = object["metadata"]["name"].as_str().expect("a name").to_owned();
-        Subject { kind: names.kind, plural: names.plural, name, action: kind.action(), has_versions, sample }
+        let sample = read(&folder.join(format!("{}.yaml", crd.spec.names.plural)));
+        Subject::new(&crd, kind.action(), sample)
     };
     kinds.iter().map(subject).collect()
 }
@@ -76,6 +65,18 @@ fn documents(sample: &str) -> Vec<Value> {
 const EDITS: &[(&str, &str, &str)] = &[("ImageComponent", "content", "RUN echo another")];
 
 impl Subject {
+    fn new(crd: &CustomResourceDefinition, action: &'static str, sample: String) -> Self {
+        let names = crd.spec.names.clone();
+        let schema = serde_json::to_value(&crd.spec.versions[0]).expect("a CRD is JSON");
+        let has_versions =
+            !schema["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["versionPolicy"]
+                .is_null();
+        let object = documents(&sample).pop().expect("an object");
+        assert_eq!(object["kind"], names.kind.as_str(), "the sample's last document");
+        let name = object["metadata"]["name"].as_str().expect("a name").to_owned();
+        Self { kind: names.kind, plural: names.plural, name, action, has_versions, sample }
+    }
+
     /// The change of the spec that makes a new version, of which no other is to stay.
     pub fn next_version(&self) -> Value {
         let edit = EDITS.iter().find(|row| row.0 == self.kind);

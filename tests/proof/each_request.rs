@@ -4,13 +4,17 @@
 
 use super::{
     gate::{Deed, Point, To, comes_by_itself, distinct},
-    life::{Ended, Life, Plan, Step},
+    life::{DISTRIBUTION, Ended, Life, Plan, Step},
     report::{Cell, Results, Row},
     wrong_answers::UNREPEATABLE,
 };
 use crate::subject::{self, Subject};
-use cloud_image_operator::kinds::KINDS;
+use cloud_image_operator::{
+    distribution::ImageDistribution, engine::external::External, kinds::KINDS,
+    vendors::aliyun::image_copy::AliyunImageCopy,
+};
 use futures::{StreamExt, future::join_all};
+use kube::CustomResourceExt;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, env, sync::Arc};
 use tokio::{sync::Semaphore, task::JoinSet};
@@ -134,9 +138,10 @@ struct Group {
     steps: Vec<Step>,
 }
 
-/// One of each kind.
+/// One of each kind, and of what owns objects of a kind.
 fn kinds() -> impl Iterator<Item = Group> {
-    subject::all(KINDS).into_iter().map(|subject| Group {
+    let distribution = subject::of(&ImageDistribution::crd(), AliyunImageCopy::ACTION);
+    subject::all(KINDS).into_iter().chain([distribution]).map(|subject| Group {
         name: subject.kind.clone(),
         subject,
         steps: vec![Step::Create, Step::Change, Step::Delete],
@@ -170,6 +175,24 @@ impl Group {
     fn namespace(&self, series: Series, number: usize) -> String {
         let name: String = self.name.to_lowercase().chars().filter(char::is_ascii_alphabetic).collect();
         format!("{}-{name}-{number}", series.word())
+    }
+
+    /// How many things the vendor has made when a step is over, and how many of them are left.
+    fn counts(&self, step: Step) -> (usize, usize) {
+        let made = match (&*self.name, step) {
+            (DISTRIBUTION, Step::Create) => 2,
+            (DISTRIBUTION, _) => 3,
+            (name, Step::Bump | Step::Delete) if name == VERSIONS.0 => 2,
+            _ => 1,
+        };
+        let left = match (&*self.name, step) {
+            // The file is the user's.
+            ("ImageExport", _) => 1,
+            (_, Step::Delete) => 0,
+            (DISTRIBUTION, _) => 2,
+            _ => 1,
+        };
+        (made, left)
     }
 
     async fn live(&self, series: Series, number: usize, plans: Vec<Plan>) -> Vec<Ended> {
@@ -232,13 +255,10 @@ async fn run(
     let mut results = vec![];
     for (group, undisturbed) in groups.iter().zip(undisturbed) {
         for ended in &undisturbed {
-            assert!(
-                ended.arrived.is_ok(),
-                "{} undisturbed, {:?}: {:?}",
-                group.name,
-                ended.step,
-                ended.arrived
-            );
+            let what = format!("{} undisturbed, {:?}", group.name, ended.step);
+            let arrived = ended.arrived.as_ref().unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert_eq!((arrived.made, arrived.left), group.counts(ended.step), "{what}: {arrived:?}");
+            assert!(arrived.regions.values().all(|made| *made == 1), "{what}: {arrived:?}");
         }
         let rows = rows(series, group, &undisturbed);
         let plans: Vec<Vec<(Point, Deed)>> = undisturbed
@@ -384,7 +404,8 @@ async fn some_deeds_at_some_requests() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
-/// Of each kind, the calls around which it matters most: that which makes the thing and that which deletes it.
+/// Of each kind, the calls around which it matters most: that which makes the thing and that which deletes it. A distribution makes
+/// and deletes copies.
 pub const AROUND_THE_CALL: &[(&str, &str, &str)] = &[
     ("ImageComponent", "CreateImageComponent", "DeleteImageComponent"),
     ("ImagePipeline", "CreateImagePipeline", "DeleteImagePipeline"),
@@ -398,6 +419,7 @@ pub const AROUND_THE_CALL: &[(&str, &str, &str)] = &[
         "POST /zstack/v1/images/root-volume-templates/from/volumes/{id}",
         "DELETE /zstack/v1/images/{id}",
     ),
+    (DISTRIBUTION, "CREATE aliyunimagecopies", "DELETE aliyunimagecopies"),
 ];
 
 /// Gives what went wrong in lives in which one deed is done at each step, and the last ones to what is asked after the first. Each
@@ -413,18 +435,17 @@ async fn lived_around(
     let lives = (0..).zip(lives).map(async |(number, (group, steps, then))| {
         let name = format!("{world}-{}", group.namespace(series, number));
         let life = Life::begin(&group.subject, &name, 1).await.then(then.clone());
-        let stays = usize::from(group.name == "ImageExport");
         let (ended, hits) = life.live(steps, None).await;
         let wrong = ended.into_iter().filter_map(|ended| {
             let what = format!("{} {} {:?}, then {then:?}", group.name, ended.step.word(), ended.plan);
             match ended.arrived {
                 Err(error) => Some(format!("{what}: {error}")),
                 Ok(_) if ended.plan.is_some() && !ended.reached => Some(format!("{what}: never asked")),
-                Ok(arrived) if arrived.made != 1 => Some(format!("{what}: made {}, {hits:?}", arrived.made)),
-                Ok(arrived) if ended.step == Step::Delete && arrived.left != stays => {
-                    Some(format!("{what}: {} left", arrived.left))
+                Ok(arrived) => {
+                    let (made, left) = (arrived.made, arrived.left);
+                    let is_right = (made, left) == group.counts(ended.step);
+                    (!is_right).then(|| format!("{what}: made {made}, {left} left, {hits:?}"))
                 }
-                Ok(_) => None,
             }
         });
         wrong.collect::<Vec<_>>()

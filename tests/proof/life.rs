@@ -18,11 +18,16 @@ use std::{
 };
 use tempfile::TempDir;
 use tokio::time::sleep;
+use vendor_simulator::{Change, Ledger};
 use xtask::workspace;
 
 /// For so long nothing must have been asked before a step counts as over: longer than Events and an account's numbers are
 /// collected before they are written.
 const QUIET: Duration = Duration::from_secs(3);
+
+/// What owns objects of the kind [`COPY`], and calls no vendor itself.
+pub const DISTRIBUTION: &str = "ImageDistribution";
+const COPY: &str = "AliyunImageCopy";
 
 /// What happens to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -76,10 +81,14 @@ pub struct Ended {
 pub struct Arrived {
     /// The object, without what differs from life to life. Null where it is gone.
     pub object: Value,
+    /// The copies that a distribution owns, likewise, by name.
+    pub owned: BTreeMap<String, Value>,
     /// Everything that the vendor ever did for it, by service and action.
     pub effects: BTreeMap<String, usize>,
     /// How many things the vendor ever made for it.
     pub made: usize,
+    /// How many of them in each region, where the call that makes one names a region.
+    pub regions: BTreeMap<String, usize>,
     /// How many of them are left.
     pub left: usize,
 }
@@ -199,10 +208,17 @@ impl Life {
                 self.world.get(&self.subject.kind, &self.name()).await.map_or(Value::Null, |it| essence(&it))
             }
         };
+        let owned = if self.subject.kind == DISTRIBUTION { self.copies().await } else { BTreeMap::new() };
         let ledger = self.world.vendor.ledger();
         let made = subject::made(&ledger, self.subject.action);
         let left = made.iter().filter(|id| !subject::deleted(&ledger, id)).count();
-        Arrived { object, effects: ledger.effect_counts(), made: made.len(), left }
+        let regions = made_in(&ledger, self.subject.action);
+        Arrived { object, owned, effects: ledger.effect_counts(), made: made.len(), regions, left }
+    }
+
+    async fn copies(&self) -> BTreeMap<String, Value> {
+        let copies = self.world.list(COPY).await;
+        copies.iter().map(|it| (text(&it["metadata"]["name"]), essence(it))).collect()
     }
 
     async fn apply(&self) {
@@ -214,7 +230,12 @@ impl Life {
     }
 
     fn change(&self) -> Value {
-        change(&self.subject.kind, "changed")
+        let mut change = change(&self.subject.kind, "changed");
+        if self.subject.kind == DISTRIBUTION {
+            // One goes, one comes, and the one that stays is changed.
+            change["spec"]["regions"] = json!([{ "regionId": "cn-shenzhen" }, { "regionId": "cn-chengdu" }]);
+        }
+        change
     }
 
     /// Where people find it.
@@ -392,6 +413,22 @@ pub fn folder() -> PathBuf {
     workspace::root().join("target/kill-points")
 }
 
+/// How many things a call made in each region that it names.
+fn made_in(ledger: &Ledger, action: &str) -> BTreeMap<String, usize> {
+    let mut regions = BTreeMap::new();
+    for effect in ledger.effects_of(action).filter(|effect| effect.change == Change::Created) {
+        let call = ledger.calls_of(action).find(|call| call.sequence == effect.call);
+        if let Some(region) = call.and_then(|call| call.parameters.get("DestinationRegionId")) {
+            *regions.entry(region.clone()).or_default() += 1;
+        }
+    }
+    regions
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
 fn said(panic: &(dyn Any + Send)) -> String {
     panic.downcast_ref::<String>().cloned().unwrap_or_else(|| "it panicked".into())
 }
@@ -405,8 +442,9 @@ pub fn essence(object: &Value) -> Value {
     };
     let conditions = ["Ready", "Reconciling", "Stalled"].map(of_condition);
     let has = ["imageId", "taskId", "artifact"].map(|field| status[field].is_string());
-    let mut at_provider = status["atProvider"].clone();
+    let (mut at_provider, mut regions) = (status["atProvider"].clone(), status["regions"].clone());
     mask(&mut at_provider);
+    mask(&mut regions);
     json!({
         "finalizers": object["metadata"]["finalizers"],
         "generation": object["metadata"]["generation"],
@@ -418,6 +456,8 @@ pub fn essence(object: &Value) -> Value {
         "has": has,
         "versions": status["versions"].as_array().map(|versions| versions.iter().map(|it| it["version"].clone()).collect::<Vec<_>>()),
         "atProvider": at_provider,
+        "copies": status["copies"],
+        "regions": regions,
     })
 }
 

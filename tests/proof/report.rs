@@ -173,8 +173,10 @@ A cell is green (✓) only if the object arrives exactly where one arrives that 
 the vendor reports), the vendor's ledger holds exactly the same effects (so each thing was made once), and after the deletion
 nothing is left. The vendors are simulated ones that keep the real ones' rules, with short builds; `listDelay`, after which a
 call whose answer was lost counts as not made, is three seconds here, and nothing but the operator exports
-(`ecs.exportedBy: OperatorOnly`; otherwise a person tells whose a task is). `ImageExport` leaves the exported file, which is the user's. A request may not be made each time,
-such as the second look at a build (–).
+(`ecs.exportedBy: OperatorOnly`; otherwise a person tells whose a task is). `ImageExport` leaves the exported file, which is the user's. An `ImageDistribution`
+has a copy in each of two regions; its change takes one region out, puts another one in and sets a tag of the copy that stays, so
+that three copies are made in all, each region's once, and no `AliyunImageCopy` is left. A request may not be made each time, such as
+the second look at a build (–).
 
 [How it never makes a thing twice](never-twice.md) says why this holds.
 ";
