@@ -7,6 +7,7 @@ use crate::{
 };
 use cloud_image_operator::{
     account::AccountVendor,
+    distribution::{ImageDistribution, wanted_copies},
     engine::{
         external::{Connect, External},
         index::{Reference, Referent},
@@ -15,7 +16,8 @@ use cloud_image_operator::{
     vendors::{
         aliyun::{
             self, batch_compute_image::BatchComputeImage, image_build::ImageBuild,
-            image_component::ImageComponent, image_copy::AliyunImageCopy, image_pipeline::ImagePipeline,
+            image_component::ImageComponent, image_copy::AliyunImageCopy, image_copy::AliyunImageCopySpec,
+            image_pipeline::ImagePipeline,
         },
         volcengine::{self, aosp_image::AospImage, image_export::ImageExport},
         zstack::{self, root_volume_template::RootVolumeTemplate},
@@ -262,7 +264,11 @@ pub fn objects(runner: &mut TestRunner) -> Result<(), String> {
         "pipelineRef": { "name": "n" }, "imagePipelineId": "ip-1",
         "build": [{ "componentRef": { "name": "n" }, "parameters": { "a": "b" } }, { "run": "x" }],
     });
-    let outcome = runner.run(&(spoiled(object("Any", &parameters)), text()), |(object, id)| {
+    let whole = distribution(&parameters);
+    let read: ImageDistribution = serde_json::from_value(whole.clone()).expect("it can be read");
+    assert_eq!(wanted_copies(&read).len(), 2, "and wants a copy in each region");
+    let inputs = (spoiled(object("Any", &parameters)), text(), spoiled(whole));
+    let outcome = runner.run(&inputs, |(object, id, distribution)| {
         ask::<ImageComponent>(&object, &id);
         ask::<ImagePipeline>(&object, &id);
         ask::<ImageBuild>(&object, &id);
@@ -271,9 +277,37 @@ pub fn objects(runner: &mut TestRunner) -> Result<(), String> {
         ask::<AospImage>(&object, &id);
         ask::<ImageExport>(&object, &id);
         ask::<RootVolumeTemplate>(&object, &id);
+        distribute(&object);
+        distribute(&distribution);
         Ok(())
     });
     outcome.map_err(|error| error.to_string())
+}
+
+/// A distribution that is Ready in the first of its regions.
+fn distribution(parameters: &Value) -> Value {
+    let mut all = object("ImageDistribution", parameters);
+    all["spec"]["regions"] =
+        json!([{ "regionId": "r", "encrypted": true, "kmsKeyId": "k" }, { "regionId": "s" }]);
+    all["spec"]["maxParallel"] = json!(2);
+    all["status"] = json!({
+        "observedGeneration": 1, "phase": "Building", "copies": "1/2", "lastHandledReconcileAt": "now",
+        "regions": [{ "regionId": "r", "name": "fuzz-r", "imageId": "m-1", "phase": "Ready" }],
+        "conditions": [{
+            "type": "Ready", "status": "False", "reason": "Distributing", "message": "m",
+            "lastTransitionTime": "2026-11-26T10:00:00Z",
+        }],
+    });
+    all
+}
+
+/// The copies that a distribution wants are there to be read by who makes them.
+fn distribute(object: &Value) {
+    let Ok(object) = serde_json::from_value::<ImageDistribution>(object.clone()) else { return };
+    for copy in wanted_copies(&object) {
+        serde_json::from_value::<AliyunImageCopySpec>(copy["spec"].clone()).expect("a copy");
+    }
+    serde_json::to_value(&object).expect("JSON");
 }
 
 fn referent(reference: &Reference, id: &str) -> Referent {
