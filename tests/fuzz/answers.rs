@@ -278,17 +278,22 @@ pub fn objects(runner: &mut TestRunner) -> Result<(), String> {
         ask::<ImageExport>(&object, &id);
         ask::<RootVolumeTemplate>(&object, &id);
         distribute(&object);
+        let mut distribution = distribution;
+        if let Some(region) = distribution.pointer_mut("/spec/regions/0/regionId") {
+            *region = json!(id);
+        }
         distribute(&distribution);
         Ok(())
     });
     outcome.map_err(|error| error.to_string())
 }
 
-/// A distribution that is Ready in the first of its regions.
+/// A distribution that is Ready in the first of its regions. Its name is so long that its copies' names are cut within a region's.
 fn distribution(parameters: &Value) -> Value {
     let mut all = object("ImageDistribution", parameters);
     all["spec"]["regions"] =
         json!([{ "regionId": "r", "encrypted": true, "kmsKeyId": "k" }, { "regionId": "s" }]);
+    all["metadata"]["name"] = json!("f".repeat(50));
     all["spec"]["maxParallel"] = json!(2);
     all["status"] = json!({
         "observedGeneration": 1, "phase": "Building", "copies": "1/2", "lastHandledReconcileAt": "now",
