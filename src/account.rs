@@ -225,7 +225,8 @@ pub struct Endpoint {
 pub struct AliyunEcsApi {
     /// Base address instead of the vendor's own, at most 512 characters (a limit of this operator). `http`, and hosts
     /// outside the vendor's domain, work only if the operator was started with a matching `--allow-endpoint`.
-    /// Example: `https://ecs.cn-hangzhou.aliyuncs.com`.
+    /// It is used for all regions, so that with that of one region, calls about another one (a copy's, a build's `regionId`) go to
+    /// the wrong place: leave it out where objects name regions. Example: `https://ecs.cn-hangzhou.aliyuncs.com`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     #[x_kube(validation = address())]

@@ -11,6 +11,7 @@ fn pipeline() -> Value {
 #[tokio::test]
 async fn a_step_is_one_thing() {
     let world = World::empty("pipeline-steps").await;
+    let swallows = "run must not end with a backslash, which would make the next step a part of this one";
     let one: &[&str] = &["a step needs exactly one of componentRef, componentId, component and run"];
     let command: &str =
         "run must be one command: end each line but the last with a backslash, or make a step of each";
@@ -76,6 +77,8 @@ async fn a_step_is_one_thing() {
         (json!([{ "run": " \n" }]), format!("{step}.run"), "run must not be blank"),
         (json!([{ "run": "echo a\necho b" }]), format!("{step}.run"), command),
         (json!([{ "run": "echo a \\\n\necho b" }]), format!("{step}.run"), command),
+        (json!([{ "run": "dnf install x \\" }]), format!("{step}.run"), swallows),
+        (json!([{ "run": "dnf install x \\\n" }]), format!("{step}.run"), swallows),
         (many.into(), "spec.forProvider.build".into(), "build must have at most 127 steps"),
         (
             long.into(),

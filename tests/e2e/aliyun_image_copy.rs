@@ -112,6 +112,52 @@ async fn a_copy_that_cannot_be_cancelled_is_waited_for() {
     assert_eq!(world.vendor.aliyun_ecs().snapshots(), []);
 }
 
+/// What was read a moment before it ended does not tell of its snapshot, which would stay, and cost.
+#[tokio::test]
+async fn a_copy_that_ends_while_it_is_cancelled_leaves_no_snapshot() {
+    let mut world = World::with_account("copy-ends").await;
+    // No look comes in between.
+    world.beat = Duration::from_secs(5);
+    world.start_operator().await;
+    world.vendor.configure(|settings| settings.aliyun_ecs.copy_seconds = 3600.0);
+    world.create(copy("ends", json!({}))).await;
+    let has_id = |object: &Value| object["status"]["imageId"].is_string();
+    world.until(KIND, "ends", "it is copied", has_id).await;
+    world.vendor.configure(|settings| settings.latency_millis = 1000);
+    let looks = world.calls("DescribeImages");
+    world.delete(KIND, "ends").await;
+    world.until_true("its deletion has looked", || world.calls("DescribeImages") > looks).await;
+    world.vendor.advance(Duration::from_secs(3600));
+    world.until_gone(KIND, "ends").await;
+    let done =
+        (world.calls("CancelCopyImage"), world.effects("DeleteImage"), world.effects("DeleteSnapshot"));
+    assert_eq!(done, (1, 1, 1), "{:#?}", world.call_log());
+    assert_eq!(world.vendor.aliyun_ecs().images(), []);
+    assert_eq!(world.vendor.aliyun_ecs().snapshots(), []);
+}
+
+/// A call that arrives twice is refused for itself: its own copy is known by its mark.
+#[tokio::test]
+async fn a_refusal_that_is_the_echo_of_an_own_call_is_none() {
+    let world = World::new("copy-echo").await;
+    world.quicken();
+    for (name, code) in [("conflict", "OperationDenied.ImageCopyConflict"), ("token", "IdempotentProcessing")]
+    {
+        let busy = Fault::VendorError {
+            status: 400,
+            code: code.into(),
+            message: "It is busy.".into(),
+            effect: true,
+        };
+        world.vendor.set_faults(vec![FaultRule::new(busy).action(CREATE).when(When::first(1))]);
+        let before = world.effects(CREATE);
+        world.create(copy(name, json!({}))).await;
+        let object = world.until_ready(KIND, name).await;
+        assert_eq!(object["status"]["operation"]["attempt"], 1, "{code}: {object:#}");
+        assert_eq!(world.effects(CREATE), before + 1, "{code}");
+    }
+}
+
 /// coreos takes whatever has the name.
 #[tokio::test]
 async fn a_stranger_s_image_of_the_same_name_is_not_taken_over() {

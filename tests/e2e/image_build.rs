@@ -247,6 +247,24 @@ async fn an_image_whose_tests_fail_goes_or_stays_and_is_built_again_when_asked()
     assert_nothing_left(&world);
 }
 
+/// A list that lags behind does not mean that there is nothing to delete.
+#[tokio::test]
+async fn an_image_whose_tests_fail_goes_although_it_is_not_listed_at_once() {
+    let world = World::new("build-tests-lag").await;
+    world.quicken();
+    world.vendor.configure(|settings| settings.aliyun_ecs.execution_ending = Ending::TestFailed);
+    world.vendor.set_faults(vec![FaultRule::new(Fault::ListLag { seconds: 180 }).action("DescribeImages")]);
+    world.create(build("late", json!({}))).await;
+    let waits = |object: &Value| {
+        let told = condition(object, "Reconciling")["message"].as_str().unwrap_or_default();
+        object["status"]["phase"] == "Building" && told.contains("does not show")
+    };
+    world.until(KIND, "late", "its image is waited for", waits).await;
+    world.until_condition(KIND, "late", "Stalled", "True", "TestFailed").await;
+    world.until_event("late", "Cleared").await;
+    assert_nothing_left(&world);
+}
+
 #[tokio::test]
 async fn what_succeeded_in_part_is_ready_and_says_so_until_it_goes() {
     let mut world = World::new("build-part").await;

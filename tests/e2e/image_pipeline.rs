@@ -75,7 +75,6 @@ async fn a_pipeline_waits_for_its_components_which_stay_as_long_as_it_is_there()
     assert_eq!(world.vendor.aliyun_ecs().pipelines(), []);
 }
 
-/// No rule of the API server counts what is written for a component.
 /// The vendor has given one call two of them.
 #[tokio::test]
 async fn two_pipelines_with_one_mark_are_a_person_s_to_tell_apart() {

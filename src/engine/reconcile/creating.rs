@@ -169,6 +169,9 @@ impl Pass<'_> {
         let recovered = self.subject().recover(client, &intent.token, since).await;
         match recovered {
             Ok(Recovered::Found(handle)) => self.own(Submitted { handle, request_id }).await,
+            Ok(Recovered::Candidates(mut handles)) if handles.len() == 1 => {
+                self.own(Submitted { handle: handles.remove(0), request_id }).await
+            }
             Ok(_) => Err(CallError::Refused(refusal)),
             Err(error) => {
                 let message = format!("{refusal}; whose work is in the way cannot be looked at: {error}");

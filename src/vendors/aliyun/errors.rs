@@ -46,7 +46,7 @@ pub const TABLE: &[Row] = &[
     row(
         "InvalidImageTemplateCommandSize.ExceededMaxNumber",
         Class::Invalid,
-        "Use fewer commands in forProvider.content (at most 127) / content 中命令过多（最多 127 条）",
+        "Use fewer commands in content, build or test (at most 127) / content、build 或 test 中命令过多（最多 127 条）",
     ),
     row(
         "InvalidImageTemplateCommand.NotSupported",
@@ -159,12 +159,12 @@ pub const TABLE: &[Row] = &[
     row(
         "NumberExceed.Tags",
         Class::Invalid,
-        "Shorten forProvider.tag to 20 entries / tag 不能超过 20 个，请减少",
+        "Shorten forProvider.tag: 20 entries, one less where the operator adds its own / tag 不能超过 20 个（Operator 自己添加标签的类型为 19 个），请减少",
     ),
     row(
         "InvalidTagCount",
         Class::Invalid,
-        "Shorten forProvider.tag to 20 entries / tag 不能超过 20 个，请减少",
+        "Shorten forProvider.tag: 20 entries, one less where the operator adds its own / tag 不能超过 20 个（Operator 自己添加标签的类型为 19 个），请减少",
     ),
     row(
         "InvalidTagKey.Malformed",
@@ -184,7 +184,7 @@ pub const TABLE: &[Row] = &[
     row(
         "OperationDenied.QuotaExceed",
         Class::Quota,
-        "The component has too many tags with those that others set; remove some; it is tried again from time to time / 镜像组件的标签数已达上限，请删除部分标签，稍后会自动重试",
+        "It has too many tags with those that others set; remove some; it is tried again from time to time / 标签数已达上限，请删除部分标签，稍后会自动重试",
     ),
     row("InvalidResourceId.NotFound", Class::NotFound, "The component does not exist / 镜像组件不存在"),
     // DescribeImageComponents, DeleteImageComponent, idempotence
@@ -214,7 +214,7 @@ pub const TABLE: &[Row] = &[
     row(
         "InvalidImageName.Duplicated",
         Class::Conflict,
-        "Use another destinationImageName, or take the existing image over with spec.import: names are unique in a region / 该地域已有同名镜像，请更换 destinationImageName，或用 spec.import 接管",
+        "Use another name (destinationImageName, or imageOptions.imageName of a pipeline), or take the existing image over with spec.import: names are unique in a region / 该地域已有同名镜像，请更换名称（destinationImageName，或流水线的 imageOptions.imageName），或用 spec.import 接管",
     ),
     row(
         "InvalidImageName.Malformed",
@@ -384,8 +384,8 @@ pub const TABLE: &[Row] = &[
     row("InvalidSnapshotId.NotFound", Class::NotFound, "The snapshot does not exist / 快照不存在"),
     row(
         "IdempotentProcessing",
-        Class::Busy,
-        "The first call with this token is still being dealt with; it is tried again / 同一 ClientToken 的请求仍在处理，将自动重试",
+        Class::Unavailable,
+        "The first call with this token is still being dealt with; it is looked for what that makes, and asked again with the same token / 同一 ClientToken 的请求仍在处理，将查找其结果并以相同 ClientToken 重试",
     ),
     row(
         "IdempotenceParamNotMatch",

@@ -212,6 +212,7 @@ impl External for AliyunImageCopy {
     };
     const IMMEDIATE: bool = false;
     const LEAVES: bool = true;
+    const ECHOES: bool = true;
     const ROW_ID: &'static str = ecs_image::ROW_ID;
     const PLACE: Option<&'static str> = Some("destinationRegionId");
     const YIELDS: Option<&'static str> = Some(super::ECS_IMAGE);
@@ -387,7 +388,7 @@ impl External for AliyunImageCopy {
     /// all the same.
     async fn delete(&self, client: &Client, handle: &Handle) -> Result<Deletion, CallError> {
         let (region, id) = (self.region(client), handle.id());
-        let row = ecs_image::get(client, &region, id).await?;
+        let mut row = ecs_image::get(client, &region, id).await?;
         let status = row.as_ref().and_then(Image::read).map(|image| image.status).unwrap_or_default();
         if matches!(status.as_str(), "Creating" | "Waiting") {
             match ecs_image::change(client, CANCEL, &region, id).await {
@@ -395,7 +396,10 @@ impl External for AliyunImageCopy {
                 Err(CallError::Refused(refusal)) if refusal.code == NOT_CANCELLED => {
                     return Ok(uncancelled(id));
                 }
-                Err(CallError::Refused(refusal)) if NOT_COPYING.contains(&refusal.code.as_str()) => {}
+                // It is done meanwhile, and has snapshots now, which are to be known before it goes.
+                Err(CallError::Refused(refusal)) if NOT_COPYING.contains(&refusal.code.as_str()) => {
+                    row = ecs_image::get(client, &region, id).await?;
+                }
                 Ok(false) => {}
                 Err(error) => return Err(error),
             }

@@ -61,6 +61,7 @@ pub struct Step {
     #[x_kube(
         validation = Rule::new("self.matches('[^\\\\s\\\\p{Z}]')").message("run must not be blank"),
         validation = Rule::new("!self.trim().matches('(^|[^\\\\\\\\])\\\\r?\\\\n')").message("run must be one command: end each line but the last with a backslash, or make a step of each"),
+        validation = Rule::new("!self.trim().endsWith('\\\\')").message("run must not end with a backslash, which would make the next step a part of this one"),
     )]
     pub run: Option<String>,
 }
