@@ -41,6 +41,9 @@ fn each(requests: &Requests) -> (usize, usize, usize) {
 async fn a_resync_of_a_thousand_keeps_nothing_new_waiting() {
     const MANY: usize = 1000;
     let mut world = World::with_account("resync-many").await;
+    // The thousand are all that the vendor's limit has room for in their minute.
+    let limit = json!({ "action": "CreateImageComponent", "requests": 100_000, "period": "60s" });
+    world.patch("CloudAccount", "default", json!({ "spec": { "limits": [limit] } })).await;
     world.start_operator().await;
     let names: Vec<_> = (0..MANY).map(|number| format!("component-{number}")).collect();
     let interval = json!({ "resyncInterval": "1m" });
