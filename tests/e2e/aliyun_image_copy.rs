@@ -117,7 +117,7 @@ async fn a_copy_that_cannot_be_cancelled_is_waited_for() {
 async fn a_copy_that_ends_while_it_is_cancelled_leaves_no_snapshot() {
     let mut world = World::with_account("copy-ends").await;
     // No look comes in between.
-    world.beat = Duration::from_secs(5);
+    world.beat = Duration::from_secs(15);
     world.start_operator().await;
     world.vendor.configure(|settings| settings.aliyun_ecs.copy_seconds = 3600.0);
     world.create(copy("ends", json!({}))).await;

@@ -66,7 +66,7 @@ async fn what_was_only_observed_can_be_taken_over_for_good() {
 async fn what_differs_otherwise_than_was_shown_is_shown_as_well_before_it_is_changed() {
     let mut world = World::with_account("shown-again").await;
     // Long enough to change something between two looks.
-    world.beat = Duration::from_secs(5);
+    world.beat = Duration::from_secs(15);
     world.start_operator().await;
     let ecs = world.vendor.aliyun_ecs();
     let owner = |owner: &str| [("owner".to_owned(), owner.to_owned())].into();
