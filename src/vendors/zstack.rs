@@ -2,6 +2,7 @@
 
 pub mod dates;
 pub mod errors;
+mod inventory;
 mod job;
 pub mod root_volume_template;
 mod session;

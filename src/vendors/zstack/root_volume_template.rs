@@ -1,6 +1,10 @@
 //! `RootVolumeTemplate`: an image made of a root volume of ZStack. `CreateRootVolumeTemplateFromRootVolume`.
 
-use super::{Call, Client, dates, errors, job::Job};
+use super::{
+    Call, Client, errors,
+    inventory::{self, Inventory, get, query, read},
+    job::Job,
+};
 use crate::{
     account::AccountVendor,
     engine::{
@@ -223,113 +227,6 @@ pub struct TemplateMatch {
 
 // ---- The vendor's requests and answers ----------------------------------------------------------------------------------------
 
-/// How many rows a query answers unless it asks for another number.
-const PAGE: usize = 1000;
-/// How many are asked for where they are not all held at once.
-const LISTED: usize = 100;
-/// What all images of the kind have in common.
-const TEMPLATES: &str = "mediaType=RootVolumeTemplate";
-
-#[derive(Deserialize)]
-struct Page {
-    inventories: Vec<Value>,
-    /// Of all rows, where that is asked for.
-    #[serde(default, deserialize_with = "pages::total")]
-    total: Option<u64>,
-}
-
-/// The part of an image's inventory that decides something.
-#[derive(Debug, Default)]
-struct Inventory {
-    uuid: String,
-    status: String,
-    state: String,
-    name: String,
-    description: Option<String>,
-    guest_os_type: Option<String>,
-    platform: Option<String>,
-    architecture: Option<String>,
-    system: Option<bool>,
-    virtio: Option<bool>,
-    create_date: Option<Timestamp>,
-    backup_storage_uuids: Vec<String>,
-}
-
-impl Inventory {
-    /// One whose date cannot be read may be older.
-    fn is_young(&self, since: Timestamp) -> bool {
-        self.create_date.is_some_and(|created| created >= since)
-    }
-}
-
-/// What is absent or of another type than documented must not hide the rest.
-fn read(row: &Value) -> Inventory {
-    let text = |row: &Value, name: &str| row.get(name).and_then(Value::as_str).map(str::to_owned);
-    let own = |name| text(row, name);
-    let flag = |name| row.get(name).and_then(Value::as_bool);
-    let storages = row.get("backupStorageRefs").and_then(Value::as_array);
-    Inventory {
-        uuid: own("uuid").unwrap_or_default(),
-        status: own("status").unwrap_or_default(),
-        state: own("state").unwrap_or_default(),
-        name: own("name").unwrap_or_default(),
-        description: own("description"),
-        guest_os_type: own("guestOsType"),
-        platform: own("platform"),
-        architecture: own("architecture"),
-        system: flag("system"),
-        virtio: flag("virtio"),
-        create_date: own("createDate").and_then(|date| date.parse().ok()),
-        backup_storage_uuids: storages
-            .into_iter()
-            .flatten()
-            .filter_map(|storage| text(storage, "backupStorageUuid"))
-            .collect(),
-    }
-}
-
-/// QueryImage, all pages; dates with their zone.
-async fn query(client: &Client, conditions: &[String]) -> Result<Vec<Value>, CallError> {
-    let read = |after| page(client, conditions, PAGE, after);
-    pages::all(RootVolumeTemplate::ROW_ID, read, |_| false).await
-}
-
-/// One page of QueryImage: what comes `after` a uuid, in the order of uuids. The server's own `start` counts rows, so that one which
-/// is deleted between two pages would hide another.
-async fn page(
-    client: &Client,
-    conditions: &[String],
-    size: usize,
-    after: Option<String>,
-) -> Result<pages::Page, CallError> {
-    // How many there are in all is for those who wait for the last page, and is told with the first.
-    let counts = size == LISTED && after.is_none();
-    let (limit, after) = (size.to_string(), after.map(|uuid| format!("uuid>{uuid}")));
-    let mut pairs = vec![("limit", limit.as_str()), ("sort", "+uuid")];
-    pairs.extend(counts.then_some(("replyWithCount", "true")));
-    pairs.extend(conditions.iter().chain(&after).map(|condition| ("q", condition.as_str())));
-    let target = format!("/v1/images?{}", encode::sorted(pairs));
-    let call = Call::new("QueryImage", Effect::Read, Method::GET, target);
-    let Page { inventories: mut rows, total } = client.ask::<Page>(&call).await?.0.value;
-    let last =
-        rows.last().filter(|_| rows.len() >= size).and_then(|row| row["uuid"].as_str().map(str::to_owned));
-    for row in &mut rows {
-        dates::with_zone(row, &client.0.zone);
-    }
-    Ok(pages::Page { next: last, rows, total, ..pages::Page::default() })
-}
-
-/// One image; a missing one is an empty list to the vendor.
-async fn get(client: &Client, uuid: &str) -> Result<Option<Value>, CallError> {
-    let target = format!("/v1/images/{}", encode::component(uuid));
-    let call = Call::new("QueryImage", Effect::Read, Method::GET, target);
-    let mut row = client.ask::<Page>(&call).await?.0.value.inventories.into_iter().next();
-    if let Some(row) = &mut row {
-        dates::with_zone(row, &client.0.zone);
-    }
-    Ok(row)
-}
-
 /// How things are with what a handle means.
 #[derive(Debug)]
 enum Standing {
@@ -395,7 +292,7 @@ impl External for RootVolumeTemplate {
     };
     const IMMEDIATE: bool = false;
     const REPEATABLE: bool = true;
-    const ROW_ID: &'static str = "uuid";
+    const ROW_ID: &'static str = inventory::ROW_ID;
     const MARKED: bool = true;
     const UNTOLD: &'static [&'static str] = &["rootVolumeUuid", "systemTags", "userTags"];
     const WHEN_OVERDUE: Option<&'static str> = Some(ABANDONED);
@@ -538,7 +435,7 @@ impl External for RootVolumeTemplate {
     }
 
     async fn find(&self, client: &Client, matching: &TemplateMatch) -> Result<Vec<Handle>, CallError> {
-        let mut conditions = vec![TEMPLATES.to_owned()];
+        let mut conditions = vec![inventory::TEMPLATES.to_owned()];
         // The server splits a condition at the first operator that it knows, wherever it stands: a name with one in it
         // would be misread, so all templates are read for it.
         if !matching.name.contains(['=', '!', '?', '~', '<', '>']) {
@@ -553,7 +450,7 @@ impl External for RootVolumeTemplate {
     }
 
     async fn page(client: &Client, _: &str, next: Option<String>) -> Result<pages::Page, CallError> {
-        page(client, &[TEMPLATES.to_owned()], LISTED, next).await
+        inventory::page(client, &[inventory::TEMPLATES.to_owned()], inventory::LISTED, next).await
     }
 
     fn existing(row: &Value) -> Option<Existing> {
