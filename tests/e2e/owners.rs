@@ -116,6 +116,52 @@ async fn an_image_has_one_owner_of_whatever_kind() {
     assert!(world.vendor.aliyun_ecs().image(id).is_some());
 }
 
+/// A run's image has an id of its own: who takes it over before its build has seen it keeps it when the build goes.
+#[tokio::test]
+async fn what_was_taken_over_before_its_maker_saw_it_stays_when_the_maker_goes() {
+    const BUILD: &str = "ImageBuild";
+    const COPY: &str = "AliyunImageCopy";
+    let world = World::new("taken-unseen").await;
+    with_ids_of_its_own(&world, 12);
+    world.quicken();
+    let ecs = world.vendor.aliyun_ecs();
+    for (name, is_seen_waiting) in [("waits", true), ("goes", false)] {
+        world.vendor.configure(|settings| settings.aliyun_ecs.execution_seconds = 3600.0);
+        world.create(image_of(BUILD, name)).await;
+        world.until(BUILD, name, "it runs", |object| object["status"]["taskId"].is_string()).await;
+        // Nobody sees how the run goes on.
+        let unseen =
+            FaultRule::new(Fault::InternalError { effect: false }).action("DescribeImagePipelineExecutions");
+        world.vendor.set_faults(vec![unseen]);
+        world.vendor.advance(Duration::from_secs(7200));
+        let images = ecs.images();
+        let [image] = images.as_slice() else { panic!("{images:#?}") };
+        let mut copy = image_of(COPY, name);
+        copy["spec"]["forProvider"] = json!({ "destinationRegionId": "cn-hangzhou" });
+        copy["spec"]["import"] = json!({ "id": image.id });
+        copy["spec"]["deleteSnapshots"] = json!(true);
+        copy["spec"]["deletionPolicy"] = json!("Delete");
+        world.create(copy).await;
+        world.until_ready(COPY, name).await;
+        if is_seen_waiting {
+            world.vendor.set_faults(vec![]);
+            world.until_condition(BUILD, name, "Ready", "False", "HeldByOther").await;
+            world.delete(BUILD, name).await;
+        } else {
+            world.delete(BUILD, name).await;
+            world
+                .until(BUILD, name, "it goes", |object| object["metadata"]["deletionTimestamp"].is_string())
+                .await;
+            world.vendor.set_faults(vec![]);
+        }
+        world.until_gone(BUILD, name).await;
+        assert!(ecs.image(&image.id).is_some(), "{name}");
+        world.delete(COPY, name).await;
+        world.until_gone(COPY, name).await;
+        assert_eq!((ecs.images(), ecs.snapshots()), (vec![], vec![]));
+    }
+}
+
 #[tokio::test]
 async fn the_same_uuid_in_two_clouds_means_two_images() {
     const KIND: &str = "RootVolumeTemplate";

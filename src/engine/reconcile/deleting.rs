@@ -5,7 +5,7 @@ use crate::{
     engine::{
         locks::Holder,
         object::Link,
-        pace,
+        owned_ids, pace,
         progress::{Deletion, Handle, Observation, Origin, Progress, Wish},
         status::Detail,
     },
@@ -122,6 +122,11 @@ impl Pass<'_> {
             Ok(Deletion::Gone) => self.leave(client, from, gone(&handle)).await,
             Ok(Deletion::Remains(what)) => self.leave(client, from, what).await,
             Ok(Deletion::Seen(product)) => {
+                if let Some(made) = &product.image_id
+                    && let Some(next) = Box::pin(self.leave_to_its_owner(client, &from, made)).await?
+                {
+                    return Ok(next);
+                }
                 let to = from.clone().observed(Observation::Ready(product));
                 self.show(&from, to, None, true, None).await?;
                 Ok(Next::In(Duration::ZERO))
@@ -232,6 +237,31 @@ impl Pass<'_> {
             cleared &= self.subject().delete(client, &handle).await? == Deletion::Gone;
         }
         Ok(cleared)
+    }
+
+    /// What a task made has an id of its own, under which another object may have taken it over before it was seen: then it stays,
+    /// and this object goes without it.
+    async fn leave_to_its_owner(
+        &mut self,
+        client: &Link,
+        from: &Progress,
+        made: &str,
+    ) -> Result<Option<Next>, Error> {
+        if owned_ids(&self.object).contains(&made) {
+            return Ok(None);
+        }
+        if let Err(error) = self.look_elsewhere().await {
+            return self.trouble(from, &error).await.map(Some);
+        }
+        if self.is_taken(made) {
+            let note = format!("{made} stays at the vendor: another object has taken it over");
+            return self.leave(client, from.clone(), note).await.map(Some);
+        }
+        // Who is about to take it over looks at what this object's status says first.
+        Ok(match self.claim_here(made) {
+            Ok(()) => None,
+            Err(detail) => Some(self.wait_for_owner(from, detail).await?),
+        })
     }
 
     /// What the last attempt made is gone: the object goes as soon as nothing of earlier ones is left.

@@ -449,6 +449,12 @@ pub(super) async fn delete_snapshots(client: &Client, region: &str, ids: &[Strin
     Ok(())
 }
 
+/// Whether a status can keep what a look at the image shows.
+pub(super) fn keeps(status: Option<&ImageStatus>) -> bool {
+    let state = status.and_then(|status| status.operation.as_ref()).map(|operation| operation.state);
+    matches!(state, Some(OperationState::Running | OperationState::Succeeded | OperationState::Unusable))
+}
+
 /// What an object knows of the snapshots that its image consists of: the vendor keeps them when the image is deleted, and only the
 /// status knows of them then.
 #[derive(Debug, Default)]
@@ -464,13 +470,8 @@ pub(super) struct Snapshots {
 impl Snapshots {
     /// As the status has it.
     pub(super) fn of(status: Option<&ImageStatus>, deletes: bool) -> Self {
-        let state = status.and_then(|status| status.operation.as_ref()).map(|operation| operation.state);
-        let keeps = matches!(
-            state,
-            Some(OperationState::Running | OperationState::Succeeded | OperationState::Unusable)
-        );
         let row = status.and_then(|status| status.at_provider.as_ref());
-        Self { deletes, remembers: deletes && keeps, known: row.map(snapshots).unwrap_or_default() }
+        Self { deletes, remembers: deletes && keeps(status), known: row.map(snapshots).unwrap_or_default() }
     }
 
     /// What has to be in the status before the image is deleted, of which `row` is what the vendor shows. `None`: it is there.
