@@ -16,6 +16,8 @@ const CREATIONS: [(&str, usize); 4] = [
     ("CopyImage", 3),
 ];
 
+const SAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/samples/factory");
+
 const OBJECTS: [(&str, &str); 5] = [
     ("ImageComponent", "factory-packages"),
     ("ImageComponent", "factory-settings"),
@@ -34,13 +36,21 @@ async fn kubectl(what: &'static [&'static str], folder: &Path) {
     tokio::task::spawn_blocking(run).await.expect("no panic").unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// The sample, for the world's namespace and account.
+/// The sample's folder as it is, in one that fits it to the world's namespace and account.
 fn sample_of(world: &World) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/samples/uses/factory.yaml");
-    let sample = fs::read_to_string(sample).expect("a sample").replace("{name: aliyun}", "{name: default}");
-    fs::write(folder.path().join("factory.yaml"), sample).expect("a file");
-    let kustomization = json!({ "resources": ["factory.yaml"], "namespace": world.namespace });
+    let base = folder.path().join("factory");
+    fs::create_dir(&base).expect("a folder");
+    for file in fs::read_dir(SAMPLE).expect("a sample") {
+        let file = file.expect("a file");
+        fs::copy(file.path(), base.join(file.file_name())).expect("a copy");
+    }
+    let account = json!([{ "op": "replace", "path": "/spec/accountRef/name", "value": "default" }]);
+    let kustomization = json!({
+        "resources": ["factory"],
+        "namespace": world.namespace,
+        "patches": [{ "target": { "group": "cloudimages.dev" }, "patch": account.to_string() }],
+    });
     fs::write(folder.path().join("kustomization.yaml"), kustomization.to_string()).expect("a file");
     folder
 }
@@ -195,7 +205,7 @@ async fn the_command_line_knows_the_whole_factory() {
     // All is as the manifests say; then it is not.
     let (code, planned) = said(&world, &plan).await;
     assert_eq!((code, &planned["summary"]), (0, &json!({ "nothing": 8 })), "{planned:#}");
-    let path = folder.path().join("factory.yaml");
+    let path = folder.path().join("factory/distribution.yaml");
     let edited =
         fs::read_to_string(&path).expect("a file").replace("regionId: cn-beijing", "regionId: cn-chengdu");
     fs::write(&path, edited).expect("a file");

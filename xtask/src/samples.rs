@@ -12,7 +12,7 @@ pub fn folder() -> PathBuf {
 }
 
 /// Those of things that must be there already, of what can be chosen, and of single uses: they are not applied with the others.
-const APART: [&str; 3] = ["adoption", "policies", "uses"];
+const APART: [&str; 4] = ["adoption", "factory", "policies", "uses"];
 
 /// Those of what can be chosen: how an image is made and kept.
 pub fn policies() -> Result<Vec<PathBuf>> {
