@@ -261,7 +261,7 @@ pub struct ImageRef {
 impl ImageRef {
     /// As the engine takes it: `takes` is what it must be the id of, and `instead` the field that takes that itself.
     pub fn reference(&self, takes: &'static str, instead: &'static str) -> Reference {
-        Reference { takes, kind: self.kind.clone(), name: self.name.clone(), instead }
+        Reference { takes, kind: self.kind.clone(), name: self.name.clone(), instead, nearby: false }
     }
 }
 

@@ -312,7 +312,7 @@ pub const REASONS: &[Reason] = &[
         "ReferenceNotReady",
         Images,
         Nobody,
-        "The object that a reference names is missing, has no image yet, or is of a kind whose image id does not fit / 引用指向的对象不存在、尚无镜像，或其镜像 ID 不适用",
+        "The object that a reference names is missing, has no image yet, is in another region, or is of a kind whose image id does not fit / 引用指向的对象不存在、尚无镜像、位于其他地域，或其镜像 ID 不适用",
         "Wait for it, correct the reference, or give the id itself / 等待其就绪、修改引用，或直接填写 ID",
     ),
     reason(

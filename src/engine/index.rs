@@ -157,9 +157,28 @@ pub struct Reference {
     pub kind: Option<String>,
     /// Its name, in the same namespace.
     pub name: String,
+    /// Whether what it has must be in the region of the object that refers to it.
+    pub nearby: bool,
 }
 
 impl Reference {
+    /// One to what the vendor looks for in the region of the object that refers to it, and nowhere else.
+    #[must_use]
+    pub fn nearby(self) -> Self {
+        Self { nearby: true, ..self }
+    }
+
+    /// Why an object in the region `own` cannot use what this means.
+    pub fn unreachable(&self, referent: &Referent, own: Option<&str>) -> Option<String> {
+        let there = referent.region.as_deref()?;
+        let here = own.filter(|own| self.nearby && *own != there)?;
+        let (kind, name, instead) = (&referent.kind, &referent.name, self.instead);
+        Some(format!(
+            "{kind} {name} is in region {there}, and this object in {here}, where alone the vendor looks for it; give both the same \
+             region, correct the reference, or give {instead} instead"
+        ))
+    }
+
     fn may_mean(&self, kind_index: &dyn KindIndex) -> bool {
         self.kind.as_deref().is_none_or(|kind| kind_index.kind() == kind)
     }
@@ -788,7 +807,7 @@ mod tests {
 
     fn reference(kind: Option<&str>) -> Reference {
         let kind = kind.map(Into::into);
-        Reference { takes: "thing", kind, name: "base".into(), instead: "forProvider.imageId" }
+        Reference { takes: "thing", kind, name: "base".into(), instead: "forProvider.imageId", nearby: false }
     }
 
     /// `Kind` makes what these take, and `Image` makes something else.
@@ -853,6 +872,23 @@ mod tests {
         assert_eq!(ready.among(&referents), Some(&referent));
         for reference in [other, kind, reference(None)] {
             assert_eq!(reference.among(&referents), None, "{reference:?}");
+        }
+    }
+
+    #[test]
+    fn what_must_be_nearby_is_in_the_same_region() {
+        let far = Referent { region: Some("there".into()), ..Referent::default() };
+        let (anywhere, nearby) = (reference(None), reference(None).nearby());
+        for (reference, referent, own, fits) in [
+            (&nearby, &far, Some("here"), false),
+            (&nearby, &far, Some("there"), true),
+            (&anywhere, &far, Some("here"), true),
+            // Where the vendor has no regions, or one is not known, the vendor tells.
+            (&nearby, &far, None, true),
+            (&nearby, &Referent::default(), Some("here"), true),
+        ] {
+            let why = reference.unreachable(referent, own);
+            assert_eq!(why.is_none(), fits, "{reference:?} {referent:?} {own:?}: {why:?}");
         }
     }
 

@@ -510,6 +510,7 @@ impl Pass<'_> {
         let asking = (&*self.world.kind.name(), &*self.object.name_any());
         let namespace = self.object.namespace().unwrap_or_default();
         let is_young = !self.youth().is_zero();
+        let own = self.connection.as_ref().and_then(|connection| self.subject().place(connection.account()));
         let (mut referents, mut waiting, mut stalled) = (vec![], vec![], vec![]);
         for reference in references {
             if reference.among(&referents).is_some() {
@@ -524,10 +525,13 @@ impl Pass<'_> {
                 resolved = all.await.map_err(|error| sharing::unreadable(&error))?;
             }
             let (whys, why) = match resolved {
-                Ok(referent) => {
-                    referents.push(referent);
-                    continue;
-                }
+                Ok(referent) => match reference.unreachable(&referent, own.as_deref()) {
+                    Some(why) => (&mut stalled, why),
+                    None => {
+                        referents.push(referent);
+                        continue;
+                    }
+                },
                 Err(Unresolved::NotReady(why)) => (&mut waiting, why),
                 Err(Unresolved::Missing(why)) if is_young => (&mut waiting, why),
                 Err(Unresolved::Missing(why) | Unresolved::Unfit(why)) => (&mut stalled, why),

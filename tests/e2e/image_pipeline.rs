@@ -29,6 +29,32 @@ async fn nothing_begins_with_a_component_that_goes() {
     assert_eq!(world.calls(CREATE), 0, "{:#?}", world.call_log());
 }
 
+/// The vendor looks for what is referred to in the region of what refers to it.
+#[tokio::test]
+async fn what_is_in_another_region_is_said_before_the_vendor_is_asked() {
+    let world = World::new("pipeline-far").await;
+    world.quicken();
+    world.create(component("far", json!({ "forProvider": { "regionId": "cn-beijing" } }))).await;
+    world.until_ready("ImageComponent", "far").await;
+    world.create(pipeline("base", json!([{ "componentRef": { "name": "far" } }]))).await;
+    let message = world.until_condition(KIND, "base", "Stalled", "True", "ReferenceNotReady").await;
+    assert!(
+        message.contains("ImageComponent far is in region cn-beijing, and this object in cn-hangzhou"),
+        "{message}"
+    );
+    assert_eq!(world.calls(CREATE), 0);
+    // It is the person's to say which one is wrong.
+    world.patch(KIND, "base", json!({ "spec": { "forProvider": { "regionId": "cn-beijing" } } })).await;
+    world.until_ready(KIND, "base").await;
+
+    let mut build = image_of("ImageBuild", "run");
+    build["spec"]["forProvider"] = json!({ "pipelineRef": { "name": "base" } });
+    world.create(build).await;
+    let message = world.until_condition("ImageBuild", "run", "Stalled", "True", "ReferenceNotReady").await;
+    assert!(message.contains("ImagePipeline base is in region cn-beijing"), "{message}");
+    assert_eq!(world.calls("StartImagePipelineExecution"), 0);
+}
+
 #[tokio::test]
 async fn a_pipeline_waits_for_its_components_which_stay_as_long_as_it_is_there() {
     let world = World::new("pipeline").await;

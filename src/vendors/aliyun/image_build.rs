@@ -589,7 +589,7 @@ impl External for ImageBuild {
 }
 
 fn reference(pipeline: &ImageRef) -> Reference {
-    pipeline.reference(super::IMAGE_PIPELINE, "forProvider.imagePipelineId")
+    pipeline.reference(super::IMAGE_PIPELINE, "forProvider.imagePipelineId").nearby()
 }
 
 /// Whether a run has ended.

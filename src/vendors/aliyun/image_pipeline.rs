@@ -703,7 +703,7 @@ const BUILD: &str = "forProvider.build[].componentId";
 const TEST: &str = "forProvider.test[].componentId";
 
 fn base(image: &ImageRef) -> Reference {
-    image.reference(super::ECS_IMAGE, "forProvider.baseImage")
+    image.reference(super::ECS_IMAGE, "forProvider.baseImage").nearby()
 }
 
 /// The uid of the object that an attempt's token names.

@@ -99,7 +99,7 @@ pub struct ComponentName {
 impl Step {
     pub(super) fn reference(&self, instead: &'static str) -> Option<Reference> {
         let component = self.component_ref.as_ref()?;
-        Some(component.reference(super::IMAGE_COMPONENT, instead))
+        Some(component.reference(super::IMAGE_COMPONENT, instead).nearby())
     }
 
     /// As a line of BuildContent; `None`: what it refers to is not known.
