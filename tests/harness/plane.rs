@@ -19,6 +19,7 @@ use std::{
     thread,
     time::Duration,
 };
+use tower::timeout::TimeoutLayer;
 use tracing_subscriber::EnvFilter;
 use xtask::{controlplane::ControlPlane, identity, kubectl::Kubectl};
 
@@ -32,7 +33,7 @@ fn start() -> ControlPlane {
     let plane = ControlPlane::start_audited().expect("the control plane starts");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let api = Api::<CustomResourceDefinition>::all(connect(plane.kubeconfig(), "install", None).await);
+        let api = Api::<CustomResourceDefinition>::all(people(plane.kubeconfig(), "install", None).await);
         for crd in kinds::crds(kinds::KINDS) {
             api.create(&PostParams::default(), &crd).await.expect("the CRD is accepted");
         }
@@ -55,7 +56,7 @@ pub async fn another() -> ControlPlane {
 
 /// A client of such a one that may do everything.
 pub async fn client_of(plane: &ControlPlane, user_agent: &str) -> Client {
-    connect(plane.kubeconfig(), user_agent, None).await
+    people(plane.kubeconfig(), user_agent, None).await
 }
 
 /// The operator's ServiceAccount in the manifests, as the API server calls it.
@@ -69,7 +70,7 @@ pub fn operator_kubeconfig_of(plane: &ControlPlane) -> PathBuf {
 /// A client whose requests carry this User-Agent, by which the record tells them from others'. It may do everything
 /// unless it acts as another `user`.
 pub async fn client(user_agent: &str, user: Option<&str>) -> Client {
-    connect(PLANE.kubeconfig(), user_agent, user).await
+    people(PLANE.kubeconfig(), user_agent, user).await
 }
 
 /// The operator's client: it has the rights that the manifests give it, unless it acts as another `user`.
@@ -159,6 +160,17 @@ pub async fn counted_client(user_agent: &str) -> (Client, Requests) {
         async move { inner.send(request).await }
     });
     (Client::new(service, "default"), requests)
+}
+
+/// How long people wait for an answer: on a machine where several API servers start at once, longer than the operator does.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A client of anybody but the operator.
+async fn people(kubeconfig: &Path, user_agent: &str, user: Option<&str>) -> Client {
+    let mut config = config(kubeconfig, user_agent, user).await;
+    config.read_timeout = None;
+    let builder = ClientBuilder::try_from(config).expect("a client");
+    builder.with_layer(&TimeoutLayer::new(PATIENCE)).build()
 }
 
 async fn connect(kubeconfig: &Path, user_agent: &str, user: Option<&str>) -> Client {
