@@ -17,6 +17,7 @@ mod e2e {
     mod crowd;
     mod dead_api_server;
     mod disaster;
+    mod echoes;
     mod error_classes;
     mod factory;
     mod habits;

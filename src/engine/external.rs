@@ -16,7 +16,7 @@ use super::{
 use crate::{
     account::AccountVendor,
     image::{ImageSpec, ImageStatus},
-    wire::{self, Answer, CallError, Effect, Http, Protocol, endpoint::Endpoints, pages::Page},
+    wire::{self, Answer, CallError, Class, Effect, Http, Protocol, endpoint::Endpoints, pages::Page},
 };
 use jiff::Timestamp;
 use kube::{CustomResourceExt, Resource, core::NamespaceResourceScope};
@@ -216,9 +216,10 @@ pub trait External:
     /// Whether deleting a thing leaves others of ours behind: then [`External::delete`] is asked once more when it is gone.
     const LEAVES: bool = false;
 
-    /// Whether a refusal of class Busy may be the echo of the object's own call, which arrived twice or whose answer was lost:
-    /// then [`External::recover`] is asked before it is believed.
-    const ECHOES: bool = false;
+    /// Refusals of these classes, Busy or Conflict, may be the echo of the object's own call, which arrived twice or whose answer
+    /// was lost: [`External::recover`] is asked before they are believed, and as long as its answer is [`Recovered::Replay`],
+    /// nothing is asked for under another token for a while after the call.
+    const ECHOES: &'static [Class] = &[];
 
     /// What tells the rows of [`External::page`] apart, in lowerCamelCase.
     const ROW_ID: &'static str;
@@ -354,6 +355,12 @@ pub trait External:
         token: &str,
         since: Timestamp,
     ) -> impl Future<Output = Result<Recovered, CallError>> + Send;
+
+    /// Whether the vendor shows what is in the way of a call that it refused as Busy, and that is none of the object's own. Asked
+    /// where [`External::ECHOES`] has Busy and [`External::recover`] has found nothing.
+    fn is_others(&self, _client: &Self::Client) -> impl Future<Output = Result<bool, CallError>> + Send {
+        async { Ok(false) }
+    }
 
     /// What stays of something that has ended, whatever is asked for: there is nothing to delete, so the object goes without a
     /// call, and without whatever a call would need. The end of a sentence. Pure.

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     account::AccountVendor,
     image::{ImageSpec, ImageStatus},
-    wire::CallError,
+    wire::{CallError, Class},
 };
 use futures::{FutureExt, future::BoxFuture};
 use jiff::Timestamp;
@@ -62,7 +62,7 @@ pub struct Traits {
     /// [`External::LEAVES`].
     pub leaves: bool,
     /// [`External::ECHOES`].
-    pub echoes: bool,
+    pub echoes: &'static [Class],
     /// [`External::WHEN_OVERDUE`].
     pub when_overdue: Option<&'static str>,
     /// [`External::AMENDS`].
@@ -261,6 +261,8 @@ pub trait AnyObject: Send + Sync {
     fn lookalikes<'a>(&'a self, client: &'a Link) -> Answering<'a, Vec<Lookalike>>;
     /// [`External::recover`].
     fn recover<'a>(&'a self, client: &'a Link, token: &'a str, since: Timestamp) -> Answering<'a, Recovered>;
+    /// [`External::is_others`].
+    fn is_others<'a>(&'a self, client: &'a Link) -> Answering<'a, bool>;
     /// [`External::remains`].
     fn remains(&self, handle: &Handle) -> Option<String>;
     /// [`External::leftovers`].
@@ -364,6 +366,9 @@ impl<K: External> AnyObject for K {
     }
     fn recover<'a>(&'a self, client: &'a Link, token: &'a str, since: Timestamp) -> Answering<'a, Recovered> {
         External::recover(self, client.of::<K>(), token, since).boxed()
+    }
+    fn is_others<'a>(&'a self, client: &'a Link) -> Answering<'a, bool> {
+        External::is_others(self, client.of::<K>()).boxed()
     }
     fn remains(&self, handle: &Handle) -> Option<String> {
         External::remains(self, handle)

@@ -204,7 +204,8 @@ pub enum Step {
 /// The answer to "did the call that we lost take effect?"
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recovered {
-    /// It bears what was sent along with this very attempt, so it is it, however soon it was looked for.
+    /// It bears what was sent along with this very attempt, so it is it, however soon it was looked for; or with another of
+    /// the object's, and this one's call could make nothing as long as it is there.
     Found(Handle),
     /// It was looked for, long enough after the call to be seen: these could be it, unless another object holds them.
     Candidates(Vec<Handle>),
@@ -408,7 +409,7 @@ pub fn refused(
         }
         // Lists may lag behind: what a call made whose answer was lost must not be given up.
         if there.is_empty() && refusal.class == Class::Conflict {
-            return Err(CallError::Unknown(format!("{refusal}; the vendor does not show it yet")));
+            return Err(unseen(&refusal));
         }
     }
     if let ([one], Class::Conflict) = (there, refusal.class) {
@@ -424,6 +425,11 @@ pub fn refused(
         return Err(CallError::Refused(Refusal { message, ..refusal }));
     }
     Err(CallError::Refused(refusal))
+}
+
+/// What a call was refused for is not shown, so that nobody can tell whose it is.
+pub fn unseen(refusal: &Refusal) -> CallError {
+    CallError::Unknown(format!("{refusal}; the vendor does not show it yet"))
 }
 
 /// By how many points a build's progress must have moved to be written: an hour's build shows ten steps.

@@ -87,30 +87,41 @@ impl Pass<'_> {
         connection.material().called(self.world.kind.traits().action, started.elapsed(), &answer);
         rate.report(&answer);
         drop((place, rate));
+        // Whether it, or an earlier call of the attempt, may have had its effect although this one was refused.
+        let mut in_doubt = replay;
+        let since = replay.then(|| before(earlier));
         let answer = match answer {
             Ok(submitted) => self.own(submitted).await,
-            Err(CallError::Refused(refusal))
-                if self.world.kind.traits().echoes && refusal.class == Class::Busy =>
-            {
-                self.settle_busy(client, refusal, &intent).await
+            Err(CallError::Refused(refusal)) if self.echoes(refusal.class) => {
+                match self.echo(client, &refusal, &intent).await {
+                    Ok(Echo::Own(submitted)) => self.own(submitted).await,
+                    Ok(echo) if refusal.class == Class::Conflict => {
+                        self.settle_refusal(client, refusal, since, echo == Echo::Hidden).await
+                    }
+                    Ok(echo) => {
+                        in_doubt = echo == Echo::Hidden;
+                        Err(CallError::Refused(refusal))
+                    }
+                    Err(error) => Err(error),
+                }
             }
             Err(CallError::Refused(refusal))
                 if refusal.class == Class::Conflict
                     || replay
                         && (refusal.class == Class::TokenReused
                             || refusal.class.is_final()
-                            || self.ends_with(&refusal)) =>
+                            || self.ends_with(&refusal, in_doubt)) =>
             {
-                self.settle_refusal(client, refusal, replay.then(|| before(earlier))).await
+                self.settle_refusal(client, refusal, since, false).await
             }
             Err(error) => Err(error),
         };
         if let (true, Err(CallError::Refused(refusal))) = (replay, &answer)
-            && self.ends_with(refusal)
+            && self.ends_with(refusal, in_doubt)
         {
             return self.nothing_came(&from, intent.attempt).await;
         }
-        Box::pin(self.submitted(client, from, intent, replay, answer)).await
+        Box::pin(self.submitted(client, from, intent, in_doubt, answer)).await
     }
 
     /// Something is in the way, or it cannot be told. Guarded, since what is in the way may be what this object made, as
@@ -147,36 +158,43 @@ impl Pass<'_> {
 
     /// For an object that goes, a call is repeated only to find out what the first one made: a refusal that might be
     /// lifted some day is as good as a final one.
-    fn ends_with(&self, refusal: &Refusal) -> bool {
+    fn ends_with(&self, refusal: &Refusal, in_doubt: bool) -> bool {
         let may_be_lifted = match refusal.class {
             Class::Quota | Class::NotFound => true,
             // It was looked whose work is in the way.
-            Class::Busy => self.world.kind.traits().echoes,
+            Class::Busy => self.echoes(Class::Busy) && !in_doubt,
             _ => false,
         };
         self.deleting() && may_be_lifted
     }
 
-    /// What is in the way may be what this very attempt began: its mark says so.
-    async fn settle_busy(
-        &self,
-        client: &Link,
-        refusal: Refusal,
-        intent: &Intent,
-    ) -> Result<Submitted, CallError> {
-        let since = before(intent.since.or(self.born()));
+    /// Whether a refusal may be about what the object's own call made.
+    fn echoes(&self, class: Class) -> bool {
+        self.world.kind.traits().echoes.contains(&class)
+    }
+
+    /// What is in the way may be what this object's own call made: its mark says so. Lists may be behind, so that not to find it
+    /// says nothing for a while: until then nothing is asked for under another token, which would make a second thing, or be
+    /// refused for the first, of which nobody would know any more.
+    async fn echo(&self, client: &Link, refusal: &Refusal, intent: &Intent) -> Result<Echo, CallError> {
+        let call = intent.since.or(self.born());
         let request_id = Some(refusal.request_id.clone()).filter(|id| !id.is_empty());
-        let recovered = self.subject().recover(client, &intent.token, since).await;
-        match recovered {
-            Ok(Recovered::Found(handle)) => self.own(Submitted { handle, request_id }).await,
-            Ok(Recovered::Candidates(mut handles)) if handles.len() == 1 => {
-                self.own(Submitted { handle: handles.remove(0), request_id }).await
+        let unseen = |error| {
+            CallError::Unknown(format!("{refusal}; whose work is in the way cannot be looked at: {error}"))
+        };
+        let subject = self.subject();
+        let is_young = call.is_none_or(|call| Timestamp::now().duration_since(call) < pace::TOKEN);
+        match subject.recover(client, &intent.token, before(call)).await.map_err(unseen)? {
+            Recovered::Found(handle) => Ok(Echo::Own(Submitted { handle, request_id })),
+            Recovered::Candidates(mut handles) if handles.len() == 1 => {
+                Ok(Echo::Own(Submitted { handle: handles.remove(0), request_id }))
             }
-            Ok(_) => Err(CallError::Refused(refusal)),
-            Err(error) => {
-                let message = format!("{refusal}; whose work is in the way cannot be looked at: {error}");
-                Err(CallError::Unknown(message))
+            Recovered::Replay if is_young => {
+                let is_others =
+                    refusal.class == Class::Busy && subject.is_others(client).await.map_err(unseen)?;
+                Ok(if is_others { Echo::None } else { Echo::Hidden })
             }
+            _ => Ok(Echo::None),
         }
     }
 
@@ -192,12 +210,14 @@ impl Pass<'_> {
         Ok(submitted)
     }
 
-    /// What is there may be what an earlier call of this attempt made, after `since`.
+    /// What is there may be what an earlier call of this attempt made, after `since`; or this very call, if it arrived twice,
+    /// which `echoes` says is possible.
     async fn settle_refusal(
         &mut self,
         client: &Link,
         refusal: Refusal,
         since: Option<Timestamp>,
+        echoes: bool,
     ) -> Result<Submitted, CallError> {
         let there = self.subject().lookalikes(client).await;
         // After what is there was seen: whoever made it had written his intent before.
@@ -217,6 +237,9 @@ impl Pass<'_> {
                 )));
             }
         };
+        if echoes && there.is_empty() {
+            return Err(progress::unseen(&refusal));
+        }
         let request_id = Some(refusal.request_id.clone()).filter(|id| !id.is_empty());
         let id = progress::refused(refusal, since, &there, |id| self.is_taken(id))?;
         Ok(Submitted { handle: self.world.kind.handle(&id), request_id })
@@ -550,6 +573,17 @@ impl Pass<'_> {
                 .realm()
                 .is_some_and(|realm| index.owner(&self.world.kind.name(), &realm, id, &self.uid()).is_some())
     }
+}
+
+/// What is found of a creating call that was refused for what may be its own effect.
+#[derive(PartialEq)]
+enum Echo {
+    /// This is it.
+    Own(Submitted),
+    /// Nothing: what is in the way is not the object's.
+    None,
+    /// Nothing yet.
+    Hidden,
 }
 
 /// Earlier than anything that came of a call at this moment, by whatever clock.

@@ -165,6 +165,8 @@ const NO_PIPELINE: &str = "InvalidImagePipeline.NotFound";
 const NOT_CANCELLED: &[&str] = &["InvalidStatus.CancelFailed", "InvalidStatus.ImagePipelineExecution"];
 /// What tells the rows of runs apart.
 const RUN_ID: &str = "executionId";
+/// The statuses of runs that have not ended.
+const UNDER_WAY: &str = "PREPARING,REPAIRING,BUILDING,TESTING,DISTRIBUTING,RELEASING,CANCELLING";
 /// What the ids of runs begin with; those of images do not.
 const RUN: &str = "exec-";
 /// Where the report on an image says how its run went.
@@ -225,6 +227,11 @@ impl Run {
             said: one_line(&said.join(": "), 1000),
             row: row.clone(),
         })
+    }
+
+    /// Whether it is one of the object of which an attempt has this token, and is to have its result.
+    fn is_of_object(&self, token: &str) -> bool {
+        self.status != "CANCELLING" && self.mark.as_deref().is_some_and(|mark| tags::same_maker(mark, token))
     }
 
     /// What of it the vendor still does.
@@ -371,7 +378,7 @@ impl External for ImageBuild {
     };
     const IMMEDIATE: bool = false;
     const LEAVES: bool = true;
-    const ECHOES: bool = true;
+    const ECHOES: &'static [Class] = &[Class::Busy];
     const ROW_ID: &'static str = ecs_image::ROW_ID;
     const PLACE: Option<&'static str> = Some("regionId");
     const YIELDS: Option<&'static str> = Some(super::ECS_IMAGE);
@@ -461,11 +468,22 @@ impl External for ImageBuild {
         Ok(runs.into_iter().map(lookalike).collect())
     }
 
-    /// What bears the mark of the attempt is it. Where nothing does, the same ClientToken yields the same run, and one that the
-    /// vendor has forgotten is refused as long as that runs.
+    /// What bears the mark of the attempt is it; and what bears that of another one of the object's and is under way, since of an
+    /// attempt that is over no run is: that is waited for. Where nothing does, the same ClientToken yields the same run, and one
+    /// that the vendor has forgotten is refused as long as that runs.
     async fn recover(&self, client: &Client, token: &str, _: Timestamp) -> Result<Recovered, CallError> {
-        let runs = self.marked(client, token).await?;
+        let mut runs = self.marked(client, token).await?;
+        if runs.is_empty() {
+            runs = self.under_way(client).await?;
+            runs.retain(|run| run.is_of_object(token));
+        }
         Ok(Recovered::marked(runs.into_iter().map(|run| Handle::task(run.id)).collect()))
+    }
+
+    /// One run of a pipeline is under way at a time.
+    async fn is_others(&self, client: &Client) -> Result<bool, CallError> {
+        let own = Self::token(self.metadata.uid.as_deref().unwrap_or_default(), 1);
+        Ok(self.under_way(client).await?.iter().any(|run| !run.is_of_object(&own)))
     }
 
     /// What is made is looked at as an image, whatever became of its run; of what is not, the run is asked about.
@@ -662,6 +680,14 @@ impl ImageBuild {
         Ok(runs.filter(|run| run.mark.as_deref() == Some(token)).collect())
     }
 
+    /// The runs of the pipeline that have not ended.
+    async fn under_way(&self, client: &Client) -> Result<Vec<Run>, CallError> {
+        let Some(pipeline) = &self.spec.for_provider.image_pipeline_id else { return Ok(vec![]) };
+        let filter = [pair("ImagePipelineId", pipeline), pair("Status", UNDER_WAY)];
+        let rows = describe(client, &self.region(client), &filter).await?;
+        Ok(rows.iter().filter_map(Run::read).filter(|run| run.stage() != Stage::Over).collect())
+    }
+
     /// `row`: what says with whom it is shared.
     fn changes(&self, image: &Image, row: &Value) -> Changes {
         let (parameters, dropped) = (&self.spec.for_provider, self.dropped());
@@ -774,6 +800,21 @@ mod tests {
             assert_eq!(object(parameters.clone(), stored).finished(later.clone()), first, "{status}");
             let other = json!({ "imageId": "m-2", "atProvider": first.at_provider });
             assert_eq!(object(parameters.clone(), other).finished(later).warning, None, "another's run");
+        }
+    }
+
+    #[test]
+    fn a_run_that_is_under_way_is_its_object_s_whichever_attempt_began_it() {
+        for (mark, status, expected) in [
+            ("u-1", "BUILDING", true),
+            ("u-2", "TESTING", true),
+            ("v-2", "BUILDING", false),
+            ("u-1", "CANCELLING", false),
+            ("", "BUILDING", false),
+        ] {
+            let tags = json!({ "tag": [{ "tagKey": MARK, "tagValue": mark }] });
+            let row = json!({ "executionId": "exec-1", "status": status, "tags": tags });
+            assert_eq!(Run::read(&row).expect("a run").is_of_object("u-2"), expected, "{mark} {status}");
         }
     }
 

@@ -19,7 +19,7 @@ use crate::{
     },
     image::{ImageRef, ImageSpec, ImageStatus, OperationState, fixed, kept, placed},
     vendors::normalise,
-    wire::{CallError, Effect, Refusal, pages},
+    wire::{CallError, Class, Effect, Refusal, pages},
 };
 use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
@@ -212,7 +212,7 @@ impl External for AliyunImageCopy {
     };
     const IMMEDIATE: bool = false;
     const LEAVES: bool = true;
-    const ECHOES: bool = true;
+    const ECHOES: &'static [Class] = &[Class::Busy, Class::Conflict];
     const ROW_ID: &'static str = ecs_image::ROW_ID;
     const PLACE: Option<&'static str> = Some("destinationRegionId");
     const YIELDS: Option<&'static str> = Some(super::ECS_IMAGE);
@@ -318,12 +318,12 @@ impl External for AliyunImageCopy {
         Ok(rows.iter().filter_map(Image::read).filter_map(|image| self.lookalike(image, uid, name)).collect())
     }
 
-    /// What bears the mark of the attempt is it. Where nothing does, the same ClientToken yields the same copy, and one that the
-    /// vendor has forgotten is refused for the name.
+    /// What bears the mark of the attempt is it; and what bears that of another one of the object's and has the name, since names
+    /// are unique. Where nothing does, the same ClientToken yields the same copy, and one that the vendor has forgotten is refused
+    /// for the name.
     async fn recover(&self, client: &Client, token: &str, _: Timestamp) -> Result<Recovered, CallError> {
         let rows = ecs_image::list(client, &self.region(client), &[], |_| false).await?;
-        let marked = rows.iter().filter_map(Image::read).filter(|image| image.mark.as_deref() == Some(token));
-        Ok(Recovered::marked(marked.map(|image| Handle::image(image.id)).collect()))
+        Ok(Recovered::marked(self.own(rows.iter().filter_map(Image::read).collect(), token)))
     }
 
     async fn observe(
@@ -433,6 +433,24 @@ impl AliyunImageCopy {
             return (vec![CANCEL], vec![]);
         }
         self.deletion().calls(self.status.as_ref().and_then(|status| status.at_provider.as_ref()))
+    }
+
+    /// Which of these the attempt made that has this token, or is in the way of what it would make though it is the object's.
+    fn own(&self, images: Vec<Image>, token: &str) -> Vec<Handle> {
+        let bears = |image: &Image, is: fn(&str, &str) -> bool| {
+            image.mark.as_deref().is_some_and(|mark| is(mark, token))
+        };
+        let name = self.spec.for_provider.destination_image_name.as_deref();
+        let is_named = |image: &Image| name.is_some_and(|name| normalise::same(name, &image.name));
+        let (exact, others): (Vec<_>, Vec<_>) =
+            images.into_iter().partition(|image| bears(image, |mark, token| mark == token));
+        let found = if exact.is_empty() {
+            let is_own = |image: &Image| is_named(image) && bears(image, tags::same_maker);
+            others.into_iter().filter(is_own).collect()
+        } else {
+            exact
+        };
+        found.into_iter().map(|image| Handle::image(image.id)).collect()
     }
 
     fn lookalike(&self, image: Image, uid: &str, name: Option<&str>) -> Option<Lookalike> {
@@ -601,6 +619,28 @@ mod tests {
             let found =
                 copy(spec.clone()).spec.for_provider.compare(&image(row.clone()), &Value::Null, &none);
             assert_eq!(found, expected, "{spec} {row}");
+        }
+    }
+
+    #[test]
+    fn what_another_attempt_of_the_object_made_is_its_own_if_it_has_the_name() {
+        let copy = copy(json!({}));
+        let marked = |id: &str, name: &str, mark: &str| {
+            let tags = json!({ "tag": [{ "tagKey": MARK, "tagValue": mark }] });
+            image(json!({ "imageId": id, "imageName": name, "tags": tags }))
+        };
+        let first = || marked("m-1", "base", &format!("{UID}-1"));
+        let renamed = || marked("m-2", "other", &format!("{UID}-2"));
+        let theirs = || marked("m-3", "base", "00000000-e89b-12d3-a456-426655440000-3");
+        let unmarked = || image(json!({ "imageId": "m-4", "tags": {} }));
+        for (images, attempt, expected) in [
+            (vec![first(), renamed(), theirs(), unmarked()], 1, vec!["m-1"]),
+            (vec![first(), renamed()], 2, vec!["m-2"]),
+            (vec![first(), theirs(), unmarked()], 3, vec!["m-1"]),
+            (vec![renamed(), theirs(), unmarked()], 3, vec![]),
+        ] {
+            let found = copy.own(images, &format!("{UID}-{attempt}"));
+            assert_eq!(found.iter().map(Handle::id).collect::<Vec<_>>(), expected, "{attempt}");
         }
     }
 

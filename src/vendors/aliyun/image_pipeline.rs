@@ -16,7 +16,7 @@ use crate::{
     },
     image::{ImageRef, ImageSpec, ImageStatus, fixed, kept, placed},
     vendors::normalise,
-    wire::{CallError, Effect, endpoint::Endpoints, pages},
+    wire::{CallError, Class, Effect, endpoint::Endpoints, pages},
 };
 use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema, ResourceExt};
@@ -491,6 +491,7 @@ impl External for ImagePipeline {
         why: "the vendor's call answers when the pipeline is there, so that one which cannot be seen after ten minutes is stuck",
     };
     const IMMEDIATE: bool = true;
+    const ECHOES: &'static [Class] = &[Class::Busy];
     const ROW_ID: &'static str = "imagePipelineId";
     const PLACE: Option<&'static str> = Some("regionId");
     const YIELDS: Option<&'static str> = Some(super::IMAGE_PIPELINE);

@@ -46,6 +46,12 @@ pub(super) fn mark(tags: &[Tag]) -> Option<&str> {
     tags.iter().find(|tag| tag.key == MARK).map(|tag| tag.value.as_str())
 }
 
+/// Whether two marks are of attempts of the same object.
+pub(super) fn same_maker(one: &str, other: &str) -> bool {
+    let maker = |mark| str::rsplit_once(mark, '-').map(|(uid, _)| uid).filter(|uid| !uid.is_empty());
+    maker(one).is_some() && maker(one) == maker(other)
+}
+
 /// As requests have them: `Tag.1.Key`, `Tag.1.Value`, and so on.
 pub(super) fn params<'a>(tags: impl IntoIterator<Item = &'a Tag>) -> impl Iterator<Item = (String, String)> {
     tags.into_iter().zip(1..).flat_map(|(tag, index)| {
@@ -145,6 +151,19 @@ fn pair(key: &str, value: &str) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mark_tells_whose_attempt_it_is() {
+        for (one, other, same) in [
+            ("5c2f-4000-1", "5c2f-4000-1", true),
+            ("5c2f-4000-1", "5c2f-4000-12", true),
+            ("5c2f-4000-1", "5c2f-4001-1", false),
+            ("5c2f", "5c2f", false),
+            ("-1", "-1", false),
+        ] {
+            assert_eq!(same_maker(one, other), same, "{one} {other}");
+        }
+    }
 
     #[test]
     fn what_nobody_may_write_is_nobody_s_to_take_over() {
