@@ -205,6 +205,31 @@ async fn a_run_that_is_not_listed_yet_is_cancelled_all_the_same() {
     assert_nothing_left(&world);
 }
 
+/// A backup brings back the ids of the run and of its image: a person is asked about one thing.
+#[tokio::test]
+async fn a_restored_one_asks_about_its_run_and_not_about_the_image_as_well() {
+    let mut world = World::new("build-restored").await;
+    world.quicken();
+    world.create(build("back", json!({}))).await;
+    let saved = world.until_ready(KIND, "back").await;
+    world.stop_operator().await;
+    world.patch(KIND, "back", json!({ "metadata": { "finalizers": null } })).await;
+    world.delete(KIND, "back").await;
+    let mut object = build("back", json!({}));
+    object["metadata"]["annotations"] = saved["metadata"]["annotations"].clone();
+    object["metadata"]["finalizers"] = saved["metadata"]["finalizers"].clone();
+    world.create(object).await;
+    world.patch_status(KIND, "back", saved["status"].clone()).await;
+    world.start_operator().await;
+    world.until_condition(KIND, "back", "Stalled", "True", "Restored").await;
+    let asked = world.get(KIND, "back").await.expect("it is there");
+    let run = saved["status"]["taskId"].as_str().expect("a run");
+    assert_eq!(asked["status"]["operation"]["candidates"], json!([run]), "{asked:#}");
+    world.annotate(KIND, "back", "cloudimages.dev/outcome", &format!("adopt={run}")).await;
+    let object = world.until_ready(KIND, "back").await;
+    assert_eq!(object["status"]["imageId"], saved["status"]["imageId"]);
+}
+
 #[tokio::test]
 async fn an_image_whose_tests_fail_goes_or_stays_and_is_built_again_when_asked() {
     let world = World::new("build-tests").await;

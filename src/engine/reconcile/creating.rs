@@ -13,6 +13,7 @@ use crate::{
         },
         status::{self, Detail},
     },
+    image::ImageStatus,
     wire::{CallError, Class, Effect, Refusal},
 };
 use jiff::Timestamp;
@@ -543,6 +544,12 @@ impl Pass<'_> {
             Progress::Restored { candidates, .. } => candidates.clone(),
             _ => vec![],
         };
+        // The task that the status names and what it made are one thing.
+        if let Some(ImageStatus { task_id: Some(task), image_id, .. }) = self.object.status()
+            && found.contains(task)
+        {
+            candidates.retain(|id| Some(id) != image_id.as_ref());
+        }
         candidates.extend(found);
         match self.subject().versions(client).await {
             Ok(versions) => candidates.extend(versions.into_iter().map(|(id, _)| id)),
