@@ -45,6 +45,7 @@ mod e2e {
     mod samples;
     mod scale;
     mod shards;
+    mod snapshots;
     mod tags;
     mod unclear;
     mod versions;

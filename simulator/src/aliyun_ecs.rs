@@ -617,6 +617,11 @@ impl<'a> Inventory<'a> {
         self.service.state().images.remove(id)
     }
 
+    /// Deletes an image as somebody does in the console: its snapshots stay.
+    pub fn delete_image(&self, id: &str) -> Option<Image> {
+        self.service.state().remove_image(id, self.shared.clock.now())
+    }
+
     /// Changes an image; false when it does not exist.
     pub fn modify_image(&self, id: &str, change: impl FnOnce(&mut Image)) -> bool {
         self.service.state().images.get_mut(id).map(change).is_some()

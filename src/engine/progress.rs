@@ -370,10 +370,9 @@ pub struct Lookalike {
 pub enum Deletion {
     /// There is nothing left.
     Gone,
-    /// Nothing of it can be deleted; the sentence says what remains.
+    /// There is nothing left of it that could be deleted; the sentence says what remains, or may.
     Remains(String),
-    /// Before it is deleted, this is to be written down: what it leaves behind cannot be found without it. Only for what is under
-    /// way or was made.
+    /// Before it is deleted, this is to be written down: what it leaves behind cannot be found without it.
     Seen(Product),
     /// The vendor is at it; it is gone when an observation misses it.
     Underway,
@@ -679,6 +678,19 @@ impl Progress {
         }
     }
 
+    /// The same with what there is of it, before that is deleted: what it leaves behind cannot be found without it.
+    #[must_use]
+    pub fn seen_to_go(self, product: Product) -> Self {
+        match self {
+            Self::Failed { intent, handle, failure } => {
+                let Handle { image, task } = handle.unwrap_or_default();
+                let handle = Some(Handle { image: product.image_id.clone().or(image), task });
+                Self::Failed { intent, handle, failure: Failure { left: Some(product), ..failure } }
+            }
+            other => other.observed(Observation::Ready(product)),
+        }
+    }
+
     /// The same without what the failed attempt left behind.
     #[must_use]
     pub fn cleared(self) -> Self {
@@ -976,6 +988,16 @@ mod tests {
         }
         let theirs = failed.clone().with_origin(Origin::Imported);
         assert_eq!(theirs.next(&clears), Step::Rest, "somebody else's stays");
+        // What is seen of it only now is known when it is gone, as well.
+        let more = Product { image_id: Some("i-1".into()), at_provider: 7.into(), ..Product::default() };
+        let late = seen(&building, Observation::Failed(failure(None))).seen_to_go(more.clone());
+        let Progress::Failed { handle, failure: Failure { left: Some(left), reason, .. }, .. } = &late else {
+            panic!("it stays failed: {late:?}")
+        };
+        let both = Handle { image: Some("i-1".into()), task: Some("t-1".into()) };
+        assert_eq!((handle, left, &**reason), (&Some(both), &more, "TestFailed"));
+        let made = building.clone().seen_to_go(more.clone());
+        assert!(matches!(made, Progress::Ready { product, .. } if product == more));
         let cleared = failed.cleared();
         assert_eq!(cleared.handle(), Some(&Handle::task("t-1")));
         assert_eq!(cleared.next(&clears), Step::Rest);

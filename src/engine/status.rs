@@ -338,6 +338,10 @@ pub fn status(shown: &Shown<'_>, old: Option<&ImageStatus>, now: Timestamp) -> O
             new.at_provider = (!product.at_provider.is_null()).then(|| product.at_provider.clone());
             new.progress = old.progress.map(|_| 100);
         }
+        // What it consisted of may be there still.
+        Progress::Missing { .. } if new.image_id == old.image_id => {
+            new.at_provider.clone_from(&old.at_provider);
+        }
         // What it consists of may have to be known when it is gone.
         Progress::Failed { failure: Failure { left: Some(product), .. }, .. } => {
             new.at_provider = (!product.at_provider.is_null()).then(|| product.at_provider.clone());

@@ -193,7 +193,10 @@ async fn what_outlives_its_object_is_deleted() {
             FaultRule::new(Fault::Hang { effect: true }).parameter(field, name).when(When::first(1))
         })
     });
-    world.vendor.set_faults(lost.chain(slow).collect());
+    // What a copy leaves is tried again, too.
+    let snapshot = FaultRule::new(Fault::InternalError { effect: false }).action("DeleteSnapshot");
+    let snapshot = snapshot.when(When::first(1));
+    world.vendor.set_faults(lost.chain(slow).chain([snapshot]).collect());
     world.start_operator().await;
     let objects = kinds.iter().flat_map(|kind| {
         ["gone", "replaced", "stays", "lost"].map(|name| (*kind, format!("{}-{name}", kind.to_lowercase())))
@@ -239,6 +242,9 @@ async fn what_outlives_its_object_is_deleted() {
         }
     }))
     .await;
+    let snapshots = || world.vendor.aliyun_ecs().snapshots();
+    world.until_true("no snapshot is left", || snapshots().is_empty()).await;
+    assert!(world.calls("DeleteSnapshot") > 1, "{:#?}", world.call_log());
 }
 
 /// Its call had no effect, and what is there is what another object asks for at this moment, which the vendor shows no

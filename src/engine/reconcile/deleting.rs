@@ -6,7 +6,7 @@ use crate::{
         locks::Holder,
         object::Link,
         owned_ids, pace,
-        progress::{Deletion, Handle, Observation, Origin, Progress, Wish},
+        progress::{Deletion, Handle, Observation, Origin, Product, Progress, Wish},
         status::Detail,
     },
     wire::CallError,
@@ -30,16 +30,20 @@ impl Pass<'_> {
         }
         self.confirm().await?;
         match self.subject().delete(client, handle).await {
-            // Something else takes its place, which the next pass finds.
-            Ok(Deletion::Gone | Deletion::Remains(_)) if wish.import => {
+            Ok(done @ (Deletion::Gone | Deletion::Remains(_))) => {
+                if let Deletion::Remains(what) = done {
+                    self.world.telemetry.cleared(&self.object, what).await;
+                }
+                if !wish.import {
+                    return Box::pin(self.submit(client, from, attempt, false)).await;
+                }
+                // Something else takes its place, which the next pass finds.
                 self.show(&from, Progress::New { attempt, tried: from.intent().cloned() }, None, false, None)
                     .await?;
                 Ok(Next::In(Duration::ZERO))
             }
-            Ok(Deletion::Gone | Deletion::Remains(_)) => {
-                Box::pin(self.submit(client, from, attempt, false)).await
-            }
-            Ok(Deletion::Underway | Deletion::Seen(_)) => Ok(Next::In(self.to_beat())),
+            Ok(Deletion::Seen(product)) => self.note_before_it_goes(from, product, false).await,
+            Ok(Deletion::Underway) => Ok(Next::In(self.to_beat())),
             Ok(Deletion::Waiting(why)) => {
                 self.show(&from, from.clone(), Some(Detail::waiting("DeletionWaits", why)), false, None)
                     .await?;
@@ -58,14 +62,18 @@ impl Pass<'_> {
     ) -> Result<Next, Error> {
         self.confirm().await?;
         match self.subject().delete(client, handle).await {
-            Ok(Deletion::Gone | Deletion::Remains(_)) => {
-                let note = format!("{}, which a failed attempt left, is deleted at the vendor", handle.id());
+            Ok(done @ (Deletion::Gone | Deletion::Remains(_))) => {
+                let note = match done {
+                    Deletion::Remains(what) => what,
+                    _ => format!("{}, which a failed attempt left, is deleted at the vendor", handle.id()),
+                };
                 self.show(&from, from.clone().cleared(), None, true, None).await?;
                 self.world.telemetry.cleared(&self.object, note).await;
                 Ok(Next::Change)
             }
             // Why the attempt failed is worth more than what its remains wait for.
-            Ok(Deletion::Underway | Deletion::Seen(_) | Deletion::Waiting(_)) => Ok(Next::In(self.to_beat())),
+            Ok(Deletion::Seen(product)) => self.note_before_it_goes(from, product, true).await,
+            Ok(Deletion::Underway | Deletion::Waiting(_)) => Ok(Next::In(self.to_beat())),
             Err(error) => self.trouble(&from, &error).await,
         }
     }
@@ -127,9 +135,7 @@ impl Pass<'_> {
                 {
                     return Ok(next);
                 }
-                let to = from.clone().observed(Observation::Ready(product));
-                self.show(&from, to, None, true, None).await?;
-                Ok(Next::In(Duration::ZERO))
+                self.note_before_it_goes(from, product, true).await
             }
             Ok(Deletion::Underway) => {
                 self.local.deleting = true;
@@ -144,6 +150,18 @@ impl Pass<'_> {
             }
             Err(error) => self.trouble(&from, &error).await,
         }
+    }
+
+    /// What is to be known when it is gone is written down before it goes.
+    async fn note_before_it_goes(
+        &mut self,
+        from: Progress,
+        product: Product,
+        settled: bool,
+    ) -> Result<Next, Error> {
+        let to = from.clone().seen_to_go(product);
+        self.show(&from, to, None, settled, None).await?;
+        Ok(Next::In(Duration::ZERO))
     }
 
     /// Asks the vendor to delete it. Unless it is gone in a moment, whoever looks sees that it goes.

@@ -7,7 +7,7 @@ use crate::{
         locks::Holder,
         object::{Link, Object},
         pace,
-        progress::{Comparison, Deletion, Handle, Intent, Progress, Recovered},
+        progress::{Comparison, Deletion, Handle, Intent, Product, Progress, Recovered},
         shared_locks::SharedLocks,
         telemetry::Telemetry,
     },
@@ -15,6 +15,7 @@ use crate::{
     panics,
     wire::CallError,
 };
+use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -66,7 +67,7 @@ struct Outlived {
 }
 
 impl Outlived {
-    async fn clear(self, made: Option<Handle>) {
+    async fn clear(mut self, made: Option<Handle>) {
         let made = match made {
             Some(handle) => Some(handle),
             None => self.look().await,
@@ -82,8 +83,22 @@ impl Outlived {
         let (end, mut failures) = (Instant::now() + pace::OUTLIVED, 0);
         while Instant::now() < end {
             let wait = match self.object.delete(&self.client, &handle).await {
-                Ok(Deletion::Gone | Deletion::Remains(_)) => return,
-                Ok(Deletion::Underway | Deletion::Seen(_) | Deletion::Waiting(_)) => self.beat,
+                Ok(Deletion::Gone) => return,
+                Ok(Deletion::Remains(what)) => {
+                    return self.telemetry.released(&self.object, "Delete", what).await;
+                }
+                Ok(Deletion::Seen(product)) => {
+                    if let Some(made) = product.image_id.as_deref().filter(|made| self.is_taken(made)) {
+                        let note = format!("{made} stays at the vendor: another object has taken it over");
+                        return self.telemetry.released(&self.object, "Release", note).await;
+                    }
+                    match with_seen(&self.object, &product) {
+                        Some(object) => self.object = object,
+                        None => tracing::warn!(id, "what is seen of what outlived its object cannot be kept"),
+                    }
+                    self.beat
+                }
+                Ok(Deletion::Underway | Deletion::Waiting(_)) => self.beat,
                 Err(error) => {
                     failures += 1;
                     tracing::warn!(id, %error, "what outlived its object cannot be deleted yet");
@@ -173,4 +188,12 @@ impl Outlived {
         let owner = |realm: &String| index.owner(&self.holder.kind, realm, id, &self.holder.uid);
         self.realm.as_ref().is_some_and(|realm| owner(realm).is_some())
     }
+}
+
+/// The same object with what was seen of its thing in a status that nobody can store any more.
+fn with_seen(object: &Object, product: &Product) -> Option<Object> {
+    let mut known: Value = serde_json::from_slice(&object.json().ok()?).ok()?;
+    known["status"]["imageId"] = json!(product.image_id);
+    known["status"]["atProvider"] = product.at_provider.clone();
+    object.its_kind().read(&known.to_string()).ok()
 }

@@ -16,7 +16,7 @@ use crate::{
         preflight::{Needed, Obstacle},
         progress::{Deletion, Failure, Handle, Hindrance, Observation, Product},
     },
-    image::{ImageStatus, OperationState},
+    image::ImageStatus,
     vendors::{normalise, percent::percent},
     wire::{CallError, Class, Effect, endpoint::Endpoints, pages},
 };
@@ -449,20 +449,12 @@ pub(super) async fn delete_snapshots(client: &Client, region: &str, ids: &[Strin
     Ok(())
 }
 
-/// Whether a status can keep what a look at the image shows.
-pub(super) fn keeps(status: Option<&ImageStatus>) -> bool {
-    let state = status.and_then(|status| status.operation.as_ref()).map(|operation| operation.state);
-    matches!(state, Some(OperationState::Running | OperationState::Succeeded | OperationState::Unusable))
-}
-
 /// What an object knows of the snapshots that its image consists of: the vendor keeps them when the image is deleted, and only the
 /// status knows of them then.
 #[derive(Debug, Default)]
 pub(super) struct Snapshots {
     /// They are deleted with the image.
     pub(super) deletes: bool,
-    /// The status can keep what a look at the image shows.
-    pub(super) remembers: bool,
     /// Those of which the status tells.
     pub(super) known: Vec<String>,
 }
@@ -471,13 +463,13 @@ impl Snapshots {
     /// As the status has it.
     pub(super) fn of(status: Option<&ImageStatus>, deletes: bool) -> Self {
         let row = status.and_then(|status| status.at_provider.as_ref());
-        Self { deletes, remembers: deletes && keeps(status), known: row.map(snapshots).unwrap_or_default() }
+        Self { deletes, known: row.map(snapshots).unwrap_or_default() }
     }
 
     /// What has to be in the status before the image is deleted, of which `row` is what the vendor shows. `None`: it is there.
-    fn unseen(&self, id: &str, row: &Value) -> Option<Product> {
+    pub(super) fn unseen(&self, id: &str, row: &Value) -> Option<Product> {
         let is_known = || snapshots(row).iter().all(|id| self.known.contains(id));
-        (self.remembers && !is_known()).then(|| Product {
+        (self.deletes && !is_known()).then(|| Product {
             image_id: Some(id.to_owned()),
             at_provider: row.clone(),
             ..Product::default()
@@ -534,19 +526,22 @@ impl<'a> ImageDeletion<'a> {
                 return Ok(Deletion::Waiting(why));
             }
         }
-        change(client, DELETE, region, id).await?;
-        if let Some(row) = row {
-            // What the status does not know and cannot keep is known at this moment only.
-            let unknown: Vec<_> = snapshots(row).into_iter().filter(|id| !known.contains(id)).collect();
-            if *deletes {
-                let _ = delete_snapshots(client, region, &unknown).await;
-            }
+        let was_there = change(client, DELETE, region, id).await?;
+        if row.is_some() {
             return Ok(Deletion::Underway);
         }
         if *deletes {
             delete_snapshots(client, region, known).await?;
         }
-        Ok(Deletion::Gone)
+        Ok(if *deletes && was_there && known.is_empty() {
+            Deletion::Remains(format!(
+                "{id} is deleted at the vendor, which took that and had never shown it: the snapshots that it may have left are not \
+                 known, and cost; look for those of {id} in the console, and delete them there / 厂商已受理删除 {id}，但从未显示过该镜像，\
+                 其可能遗留的快照未知且会计费，请在控制台查找并删除"
+            ))
+        } else {
+            Deletion::Gone
+        })
     }
 }
 

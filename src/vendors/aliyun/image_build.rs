@@ -597,7 +597,8 @@ impl External for ImageBuild {
         let Some(image) = image else { return Ok(Deletion::Gone) };
         let row = ecs_image::get(client, &region, &image).await?;
         let deletion = ImageDeletion::of(self, self.spec.delete_snapshots, &self.spec.for_provider.sharing);
-        if handle.image.is_none() && ecs_image::keeps(self.status()) {
+        let known = self.status().and_then(|status| status.image_id.as_ref());
+        if handle.image.is_none() && known != Some(&image) {
             // Whose it is by now is asked before it is deleted.
             let at_provider = row.unwrap_or_default();
             return Ok(Deletion::Seen(Product { image_id: Some(image), at_provider, ..Product::default() }));

@@ -687,22 +687,25 @@ mod tests {
             );
             copy
         };
-        for (delete, action, state, deletes, remembers) in [
-            (None, "CopyImage", "Running", true, true),
-            (None, "CopyImage", "Succeeded", true, true),
-            (None, "CopyImage", "Failed", true, false),
-            (Some(false), "CopyImage", "Succeeded", false, false),
-            (None, "Import", "Succeeded", false, false),
-            (Some(true), "Import", "Succeeded", true, true),
+        for (delete, action, state, deletes) in [
+            (None, "CopyImage", "Running", true),
+            (None, "CopyImage", "Succeeded", true),
+            (None, "CopyImage", "Failed", true),
+            (Some(false), "CopyImage", "Succeeded", false),
+            (None, "Import", "Succeeded", false),
+            (Some(true), "Import", "Succeeded", true),
         ] {
             let copy = with(delete, operation(action, state));
             let snapshots = copy.deletion().snapshots;
-            assert_eq!(
-                (snapshots.deletes, snapshots.remembers),
-                (deletes, remembers),
-                "{delete:?} {action} {state}"
-            );
+            assert_eq!(snapshots.deletes, deletes, "{delete:?} {action} {state}");
             assert_eq!(snapshots.known, ["s-1"]);
+            let row = |ids: &[&str]| {
+                let disks: Vec<_> = ids.iter().map(|id| json!({ "snapshotId": id })).collect();
+                json!({ "diskDeviceMappings": { "diskDeviceMapping": disks } })
+            };
+            assert_eq!(snapshots.unseen("m-2", &row(&["s-1"])), None);
+            let seen = snapshots.unseen("m-2", &row(&["s-1", "s-2"]));
+            assert_eq!(seen.is_some(), deletes, "{delete:?} {action} {state}");
         }
     }
 }
