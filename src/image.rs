@@ -100,10 +100,11 @@ pub struct ImageSpec<M> {
 impl<M> ImageSpec<M> {
     /// The same without what `import.match` says, which each kind has in other words; only whether it says anything.
     pub fn shared(&self) -> ImageSpec<()> {
-        let import = self
-            .import
-            .as_ref()
-            .map(|import| Import { id: import.id.clone(), matching: import.matching.as_ref().map(|_| ()) });
+        let import = self.import.as_ref().map(|import| Import {
+            id: import.id.clone(),
+            matching: import.matching.as_ref().map(|_| ()),
+            made_for: import.made_for.clone(),
+        });
         ImageSpec {
             account_ref: self.account_ref.clone(),
             management_policy: self.management_policy,
@@ -241,6 +242,13 @@ pub struct Import<M> {
     /// Properties that exactly one of the account's images must have.
     #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
     pub matching: Option<M>,
+    /// The `metadata.uid` of the object that the operator made the image for, 1 to 64 characters, where that was another one than
+    /// this: of a cluster that was lost or is left, or one that was deleted. With it you say that nobody manages the image for
+    /// that object any more. Needed where the image bears that object's mark (see `MadeForOther`); of no effect where it bears none.
+    /// Example: `5d0f7b4e-3b8e-4a53-9d4e-0c3b5b0c7c11`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub made_for: Option<String>,
 }
 
 /// Names an object of the same namespace whose image is worked on.

@@ -32,6 +32,7 @@ mod e2e {
     mod locks;
     mod lost_answers;
     mod malformed;
+    mod marks;
     mod moving;
     mod namespaces;
     mod owners;

@@ -10,7 +10,10 @@ use super::{
     unmanaged::{Asked, Managed, Named, Whose},
 };
 use crate::{
-    engine::{existing::Existing, progress::Observation},
+    engine::{
+        existing::{Existing, Mark},
+        progress::Observation,
+    },
     image::AccountKind,
     kinds::Kind,
 };
@@ -378,6 +381,10 @@ impl<'a> Writer<'a> {
         if let Some(namespace) = self.namespace {
             metadata["namespace"] = namespace.into();
         }
+        let mut import = json!({ "id": existing.id });
+        if let Some(Mark::Of(uid)) = &existing.mark {
+            import["madeFor"] = json!(uid);
+        }
         Manifest {
             api_version: self.api_version.clone(),
             kind: self.kind.clone(),
@@ -386,7 +393,7 @@ impl<'a> Writer<'a> {
                 "accountRef": self.account,
                 "managementPolicy": "Observe",
                 "deletionPolicy": "Retain",
-                "import": { "id": existing.id },
+                "import": import,
                 "forProvider": parameters,
             }),
         }
@@ -416,7 +423,7 @@ fn object_name(name: &str, id: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{engine::existing::Mark, kinds::KINDS};
+    use crate::kinds::KINDS;
 
     fn writer(kind: &str) -> Writer<'static> {
         let kind = KINDS.iter().find(|it| it.crd().spec.names.kind == kind).unwrap();

@@ -195,7 +195,7 @@ fn what_differs_is_set_right_and_what_is_not_wanted_goes_as_the_policy_says() {
     let stopped = with(right.clone(), |object| object.spec.image.suspend = true);
     assert!(done(&distribution, &[stopped, ready(&distribution, "b")]).is_empty());
     // And take over what is there.
-    let import = Import { id: Some("m-1".into()), matching: None };
+    let import = Import { id: Some("m-1".into()), matching: None, made_for: None };
     let taking = with(right.clone(), |object| object.spec.image.import = Some(import.clone()));
     assert!(done(&distribution, &[taking, ready(&distribution, "b")]).is_empty());
     let both = with(renamed.clone(), |object| object.spec.image.import = Some(import.clone()));

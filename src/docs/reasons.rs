@@ -295,6 +295,13 @@ pub const REASONS: &[Reason] = &[
         "Delete the other object with deletionPolicy: Retain first, or set managementPolicy: Observe here / 先以 deletionPolicy: Retain 删除另一对象，或在此设置 managementPolicy: Observe",
     ),
     reason(
+        "MadeForOther",
+        Images,
+        Person,
+        "The operator made what is to be taken over for another object, as its mark says, which may live in another cluster / 要接管的资源带有另一对象的标记，该对象可能在其他集群中",
+        "Let go of it there (deletionPolicy: Retain), then write that object's uid into spec.import.madeFor, or set managementPolicy: Observe here / 先在原处以 deletionPolicy: Retain 放手，再把该对象的 uid 写入 spec.import.madeFor，或在此设置 managementPolicy: Observe",
+    ),
+    reason(
         "WaitsForOther",
         Images,
         Nobody,

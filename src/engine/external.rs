@@ -428,6 +428,17 @@ pub trait External:
         matching: &Self::Match,
     ) -> impl Future<Output = Result<Vec<Handle>, CallError>> + Send;
 
+    /// For which object, of whatever cluster, the operator made what is there: the uid in its mark. Asked before something is
+    /// taken over; a call is only made where `seen` does not tell. MUST be implemented where a mark names its object.
+    fn made_for(
+        &self,
+        _client: &Self::Client,
+        _handle: &Handle,
+        _seen: &Observation,
+    ) -> impl Future<Output = Result<Option<String>, CallError>> + Send {
+        async { Ok(None) }
+    }
+
     /// One page of everything in a region that is the account's own and that an object could stand for, and maybe of more. A
     /// list whose pages have numbers says so ([`Page::numbered`]).
     fn page(

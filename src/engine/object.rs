@@ -275,6 +275,13 @@ pub trait AnyObject: Send + Sync {
     fn completed<'a>(&'a self, client: &'a Link, product: Product) -> Answering<'a, Product>;
     /// What its `import.match` matches: [`External::find`].
     fn find<'a>(&'a self, client: &'a Link) -> Answering<'a, Vec<Handle>>;
+    /// [`External::made_for`].
+    fn made_for<'a>(
+        &'a self,
+        client: &'a Link,
+        handle: &'a Handle,
+        seen: &'a Observation,
+    ) -> Answering<'a, Option<String>>;
     /// [`External::compare`].
     fn compare(&self, client: &Link, product: &Product) -> Comparison;
     /// [`External::amend`].
@@ -390,6 +397,14 @@ impl<K: External> AnyObject for K {
             Some(matching) => External::find(self, client.of::<K>(), matching).boxed(),
             None => async { Ok(vec![]) }.boxed(),
         }
+    }
+    fn made_for<'a>(
+        &'a self,
+        client: &'a Link,
+        handle: &'a Handle,
+        seen: &'a Observation,
+    ) -> Answering<'a, Option<String>> {
+        External::made_for(self, client.of::<K>(), handle, seen).boxed()
     }
     fn compare(&self, client: &Link, product: &Product) -> Comparison {
         External::compare(self, client.of::<K>(), product)

@@ -14,7 +14,7 @@ use crate::{
         progress::{Comparison, Difference, Handle, Lookalike, Observation, Product},
         versions,
     },
-    image::{ManagementPolicy, Phase, PreflightPolicy},
+    image::{ManagementPolicy, OBSERVE, Phase, PreflightPolicy},
     wire::{CallError, pages::Walk},
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream, stream::BoxStream};
@@ -66,6 +66,8 @@ pub enum Look {
     Lacks(Obstacle),
     /// The vendor does not have this id.
     Missing(String),
+    /// It is to be taken over, and bears the mark of another object: its id, and that object's uid.
+    MadeForOther(String, String),
     /// The vendor has it: its id, and in what it is to be succeeded by a new version.
     Outdated(String, Vec<Difference>),
     /// The vendor has it: its id, how it is, and how that compares with the object; nothing where it is not there yet.
@@ -241,6 +243,9 @@ async fn look(connection: &Connection, object: Object) -> Result<Look, Trouble> 
     Ok(match seen {
         None | Some(Observation::Missing) => Look::Missing(id),
         Some(observation) => {
+            if let Some(other) = made_for_other(&client, &object, &handle, &observation).await? {
+                return Ok(Look::MadeForOther(id, other));
+            }
             if let Some(differences) = outdated(&client, &object, &id, &observation) {
                 return Ok(Look::Outdated(id, differences));
             }
@@ -254,6 +259,23 @@ async fn look(connection: &Connection, object: Object) -> Result<Look, Trouble> 
             Look::There(id, observation, comparison)
         }
     })
+}
+
+/// Whose mark keeps what is there from being taken over by the object.
+async fn made_for_other(
+    client: &Link,
+    object: &Object,
+    handle: &Handle,
+    seen: &Observation,
+) -> Result<Option<String>, CallError> {
+    let (spec, operation) = (object.spec(), object.status().and_then(|status| status.operation.as_ref()));
+    let has_it = operation.is_some_and(|operation| operation.action != OBSERVE);
+    if has_it || spec.import.is_none() || spec.management_policy == ManagementPolicy::Observe {
+        return Ok(None);
+    }
+    let said = spec.import.as_ref().and_then(|import| import.made_for.as_deref());
+    let other = object.made_for(client, handle, seen).await?;
+    Ok(other.filter(|uid| Some(&**uid) != said && object.meta().uid.as_ref() != Some(uid)))
 }
 
 /// What keeps the creating call from being made, as far as that can be read.

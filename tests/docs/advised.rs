@@ -42,6 +42,7 @@ const APPLIED: &[(&str, &str, &str)] = &[
     ("InvalidSpec", "e2e/policies.rs", "what_failed_is_tried_again_with_a_new_spec_or_on_request"),
     ("InvalidStatus", "e2e/malformed.rs", "a_status_that_makes_no_sense_is_said_on_the_object"),
     ("LookFailed", "e2e/accounts.rs", "a_rotated_secret_works_at_once"),
+    ("MadeForOther", "e2e/marks.rs", "what_another_cluster_made_is_taken_over_only_by_who_says_so"),
     ("Missing", "e2e/advice.rs", EACH),
     (
         "NameTaken",

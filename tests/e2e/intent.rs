@@ -309,7 +309,7 @@ async fn what_a_failed_build_left_is_discarded_before_something_else_is_imported
     let world = World::at_volcengine("failed-import").await;
     world.create(aosp_image("other", json!({}))).await;
     let other = world.until(KIND, "other", "it is built", is_building).await;
-    let other_id = other["status"]["imageId"].clone();
+    let (other_id, made_for) = (other["status"]["imageId"].clone(), other["metadata"]["uid"].clone());
     world.vendor.advance(2 * MINUTE);
     world.until_ready(KIND, "other").await;
     world.patch(KIND, "other", json!({ "spec": { "deletionPolicy": "Retain" } })).await;
@@ -326,7 +326,8 @@ async fn what_a_failed_build_left_is_discarded_before_something_else_is_imported
         world.vendor.set_faults(vec![rule]);
     }
     world.vendor.set_faults(vec![]);
-    let spec = json!({ "import": { "id": other_id }, "forProvider": { "imageName": null } });
+    let import = json!({ "id": other_id, "madeFor": made_for });
+    let spec = json!({ "import": import, "forProvider": { "imageName": null } });
     world.patch(KIND, "imports", json!({ "spec": spec })).await;
     let imports = world.until_ready(KIND, "imports").await;
     assert_eq!(imports["status"]["imageId"], other_id);

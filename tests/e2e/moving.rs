@@ -9,11 +9,11 @@ fn kinds() -> impl Iterator<Item = String> {
     KINDS.iter().map(|kind| kind.ties().kind)
 }
 
-fn object(kind: &str, import: Option<&Value>) -> Value {
+pub fn object(kind: &str, import: Option<Value>) -> Value {
     let mut object = image_of(kind, &kind.to_lowercase());
     object["spec"]["accountRef"] = json!({ "name": kind.to_lowercase() });
-    if let Some(id) = import {
-        object["spec"]["import"] = json!({ "id": id });
+    if let Some(import) = import {
+        object["spec"]["import"] = import;
     }
     object
 }
@@ -26,7 +26,7 @@ fn id(kind: &str, object: &Value) -> Value {
 }
 
 /// A cluster whose accounts are at these vendors.
-async fn cluster(name: &str, vendors: &World) -> World {
+pub async fn cluster(name: &str, vendors: &World) -> World {
     let mut world = World::empty(name).await;
     world.beat = Duration::from_secs(1);
     for kind in kinds() {
@@ -48,9 +48,10 @@ async fn images_move_to_another_cluster_and_the_vendor_keeps_them_as_they_are() 
     for kind in kinds() {
         old.create(object(&kind, None)).await;
     }
-    let mut ids = vec![];
+    let mut imports = vec![];
     for kind in kinds() {
-        ids.push(id(&kind, &old.until_ready(&kind, &kind.to_lowercase()).await));
+        let object = old.until_ready(&kind, &kind.to_lowercase()).await;
+        imports.push(json!({ "id": id(&kind, &object), "madeFor": object["metadata"]["uid"] }));
     }
     let effects = vendors.vendor.ledger().effects;
     let are_left_alone = || assert_eq!(vendors.vendor.ledger().effects, effects, "{:#?}", vendors.call_log());
@@ -61,14 +62,14 @@ async fn images_move_to_another_cluster_and_the_vendor_keeps_them_as_they_are() 
     }
     old.stop_operator().await;
 
-    // In the new one they have `import.id`.
+    // In the new one they have `import.id`, and say for which object of the old one the image was made.
     let mut new = cluster("moving-new", &vendors).await;
     new.start_operator_with(&[], &endpoints).await;
-    for (kind, id) in kinds().zip(&ids) {
-        new.create(object(&kind, Some(id))).await;
+    for (kind, import) in kinds().zip(&imports) {
+        new.create(object(&kind, Some(import.clone()))).await;
     }
-    for (kind, known) in kinds().zip(&ids) {
-        assert_eq!(id(&kind, &new.until_ready(&kind, &kind.to_lowercase()).await), *known, "{kind}");
+    for (kind, import) in kinds().zip(&imports) {
+        assert_eq!(id(&kind, &new.until_ready(&kind, &kind.to_lowercase()).await), import["id"], "{kind}");
     }
     are_left_alone();
 

@@ -144,6 +144,15 @@ async fn comes_back(backup: Backup, with_status: bool) {
     let namespace = namespace("restored", backup, with_status);
     let mut world = running(&namespace).await;
     let saved = saved(&world, backup).await;
+    let former: BTreeMap<String, Value> = world
+        .list(COPY)
+        .await
+        .into_iter()
+        .map(|copy| {
+            let name = copy["metadata"]["name"].as_str().expect("a name");
+            (name.to_owned(), copy["metadata"]["uid"].clone())
+        })
+        .collect();
     lose(&mut world).await;
     let (there, before) = (images(&world), changes(&world));
     assert_eq!(before, [REGIONS.len(), 0]);
@@ -154,10 +163,14 @@ async fn comes_back(backup: Backup, with_status: bool) {
     all_are_refused(&world, &there, backup).await;
     assert_eq!((images(&world), changes(&world)), (there.clone(), before), "{:#?}", world.call_log());
 
-    // What they say to do is done, and it works.
+    // What they say to do is done, and it works: to take it over, and to say for which copy of the lost cluster it was made.
     for region in REGIONS {
-        let import = json!({ "spec": { "import": { "id": there[region][0] } } });
-        world.patch(COPY, &copy_in(region), import).await;
+        let import = |import: Value| json!({ "spec": { "import": import } });
+        world.patch(COPY, &copy_in(region), import(json!({ "id": there[region][0] }))).await;
+        let made_for = former[&copy_in(region)].as_str().expect("a uid");
+        let message = world.until_condition(COPY, &copy_in(region), "Stalled", "True", "MadeForOther").await;
+        assert!(message.contains(made_for), "{message}");
+        world.patch(COPY, &copy_in(region), import(json!({ "madeFor": made_for }))).await;
     }
     world.vendor.advance(LONG + Duration::from_secs(10));
     let object = world.until_ready(KIND, NAME).await;

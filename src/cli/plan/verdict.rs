@@ -279,6 +279,9 @@ pub fn of(
             if again && !has_none { creation() } else { Verdict::new(Action::Blocked).with(changes) }
                 .because(&gone)
         }
+        Look::MadeForOther(id, uid) => Verdict::new(Action::Blocked).with(changes).because(&format!(
+            "{id} bears the mark of the object with uid {uid}; if nobody manages it for that one any more, give import.madeFor: {uid}"
+        )),
         Look::Outdated(id, differences) if has_none => Verdict::new(Action::Adopt)
             .with(over(changes, &differences))
             .because(&format!("{id} differs in what only a new version can have: it is made when the annotation reconcile.cloudimages.dev/requested-at asks for it")),

@@ -59,6 +59,11 @@ impl Pass<'_> {
                 {
                     return self.wait_for_owner(&from, detail).await;
                 }
+                if !wish.observe_only
+                    && let Some(next) = self.made_for_other(client, &from, handle, &seen).await?
+                {
+                    return Ok(next);
+                }
                 let since = Some(Timestamp::now());
                 if !wish.observe_only && !self.held() {
                     self.object = self.world.journal.hold(&self.object, 1, since).await?;
@@ -80,6 +85,50 @@ impl Pass<'_> {
         Ok(Next::Poll(self.until_ripe().unwrap_or(pace::OTHERS)))
     }
 
+    /// Waits where what is about to be taken over bears the mark of another object, and nobody says that this one is done with
+    /// it: that object may live in another cluster, whose operator changes and deletes the thing as its own.
+    pub(super) async fn made_for_other(
+        &mut self,
+        client: &Link,
+        from: &Progress,
+        handle: &Handle,
+        seen: &Observation,
+    ) -> Result<Option<Next>, Error> {
+        let other = match self.subject().made_for(client, handle, seen).await {
+            Ok(other) => other.filter(|uid| *uid != self.uid() && !self.is_told_of(from, uid)),
+            Err(error) => return self.trouble(from, &error).await.map(Some),
+        };
+        let Some(other) = other else { return Ok(None) };
+        let id = handle.id();
+        let advice = match from {
+            Progress::Unclear { restored: false, .. } => {
+                format!("it is not what this object asked for; correct the annotation {OUTCOME}")
+            }
+            _ => format!(
+                "let go of it there first (deletionPolicy: Retain), and set spec.import to {{id: {id}, madeFor: {other}}} here to take \
+                 it over, or managementPolicy: Observe to leave it to that one"
+            ),
+        };
+        let message = format!(
+            "{id} bears the operator's mark for the object with uid {other}, which may live in another cluster and manage it; {advice} / \
+             {id} 带有 uid 为 {other} 的对象的标记，该对象可能仍在其他集群中管理它"
+        );
+        self.wait_slowly(from, Detail::stalled("MadeForOther", message)).await.map(Some)
+    }
+
+    /// Whether a person takes things over that were made for this object: since the spec says so, or in answer to what was shown of
+    /// the object that this one was restored from.
+    fn is_told_of(&self, from: &Progress, uid: &str) -> bool {
+        let import = self.spec().import.as_ref();
+        let was_shown = match from {
+            Progress::Unclear { intent, restored: true, .. } => {
+                self.world.kind.token(uid, intent.attempt) == intent.token
+            }
+            _ => false,
+        };
+        was_shown || import.is_some_and(|import| import.made_for.as_deref() == Some(uid))
+    }
+
     pub(super) async fn adopt(
         &mut self,
         client: &Link,
@@ -99,6 +148,9 @@ impl Pass<'_> {
             Ok(seen) => {
                 if let Err(detail) = self.claim(stands_for(&handle, &seen)).await {
                     return self.wait_for_owner(&from, detail).await;
+                }
+                if let Some(next) = self.made_for_other(client, &from, &handle, &seen).await? {
+                    return Ok(next);
                 }
                 let restored = matches!(from, Progress::Unclear { restored: true, .. });
                 let intent = if restored {

@@ -62,6 +62,16 @@ impl Pass<'_> {
             if let Err(detail) = self.claim(handle.id()).await {
                 return self.wait_for_owner(&from, detail).await;
             }
+            if origin == Origin::Observed {
+                let next = match self.look(client, &handle).await {
+                    Err(error) => Some(self.trouble(&from, &error).await?),
+                    Ok(Observation::Missing) => None,
+                    Ok(seen) => self.made_for_other(client, &from, &handle, &seen).await?,
+                };
+                if let Some(next) = next {
+                    return Ok(next);
+                }
+            }
             let (attempt, since) = from.intent().map_or((1, None), |intent| (intent.attempt, intent.since));
             self.object = self.world.journal.hold(&self.object, attempt, since).await?;
         }

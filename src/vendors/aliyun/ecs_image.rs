@@ -307,13 +307,30 @@ impl Image {
 
     /// Whose it is, as its mark says.
     pub(super) fn maker(&self) -> Option<Mark> {
-        let (uid, attempt) = self.mark.as_deref()?.rsplit_once('-')?;
-        (!uid.is_empty() && attempt.parse::<u32>().is_ok()).then(|| Mark::Of(uid.to_owned()))
+        self.made_for().map(Mark::Of)
+    }
+
+    /// The uid in its mark.
+    pub(super) fn made_for(&self) -> Option<String> {
+        self.mark.as_deref().and_then(tags::made_for).map(str::to_owned)
     }
 
     /// Tags that users can set.
     pub(super) fn own_tags(&self) -> Vec<Value> {
         self.tags.iter().filter(|tag| tag.is_users()).map(|tag| serde_json::json!(tag)).collect()
+    }
+}
+
+/// An image that was looked at: what is not usable yet, or failed, is not shown whole.
+pub(super) async fn seen(
+    client: &Client,
+    region: &str,
+    id: &str,
+    seen: &Observation,
+) -> Result<Option<Image>, CallError> {
+    match seen.product() {
+        Some(product) => Ok(Image::read(&product.at_provider)),
+        None => Ok(get(client, region, id).await?.as_ref().and_then(Image::read)),
     }
 }
 

@@ -358,6 +358,12 @@ fn is_of(name: &str, run: &str) -> bool {
     name.strip_suffix(run).is_some_and(|prefix| prefix.is_empty() || prefix.ends_with('_'))
 }
 
+/// The run that an image's name says it is of.
+fn run_of(image: &Image) -> Option<&str> {
+    let run = image.name.get(image.name.rfind(RUN)?..)?;
+    (image.is_copied != Some(true) && is_of(&image.name, run)).then_some(run)
+}
+
 /// The image of a run of which the vendor has no record any more, since its pipeline is gone.
 async fn image_of_forgotten(client: &Client, region: &str, run: &str) -> Result<Option<Value>, CallError> {
     let rows = ecs_image::list(client, region, &[pair("ImageName", run)], |_| false).await?;
@@ -548,17 +554,35 @@ impl External for ImageBuild {
         ecs_image::named(client, &self.region(client), &matching.name).await
     }
 
+    /// An image's run has the mark, as long as the vendor has a record of it: the image has none of its own, unless it is a copy.
+    async fn made_for(
+        &self,
+        client: &Client,
+        handle: &Handle,
+        seen: &Observation,
+    ) -> Result<Option<String>, CallError> {
+        let region = self.region(client);
+        let image = match &handle.image {
+            Some(id) => ecs_image::seen(client, &region, id, seen).await?,
+            None => None,
+        };
+        if let Some(uid) = image.as_ref().and_then(Image::made_for) {
+            return Ok(Some(uid));
+        }
+        let Some(id) = handle.task.as_deref().or_else(|| image.as_ref().and_then(run_of)) else {
+            return Ok(None);
+        };
+        let mark = run(client, &region, id).await?.and_then(|run| run.mark);
+        Ok(mark.as_deref().and_then(tags::made_for).map(str::to_owned))
+    }
+
     async fn page(client: &Client, region: &str, next: Option<String>) -> Result<pages::Page, CallError> {
         ecs_image::page(client, region, next).await
     }
 
     /// Images that have the name that runs give theirs.
     fn existing(row: &Value) -> Option<Existing> {
-        let is_built = |image: &Image| {
-            let run = image.name.rfind(RUN).and_then(|at| image.name.get(at..));
-            image.is_copied != Some(true) && run.is_some_and(|run| is_of(&image.name, run))
-        };
-        let image = Image::read(row).filter(is_built)?;
+        let image = Image::read(row).filter(|image| run_of(image).is_some())?;
         let seen = Existing::new(&image.id, ecs_image::observation(row)?).named(&image.name);
         Some(seen.with("tag", image.own_tags()))
     }

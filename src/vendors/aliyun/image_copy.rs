@@ -352,6 +352,16 @@ impl External for AliyunImageCopy {
         ecs_image::named(client, &self.region(client), &matching.name).await
     }
 
+    async fn made_for(
+        &self,
+        client: &Client,
+        handle: &Handle,
+        seen: &Observation,
+    ) -> Result<Option<String>, CallError> {
+        let image = ecs_image::seen(client, &self.region(client), handle.id(), seen).await?;
+        Ok(image.and_then(|image| image.made_for()))
+    }
+
     async fn page(client: &Client, region: &str, next: Option<String>) -> Result<pages::Page, CallError> {
         ecs_image::page(client, region, next).await
     }

@@ -589,7 +589,10 @@ impl External for ImagePipeline {
         let region = self.region(client);
         let uid = self.uid().unwrap_or_default();
         let rows = describe(client, &region, &[pair("Tag.1.Key", tags::MARK)]).await?;
-        let there = rows.iter().map(Row).filter(|row| tags::mark(&row.tags()).and_then(maker) == Some(&*uid));
+        let there = rows
+            .iter()
+            .map(Row)
+            .filter(|row| tags::mark(&row.tags()).and_then(tags::made_for) == Some(&*uid));
         let lookalike = |row: Row<'_>| {
             Some(Lookalike {
                 id: row.id()?.to_owned(),
@@ -637,6 +640,17 @@ impl External for ImagePipeline {
         Ok(found.filter_map(|row| row.id().map(Handle::image)).collect())
     }
 
+    async fn made_for(
+        &self,
+        _: &Client,
+        _: &Handle,
+        seen: &Observation,
+    ) -> Result<Option<String>, CallError> {
+        // One that is there is always shown whole.
+        let tags = seen.product().map(|product| Row(&product.at_provider).tags()).unwrap_or_default();
+        Ok(tags::mark(&tags).and_then(tags::made_for).map(str::to_owned))
+    }
+
     async fn page(client: &Client, region: &str, next: Option<String>) -> Result<pages::Page, CallError> {
         page(client, region, &[], next).await
     }
@@ -666,7 +680,7 @@ impl External for ImagePipeline {
             existing.parameters.remove("baseImageType");
             existing.parameters.remove("baseImage");
         }
-        existing.mark = tags::mark(&tags).and_then(maker).map(|uid| Mark::Of(uid.to_owned()));
+        existing.mark = tags::mark(&tags).and_then(tags::made_for).map(|uid| Mark::Of(uid.to_owned()));
         Some(existing)
     }
 
@@ -705,11 +719,6 @@ const TEST: &str = "forProvider.test[].componentId";
 
 fn base(image: &ImageRef) -> Reference {
     image.reference(super::ECS_IMAGE, "forProvider.baseImage").nearby()
-}
-
-/// The uid of the object that an attempt's token names.
-fn maker(token: &str) -> Option<&str> {
-    token.rsplit_once('-').map(|(uid, _)| uid)
 }
 
 fn product(id: &str, row: &Value) -> Product {

@@ -46,10 +46,15 @@ pub(super) fn mark(tags: &[Tag]) -> Option<&str> {
     tags.iter().find(|tag| tag.key == MARK).map(|tag| tag.value.as_str())
 }
 
+/// The uid of the object that an attempt's token names.
+pub(super) fn made_for(token: &str) -> Option<&str> {
+    let (uid, attempt) = token.rsplit_once('-')?;
+    (!uid.is_empty() && attempt.parse::<u32>().is_ok()).then_some(uid)
+}
+
 /// Whether two marks are of attempts of the same object.
 pub(super) fn same_maker(one: &str, other: &str) -> bool {
-    let maker = |mark| str::rsplit_once(mark, '-').map(|(uid, _)| uid).filter(|uid| !uid.is_empty());
-    maker(one).is_some() && maker(one) == maker(other)
+    made_for(one).is_some() && made_for(one) == made_for(other)
 }
 
 /// As requests have them: `Tag.1.Key`, `Tag.1.Value`, and so on.

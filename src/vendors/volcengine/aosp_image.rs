@@ -457,6 +457,22 @@ impl External for AospImage {
         Ok(named.map(|row| Handle::image(row.id)).collect())
     }
 
+    async fn made_for(
+        &self,
+        client: &Client,
+        handle: &Handle,
+        seen: &Observation,
+    ) -> Result<Option<String>, CallError> {
+        let row = match seen.product() {
+            Some(product) => Row::read(&product.at_provider),
+            None => {
+                let only = json!({ "ImageIdList": [handle.id()] });
+                list(client, &self.region(client), only).await?.first().and_then(Row::read)
+            }
+        };
+        Ok(row.and_then(|row| owner(&split(&row.remark).0)))
+    }
+
     async fn page(client: &Client, product: &str, next: Option<String>) -> Result<pages::Page, CallError> {
         page(client, json!({ "ProductId": product, "IsPublic": false, "MaxResults": 100 }), next).await
     }

@@ -45,6 +45,11 @@ pub type Tally = BTreeMap<String, BTreeMap<String, u64>>;
 /// Each object's name is in what its thing is called at the vendor.
 static OWNER: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"soak-\d+-\d+").expect("an expression"));
 
+/// The token of an attempt, in what was sent along with its call: the object's uid, and a number.
+static TOKEN: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})-\d+").expect("an expression")
+});
+
 /// A thing at a vendor that was not deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Thing {
@@ -52,6 +57,8 @@ pub struct Thing {
     pub id: String,
     /// The name of the object that it was made for.
     pub owner: String,
+    /// That object's uid, where it was sent along.
+    pub made_for: Option<String>,
     /// The region that it was copied to; none of another kind.
     pub region: Option<String>,
     /// Its build failed: nothing that anybody could use.
@@ -436,7 +443,9 @@ fn things(world: &World) -> HashSet<Thing> {
             if let Some(region) = region.as_deref().filter(|_| is_distributed) {
                 owner = copy_in(&owner, region);
             }
-            Some(Thing { kind, id: effect.id.clone(), owner, region, failed: failed(kind, &effect.id)? })
+            let made_for = parameters.values().find_map(|value| Some(TOKEN.captures(value)?[1].to_owned()));
+            let failed = failed(kind, &effect.id)?;
+            Some(Thing { kind, id: effect.id.clone(), owner, made_for, region, failed })
         })
         .collect()
 }

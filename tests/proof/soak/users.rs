@@ -240,13 +240,20 @@ impl User<'_> {
     /// Another object wants to take over what this one has, and goes again; it must not take it along.
     async fn want_the_same(&mut self, kind: &str, name: &str) -> Result<(), String> {
         let Some(object) = self.soak.world.get(kind, name).await else { return Ok(()) };
-        let Some(id) = object["status"]["imageId"].as_str() else { return Ok(()) };
+        if !object["status"]["imageId"].is_string() {
+            return Ok(());
+        }
         self.did("wanted what another has");
         let rival = format!("soak-{}-{}", self.number, self.made);
         self.made += 1;
         let mut wanting = image_of(kind, &rival);
         wanting["spec"]["accountRef"] = json!({ "name": kind.to_lowercase() });
-        import_by_id(&mut wanting, id);
+        // Where it was taken over itself, it was made for the same one.
+        let made_for = match &object["spec"]["import"]["madeFor"] {
+            Value::String(uid) => uid,
+            _ => object["metadata"]["uid"].as_str().unwrap_or_default(),
+        };
+        import_by_id(&mut wanting, json!({ "id": object["status"]["imageId"], "madeFor": made_for }));
         self.create(kind, wanting).await;
         sleep(Duration::from_millis(self.random.random_range(0..3000))).await;
         self.remove(kind, &rival).await
@@ -294,10 +301,10 @@ fn import(object: &mut Value, thing: &Thing) {
     if let Some(region) = &thing.region {
         object["spec"]["forProvider"]["destinationRegionId"] = json!(region);
     }
-    import_by_id(object, &thing.id);
+    import_by_id(object, json!({ "id": thing.id, "madeFor": thing.made_for }));
 }
 
-fn import_by_id(object: &mut Value, id: &str) {
+fn import_by_id(object: &mut Value, import: Value) {
     for field in ["versionPolicy", "versionsToKeep"] {
         object["spec"].as_object_mut().expect("a spec").remove(field);
     }
@@ -305,7 +312,7 @@ fn import_by_id(object: &mut Value, id: &str) {
     let place = object["spec"]["forProvider"]["destinationRegionId"].take();
     object["spec"]["forProvider"] =
         if place.is_null() { json!({}) } else { json!({ "destinationRegionId": place }) };
-    object["spec"]["import"] = json!({ "id": id });
+    object["spec"]["import"] = import;
     object["spec"]["deletionPolicy"] = json!("Delete");
 }
 
