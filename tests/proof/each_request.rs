@@ -4,17 +4,14 @@
 
 use super::{
     gate::{Deed, Point, To, comes_by_itself, distinct},
-    life::{DISTRIBUTION, Ended, Life, Plan, Step},
+    life::{self, DISTRIBUTION, Ended, Life, Plan, Step},
+    past::CLUSTER_ACCOUNT,
     report::{Cell, Results, Row},
     wrong_answers::UNREPEATABLE,
 };
 use crate::subject::{self, Subject};
-use cloud_image_operator::{
-    distribution::ImageDistribution, engine::external::External, kinds::KINDS,
-    vendors::aliyun::image_copy::AliyunImageCopy,
-};
+use cloud_image_operator::kinds::KINDS;
 use futures::{StreamExt, future::join_all};
-use kube::CustomResourceExt;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, env, sync::Arc};
 use tokio::{sync::Semaphore, task::JoinSet};
@@ -130,6 +127,14 @@ const START: (&str, &str) = ("(any kind)", "ImageComponent");
 /// The kind whose versions follow each other.
 const VERSIONS: (&str, &str) = ("ImageComponent with versionPolicy Bump", "ImageComponent");
 
+/// One whose account is the cluster's.
+const OF_CLUSTER: (&str, &str) = ("ImageComponent with a ClusterCloudAccount", "ImageComponent");
+
+/// What is asked about an account, and not about an object.
+fn is_of_account(label: &str) -> bool {
+    ["clustercloudaccounts", "secrets", "namespaces"].iter().any(|plural| label.contains(plural))
+}
+
 /// A kind, or the start.
 #[derive(Clone)]
 struct Group {
@@ -140,8 +145,7 @@ struct Group {
 
 /// One of each kind, and of what owns objects of a kind.
 fn kinds() -> impl Iterator<Item = Group> {
-    let distribution = subject::of(&ImageDistribution::crd(), AliyunImageCopy::ACTION);
-    subject::all(KINDS).into_iter().chain([distribution]).map(|subject| Group {
+    life::subjects().into_iter().map(|subject| Group {
         name: subject.kind.clone(),
         subject,
         steps: vec![Step::Create, Step::Change, Step::Delete],
@@ -161,12 +165,20 @@ fn groups(names: &str) -> Vec<Group> {
         subject: subject.clone(),
         steps: vec![Step::Create, Step::Bump, Step::Delete],
     });
+    let of_cluster = subjects.iter().filter(|subject| subject.kind == OF_CLUSTER.1).map(|subject| Group {
+        name: OF_CLUSTER.0.into(),
+        subject: subject.clone(),
+        steps: vec![Step::Create, Step::Change, Step::Delete],
+    });
     start
         .chain(kinds())
+        .chain(of_cluster)
         .chain(versions)
         .filter(|group| {
             let also = |name: &str, by: &str| group.name == name && wanted(by);
-            wanted(&group.name) || also(START.0, "start") || also(VERSIONS.0, VERSIONS.1)
+            wanted(&group.name)
+                || also(START.0, "start")
+                || [OF_CLUSTER, VERSIONS].iter().any(|(name, kind)| also(name, kind))
         })
         .collect()
 }
@@ -196,7 +208,9 @@ impl Group {
     }
 
     async fn live(&self, series: Series, number: usize, plans: Vec<Plan>) -> Vec<Ended> {
+        let account = if self.name == OF_CLUSTER.0 { CLUSTER_ACCOUNT } else { "CloudAccount" };
         let life = Life::begin(&self.subject, &self.namespace(series, number), number).await;
+        let life = life.with_account(account);
         let plans =
             self.steps.iter().copied().zip(plans.into_iter().chain(std::iter::repeat(None))).collect();
         life.live(plans, None).await.0
@@ -210,6 +224,8 @@ impl Group {
         let counts = |(to, point): &(To, Point)| match ended.step {
             // The rest is in the kinds' own rows.
             Step::Start => *to == To::ApiServer && !of_kinds(&point.label),
+            // The rest is in the kind's own rows.
+            _ if self.name == OF_CLUSTER.0 => is_of_account(&point.label) && !comes_by_itself(&point.label),
             // That is in the kind's own row.
             Step::Create if self.name == VERSIONS.0 => false,
             _ if self.name == START.0 => false,
@@ -479,6 +495,14 @@ async fn killed_around_the_creating_and_the_deleting_call() {
     let lives = lives.flatten().map(|(group, steps)| (group, steps, vec![]));
     let wrong = lived_around(Series::Kills, "around", lives).await;
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What an account of the cluster takes: it is held, asked for its Secret, and let go of.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_at_each_request_about_an_account_of_the_cluster() {
+    let groups = groups("").into_iter().filter(|group| group.name == OF_CLUSTER.0).collect();
+    let failures = failures(&run(Series::Kills, groups, 16, |_, _| true).await);
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 /// Each kind meets others, so that each is met: of the whole, that which says least about what was done. And the next request,

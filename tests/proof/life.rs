@@ -3,13 +3,19 @@
 
 use super::{
     gate::{Chance, Deed, Gate, Point, To},
+    past::CLUSTER_ACCOUNT,
     proxies::Proxies,
 };
 use crate::{
     harness::{self, Program, World},
     subject::{self, Subject},
 };
+use cloud_image_operator::{
+    distribution::ImageDistribution, engine::external::External, kinds::KINDS,
+    vendors::aliyun::image_copy::AliyunImageCopy,
+};
 use futures::FutureExt;
+use kube::CustomResourceExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{
@@ -18,7 +24,7 @@ use std::{
 };
 use tempfile::TempDir;
 use tokio::time::sleep;
-use vendor_simulator::{Change, Ledger};
+use vendor_simulator::{Addresses, Change, Ledger};
 use xtask::workspace;
 
 /// For so long nothing must have been asked before a step counts as over: longer than Events and an account's numbers are
@@ -27,7 +33,49 @@ const QUIET: Duration = Duration::from_secs(3);
 
 /// What owns objects of the kind [`COPY`], and calls no vendor itself.
 pub const DISTRIBUTION: &str = "ImageDistribution";
-const COPY: &str = "AliyunImageCopy";
+pub const COPY: &str = "AliyunImageCopy";
+
+/// One of each kind, and of what owns objects of a kind.
+pub fn subjects() -> Vec<Subject> {
+    let distribution = subject::of(&ImageDistribution::crd(), AliyunImageCopy::ACTION);
+    subject::all(KINDS).into_iter().chain([distribution]).collect()
+}
+
+/// How many things the sample of a kind makes.
+pub fn things(kind: &str) -> usize {
+    if kind == DISTRIBUTION { 2 } else { 1 }
+}
+
+/// What is applied, the object last, whose account is of this kind.
+pub fn documents(
+    subject: &Subject,
+    account: &str,
+    namespace: &str,
+    vendors: Addresses,
+    number: usize,
+) -> Vec<Value> {
+    let mut documents = subject.documents_at(vendors, "proof", number);
+    if account != CLUSTER_ACCOUNT {
+        return documents;
+    }
+    // They are everybody's.
+    let name = format!("of-{namespace}");
+    for document in &mut documents {
+        if document["kind"] == "CloudAccount" {
+            document["kind"] = json!(CLUSTER_ACCOUNT);
+            document["metadata"]["name"] = json!(name);
+            for vendor in document["spec"].as_object_mut().expect("a spec").values_mut() {
+                if let Some(secret) = vendor.get_mut("credentialsSecretRef") {
+                    secret["namespace"] = json!(namespace);
+                }
+            }
+            document["spec"]["allowedNamespaces"] = json!({ "names": [namespace] });
+        } else if let Some(reference) = document.pointer_mut("/spec/accountRef") {
+            *reference = json!({ "kind": CLUSTER_ACCOUNT, "name": name });
+        }
+    }
+    documents
+}
 
 /// What happens to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -97,6 +145,7 @@ pub struct Arrived {
 pub struct Life {
     world: World,
     subject: Subject,
+    account: &'static str,
     number: usize,
     proxies: Proxies,
     operator: Operator,
@@ -110,7 +159,14 @@ impl Life {
         world.quicken();
         let proxies = Proxies::start(world.vendor.addresses()).await;
         let operator = Operator::new(name, &proxies);
-        Self { world, subject: subject.clone(), number, proxies, operator, then: vec![] }
+        let (subject, account) = (subject.clone(), "CloudAccount");
+        Self { world, subject, account, number, proxies, operator, then: vec![] }
+    }
+
+    /// With an account of this kind.
+    pub fn with_account(mut self, account: &'static str) -> Self {
+        self.account = account;
+        self
     }
 
     /// After what is planned for the creation was met, these are done to the next requests to the vendor.
@@ -222,7 +278,10 @@ impl Life {
     }
 
     async fn apply(&self) {
-        self.subject.apply_at(&self.world, self.proxies.vendors, "proof", self.number).await;
+        let Self { world, subject, account, proxies, number, .. } = self;
+        for document in documents(subject, account, &world.namespace, proxies.vendors, *number) {
+            world.create(document).await;
+        }
     }
 
     fn name(&self) -> String {

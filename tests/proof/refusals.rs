@@ -4,10 +4,9 @@
 
 use super::{
     gate::{Cut, Deed, Habit},
-    life::{Ended, Life, Step},
+    life::{self, Ended, Life, Step},
 };
-use crate::subject::{self, Subject};
-use cloud_image_operator::kinds::KINDS;
+use crate::subject::Subject;
 use futures::future::join_all;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -65,7 +64,7 @@ async fn live(subject: &Subject, world: &str, weather: Option<&Weather>) -> Vec<
 
 /// Gives what went wrong in `wanted` of all pairs of kind and weather.
 async fn compare(world: &str, wanted: impl Fn(usize, usize) -> bool) -> Vec<String> {
-    let (subjects, weathers) = (subject::all(KINDS), weathers());
+    let (subjects, weathers) = (life::subjects(), weathers());
     let lives = subjects.iter().enumerate().map(|(kind, subject)| {
         let (weathers, wanted) = (&weathers, &wanted);
         async move {

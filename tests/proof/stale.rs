@@ -5,7 +5,7 @@
 use super::{
     each_request::AROUND_THE_CALL,
     gate::{Cut, Deed, Point},
-    life::{self, Operator},
+    life::{self, COPY, DISTRIBUTION, Operator, documents, things},
     past::{CLUSTER_ACCOUNT, History, Past, Version},
     proxies::Proxies,
 };
@@ -19,7 +19,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, env, time::Duration};
 use tokio::time::{sleep, timeout};
-use vendor_simulator::{Addresses, Fault, FaultRule, When};
+use vendor_simulator::{Fault, FaultRule, When};
 
 /// For so long the past is shown: long enough for every call that it is reason for.
 const PAST: Duration = Duration::from_secs(3);
@@ -62,16 +62,20 @@ impl Stage {
         world.quicken();
         let proxies = Proxies::start(world.vendor.addresses()).await;
         let operator = Operator::new(namespace, &proxies);
-        let history = History::record(&world, &[&subject.kind, account, "Secret"]);
+        let mut kinds = vec![&*subject.kind, account, "Secret"];
+        if subject.kind == DISTRIBUTION {
+            kinds.push(COPY);
+        }
+        let history = History::record(&world, &kinds);
         let name = format!("{}-proof", subject.name);
-        let documents = documents(subject, account, namespace, proxies.vendors);
+        let documents = documents(subject, account, namespace, proxies.vendors, 1);
         let account = (account, name_of(&documents, account), name_of(&documents, "Secret"));
         Self { world, subject: subject.clone(), account, proxies, operator, history, name, wrong: vec![] }
     }
 
     async fn apply(&self) {
         let Self { world, subject, proxies, .. } = self;
-        for document in documents(subject, self.account.0, &world.namespace, proxies.vendors) {
+        for document in documents(subject, self.account.0, &world.namespace, proxies.vendors, 1) {
             world.create(document).await;
         }
     }
@@ -97,14 +101,24 @@ impl Stage {
         self.world.vendor.ledger().effect_counts()
     }
 
+    /// The object, and what it owns.
     async fn object(&self) -> Value {
         let object = self.world.get(&self.subject.kind, &self.name).await;
-        object.map_or(Value::Null, |object| life::essence(&object))
+        let Some(object) = object else { return Value::Null };
+        let copies: Vec<_> = self.copies().await.iter().map(life::essence).collect();
+        json!({ "object": life::essence(&object), "copies": copies })
+    }
+
+    async fn copies(&self) -> Vec<Value> {
+        if self.subject.kind == DISTRIBUTION { self.world.list(COPY).await } else { vec![] }
     }
 
     async fn versions(&self) -> Vec<Version> {
         let (kind, account, secret) = &self.account;
+        let copies = self.copies().await;
+        let copies = copies.iter().filter_map(|copy| Some((COPY, copy["metadata"]["name"].as_str()?)));
         let of = [(&*self.subject.kind, &*self.name), (*kind, &**account), ("Secret", &**secret)];
+        let of: Vec<_> = of.into_iter().chain(copies).collect();
         self.history.versions(&self.world, &of).await
     }
 
@@ -126,7 +140,8 @@ impl Stage {
         timeout(harness::PATIENCE, listed).await.expect("it reads the objects");
         sleep(PAST).await;
         let what = format!("{} {scene}, version {seen} of {}, {switch:?}", self.subject.kind, versions.len());
-        if self.effects() != before {
+        // A copy that was not asked for may be, whatever is shown of the others.
+        if (at_rest || self.subject.kind != DISTRIBUTION) && self.effects() != before {
             let (then, now) = (&before, self.effects());
             self.wrong.push(format!("{what}: the past had an effect at the vendor: {then:?}, then {now:?}"));
         }
@@ -179,7 +194,7 @@ impl Stage {
         let seen = random.random_range(0..versions.len());
         self.see("recovered", &versions, seen, SWITCHES[seen % SWITCHES.len()], false).await;
         let made = subject::made(&self.world.vendor.ledger(), self.subject.action).len();
-        if made != 1 {
+        if made != things(&self.subject.kind) {
             self.wrong.push(format!("{} recovered, version {seen}: made {made}", self.subject.kind));
         }
         if all {
@@ -262,17 +277,18 @@ impl Stage {
         if all {
             self.account_changed(&mut random, all).await;
         }
-        if self.subject.kind != "ImageExport" {
+        if can_be_taken_over(&self.subject.kind) {
             self.let_go(&mut random, all).await;
         }
         if all {
             self.deleted(&mut random, all).await;
         }
+        let made_once = things(&self.subject.kind);
         let stays = usize::from(self.subject.kind == "ImageExport");
         let ledger = self.world.vendor.ledger();
         let made = subject::made(&ledger, self.subject.action);
         let left = made.iter().filter(|id| !subject::deleted(&ledger, id)).count();
-        let expected = (1, if all { stays } else { 1 });
+        let expected = (made_once, if all { stays } else { made_once });
         if (made.len(), left) != expected {
             self.wrong.push(format!("{}: made and left {:?}", self.subject.kind, (made.len(), left)));
         }
@@ -283,48 +299,28 @@ impl Stage {
     }
 }
 
-/// What is applied, the object last, whose account is of this kind.
-fn documents(subject: &Subject, account: &str, namespace: &str, vendors: Addresses) -> Vec<Value> {
-    let mut documents = subject.documents_at(vendors, "proof", 1);
-    if account != CLUSTER_ACCOUNT {
-        return documents;
-    }
-    // They are everybody's.
-    let name = format!("of-{namespace}");
-    for document in &mut documents {
-        if document["kind"] == "CloudAccount" {
-            document["kind"] = json!(CLUSTER_ACCOUNT);
-            document["metadata"]["name"] = json!(name);
-            for vendor in document["spec"].as_object_mut().expect("a spec").values_mut() {
-                if let Some(secret) = vendor.get_mut("credentialsSecretRef") {
-                    secret["namespace"] = json!(namespace);
-                }
-            }
-            document["spec"]["allowedNamespaces"] = json!({ "names": [namespace] });
-        } else if let Some(reference) = document.pointer_mut("/spec/accountRef") {
-            *reference = json!({ "kind": CLUSTER_ACCOUNT, "name": name });
-        }
-    }
-    documents
-}
-
 /// What the one of a kind among documents is called.
 fn name_of(documents: &[Value], kind: &str) -> String {
     let document = documents.iter().find(|document| document["kind"] == kind).expect("there is one");
     document["metadata"]["name"].as_str().expect("a name").to_owned()
 }
 
+/// What was exported cannot be taken over by the image that it was made of, and a distribution takes nothing over itself.
+fn can_be_taken_over(kind: &str) -> bool {
+    kind != "ImageExport" && kind != DISTRIBUTION
+}
+
 /// The same object anew, which takes over what the former one has.
 fn taken_over(former: &Value) -> Value {
     let mut spec = former["spec"].clone();
-    spec["import"] = json!({ "id": former["status"]["imageId"] });
+    spec["import"] = json!({ "id": former["status"]["imageId"], "madeFor": former["metadata"]["uid"] });
     spec["deletionPolicy"] = json!("Delete");
     let name = &former["metadata"]["name"];
     json!({ "apiVersion": former["apiVersion"], "kind": former["kind"], "metadata": { "name": name }, "spec": spec })
 }
 
 async fn play(seed: u64, all: bool) -> Vec<String> {
-    let subjects = subject::all(KINDS);
+    let subjects = life::subjects();
     // With another seed, each has an account of the other kind.
     let accounts = ACCOUNTS.iter().cycle().skip(usize::from(seed.is_multiple_of(2)));
     let plays = subjects.iter().zip(accounts).map(|(subject, account)| async move {
@@ -348,7 +344,7 @@ async fn nothing_is_done_at_the_vendor_upon_what_is_over() {
 /// The account named another vendor until a moment ago, and the API server still shows that. What it named is not called any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_account_of_yesterday_is_not_used() {
-    let subjects = subject::all(KINDS);
+    let subjects = life::subjects();
     let switches = SWITCHES.iter().cycle();
     let plays =
         subjects.iter().zip(ACCOUNTS.iter().cycle()).zip(switches).map(async |((subject, kind), switch)| {
@@ -358,7 +354,7 @@ async fn an_account_of_yesterday_is_not_used() {
             let Stage { world, proxies, history, mut operator, name, account: (_, account, _), .. } = stage;
             let vendors = yesterday.vendor.addresses();
             operator.allow([vendors.volcengine, vendors.aliyun_ecs, vendors.batchcompute, vendors.zstack]);
-            let documents = |at| documents(subject, kind, &world.namespace, at).into_iter();
+            let documents = |at| documents(subject, kind, &world.namespace, at, 1).into_iter();
             let is_object = |document: &Value| document["kind"] == *subject.kind;
             for document in documents(vendors).filter(|document| !is_object(document)) {
                 world.create(document).await;
@@ -388,7 +384,8 @@ async fn an_account_of_yesterday_is_not_used() {
                 Switch::Expired => gate.cut_watches(Cut::Expired),
             }
             world.until_ready(&subject.kind, &name).await;
-            assert_eq!(subject::made(&world.vendor.ledger(), subject.action).len(), 1, "{what}");
+            let made = subject::made(&world.vendor.ledger(), subject.action).len();
+            assert_eq!(made, things(&subject.kind), "{what}");
             assert_eq!(called(), 0, "{what}: {:?}", yesterday.vendor.ledger().calls);
             operator.kill().await;
         });
@@ -457,7 +454,7 @@ async fn what_came_and_went_unseen_changes_nothing() {
     let proxies = Proxies::start(world.vendor.addresses()).await;
     let gate = proxies.gate.clone();
     let mut operator = Operator::new("unseen", &proxies);
-    let subjects = subject::all(KINDS);
+    let subjects = life::subjects();
     let kinds: Vec<_> = subjects.iter().map(|subject| &*subject.kind).collect();
     for subject in &subjects {
         subject.apply_at(&world, proxies.vendors, "proof", 1).await;
@@ -511,8 +508,7 @@ async fn what_came_and_went_unseen_changes_nothing() {
     at_rest().await;
     assert_eq!(world.vendor.ledger().effect_counts(), effects);
 
-    // What was exported cannot be taken over by the image that it was made of.
-    let replaced = || subjects.iter().filter(|subject| subject.kind != "ImageExport");
+    let replaced = || subjects.iter().filter(|subject| can_be_taken_over(&subject.kind));
     gate.show(Some(Past::unknown(&kinds, &world.namespace)));
     for subject in replaced() {
         let (kind, name) = (&*subject.kind, name(subject));
@@ -536,6 +532,10 @@ async fn what_came_and_went_unseen_changes_nothing() {
         *count += usize::from(action.ends_with(component.action));
     }
     assert_eq!(world.vendor.ledger().effect_counts(), one_more);
+    // What it has is made by the same call as another kind's things.
+    let distribution = subjects.iter().find(|subject| subject.kind == DISTRIBUTION).expect("there is one");
+    world.delete(DISTRIBUTION, &name(distribution)).await;
+    world.until_gone(DISTRIBUTION, &name(distribution)).await;
     for subject in replaced() {
         world.delete(&subject.kind, &name(subject)).await;
         world.until_gone(&subject.kind, &name(subject)).await;

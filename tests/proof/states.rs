@@ -1,12 +1,14 @@
 //! Any state to any state: whatever was applied before, an object ends where a fresh one with the last spec ends, at the vendor
 //! and in its status; and a bad state is left again by applying a good one. The specs are made from each kind's schema.
 
-use super::edits::{self, Edit, Plan, Values};
+use super::{
+    edits::{self, Edit, Plan, Values},
+    life::{self, COPY, DISTRIBUTION},
+};
 use crate::{
     harness::{World, condition},
     subject::{self, Subject},
 };
-use cloud_image_operator::kinds::KINDS;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use std::{env, time::Duration};
@@ -79,6 +81,16 @@ impl Pair<'_> {
         self.sides[side].get(&self.subject.kind, &self.name()).await
     }
 
+    /// Of the object, and of what it owns.
+    async fn uids(&self, side: usize, object: &Value) -> Vec<String> {
+        let uid = |object: &Value| object["metadata"]["uid"].as_str().unwrap_or("?").to_owned();
+        let owner = uid(object);
+        let owned =
+            if self.subject.kind == DISTRIBUTION { self.sides[side].list(COPY).await } else { vec![] };
+        let owned = owned.iter().filter(|it| it["metadata"]["ownerReferences"][0]["uid"] == *owner).map(uid);
+        owned.chain([owner.clone()]).collect()
+    }
+
     /// Applies a whole spec, or says why it is refused.
     async fn apply(&self, side: usize, spec: &Value) -> Verdict {
         let (world, kind, name) = (self.sides[side], &self.subject.kind, self.name());
@@ -123,7 +135,8 @@ impl Pair<'_> {
                     return Err(format!("{} is on its way: {object:#}", ["it", "the fresh one"][side]));
                 }
                 arrives |= waits_for_what_arrives(&object);
-                ends.push(end(&object, &self.vendors[side], self.subject.action));
+                let uids = self.uids(side, &object).await;
+                ends.push(end(&object, &uids, &self.vendors[side], self.subject.action));
             }
             let difference = json_patch::diff(&ends[FRESH], &ends[OLD]);
             if difference.is_empty() {
@@ -306,11 +319,13 @@ fn left(vendor: &Simulator, action: &str) -> usize {
 }
 
 /// Where an object is and what its vendor has of it, without ids and times.
-fn end(object: &Value, vendor: &Simulator, action: &str) -> Value {
+fn end(object: &Value, uids: &[String], vendor: &Simulator, action: &str) -> Value {
     let status = &object["status"];
     let ids = ["imageId", "taskId"].map(|field| status[field].as_str().unwrap_or_default());
     // The task that made an image is history.
     let of_interest = ids.into_iter().find(|id| !id.is_empty());
+    let copies = status["regions"].as_array().into_iter().flatten();
+    let copies: Vec<_> = copies.filter_map(|row| row["imageId"].as_str()).collect();
     let of_condition = |type_: &str| {
         let condition = condition(object, type_);
         json!([type_, condition["status"], condition["reason"]])
@@ -320,13 +335,15 @@ fn end(object: &Value, vendor: &Simulator, action: &str) -> Value {
         for (collection, rows) in collections.as_object().into_iter().flatten() {
             for row in rows.as_array().into_iter().flatten() {
                 let id = row["id"].as_str().or(row["uuid"].as_str()).unwrap_or("?");
-                if Some(id) == of_interest {
+                if Some(id) == of_interest || copies.contains(&id) {
+                    let mut row = row.clone();
+                    // Whose copy was made first gets the first one's.
+                    row["snapshots"].as_array_mut().into_iter().flatten().for_each(|id| *id = json!("(id)"));
                     things.push(json!([service, collection, row]));
                 }
             }
         }
     }
-    let uid = object["metadata"]["uid"].as_str().unwrap_or("?");
     let mut conditions = ["Ready", "Reconciling", "Stalled"].map(of_condition).to_vec();
     if ARRIVES.iter().any(|reason| conditions[0][2] == **reason) {
         conditions.truncate(1);
@@ -348,9 +365,15 @@ fn end(object: &Value, vendor: &Simulator, action: &str) -> Value {
         "atProvider": status["atProvider"],
         "things": things,
         "left": left(vendor, action),
+        "copies": [status["copies"], status["regions"]],
     });
-    let hidden: Vec<_> = ids.into_iter().chain([uid]).filter(|id| !id.is_empty()).collect();
+    let hidden = ids.into_iter().chain(copies).chain(uids.iter().map(String::as_str));
+    let hidden: Vec<_> = hidden.filter(|id| !id.is_empty()).collect();
     mask(&mut end, &hidden);
+    // In which order copies are made is nobody's concern.
+    if let Some(things) = end["things"].as_array_mut() {
+        things.sort_by_key(Value::to_string);
+    }
     end
 }
 
@@ -386,7 +409,7 @@ fn mask(value: &mut Value, ids: &[&str]) {
 /// Lives so many sequences of each kind side by side.
 async fn run(namespace: &str, seed: u64, sequences: usize, kinds: &str) {
     eprintln!("seed {seed}, {sequences} sequences for each kind");
-    let subjects: Vec<_> = subject::all(KINDS)
+    let subjects: Vec<_> = life::subjects()
         .into_iter()
         .filter(|subject| kinds.is_empty() || kinds.split(',').any(|kind| kind == subject.kind))
         .collect();
