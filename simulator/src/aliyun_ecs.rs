@@ -3,7 +3,8 @@
 //!
 //! Sources: the page of `CreateImageComponent`, the reference pages of `DescribeImageComponents`, `DeleteImageComponent`
 //! and `TagResources`, and what the official SDKs send. Not documented, and chosen here: how long a `ClientToken` is
-//! remembered ([`Settings::client_token_seconds`]), the HTTP status of `Throttling` ([`Settings::throttling_status`]),
+//! remembered ([`Settings::client_token_seconds`]), for how long, for which actions and under which HTTP status it is answered with
+//! `IdempotentProcessing` ([`Settings::processing_seconds`]), the HTTP status of `Throttling` ([`Settings::throttling_status`]),
 //! codes for wrong paging parameters, and the grammar of single commands (see `content`).
 
 mod components;
@@ -76,10 +77,14 @@ pub struct Settings {
     pub regions: Vec<String>,
     /// How long a `ClientToken` is remembered.
     pub client_token_seconds: u64,
+    /// For how long after a call with a `ClientToken` another one with the same is told that the first is still being processed.
+    pub processing_seconds: i64,
     /// Whether the filter by name takes names that differ in case: how exactly it compares is not documented.
     pub names_without_case: bool,
     /// Most custom images of one account in one region; none: no quota.
     pub image_quota: Option<usize>,
+    /// Most snapshots of one account in one region, with those that copies will have; none: no quota.
+    pub snapshot_quota: Option<usize>,
     /// Whether an image that nobody has made exists when its id begins with `m-`, to be copied.
     pub any_image_exists: bool,
     /// How long a copy takes once it is its turn.
@@ -96,6 +101,8 @@ pub struct Settings {
     pub usable_after_seconds: Option<i64>,
     /// Keys of KMS that do not exist.
     pub missing_kms_keys: Vec<String>,
+    /// Regions in which KMS is not enabled, so that nothing is encrypted there.
+    pub regions_without_kms: Vec<String>,
     /// The most accounts that an image can be shared with.
     pub share_quota: usize,
     /// Accounts that do not exist, with which nothing can be shared.
@@ -152,8 +159,10 @@ impl Default for Settings {
                 .into(),
             regions: REGIONS.map(Into::into).into(),
             client_token_seconds: 24 * 3600,
+            processing_seconds: 0,
             names_without_case: false,
             image_quota: None,
+            snapshot_quota: None,
             any_image_exists: true,
             copy_seconds: 60.0,
             copies_at_once: 5,
@@ -162,6 +171,7 @@ impl Default for Settings {
             missing_images_are_ignored: false,
             usable_after_seconds: None,
             missing_kms_keys: vec![],
+            regions_without_kms: vec![],
             share_quota: 50,
             missing_accounts: vec![],
             missing_accounts_can_be_removed: true,

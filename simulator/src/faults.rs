@@ -72,6 +72,12 @@ pub enum Fault {
         /// Age from which a thing is shown.
         seconds: u64,
     },
+    /// Alibaba Cloud ECS: a listing shows things made less than so many seconds (of the world's clock) ago, but not yet their tags,
+    /// by which it does not find them either.
+    TagLag {
+        /// Age from which a thing is shown with its tags.
+        seconds: u64,
+    },
     /// The gateway's clock is ahead by so many seconds (negative: behind) for this call.
     ClockSkew {
         /// Seconds ahead.
@@ -273,6 +279,7 @@ pub(crate) struct Decision {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Conditions {
     pub(crate) list_lag_seconds: u64,
+    pub(crate) tag_lag_seconds: u64,
     pub(crate) skew_seconds: i64,
     pub(crate) fail_build: bool,
     pub(crate) stall_build: bool,
@@ -293,6 +300,7 @@ impl Decision {
         let conditions = &self.conditions;
         for (set, word) in [
             (conditions.list_lag_seconds > 0, "listLag"),
+            (conditions.tag_lag_seconds > 0, "tagLag"),
             (conditions.skew_seconds != 0, "clockSkew"),
             (conditions.fail_build, "failBuild"),
             (conditions.stall_build, "stallBuild"),
@@ -335,6 +343,7 @@ impl Rules {
             let conditions = &mut decision.conditions;
             match &state.rule.fault {
                 Fault::ListLag { seconds } => conditions.list_lag_seconds = *seconds,
+                Fault::TagLag { seconds } => conditions.tag_lag_seconds = *seconds,
                 Fault::ClockSkew { seconds } => conditions.skew_seconds = *seconds,
                 Fault::FailBuild => conditions.fail_build = true,
                 Fault::StallBuild => conditions.stall_build = true,

@@ -134,7 +134,16 @@ impl Context<'_> {
 
     /// The youngest creation time that a listing shows.
     pub(crate) fn shown_until(&self) -> Timestamp {
-        shifted(self.now, -i64::try_from(self.conditions.list_lag_seconds).unwrap_or(i64::MAX))
+        self.ago(self.conditions.list_lag_seconds)
+    }
+
+    /// Whether a listing shows the tags of what was made then.
+    pub(crate) fn shows_tags_of(&self, created: Timestamp) -> bool {
+        created <= self.ago(self.conditions.tag_lag_seconds)
+    }
+
+    fn ago(&self, seconds: u64) -> Timestamp {
+        shifted(self.now, -i64::try_from(seconds).unwrap_or(i64::MAX))
     }
 }
 
@@ -351,6 +360,7 @@ fn deliver(
         }
         // Conditions of the work; the rules never hand them out as a fault of the answer.
         Fault::ListLag { .. }
+        | Fault::TagLag { .. }
         | Fault::ClockSkew { .. }
         | Fault::FailBuild
         | Fault::StallBuild

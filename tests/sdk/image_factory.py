@@ -108,7 +108,7 @@ def runs(checks, admin, client):
     checks.equal("its image", [row["Status"] for row in image], ["Available"])
     snapshot = image[0]["DiskDeviceMappings"]["DiskDeviceMapping"][0]["SnapshotId"]
     cancel = lambda: client.call("CancelImagePipelineExecution", ExecutionId=made)
-    checks.refused("cancelled too late", "403 InvalidStatus.ImagePipelineExecution", client.refusal, cancel)
+    checks.refused("cancelled too late", "400 InvalidStatus.CancelFailed", client.refusal, cancel)
     delete()
     client.call("DeleteImage", ImageId=row["ImageId"])
     checks.equal("no image is left", _images(client, ImageId=row["ImageId"]), [])

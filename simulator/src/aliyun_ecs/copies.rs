@@ -4,7 +4,8 @@
 //! region, and that a deletion leaves the snapshots. Not known, and chosen here: for how long a second copy of the same image is
 //! refused ([`Settings::copy_conflict_seconds`](super::Settings::copy_conflict_seconds)), whether a copy can be cancelled
 //! ([`Settings::copies_can_be_cancelled`](super::Settings::copies_can_be_cancelled)), what deleting a missing image says, in
-//! which region copies are counted (the target's), and the code for a snapshot whose image is there.
+//! which region copies are counted, and KMS is to be enabled (the target's), that a cancelled copy makes place for the one that
+//! has waited longest, and that a copy which is under way counts as the snapshot that it will have.
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -17,7 +18,7 @@ use crate::clock::shifted;
 use crate::ledger::Change;
 use crate::server::Context;
 use crate::wire::Refusal;
-use crate::work::Work;
+use crate::work::{Stage, Work};
 
 pub(super) fn copy(
     state: &mut State,
@@ -78,6 +79,13 @@ fn check(
         check_description(text)?;
     }
     let encrypted = text("Encrypted").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    if encrypted && settings.regions_without_kms.contains(&to.region) {
+        return Err(Refusal::new(
+            400,
+            "InvalidParameter.KmsNotEnabled",
+            "The specified operation need enable KMS.",
+        ));
+    }
     if let Some(key) = text("KMSKeyId") {
         if !encrypted {
             return Err(Refusal::new(
@@ -108,7 +116,11 @@ fn check(
     if settings.image_quota.is_some_and(|quota| there.count() >= quota) {
         return Err(Refusal::new(403, "QuotaExceed.Image", "The maximum number of images is exceeded."));
     }
-    let waits = waits(state, &to, settings.copies_at_once, now);
+    if settings.snapshot_quota.is_some_and(|quota| state.snapshots_of(&to) >= quota) {
+        return Err(Refusal::new(403, "QuotaExceed.Snapshot", "The snapshot quota exceeds."));
+    }
+    let under_way = state.images.values().filter(|image| to.has(*image) && image.is_being_copied(now));
+    let waits = waits(under_way.map(end).collect(), settings.copies_at_once, now);
     Ok(Image {
         name: name.to_owned(),
         account: to.account,
@@ -184,13 +196,32 @@ fn check_source(
     Ok(())
 }
 
-/// For how many seconds a new copy waits until fewer than so many are under way.
-fn waits(state: &State, to: &Place, at_once: usize, now: Timestamp) -> f64 {
-    let under_way = state.images.values().filter(|image| to.has(*image) && image.is_being_copied(now));
-    let mut ends: Vec<_> = under_way.map(|image| image.work.ended().unwrap_or(Timestamp::MAX)).collect();
+/// When a copy is done, and its place free.
+fn end(image: &Image) -> Timestamp {
+    image.work.ended().unwrap_or(Timestamp::MAX)
+}
+
+/// For how many seconds a copy waits until fewer than so many of those are under way that end then.
+fn waits(mut ends: Vec<Timestamp>, at_once: usize, now: Timestamp) -> f64 {
     ends.sort_unstable();
     let Some(before) = ends.len().checked_sub(at_once.max(1)) else { return 0.0 };
     ends.get(before).map_or(0.0, |end| end.duration_since(now).as_secs_f64())
+}
+
+/// Gives the place that has become free to the copy that has waited longest, and that one's to the next.
+fn move_up(state: &mut State, place: &Place, at_once: usize, now: Timestamp) {
+    let copies = state.images.values().filter(|image| place.has(*image) && image.is_being_copied(now));
+    let (waiting, running): (Vec<&Image>, Vec<_>) =
+        copies.partition(|image| image.work.stage(now) == Stage::Waiting);
+    let mut ends: Vec<_> = running.into_iter().map(end).collect();
+    let waiting: Vec<String> = waiting.into_iter().map(|image| image.id.clone()).collect();
+    for id in waiting {
+        let seconds = waits(ends.clone(), at_once, now);
+        if let Some(image) = state.images.get_mut(&id) {
+            image.work.waiting_seconds = now.duration_since(image.work.begun).as_secs_f64() + seconds;
+            ends.push(end(image));
+        }
+    }
 }
 
 fn check_name(name: &str) -> Result<(), Refusal> {
@@ -249,6 +280,7 @@ pub(super) fn cancel(
         ));
     }
     state.remove_image(id, context.now);
+    move_up(state, place, context.settings.aliyun_ecs.copies_at_once, context.now);
     context.effect(Change::Deleted, id, None);
     Ok(Map::new())
 }

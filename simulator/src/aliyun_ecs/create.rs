@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::parameters::{Parameters, check_tags};
 use super::{Component, Place, Replay, State, content};
+use crate::clock::shifted;
 use crate::ledger::Change;
 use crate::server::Context;
 use crate::wire::Refusal;
@@ -70,15 +71,22 @@ pub(super) fn replayed(
     let lifetime = SignedDuration::from_secs(lifetime);
     match state.tokens.get(&token_key(place, context, token)) {
         Some(replay) if context.now.duration_since(replay.at) <= lifetime => {
-            if replay.parameters == *parameters {
-                return Ok(Some(replay.id.clone()));
+            if replay.parameters != *parameters {
+                return Err(Refusal::new(
+                    400,
+                    "IdempotentParameterMismatch",
+                    "The request uses the same client token as a previous, but non-identical request. Do not reuse a client \
+                     token with different requests, unless the requests are identical.",
+                ));
             }
-            Err(Refusal::new(
-                400,
-                "IdempotentParameterMismatch",
-                "The request uses the same client token as a previous, but non-identical request. Do not reuse a client \
-                 token with different requests, unless the requests are identical.",
-            ))
+            if shifted(replay.at, context.settings.aliyun_ecs.processing_seconds) > context.now {
+                return Err(Refusal::new(
+                    400,
+                    "IdempotentProcessing",
+                    "The previous idempotent request is still being processed.",
+                ));
+            }
+            Ok(Some(replay.id.clone()))
         }
         _ => Ok(None),
     }

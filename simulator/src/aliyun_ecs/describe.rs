@@ -2,11 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::parameters::{Parameters, Tag};
+use super::parameters::{Parameters, Tag, has_tags, shown_tags, tag_rows};
 use super::{Component, Place, State};
 use crate::paging::{ascending, page, read_token};
 use crate::server::Context;
-use crate::settings::Texts;
 use crate::wire::Refusal;
 
 pub(super) fn describe(
@@ -34,11 +33,11 @@ pub(super) fn describe(
         .components
         .iter()
         .filter(|(_, component)| component.creation_time <= context.shown_until())
-        .filter(|(_, component)| filter.matches(component, place))
+        .filter(|(_, component)| filter.matches(component, place, context))
         .collect();
     let total = matching.len();
     let (rows, next) = page(matching, after, page_size, ascending);
-    let set: Vec<Value> = rows.into_iter().map(|row| shown(row, context.settings.texts)).collect();
+    let set: Vec<Value> = rows.into_iter().map(|row| shown(row, context)).collect();
     Ok(Map::from_iter([
         ("ImageComponent".to_owned(), json!({ "ImageComponentSet": set })),
         ("NextToken".to_owned(), next.into()),
@@ -104,7 +103,7 @@ impl<'a> Filter<'a> {
         })
     }
 
-    fn matches(&self, component: &Component, place: &Place) -> bool {
+    fn matches(&self, component: &Component, place: &Place, context: &Context<'_>) -> bool {
         let same = |wanted: Option<&str>, value: &str| wanted.is_none_or(|wanted| wanted == value);
         component.region == place.region
             && (component.account == place.account || component.owner == "ALIYUN")
@@ -124,17 +123,13 @@ impl<'a> Filter<'a> {
                     .zip(wanted)
                     .all(|(part, wanted)| *wanted == "*" || *wanted == part)
             })
-            && self
-                .tags
-                .iter()
-                .all(|tag| component.tags.get(tag.key).is_some_and(|value| same(tag.value, value)))
+            && has_tags(shown_tags(&component.tags, component.creation_time, context), &self.tags)
     }
 }
 
 /// A component as the API shows it; there is no field that tells a status.
-fn shown(component: &Component, texts: Texts) -> Value {
-    let tags: Vec<Value> =
-        component.tags.iter().map(|(key, value)| json!({ "TagKey": key, "TagValue": value })).collect();
+fn shown(component: &Component, context: &Context<'_>) -> Value {
+    let texts = context.settings.texts;
     json!({
         "ImageComponentId": component.id,
         "Name": component.name,
@@ -146,7 +141,7 @@ fn shown(component: &Component, texts: Texts) -> Value {
         "Owner": component.owner,
         "ResourceGroupId": component.resource_group_id,
         "CreationTime": component.creation_time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        "Tags": { "Tag": tags },
+        "Tags": tag_rows(shown_tags(&component.tags, component.creation_time, context)),
         "Parameters": { "Parameter": super::content::declared_parameters(&component.content) },
     })
 }

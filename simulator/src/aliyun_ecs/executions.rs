@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::create::{remember, replayed};
 use super::images::Image;
-use super::parameters::{Parameters, check_tags, missing};
+use super::parameters::{Parameters, check_tags, has_tags, missing, shown_tags, tag_rows};
 use super::pipelines::Pipeline;
 use super::{Place, State};
 use crate::ledger::Change;
@@ -343,10 +343,7 @@ pub(super) fn describe(
             && pipeline.is_none_or(|pipeline| execution.pipeline == pipeline)
             && id.is_none_or(|id| execution.id == id)
             && statuses.as_ref().is_none_or(|list| list.contains(&execution.status(context.now)))
-            && tags.iter().all(|tag| {
-                let value = execution.tags.get(tag.key);
-                value.is_some_and(|value| tag.value.is_none_or(|wanted| wanted == value))
-            })
+            && has_tags(shown_tags(&execution.tags, execution.creation_time, context), &tags)
     };
     let matching: Vec<(u64, &Execution)> = state
         .executions
@@ -355,7 +352,7 @@ pub(super) fn describe(
         .collect();
     let total = matching.len();
     let (rows, next) = page(matching, after, page_size, ascending);
-    let set: Vec<Value> = rows.into_iter().map(|row| shown(row, context.now)).collect();
+    let set: Vec<Value> = rows.into_iter().map(|row| shown(row, context)).collect();
     Ok(Map::from_iter([
         ("ImagePipelineExecution".to_owned(), json!({ "ImagePipelineExecutionSet": set })),
         ("NextToken".to_owned(), next.into()),
@@ -364,9 +361,8 @@ pub(super) fn describe(
     ]))
 }
 
-fn shown(execution: &Execution, now: Timestamp) -> Value {
-    let tags: Vec<Value> =
-        execution.tags.iter().map(|(key, value)| json!({ "TagKey": key, "TagValue": value })).collect();
+fn shown(execution: &Execution, context: &Context<'_>) -> Value {
+    let now = context.now;
     let status = execution.status(now);
     let time = |time: Timestamp| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let image = if execution.has_made { execution.image.id.as_str() } else { "" };
@@ -386,7 +382,7 @@ fn shown(execution: &Execution, now: Timestamp) -> Value {
         "CreationTime": time(execution.creation_time),
         "ModifiedTime": time(now),
         "ResourceGroupId": execution.resource_group_id,
-        "Tags": { "Tag": tags },
+        "Tags": tag_rows(shown_tags(&execution.tags, execution.creation_time, context)),
     })
 }
 
@@ -406,6 +402,13 @@ pub(super) fn cancel(
                 "The specified image pipeline execution does not exist.",
             )
         })?;
+    if !execution.runs(context.now) {
+        return Err(Refusal::new(
+            400,
+            "InvalidStatus.CancelFailed",
+            "Failed to cancel execution,status is success, failed or cancelled.",
+        ));
+    }
     if !matches!(execution.status(context.now), "PREPARING" | "REPAIRING" | "BUILDING") {
         return Err(Refusal::new(
             403,

@@ -11,11 +11,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::parameters::Parameters;
-use super::{Place, Settings, State};
+use super::parameters::{Parameters, has_tags, shown_tags, tag_rows};
+use super::{Place, State};
 use crate::clock::shifted;
 use crate::server::Context;
-use crate::settings::Texts;
 use crate::wire::Refusal;
 use crate::work::{Stage, Work};
 
@@ -119,6 +118,12 @@ impl State {
         Some(image)
     }
 
+    /// How many snapshots the account has in the region, with those of images that are being made.
+    pub(super) fn snapshots_of(&self, place: &Place) -> usize {
+        let used = self.images.values().filter(|image| place.has(*image)).map(|image| image.snapshots.len());
+        self.snapshots.values().filter(|left| place.has(*left)).count() + used.sum::<usize>()
+    }
+
     /// Where the snapshot is, whoever's it is.
     pub(super) fn region_of_snapshot(&self, id: &str) -> Option<String> {
         let is_it = |snapshots: &[String]| snapshots.iter().any(|snapshot| snapshot == id);
@@ -179,17 +184,11 @@ pub(super) fn describe(
             let status = image.status(context.now);
             statuses.contains(&status) || !STATUSES.contains(&status)
         })
-        .filter(|image| {
-            tags.iter().all(|tag| {
-                image.tags.get(tag.key).is_some_and(|value| tag.value.is_none_or(|wanted| wanted == value))
-            })
-        })
+        .filter(|image| has_tags(shown_tags(&image.tags, image.creation_time, context), &tags))
         .collect();
     let total = matching.len();
-    let settings = &context.settings;
     let rows = matching.into_iter().skip((number - 1).saturating_mul(size)).take(size);
-    let rows: Vec<Value> =
-        rows.map(|image| shown(image, place, context.now, settings.texts, &settings.aliyun_ecs)).collect();
+    let rows: Vec<Value> = rows.map(|image| shown(image, place, context)).collect();
     Ok(Map::from_iter([
         ("Images".to_owned(), json!({ "Image": rows })),
         ("RegionId".to_owned(), place.region.clone().into()),
@@ -219,9 +218,8 @@ fn invalid(name: &str, what: &str) -> Refusal {
     Refusal::new(400, format!("InvalidParameter.{name}"), format!("The specified {name} {what}."))
 }
 
-fn shown(image: &Image, place: &Place, now: Timestamp, texts: Texts, settings: &Settings) -> Value {
-    let tags: Vec<Value> =
-        image.tags.iter().map(|(key, value)| json!({ "TagKey": key, "TagValue": value })).collect();
+fn shown(image: &Image, place: &Place, context: &Context<'_>) -> Value {
+    let (now, texts) = (context.now, context.settings.texts);
     let status = image.status(now);
     let progress = format!("{}%", image.work.percent(now));
     let left = image.work.ended().map_or(0, |end| end.duration_since(now).as_secs().max(0));
@@ -253,10 +251,10 @@ fn shown(image: &Image, place: &Place, now: Timestamp, texts: Texts, settings: &
         "IsPublic": image.public,
         "ResourceGroupId": image.resource_group_id,
         "Size": 40,
-        "Tags": { "Tag": tags },
+        "Tags": tag_rows(shown_tags(&image.tags, image.creation_time, context)),
         "DiskDeviceMappings": { "DiskDeviceMapping": disks },
     });
-    if let Some(seconds) = settings.usable_after_seconds {
+    if let Some(seconds) = context.settings.aliyun_ecs.usable_after_seconds {
         let is_usable = image.work.ended().is_some_and(|end| shifted(end, seconds) <= now);
         row["Usable"] = json!(status == "Available" && is_usable);
     }

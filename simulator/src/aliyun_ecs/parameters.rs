@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::server::Context;
 use crate::wire::Refusal;
 
 /// Parameters by name.
@@ -67,6 +71,30 @@ impl Parameters {
 pub(super) struct Tag<'a> {
     pub(super) key: &'a str,
     pub(super) value: Option<&'a str>,
+}
+
+/// The tags of something that was made then, as a list shows and knows them.
+pub(super) fn shown_tags<'a>(
+    tags: &'a BTreeMap<String, String>,
+    created: Timestamp,
+    context: &Context<'_>,
+) -> &'a BTreeMap<String, String> {
+    static NONE: BTreeMap<String, String> = BTreeMap::new();
+    if context.shows_tags_of(created) { tags } else { &NONE }
+}
+
+/// Whether something with these tags has all that a list is to be about.
+pub(super) fn has_tags(tags: &BTreeMap<String, String>, wanted: &[Tag<'_>]) -> bool {
+    wanted
+        .iter()
+        .all(|tag| tags.get(tag.key).is_some_and(|value| tag.value.is_none_or(|wanted| wanted == value)))
+}
+
+/// Tags as rows have them.
+pub(super) fn tag_rows(tags: &BTreeMap<String, String>) -> Value {
+    let rows: Vec<Value> =
+        tags.iter().map(|(key, value)| json!({ "TagKey": key, "TagValue": value })).collect();
+    json!({ "Tag": rows })
 }
 
 /// Checks the tags of a call that sets them (1 to 20 of them; limits of the `TagResources` page).

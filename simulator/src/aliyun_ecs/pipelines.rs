@@ -11,12 +11,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::create::{check_description, check_name, remember, replayed, unknown_resource_group};
-use super::parameters::{Parameters, check_tags};
+use super::parameters::{Parameters, check_tags, has_tags, shown_tags, tag_rows};
 use super::{Component, Place, State, content};
 use crate::ledger::Change;
 use crate::paging::{ascending, page, read_token};
 use crate::server::{Context, Shared};
-use crate::settings::Texts;
 use crate::wire::Refusal;
 
 /// An image pipeline as the vendor keeps it. What a seed leaves out is chosen as the vendor would.
@@ -263,10 +262,7 @@ pub(super) fn describe(
             && (ids.is_empty() || ids.contains(&pipeline.id.as_str()))
             && text("Name").is_none_or(|name| named(pipeline, name))
             && text("ResourceGroupId").is_none_or(|group| pipeline.resource_group_id == group)
-            && tags.iter().all(|tag| {
-                let value = pipeline.tags.get(tag.key);
-                value.is_some_and(|value| tag.value.is_none_or(|wanted| wanted == value))
-            })
+            && has_tags(shown_tags(&pipeline.tags, pipeline.creation_time, context), &tags)
     };
     let matching: Vec<(u64, &Pipeline)> = state
         .pipelines
@@ -275,7 +271,7 @@ pub(super) fn describe(
         .collect();
     let total = matching.len();
     let (rows, next) = page(matching, after, page_size, ascending);
-    let set: Vec<Value> = rows.into_iter().map(|row| shown(row, context.settings.texts)).collect();
+    let set: Vec<Value> = rows.into_iter().map(|row| shown(row, context)).collect();
     Ok(Map::from_iter([
         ("ImagePipeline".to_owned(), json!({ "ImagePipelineSet": set })),
         ("NextToken".to_owned(), next.into()),
@@ -285,9 +281,8 @@ pub(super) fn describe(
 }
 
 /// A pipeline as the API shows it; there is no field that tells a status.
-fn shown(pipeline: &Pipeline, texts: Texts) -> Value {
-    let tags: Vec<Value> =
-        pipeline.tags.iter().map(|(key, value)| json!({ "TagKey": key, "TagValue": value })).collect();
+fn shown(pipeline: &Pipeline, context: &Context<'_>) -> Value {
+    let texts = context.settings.texts;
     let show = |text: &Option<String>| text.as_deref().map(|text| texts.of(text)).unwrap_or_default();
     let other = |name: &str| pipeline.others.get(name).cloned();
     let number = |name: &str, default: u32| {
@@ -314,7 +309,7 @@ fn shown(pipeline: &Pipeline, texts: Texts) -> Value {
         "CreationTime": pipeline.creation_time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         "AddAccounts": { "AddAccount": listed("AddAccount") },
         "ToRegionIds": { "ToRegionId": listed("ToRegionId") },
-        "Tags": { "Tag": tags },
+        "Tags": tag_rows(shown_tags(&pipeline.tags, pipeline.creation_time, context)),
     });
     for (name, value) in &pipeline.others {
         let Some((group, field)) = name.split_once('.') else {

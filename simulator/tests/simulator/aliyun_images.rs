@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-use vendor_simulator::{Change, Simulator, aliyun_ecs::Image};
+use serde_json::{Value, json};
+use vendor_simulator::{Change, ClockChange, Fault, FaultRule, Simulator, aliyun_ecs::Image};
 
 use crate::support::{Reply, ecs, start};
 
@@ -102,6 +102,71 @@ async fn five_are_copied_at_a_time_and_a_cancelled_one_is_gone() {
 }
 
 #[tokio::test]
+async fn a_cancelled_copy_makes_place_for_the_one_that_has_waited_longest() {
+    let simulator = start().await;
+    simulator.configure(|settings| {
+        settings.aliyun_ecs.copy_seconds = 100.0;
+        settings.aliyun_ecs.copies_at_once = 2;
+    });
+    let still = ClockChange { speed: Some(0.0), ..ClockChange::default() };
+    simulator.set_clock(&still).expect("a speed");
+    let mut ids = vec![];
+    for _ in 0..5 {
+        ids.push(id(&copy(&simulator, &[]).await));
+        simulator.advance(Duration::from_secs(10));
+    }
+    let now = || simulator.clock().world;
+    let status = |id: &str| simulator.aliyun_ecs().image(id).map(|image| image.status(now()).to_owned());
+    let statuses = || ids.iter().map(|id| status(id).unwrap_or_default()).collect::<Vec<_>>();
+    let cancel = async |id: &str| in_shanghai(&simulator, "CancelCopyImage", &[("ImageId", id)]).await;
+    assert_eq!(statuses(), ["Creating", "Creating", "Waiting", "Waiting", "Waiting"]);
+    // 50 seconds after the first: one that waits goes without anybody else's gain, one that runs lets the next begin now.
+    assert_eq!(cancel(&ids[3]).await, "200");
+    assert_eq!(statuses(), ["Creating", "Creating", "Waiting", "", "Waiting"]);
+    assert_eq!(cancel(&ids[0]).await, "200");
+    assert_eq!(statuses(), ["", "Creating", "Creating", "", "Waiting"]);
+    // The second ends after 110 seconds, the third after 150, and then the last, which began when the second was done, after 210.
+    simulator.advance(Duration::from_secs(61));
+    assert_eq!(statuses(), ["", "Available", "Creating", "", "Creating"]);
+    simulator.advance(Duration::from_secs(40));
+    assert_eq!(statuses(), ["", "Available", "Available", "", "Creating"]);
+    simulator.advance(Duration::from_secs(60));
+    assert_eq!(statuses(), ["", "Available", "Available", "", "Available"]);
+}
+
+#[tokio::test]
+async fn a_call_that_is_still_being_processed_is_not_answered_again() {
+    let simulator = start().await;
+    simulator.configure(|settings| settings.aliyun_ecs.processing_seconds = 30);
+    let parameters = [("DestinationImageName", "base"), ("ClientToken", "t-1")];
+    let made = id(&copy(&simulator, &parameters).await);
+    assert_eq!(copy(&simulator, &parameters).await.verdict(), "400 IdempotentProcessing");
+    let other = [("DestinationImageName", "other"), ("ClientToken", "t-1")];
+    assert_eq!(copy(&simulator, &other).await.verdict(), "400 IdempotentParameterMismatch");
+    let another = [("DestinationImageName", "other"), ("ClientToken", "t-2")];
+    assert_eq!(copy(&simulator, &another).await.verdict(), "200", "it is about one token");
+    simulator.advance(Duration::from_secs(31));
+    assert_eq!(id(&copy(&simulator, &parameters).await), made);
+    assert_eq!(simulator.count_effects("CopyImage"), 2);
+}
+
+#[tokio::test]
+async fn an_image_can_be_listed_before_its_tags() {
+    let simulator = start().await;
+    simulator.set_faults(vec![FaultRule::new(Fault::TagLag { seconds: 30 }).action("DescribeImages")]);
+    let made = id(&copy(&simulator, &[("Tag.1.Key", "team"), ("Tag.1.Value", "base")]).await);
+    let all = [("Status", "ALL"), ("ImageOwnerAlias", "self")];
+    let tagged = [("Status", "ALL"), ("Tag.1.Key", "team")];
+    let row = &describe(&simulator, &all).await.0[0];
+    assert_eq!((&row["ImageId"], &row["Tags"]["Tag"]), (&made.into(), &json!([])));
+    assert_eq!(describe(&simulator, &tagged).await.1, 0, "nor is it found by them");
+    simulator.advance(Duration::from_secs(31));
+    let row = &describe(&simulator, &all).await.0[0];
+    assert_eq!(row["Tags"]["Tag"], json!([{ "TagKey": "team", "TagValue": "base" }]));
+    assert_eq!(describe(&simulator, &tagged).await.1, 1);
+}
+
+#[tokio::test]
 async fn a_list_has_numbered_pages_and_takes_parts_of_a_name() {
     let simulator = start().await;
     for number in 0..25 {
@@ -160,6 +225,21 @@ async fn what_the_pages_refuse_is_refused() {
     simulator.advance(Duration::from_secs(11));
     simulator.configure(|settings| settings.aliyun_ecs.image_quota = Some(1));
     assert_eq!(copy(&simulator, &[]).await.verdict(), "403 QuotaExceed.Image");
+    simulator.configure(|settings| {
+        settings.aliyun_ecs.image_quota = None;
+        settings.aliyun_ecs.snapshot_quota = Some(1);
+        settings.aliyun_ecs.regions_without_kms = vec!["cn-shanghai".into()];
+    });
+    for (parameters, verdict) in [
+        (&[][..], "403 QuotaExceed.Snapshot"),
+        (&[("DestinationRegionId", "cn-chengdu")], "200"),
+        (&[("Encrypted", "true")], "400 InvalidParameter.KmsNotEnabled"),
+        (&[("Encrypted", "true"), ("KMSKeyId", "k")], "400 InvalidParameter.KmsNotEnabled"),
+        (&[("Encrypted", "true"), ("DestinationRegionId", "cn-qingdao")], "200"),
+    ] {
+        simulator.advance(Duration::from_secs(11));
+        assert_eq!(copy(&simulator, parameters).await.verdict(), verdict, "{parameters:?}");
+    }
     for (change, verdict) in [
         ((|image| image.in_use = true) as fn(&mut Image), "403 ImageUsingByInstance"),
         (|image| image.public = true, "403 ImageIsPublic"),
