@@ -54,6 +54,7 @@ use serde_json::Value;
     validation = Rule::new("!has(self.forProvider.regionId) || !has(self.forProvider.imageRef)").message("forProvider.regionId must be left out with imageRef: the object that it names says where its image is"),
     validation = Rule::new("has(self.forProvider.destinationImageName)").message("forProvider.destinationImageName is required: what the copies are called, by which a copy whose answer was lost is found again"),
     validation = Rule::new("self.regions.all(region, !has(region.kmsKeyId) || (has(region.encrypted) ? region.encrypted : (has(self.forProvider.encrypted) && self.forProvider.encrypted)))").message("a region's kmsKeyId needs encrypted: true, there or in forProvider"),
+    validation = Rule::new("!has(self.forProvider.shareWith) || self.forProvider.shareWith.size() == 0 || self.regions.all(region, has(region.kmsKeyId) || !(has(region.encrypted) ? region.encrypted : (has(self.forProvider.encrypted) && self.forProvider.encrypted)))").message("forProvider.shareWith needs a kmsKeyId for each region whose copy is encrypted: the vendor does not share what is encrypted with its own key of the service"),
     validation = sharing::not_both(),
     validation = sharing::policy_needs_accounts(),
 )]
@@ -141,7 +142,8 @@ pub struct Region {
     pub encrypted: Option<bool>,
 
     /// The key of KMS, in this region, that the copy is encrypted with, 1 to 256 characters (a limit of this operator). Needs
-    /// `encrypted: true`, here or in `forProvider`. Left out: the vendor's own key of the service. Cannot be changed.
+    /// `encrypted: true`, here or in `forProvider`. Left out: the vendor's own key of the service, with which a copy cannot be
+    /// shared. Cannot be changed.
     /// Example: `e522b26d-abf6-4e0d-b5da-04b7aaaaaaaa`.
     #[serde(rename = "kmsKeyId", default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]

@@ -38,7 +38,7 @@ const PIPELINE: &str = include_str!("data/create-image-pipeline-codes.txt");
 const BUILD: &str = include_str!("data/start-image-pipeline-execution-codes.txt");
 /// The same for the page of ExportImage.
 const EXPORT: &str = include_str!("data/export-image-codes.txt");
-/// The same for the page of CopyImage, and, after its 26 codes, for those of the other calls that copies take.
+/// The same for the page of CopyImage, and, after its 39 codes, for those of the other calls that copies take.
 const COPY: &str = include_str!("data/copy-image-codes.txt");
 /// The same for the page of ModifyImageSharePermission.
 const SHARE: &str = include_str!("data/share-image-codes.txt");
@@ -71,9 +71,9 @@ fn every_code_of_the_pages_has_its_class_and_a_hint_in_both_languages() {
     for (page, count, table) in [
         (CREATE, 33, errors::TABLE),
         (TAG, TAG.lines().count(), errors::TABLE),
-        (COPY, 26 + 12, errors::TABLE),
-        (SHARE, 16, errors::TABLE),
-        (PIPELINE, 22, errors::TABLE),
+        (COPY, 39 + 20, errors::TABLE),
+        (SHARE, 17, errors::TABLE),
+        (PIPELINE, 33, errors::TABLE),
         (BUILD, 20 + 7, errors::TABLE),
         (EXPORT, 11, volcengine::errors::TABLE),
     ] {
@@ -87,6 +87,18 @@ fn every_code_of_the_pages_has_its_class_and_a_hint_in_both_languages() {
     assert_eq!(CLOUD_PHONE.lines().count(), 14, "all codes of the page");
     for line in CLOUD_PHONE.lines() {
         assert_known(volcengine::errors::TABLE, line);
+    }
+}
+
+/// The page names each field without a dot before it.
+#[test]
+fn a_family_of_codes_has_its_class() {
+    for code in [
+        "InvalidParameter.ImportImageOptionsOSType",
+        "InvalidParameter.ImportImageOptionsDiskDeviceMappingsFormat",
+    ] {
+        let (class, hint) = lookup(&[errors::TABLE], code, "");
+        assert!(class == Class::Invalid && hint.contains("importImageOptions"), "{code}: {class:?} {hint}");
     }
 }
 

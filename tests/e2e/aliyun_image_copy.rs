@@ -289,3 +289,125 @@ async fn a_community_image_is_not_copied_and_its_object_says_why_before_it_is_tr
     assert!(message.contains("copy it before it is published"), "{message}");
     assert_eq!(world.effects(CREATE), 0);
 }
+
+/// The first call is still being processed, of which the answer is lost and which no list shows yet: its retry is told so, is no
+/// second call, and is made again under the same token until it is answered.
+#[tokio::test]
+async fn a_retry_that_meets_its_own_call_is_made_again_until_it_is_answered() {
+    let world = World::new("copy-processing").await;
+    world.quicken();
+    world.vendor.configure(|settings| settings.aliyun_ecs.processing_seconds = 3600);
+    world.vendor.set_faults(vec![
+        FaultRule::new(Fault::AnswerLost).action(CREATE).when(When::first(1)),
+        FaultRule::new(Fault::ListLag { seconds: 7200 }).action("DescribeImages"),
+    ]);
+    world.create(copy("slow", json!({}))).await;
+    let is_told = |object: &Value| {
+        let told = condition(object, "Reconciling")["message"].as_str().unwrap_or_default();
+        told.contains("IdempotentProcessing") && told.contains("with the same token")
+    };
+    let object = world.until(KIND, "slow", "it says that the first call is being processed", is_told).await;
+    assert_eq!(condition(&object, "Stalled")["status"], "False", "{object:#}");
+    world.vendor.advance(Duration::from_secs(3600));
+    // No list shows it, and the token yields it all the same.
+    let has_id = |object: &Value| object["status"]["imageId"].is_string();
+    world.until(KIND, "slow", "its retry is answered", has_id).await;
+    world.vendor.set_faults(vec![]);
+    let object = world.until_ready(KIND, "slow").await;
+    let operation = &object["status"]["operation"];
+    assert_eq!((world.effects(CREATE), &operation["attempt"]), (1, &json!(1)), "{:#?}", world.call_log());
+    let ledger = world.vendor.ledger();
+    let tokens: Vec<_> = ledger.calls_of(CREATE).map(|call| call.parameters["ClientToken"].clone()).collect();
+    assert!(tokens.len() > 2 && tokens.iter().all(|token| operation["token"] == **token), "{tokens:?}");
+}
+
+/// A list that shows an image without its tags does not tell whose it is. The token does, and where that is forgotten, a person is
+/// asked: it may be a stranger's, and another one is not asked for.
+#[tokio::test]
+async fn a_copy_that_is_listed_before_its_tags_is_made_once() {
+    let world = World::new("copy-tagless").await;
+    world.quicken();
+    for (name, remembered) in [("known", 86400), ("forgotten", 0)] {
+        world.vendor.configure(|settings| settings.aliyun_ecs.client_token_seconds = remembered);
+        world.vendor.set_faults(vec![
+            FaultRule::new(Fault::AnswerLost).action(CREATE).when(When::first(1)),
+            FaultRule::new(Fault::TagLag { seconds: 7200 }).action("DescribeImages"),
+        ]);
+        let before = world.effects(CREATE);
+        world.create(copy(name, json!({}))).await;
+        if remembered == 0 {
+            let message = world.until_condition(KIND, name, "Stalled", "True", "OutcomeUnknown").await;
+            let images = world.vendor.aliyun_ecs().images();
+            let made = images.iter().find(|image| image.name == "copy-forgotten").expect("it is there");
+            assert!(message.contains(&made.id) && message.contains("adopt=<id>"), "{message}");
+            world.annotate(KIND, name, "cloudimages.dev/outcome", &format!("adopt={}", made.id)).await;
+        }
+        let object = world.until_ready(KIND, name).await;
+        assert_eq!(object["status"]["operation"]["attempt"], 1, "{name}: {object:#}");
+        assert_eq!(world.effects(CREATE), before + 1, "{name}: {:#?}", world.call_log());
+    }
+    assert_eq!(world.vendor.aliyun_ecs().images().len(), 2);
+}
+
+/// What an account lacks where the copy is to be is said with what to do about it, and nothing is made until that is done.
+#[tokio::test]
+async fn a_region_without_kms_or_room_for_a_snapshot_is_said_and_made_use_of_when_it_has_them() {
+    let world = World::new("copy-lacks").await;
+    world.quicken();
+    world.vendor.configure(|settings| {
+        settings.aliyun_ecs.regions_without_kms = vec!["cn-shanghai".into()];
+        settings.aliyun_ecs.snapshot_quota = Some(0);
+    });
+    let secret = json!({ "encrypted": true, "kmsKeyId": "key" });
+    for (name, parameters, type_, reason, advice) in [
+        (
+            "secret",
+            secret,
+            "Stalled",
+            "PermissionDenied",
+            "Activate KMS for the account in the region of the copy",
+        ),
+        ("full", json!({}), "Reconciling", "QuotaExceeded", "Delete snapshots in the region of the copy"),
+    ] {
+        world.create(copy(name, parameters)).await;
+        let message = world.until_condition(KIND, name, type_, "True", reason).await;
+        assert!(message.contains(advice), "{message}");
+        let event = world.until_event(name, reason).await;
+        assert_eq!(event["type"], "Warning", "{event:#}");
+    }
+    assert_eq!(world.effects(CREATE), 0);
+    world.vendor.configure(|settings| {
+        settings.aliyun_ecs.regions_without_kms = vec![];
+        settings.aliyun_ecs.snapshot_quota = None;
+    });
+    for name in ["secret", "full"] {
+        world.request(KIND, name, "now").await;
+        world.until_ready(KIND, name).await;
+    }
+    assert_eq!(world.effects(CREATE), 2, "{:#?}", world.call_log());
+}
+
+/// The vendor gives the place of a copy that is cancelled to one that waits, whose object sees that by itself.
+#[tokio::test]
+async fn a_copy_that_waits_begins_when_another_is_cancelled() {
+    let world = World::new("copy-place").await;
+    world.vendor.configure(|settings| {
+        settings.aliyun_ecs.copy_seconds = 3600.0;
+        settings.aliyun_ecs.copies_at_once = 1;
+    });
+    let told =
+        |object: &Value| condition(object, "Reconciling")["message"].as_str().unwrap_or_default().to_owned();
+    let has_id = |object: &Value| object["status"]["imageId"].is_string();
+    world.create(copy("first", json!({}))).await;
+    world.until(KIND, "first", "it is copied", has_id).await;
+    world.create(copy("second", json!({}))).await;
+    let waits = |object: &Value| told(object).contains("waits at the vendor for its turn");
+    world.until(KIND, "second", "it waits", waits).await;
+    world.delete(KIND, "first").await;
+    world.until_gone(KIND, "first").await;
+    let begins = |object: &Value| object["status"]["phase"] == "Building" && has_id(object) && !waits(object);
+    world.until(KIND, "second", "it is copied", begins).await;
+    world.vendor.advance(Duration::from_secs(3600));
+    world.until_ready(KIND, "second").await;
+    assert_eq!((world.effects(CREATE), world.effects("CancelCopyImage")), (2, 1), "{:#?}", world.call_log());
+}

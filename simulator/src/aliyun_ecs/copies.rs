@@ -132,6 +132,7 @@ fn check(
         copied_from: Some(source.to_owned()),
         work: Work::new(now, waits, settings.copy_seconds, &context.conditions),
         encrypted,
+        kms_key: text("KMSKeyId").map(Into::into),
         snapshots: vec![format!("s-{}", context.shared.ids.alphanumeric(20))],
         id,
         ..Image::default()

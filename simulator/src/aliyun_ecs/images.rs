@@ -44,6 +44,8 @@ pub struct Image {
     pub work: Work,
     /// Whether it is encrypted.
     pub encrypted: bool,
+    /// The key of KMS that it is encrypted with; none: that of the service.
+    pub kms_key: Option<String>,
     /// The snapshots that it consists of when it is there.
     pub snapshots: Vec<String>,
     /// A community image.

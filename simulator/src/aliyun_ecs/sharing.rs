@@ -1,7 +1,8 @@
 //! `ModifyImageSharePermission` and `DescribeImageSharePermission`: with whom an image is shared, and community images.
 //!
 //! Known: that a call takes ten accounts to add and ten to remove and ignores the others without a word, that an image is shared
-//! with 50 at most by default, that `IsPublic` goes with no other parameter, that a community image is not shared, and the codes.
+//! with 50 at most by default, that `IsPublic` goes with no other parameter, that neither a community image is shared nor one that
+//! is encrypted with the key of the service, and the codes.
 //! Not known, and chosen here: that adding an account that is there and removing one that is not are harmless, that a shared image
 //! can be published, that publishing what is published is refused, whether an account that was closed can be removed
 //! ([`Settings::missing_accounts_can_be_removed`](super::Settings::missing_accounts_can_be_removed)), and whether ids are shown as
@@ -65,6 +66,13 @@ pub(super) fn modify(
     }
     if image.public && !added.is_empty() {
         return refused("Image.Public", "A community image cannot be shared.");
+    }
+    if image.encrypted && image.kms_key.is_none() && !added.is_empty() {
+        return refused(
+            "InvalidOperation.ServiceKeyEncryptedImageUnsupported",
+            "The specified service key encrypted image is not supported for this operation. Please switch to a CMK (Customer \
+             Master Key) encrypted image and retry.",
+        );
     }
     if added.contains(&place.account) {
         return Err(Refusal::new(

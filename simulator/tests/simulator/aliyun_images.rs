@@ -322,6 +322,14 @@ async fn ten_accounts_of_a_call_are_heard_and_a_community_image_is_shared_with_n
         settings.aliyun_ecs.regions_without_community = vec!["cn-shanghai".into()];
     });
     assert_eq!(modify(&[("IsPublic", "true")]).await, "403 CurrentRegion.NotSupportPublicImage");
+    let encrypted = "403 InvalidOperation.ServiceKeyEncryptedImageUnsupported";
+    for (key, verdict) in [(None, encrypted), (Some("key"), "200")] {
+        simulator.aliyun_ecs().modify_image("m-1", |image| {
+            (image.encrypted, image.kms_key) = (true, key.map(Into::into));
+        });
+        let shared: [&[_]; 2] = [&[("AddAccount.1", "8")], &[("RemoveAccount.1", "8")]];
+        assert_eq!((modify(shared[0]).await.as_str(), modify(shared[1]).await.as_str()), (verdict, "200"));
+    }
     simulator.aliyun_ecs().modify_image("m-1", |image| image.odd_status = Some("Deprecated".into()));
     assert_eq!(modify(&[("AddAccount.1", "7")]).await, "403 OperationDenied.InvalidImageStatus");
 }

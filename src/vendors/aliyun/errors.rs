@@ -3,7 +3,8 @@
 //! Sources: the error tables of the CreateImageComponent and TagResources pages, the DescribeImageComponents and
 //! DeleteImageComponent pages, those of CreateImagePipeline, DescribeImagePipelines and DeleteImagePipeline, those of
 //! StartImagePipelineExecution, DescribeImagePipelineExecutions and CancelImagePipelineExecution, those of CopyImage,
-//! CancelCopyImage, ModifyImageAttribute, DeleteImage and ModifyImageSharePermission, and the gateway's common codes.
+//! CancelCopyImage, ModifyImageAttribute, DeleteImage, DeleteSnapshot and ModifyImageSharePermission, and the gateway's common
+//! codes.
 
 use crate::wire::{
     Class,
@@ -332,6 +333,71 @@ pub const TABLE: &[Row] = &[
         "An image of a CloudBox cannot be copied; use another / 云盒镜像不能复制，请更换",
     ),
     row(
+        "InvalidEncrypted.NotMatchKmsKeyId",
+        Class::Invalid,
+        "Set forProvider.encrypted: true, which kmsKeyId needs / 使用 kmsKeyId 须设置 encrypted: true",
+    ),
+    row(
+        "InvalidSnapshot.TooOld",
+        Class::Invalid,
+        "The image has a snapshot of before 2013-07-15, so that it cannot be copied; use another / 镜像含 2013-07-15 之前的快照，不能复制，请更换",
+    ),
+    row(
+        "OperationDenied",
+        Class::Invalid,
+        "The image has a snapshot that no image may be made of, so that it cannot be copied; use another / 镜像所含快照不允许创建镜像，不能复制，请更换",
+    ),
+    row(
+        "OperationDenied.NotPublished",
+        Class::Invalid,
+        "The marketplace image that this one was made of is not published in the region of the copy; use another destinationRegionId / 该镜像所基于的云市场镜像未在目标地域发布，请修改 destinationRegionId",
+    ),
+    row(
+        "OperationDenied.NotAuthorized",
+        Class::Permission,
+        "Subscribe to the marketplace image that this one was made of, with this account / 请用该账号订阅该镜像所基于的云市场镜像",
+    ),
+    row(
+        "OperationDenied.EncryptSnapshotAcrossRegion",
+        Class::Invalid,
+        "The vendor does not encrypt this image on its way to another region: set forProvider.encrypted: false, or copy it within its region first / 该镜像跨地域复制时不能加密，请设置 encrypted: false，或先在同一地域复制",
+    ),
+    row(
+        "InvalidParameter.KMSKeyId.KMSUnauthorized",
+        Class::Permission,
+        "Authorize ECS to use KMS, in the region of the copy / 请在目标地域授权 ECS 访问 KMS",
+    ),
+    row(
+        "InvalidParameter.KMSKeyId.CMKNotEnabled",
+        Class::Permission,
+        "Enable the key in KMS, or give another forProvider.kmsKeyId / 密钥未启用，请在 KMS 中启用，或修改 kmsKeyId",
+    ),
+    row(
+        "InvalidParameter.KMSKeyId.CMKUnauthorized",
+        Class::Permission,
+        "Authorize ECS to tag the key in KMS, or give another forProvider.kmsKeyId / 请授权 ECS 为该密钥添加标签，或修改 kmsKeyId",
+    ),
+    row(
+        "InvalidParameter.DataEncryptedKeyCreateFailed",
+        Class::Permission,
+        "KMS could not make a data key of the key: look at its state and policy in KMS, or give another forProvider.kmsKeyId / KMS 无法用该密钥生成数据密钥，请检查密钥的状态与策略，或修改 kmsKeyId",
+    ),
+    row(
+        "OperationDenied.KmsServiceUnauthorized",
+        Class::Permission,
+        "Authorize the account to use KMS / 请授权账号使用 KMS",
+    ),
+    row(
+        "InvalidRegion.NotSupport",
+        Class::Invalid,
+        "The region does not encrypt with keys of one's own: take forProvider.kmsKeyId out, or use another region / 该地域不支持自有密钥加密，请去掉 kmsKeyId 或更换地域",
+    ),
+    row(
+        "UserNotInTheWhiteList",
+        Class::Permission,
+        "Ask Alibaba Cloud to let the account encrypt with keys of its own, or take forProvider.kmsKeyId out / 账号未开通自有密钥加密，请申请开通，或去掉 kmsKeyId",
+    ),
+    row(
         "InvalidOperation.Conflict",
         Class::Busy,
         "Another operation on the image is under way; it is tried again / 镜像正在进行其他操作，将自动重试",
@@ -380,6 +446,46 @@ pub const TABLE: &[Row] = &[
         "InvalidStatus.ImageIsCreating",
         Class::Busy,
         "The image is still being created; it is tried again / 镜像仍在创建，将自动重试",
+    ),
+    row(
+        "ImageStatus.NotAvailable",
+        Class::Busy,
+        "The image cannot be changed as it is, since it is not Available; it is tried again / 镜像尚未就绪，不能修改，将自动重试",
+    ),
+    row(
+        "SnapshotCreatedImage",
+        Class::Busy,
+        "An image consists of the snapshot: delete that image first; it is tried again / 快照已用于创建镜像，请先删除该镜像，将自动重试",
+    ),
+    row(
+        "SnapshotCreatedDisk",
+        Class::Busy,
+        "Disks were made of the snapshot: delete those, or the snapshot by force in the console; it is tried again / 快照已用于创建云盘，请删除云盘，或在控制台强制删除快照，将自动重试",
+    ),
+    row(
+        "IncorrectDiskStatus.CreatingSnapshot",
+        Class::Busy,
+        "Another snapshot is being made of the disk; it is tried again / 云盘正在创建其他快照，将自动重试",
+    ),
+    row(
+        "Operation.Conflict",
+        Class::Busy,
+        "Another operation is under way; it is tried again / 与其他操作冲突，将自动重试",
+    ),
+    row(
+        "InvalidOperation.RelatedSnapshotNotFinished",
+        Class::Busy,
+        "A snapshot that this one belongs to is not finished; it is tried again / 关联的快照尚未完成，将自动重试",
+    ),
+    row(
+        "InvalidOperation.DeleteSharedSnapshotUnsupported",
+        Class::Busy,
+        "The snapshot is shared: take that back in the console; it is tried again / 快照已共享，请先在控制台取消共享，将自动重试",
+    ),
+    row(
+        "InvalidOperation.ResourceManagedByCloudProduct",
+        Class::Invalid,
+        "Another product of Alibaba Cloud manages this: it can be deleted there only / 该资源由其他云产品管理，只能在该产品中删除",
     ),
     row("InvalidSnapshotId.NotFound", Class::NotFound, "The snapshot does not exist / 快照不存在"),
     row(
@@ -432,6 +538,11 @@ pub const TABLE: &[Row] = &[
         "ImageName.ContainsSensitiveWords",
         Class::Invalid,
         "The image's name has words that a community image must not have; give it another name / 镜像名称含敏感词，不能发布为社区镜像，请修改名称",
+    ),
+    row(
+        "ImageDescription.ContainsSensitiveWords",
+        Class::Invalid,
+        "The image's description has words that a community image must not have; give it another description / 镜像描述含敏感词，不能发布为社区镜像，请修改描述",
     ),
     row(
         "AssumeRoleError",
@@ -540,7 +651,7 @@ pub const TABLE: &[Row] = &[
         "Correct the steps that test: what the vendor says is wrong with them is in the message / 请修改测试步骤，原因见厂商消息",
     ),
     row(
-        "InvalidParameter.ImportImageOptions.*",
+        "InvalidParameter.ImportImageOptions*",
         Class::Invalid,
         "Correct forProvider.importImageOptions: the message names the field / 请修改 importImageOptions，字段见厂商消息",
     ),
@@ -553,6 +664,61 @@ pub const TABLE: &[Row] = &[
         "InvalidOperation.OSSObjectIsImporting",
         Class::Busy,
         "The disk file is being imported by somebody else; it is tried again / 磁盘文件正在被导入，稍后自动重试",
+    ),
+    row(
+        "DuplicatedCommand.FROM",
+        Class::Invalid,
+        "Remove FROM from the steps: the base image is forProvider.baseImage / 步骤中不能有 FROM，请删除，基础镜像由 baseImage 指定",
+    ),
+    row(
+        "InvalidCommandOrder.FROM",
+        Class::Invalid,
+        "Remove FROM from the steps: the base image is forProvider.baseImage / 步骤中不能有 FROM，请删除，基础镜像由 baseImage 指定",
+    ),
+    row(
+        "InvalidCommandContent.FROM",
+        Class::Invalid,
+        "Remove FROM from the steps: the base image is forProvider.baseImage / 步骤中不能有 FROM，请删除，基础镜像由 baseImage 指定",
+    ),
+    row(
+        "InvalidParameter.RepairMode",
+        Class::Invalid,
+        "Use Standard, All or Customized as forProvider.repairMode / repairMode 只能是 Standard、All 或 Customized",
+    ),
+    row(
+        "InvalidParameter.NvmeSupport",
+        Class::Invalid,
+        "Use supported, unsupported or auto as forProvider.imageOptions.nvmeSupport / nvmeSupport 只能是 supported、unsupported 或 auto",
+    ),
+    row(
+        "InvalidImageOptions.Description",
+        Class::Invalid,
+        "Correct forProvider.imageOptions.description: 2 to 256 characters, not beginning with http:// or https:// / 请修改 imageOptions.description：2~256 个字符",
+    ),
+    row(
+        "InvalidImportImageOptionsDiskDeviceMappings.LengthLimitExceeded",
+        Class::Invalid,
+        "Give at most 17 disks in importImageOptions / importImageOptions 中最多 17 块磁盘",
+    ),
+    row(
+        "InvalidOperation.DiskImageSizeExceeded",
+        Class::Invalid,
+        "Use 1 to 2048 GiB as the size of each disk in importImageOptions, and files no larger / importImageOptions 中每块磁盘须为 1~2048 GiB，文件不能更大",
+    ),
+    row(
+        "InvalidImportImageOptionsDiskDeviceMappingsOSSObject.NotFound",
+        Class::NotFound,
+        "The disk file is not in its bucket in this region: put it there, or correct importImageOptions / 该地域的存储桶中没有此磁盘文件，请上传，或修改 importImageOptions",
+    ),
+    row(
+        "InvalidOSSObject.NotAuthorized",
+        Class::Permission,
+        "Let the role of importImageOptions read the disk file / 请授权 importImageOptions 中的角色读取磁盘文件",
+    ),
+    row(
+        "InvalidOSSObject.NeedRestore",
+        Class::NotFound,
+        "The disk file is archived: restore it in OSS; it is tried again from time to time / 磁盘文件已归档，请在 OSS 中解冻，稍后会自动重试",
     ),
     row(
         "InvalidOSSObject.*",

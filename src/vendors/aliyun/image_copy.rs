@@ -70,6 +70,7 @@ const REGION: &str = "self.matches('^[a-z0-9-]+$')";
     validation = Rule::new("!has(self.forProvider.regionId) || !has(self.forProvider.imageRef)").message("forProvider.regionId must be left out with imageRef: the object that it names says where its image is"),
     validation = Rule::new("has(self.forProvider.destinationImageName) || has(self.import)").message("forProvider.destinationImageName is required: what the copy is called, by which a copy whose answer was lost is found again"),
     validation = Rule::new("!has(self.forProvider.kmsKeyId) || (has(self.forProvider.encrypted) && self.forProvider.encrypted)").message("forProvider.kmsKeyId needs encrypted: true"),
+    validation = Rule::new("!has(self.forProvider.shareWith) || self.forProvider.shareWith.size() == 0 || !has(self.forProvider.encrypted) || !self.forProvider.encrypted || has(self.forProvider.kmsKeyId)").message("forProvider.shareWith of an encrypted copy needs kmsKeyId: the vendor does not share what is encrypted with its own key of the service"),
     validation = sharing::not_both(),
     validation = sharing::policy_needs_accounts(),
 )]
@@ -143,8 +144,8 @@ pub struct CopyParameters {
     pub encrypted: Option<bool>,
 
     /// The key of KMS, in the copy's region, that the copy is encrypted with, 1 to 256 characters (a limit of this operator).
-    /// Needs `encrypted: true`. Default: the vendor's own key of the service. Cannot be changed.
-    /// Example: `e522b26d-abf6-4e0d-b5da-04b7aaaaaaaa`.
+    /// Needs `encrypted: true`. Default: the vendor's own key of the service, with which a copy cannot be shared. Cannot be
+    /// changed. Example: `e522b26d-abf6-4e0d-b5da-04b7aaaaaaaa`.
     #[serde(rename = "kmsKeyId", default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub kms_key_id: Option<String>,
