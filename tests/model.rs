@@ -10,13 +10,13 @@ mod model {
 }
 
 use model::{
-    check,
+    check::{self, Order, Settled},
     operator::{Fate, Pass, call, conclude, give_up},
     people::{self, Act, Menu, Turn},
-    world::{Budget, Doing, Object, Spec, Uid, Version, World},
+    world::{Budget, Doing, Object, Spec, Uid, World},
 };
 use stateright::{Checker, HasDiscoveries, Model, Property};
-use std::{env, thread, time::Instant};
+use std::{env, sync::Arc, thread, time::Instant};
 
 /// What a vendor offers after a lost answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +120,8 @@ pub struct Settings {
     menu: Menu,
     operators: usize,
     objects: usize,
+    /// How many versions old what an operator reads may be, and a backup.
+    memory: usize,
     restores: usize,
     imports: bool,
     spec: Spec,
@@ -127,6 +129,8 @@ pub struct Settings {
     ready: bool,
     budget: Budget,
     mutation: Option<Mutation>,
+    /// What is known to come to a good end.
+    settled: Arc<Settled>,
 }
 
 /// An event.
@@ -138,8 +142,8 @@ pub enum Event {
         operator: usize,
         /// Of the object.
         uid: Uid,
-        /// It reads what was stored before.
-        stale: bool,
+        /// It reads what was stored so many versions ago.
+        age: usize,
         /// It is killed there.
         cut: Option<u8>,
     },
@@ -161,7 +165,20 @@ impl Settings {
     fn new(api: Api, menu: Menu) -> Self {
         let budget = Budget { people: 2, faults: 1, second: 0 };
         let (operators, objects, restores, imports, spec) = (1, 1, 0, false, Spec::default());
-        Self { api, menu, operators, objects, restores, imports, spec, ready: false, budget, mutation: None }
+        Self {
+            api,
+            menu,
+            operators,
+            objects,
+            memory: 1,
+            restores,
+            imports,
+            spec,
+            ready: false,
+            budget,
+            mutation: None,
+            settled: Arc::default(),
+        }
     }
 
     /// All models, by what they are about.
@@ -194,11 +211,10 @@ impl Settings {
     }
 
     fn pass(&self, world: &World, event: Event) -> Option<(World, u8)> {
-        let Event::Pass { operator, uid, stale, cut } = event else { return None };
+        let Event::Pass { operator, uid, age, cut } = event else { return None };
         let mut next = world.clone();
-        let Object::There(now, before) = &world.objects[uid] else { return None };
-        let read = if stale { before } else { now };
-        let mut pass = Pass::new(&mut next, self, operator, uid, Version::clone(read), cut);
+        let read = world.ago(uid, age)?.clone();
+        let mut pass = Pass::new(&mut next, self, operator, uid, read, cut);
         pass.run();
         let effects = pass.effects;
         Some((next, effects))
@@ -212,7 +228,9 @@ impl Model for Settings {
     fn init_states(&self) -> Vec<World> {
         let mut world = World::new(self);
         if self.ready {
-            check::calm(&mut world, self);
+            // To the end, whatever is known of what comes after.
+            let unknowing = Self { settled: Arc::default(), ..self.clone() };
+            let _ = check::calm(&mut world, &unknowing, Order::AnswersFirst);
             world.budget = self.budget;
         }
         vec![world]
@@ -232,16 +250,15 @@ impl Model for Settings {
                 Doing::Idle if operator > 0 && world.budget.second == 0 => {}
                 Doing::Idle => {
                     for (uid, object) in world.objects.iter().enumerate() {
-                        let Object::There(now, before) = object else { continue };
-                        let event = Event::Pass { operator, uid, stale: false, cut: None };
+                        let Object::There(_, past) = object else { continue };
+                        let event = Event::Pass { operator, uid, age: 0, cut: None };
                         events.push(event);
                         let effects = self.pass(world, event).map_or(0, |(_, effects)| effects);
                         if faults {
                             let cuts = (2..=effects).map(Some);
-                            events.extend(cuts.map(|cut| Event::Pass { operator, uid, stale: false, cut }));
-                            if now != before {
-                                events.push(Event::Pass { operator, uid, stale: true, cut: None });
-                            }
+                            events.extend(cuts.map(|cut| Event::Pass { operator, uid, age: 0, cut }));
+                            let ages = 1..=past.len();
+                            events.extend(ages.map(|age| Event::Pass { operator, uid, age, cut: None }));
                         }
                     }
                 }
@@ -263,9 +280,9 @@ impl Model for Settings {
     fn next_state(&self, world: &World, event: Event) -> Option<World> {
         let mut next = world.clone();
         match event {
-            Event::Pass { operator, stale, cut, .. } => {
+            Event::Pass { operator, age, cut, .. } => {
                 (next, _) = self.pass(world, event)?;
-                if stale || cut.is_some() {
+                if age > 0 || cut.is_some() {
                     next.budget.faults -= 1;
                 }
                 if operator > 0 {
@@ -297,6 +314,7 @@ impl Model for Settings {
             Event::Act(act) => people::act(&mut next, act),
             Event::Turn(turn) => people::turn(&mut next, turn),
         }
+        next.forget(self);
         (next != *world).then_some(next)
     }
 
@@ -328,7 +346,8 @@ impl Model for Settings {
 /// Checks a model, and gives how many worlds there are and what was broken, with the events that lead there.
 fn checked(settings: &Settings) -> (usize, Vec<String>) {
     let threads = thread::available_parallelism().map_or(1, usize::from);
-    let checker = settings.clone().checker().threads(threads).spawn_bfs().join();
+    let model = Settings { settled: Arc::default(), ..settings.clone() };
+    let checker = model.checker().threads(threads).spawn_bfs().join();
     let broken = checker.discoveries().into_iter().map(|(name, path)| {
         let last = path.last_state().clone();
         let events: Vec<_> = path.into_actions().iter().map(|event| format!("\n    {event:?}")).collect();
@@ -416,7 +435,7 @@ fn without_any_of_its_cures_the_engine_breaks_a_promise() {
         let broken = models.into_iter().find_map(|settings| {
             // What becomes of versions begins with the first one.
             let ready = settings.ready || settings.menu == Menu::Versions;
-            let settings = Settings { mutation: Some(*mutation), ready, ..settings };
+            let settings = Settings { mutation: Some(*mutation), ready, settled: Arc::default(), ..settings };
             let threads = thread::available_parallelism().map_or(1, usize::from);
             let checker =
                 settings.checker().threads(threads).finish_when(HasDiscoveries::Any).spawn_bfs().join();

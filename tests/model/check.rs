@@ -7,6 +7,11 @@ use super::{
 };
 use crate::Settings;
 use cloud_image_operator::image::{Operation, OperationState, Phase};
+use std::{
+    collections::HashSet,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 /// At most one thing lives for an object, besides its earlier versions and what people have given to another one.
 pub fn one_for_each(world: &World) -> bool {
@@ -109,45 +114,140 @@ pub fn one_owner(world: &World) -> bool {
     owned.len() == all
 }
 
-/// How many rounds without trouble it may take.
-const ROUNDS: usize = 14;
+/// Who comes when, round after round, once nothing goes wrong any more and nobody does anything. Every other order that is fair
+/// to each event comes to an end as well, since each world on its way is one from which these do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// Calls are answered and the vendor does all that it has to do before the operator looks again.
+    AnswersFirst,
+    /// The vendor does one thing at a time, between two looks of the operator, which begins with the last object.
+    SlowVendor,
+    /// The second operator leads, and the first one only ends what it is in the middle of.
+    SecondLeads,
+    /// Both operators are at it, the second one first, and calls of both are under way at once.
+    BothLead,
+}
 
-/// Nothing goes wrong any more and nobody does anything, until nothing happens any more.
-pub fn calm(world: &mut World, settings: &Settings) {
-    (world.budget.people, world.budget.faults, world.budget.second) = (0, 0, 0);
-    for _ in 0..ROUNDS {
-        let before = world.clone();
+const ORDERS: [Order; 4] = [Order::AnswersFirst, Order::SlowVendor, Order::SecondLeads, Order::BothLead];
+
+impl Order {
+    /// Those that there are with so many operators.
+    fn of(operators: usize) -> &'static [Self] {
+        if operators > 1 { &ORDERS } else { &ORDERS[..2] }
+    }
+}
+
+/// How many rounds without trouble it may take.
+const ROUNDS: usize = 40;
+
+/// Worlds that come to a good end, by their hash and the order.
+#[derive(Debug, Default)]
+pub struct Settled(Mutex<HashSet<u64>>);
+
+impl Settled {
+    fn key(world: &World, order: Order) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (order, world).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One round without trouble.
+fn round(world: &mut World, settings: &Settings, order: Order) {
+    let answers = |world: &mut World| {
         for operator in 0..world.operators.len() {
             call(world, settings, operator, Fate::Answered);
             conclude(world, settings, operator);
         }
-        for turn in people::turns(world, settings) {
-            if matches!(turn, Turn::Finish(_) | Turn::Show(_)) {
-                people::turn(world, turn);
-            }
+    };
+    let vendor = |world: &mut World, most: usize| {
+        let turns = people::turns(world, settings).into_iter();
+        for turn in turns.filter(|turn| matches!(turn, Turn::Finish(_) | Turn::Show(_))).take(most) {
+            people::turn(world, turn);
         }
-        for uid in 0..world.objects.len() {
-            if let (Some(version), Doing::Idle) = (world.now(uid).cloned(), &world.operators[0]) {
-                Pass::new(world, settings, 0, uid, version, None).run();
-            }
+    };
+    let look = |world: &mut World, operator: usize, uid: Uid| {
+        if let (Some(version), Doing::Idle) = (world.now(uid).cloned(), &world.operators[operator]) {
+            Pass::new(world, settings, operator, uid, version, None).run();
         }
-        if *world == before {
-            break;
+    };
+    let objects = 0..world.objects.len();
+    match order {
+        Order::AnswersFirst => {
+            answers(world);
+            vendor(world, usize::MAX);
+            objects.for_each(|uid| look(world, 0, uid));
+        }
+        Order::SlowVendor => {
+            objects.rev().for_each(|uid| look(world, 0, uid));
+            answers(world);
+            vendor(world, 1);
+        }
+        Order::SecondLeads => {
+            objects.for_each(|uid| look(world, 1, uid));
+            answers(world);
+            vendor(world, usize::MAX);
+        }
+        Order::BothLead => {
+            objects.clone().for_each(|uid| look(world, 1, uid));
+            objects.for_each(|uid| look(world, 0, uid));
+            answers(world);
+            vendor(world, 1);
         }
     }
+    world.forget(settings);
+}
+
+/// Nothing goes wrong any more and nobody does anything, until nothing happens any more, or until it is known what comes of it.
+/// Gives the worlds on the way.
+pub fn calm(world: &mut World, settings: &Settings, order: Order) -> Result<Vec<u64>, String> {
+    (world.budget.people, world.budget.faults, world.budget.second) = (0, 0, 0);
+    world.forget(settings);
+    let mut way = vec![];
+    for _ in 0..ROUNDS {
+        let key = Settled::key(world, order);
+        if settings.settled.known().contains(&key) {
+            return Ok(way);
+        }
+        way.push(key);
+        let before = world.clone();
+        round(world, settings, order);
+        if *world == before {
+            return is_good(world, settings, order).map(|()| way);
+        }
+    }
+    Err(format!("{order:?}: it goes on and on: {world:?}"))
 }
 
 /// Once nothing goes wrong any more and nobody does anything, each object becomes Ready, or says why not, or goes.
 pub fn settles(world: &World, settings: &Settings) -> Result<(), String> {
-    let mut world = world.clone();
-    calm(&mut world, settings);
-    for (uid, version) in world.there() {
-        is_final(&world, uid, version)?;
+    for order in Order::of(world.operators.len()) {
+        let way = calm(&mut world.clone(), settings, *order)?;
+        settings.settled.known().extend(way);
     }
-    if !one_for_each(&world) {
+    Ok(())
+}
+
+/// Nothing happens any more, in this order.
+fn is_good(world: &World, settings: &Settings, order: Order) -> Result<(), String> {
+    for other in Order::of(world.operators.len()) {
+        let mut next = world.clone();
+        round(&mut next, settings, *other);
+        if next != *world {
+            return Err(format!("at rest for {order:?} and not for {other:?}: {world:?} and {next:?}"));
+        }
+    }
+    for (uid, version) in world.there() {
+        is_final(world, uid, version)?;
+    }
+    if !one_for_each(world) {
         return Err(format!("in the end there are two: {:?}", world.things));
     }
-    if !nothing_is_lost(&world) {
+    if !nothing_is_lost(world) {
         return Err(format!("in the end something is lost: {:?} {:?}", world.things, world.objects));
     }
     let gone = |uid: Uid| matches!(world.objects[uid], Object::Gone);

@@ -36,8 +36,8 @@ pub enum Act {
     Restore {
         /// The object that is lost.
         uid: Uid,
-        /// It comes back as it was before.
-        old: bool,
+        /// It comes back as it was so many versions ago.
+        age: usize,
         /// With its status.
         with_status: bool,
     },
@@ -142,8 +142,8 @@ pub fn acts(world: &World, settings: &Settings) -> Vec<Act> {
             }
             Menu::Disaster => {
                 if world.objects.contains(&Object::Absent) {
-                    for (old, with_status) in [(false, false), (false, true), (true, false), (true, true)] {
-                        acts.push(Act::Restore { uid, old, with_status });
+                    for age in (0..).take_while(|age| world.ago(uid, *age).is_some()) {
+                        acts.extend([false, true].map(|with_status| Act::Restore { uid, age, with_status }));
                     }
                     acts.extend([Act::Copy(uid, false), Act::Copy(uid, true)]);
                 }
@@ -294,7 +294,7 @@ pub fn act(world: &mut World, act: Act) {
             world.budget.faults = 0;
             return;
         }
-        Act::Restore { uid, old, with_status } => return restore(world, uid, old, with_status),
+        Act::Restore { uid, age, with_status } => return restore(world, uid, age, with_status),
         Act::Copy(uid, with_status) => {
             if let Some(version) = world.now(uid).cloned() {
                 appear(world, &version, with_status);
@@ -343,9 +343,8 @@ pub fn act(world: &mut World, act: Act) {
     world.store(uid, new);
 }
 
-fn restore(world: &mut World, uid: Uid, old: bool, with_status: bool) {
-    let Object::There(now, before) = world.objects[uid].clone() else { return };
-    let backup = if old { *before } else { *now };
+fn restore(world: &mut World, uid: Uid, age: usize, with_status: bool) {
+    let Some(backup) = world.ago(uid, age).cloned() else { return };
     // The process goes with the cluster, and a call that was under way with it.
     for doing in &mut world.operators {
         *doing = Doing::Idle;
@@ -369,5 +368,5 @@ fn appear(world: &mut World, like: &Version, with_status: bool) {
     let Some(uid) = world.objects.iter().position(|object| *object == Object::Absent) else { return };
     let status = like.status.clone().filter(|_| with_status);
     let new = Version { status, generation: 1, deleting: false, ..like.clone() };
-    world.objects[uid] = Object::There(Box::new(new.clone()), Box::new(new));
+    world.objects[uid] = Object::There(Box::new(new), vec![]);
 }

@@ -1,6 +1,7 @@
 //! What there is: objects as the API server holds them, things at the vendor, operators in the middle of something, and what
 //! may yet happen.
 
+use super::people::Menu;
 use crate::Settings;
 use cloud_image_operator::{
     engine::record::Record,
@@ -55,8 +56,8 @@ pub struct Budget {
 pub enum Object {
     /// Not yet.
     Absent,
-    /// As it is stored now, and as it was stored before, which is what an old cache shows.
-    There(Box<Version>, Box<Version>),
+    /// As it is stored now, and as it was stored before, the newest last, which is what an old cache shows and what a backup has.
+    There(Box<Version>, Vec<Version>),
     /// Not any more.
     Gone,
 }
@@ -185,9 +186,8 @@ impl World {
             things.push(Thing { by: None, done: true, shown: true, ..Thing::new((0, 0), 0) });
         }
         let born = Version { generation: 1, spec: settings.spec, ..Version::default() };
-        let mut objects: Vec<_> = (0..settings.objects)
-            .map(|_| Object::There(Box::new(born.clone()), Box::new(born.clone())))
-            .collect();
+        let mut objects: Vec<_> =
+            (0..settings.objects).map(|_| Object::There(Box::new(born.clone()), vec![])).collect();
         objects.resize(settings.objects + settings.restores, Object::Absent);
         Self {
             objects,
@@ -219,11 +219,34 @@ impl World {
 
     /// Stores another version, and drops an object that is to go and that nobody holds.
     pub fn store(&mut self, uid: Uid, new: Version) {
-        let Object::There(now, before) = &mut self.objects[uid] else { return };
+        let Object::There(now, past) = &mut self.objects[uid] else { return };
         if new.deleting && !new.finalizer {
             self.objects[uid] = Object::Gone;
         } else if **now != new {
-            *before = std::mem::replace(now, Box::new(new));
+            past.push(std::mem::replace(&mut **now, new));
+        }
+    }
+
+    /// The object as it was stored so many versions ago.
+    pub fn ago(&self, uid: Uid, age: usize) -> Option<&Version> {
+        match (&self.objects[uid], age) {
+            (Object::There(now, _), 0) => Some(now),
+            (Object::There(_, past), _) => past.len().checked_sub(age).and_then(|at| past.get(at)),
+            _ => None,
+        }
+    }
+
+    /// Forgets the versions that nobody can read any more.
+    pub fn forget(&mut self, settings: &Settings) {
+        let readers = match settings.menu {
+            Menu::Disaster => self.budget.faults + self.budget.people,
+            _ => self.budget.faults,
+        };
+        let memory = if readers > 0 { settings.memory } else { 0 };
+        for object in &mut self.objects {
+            if let Object::There(_, past) = object {
+                past.drain(..past.len().saturating_sub(memory));
+            }
         }
     }
 
