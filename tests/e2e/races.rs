@@ -115,6 +115,25 @@ async fn what_a_call_made_that_another_operator_has_gone_on_from_is_told() {
     assert!(told["note"].as_str().is_some_and(|note| note.contains(&made)), "{made}: {told:#}");
 }
 
+/// Its finalizer was on for longer than the call, so that it went because somebody let it go: another operator, or a person.
+#[tokio::test]
+async fn what_a_call_made_whose_object_was_let_go_of_is_told() {
+    let world = World::new("race-let-go").await;
+    world.vendor.set_faults(vec![
+        FaultRule::new(Fault::Throttle).action(CREATE).when(When::first(1)),
+        FaultRule::new(Fault::SlowAnswer { millis: 4_000 }).action(CREATE).when(When::first(2)),
+    ]);
+    world.create(component("left", json!({}))).await;
+    world.until_true("it is made", || world.effects(CREATE) == 1).await;
+    let made = world.vendor.aliyun_ecs().components().remove(0).id;
+    world.delete(KIND, "left").await;
+    world.patch(KIND, "left", json!({ "metadata": { "finalizers": null } })).await;
+    world.until_gone(KIND, "left").await;
+    let told = world.until_event("left", "Released").await;
+    assert!(told["note"].as_str().is_some_and(|note| note.contains(&made)), "{made}: {told:#}");
+    assert_eq!((world.calls(CREATE), world.calls(DELETE)), (2, 0));
+}
+
 /// The vendor's lists do not show the image for an hour, so that only the answer itself tells of it.
 #[tokio::test]
 async fn an_answer_that_the_api_server_does_not_take_is_kept() {

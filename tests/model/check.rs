@@ -27,7 +27,7 @@ pub fn one_for_each(world: &World) -> bool {
     })
 }
 
-/// Whether an operator has an answer of which it will tell, since another one has gone on to a further version.
+/// Whether an operator has an answer of which it will tell, since another one has gone on to a further attempt.
 fn is_about_to_be_told(world: &World, id: Id) -> bool {
     world.operators.iter().any(|doing| match doing {
         Doing::Answered { uid, new: Some(new), .. } => {

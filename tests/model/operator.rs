@@ -402,8 +402,9 @@ impl<'a> Pass<'a> {
         };
         let intent = intent_of(self.uid, attempt, since, number);
         let status = self.object.status.as_ref().map(|status| &status.0);
+        let just_held = !self.held();
         let untouched =
-            !self.held() && status.is_none_or(|status| status.operation.is_none() && status.phase.is_none());
+            just_held && status.is_none_or(|status| status.operation.is_none() && status.phase.is_none());
         if self.is(Mutation::PermitsForNothing) {
             // The writes are skipped.
         } else if untouched && attempt == 1 && number.is_none() {
@@ -423,6 +424,7 @@ impl<'a> Pass<'a> {
             replay,
             since,
             number,
+            just_held,
         };
         Ok(())
     }
@@ -714,7 +716,8 @@ pub const BROKEN: u8 = 99;
 
 /// The call of a permit arrives, and so does its answer, or not.
 pub fn call(world: &mut World, settings: &Settings, operator: usize, fate: Fate) {
-    let Doing::Permitted { uid, version, attempt, replay, since, number } = world.operators[operator].clone()
+    let Doing::Permitted { uid, version, attempt, replay, since, number, just_held } =
+        world.operators[operator].clone()
     else {
         return;
     };
@@ -758,13 +761,13 @@ pub fn call(world: &mut World, settings: &Settings, operator: usize, fate: Fate)
     };
     let none = BTreeSet::new();
     let new = status_of(settings, (uid, &version), &none, &to, detail.as_ref(), detail.is_none());
-    let retain = version.spec.retain;
-    world.operators[operator] = Doing::Answered { uid, known: version.status.clone(), new, retain };
+    let (known, retain) = (version.status.clone(), version.spec.retain);
+    world.operators[operator] = Doing::Answered { uid, known, new, retain, just_held };
 }
 
 /// The permit is too old: it is not used, which is written down unless somebody has written the object since.
 pub fn give_up(world: &mut World, settings: &Settings, operator: usize) {
-    let Doing::Permitted { uid, version, attempt, replay, since, number } =
+    let Doing::Permitted { uid, version, attempt, replay, since, number, .. } =
         std::mem::replace(&mut world.operators[operator], Doing::Idle)
     else {
         return;
@@ -777,7 +780,7 @@ pub fn give_up(world: &mut World, settings: &Settings, operator: usize) {
 
 /// As `journal::conclude` writes an answer, and `reconcile::outliving` clears away what nobody can write down any more.
 pub fn conclude(world: &mut World, settings: &Settings, operator: usize) {
-    let Doing::Answered { uid, known, new, retain } =
+    let Doing::Answered { uid, known, new, retain, just_held } =
         std::mem::replace(&mut world.operators[operator], Doing::Idle)
     else {
         return;
@@ -785,7 +788,9 @@ pub fn conclude(world: &mut World, settings: &Settings, operator: usize) {
     let Some(new) = new else { return };
     let Some(now) = world.now(uid).cloned() else {
         let made = new.0.image_id.as_deref().and_then(id_of);
-        if let (Some(id), true) = (made, settings.mutation != Some(Mutation::OutlivedIsForgotten)) {
+        if let (Some(id), true) =
+            (made, just_held && settings.mutation != Some(Mutation::OutlivedIsForgotten))
+        {
             (world.things[id].alive, world.things[id].told) = (retain, retain);
         }
         return;
@@ -797,9 +802,11 @@ pub fn conclude(world: &mut World, settings: &Settings, operator: usize) {
         world.store(uid, Version { status: Some(new), ..now });
         return;
     }
-    // Where a version follows another one, somebody may have gone on to the next; elsewhere that must not come about.
+    // Where a version follows another one, and where a person has acted meanwhile, another operator may have gone on; elsewhere
+    // that must not come about.
     let made = new.0.image_id.as_deref().and_then(id_of).filter(|id| !World::owned(&now, uid).contains(id));
-    if let (Some(id), Menu::Versions) = (made, settings.menu)
+    if let Some(id) = made
+        && (settings.menu == Menu::Versions || world.disturbed)
         && settings.mutation != Some(Mutation::OutdatedIsUntold)
     {
         world.things[id].told = true;

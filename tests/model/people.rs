@@ -86,11 +86,6 @@ pub fn acts(world: &World, settings: &Settings) -> Vec<Act> {
     if world.budget.people == 0 {
         return vec![];
     }
-    // Without a leader, two operators can both be at the same call, for the ten seconds that a permit lives and until it is
-    // answered. Nobody asks for something else just then: docs/adr/0019 says what would come of it.
-    if settings.operators > 1 && world.operators.iter().any(|doing| *doing != Doing::Idle) {
-        return vec![];
-    }
     let mut acts = vec![];
     for (uid, version) in world.there() {
         let operation = version.status.as_ref().and_then(|status| status.0.operation.as_ref());
@@ -272,6 +267,8 @@ pub fn turn(world: &mut World, turn: Turn) {
 /// A person acts.
 pub fn act(world: &mut World, act: Act) {
     world.budget.people -= 1;
+    // What one operator alone is at, nobody goes on from.
+    world.disturbed |= world.operators.len() > 1 && !world.at_rest();
     let uid = match act {
         Act::Right => {
             world.right = !world.right;

@@ -34,6 +34,8 @@ pub struct World {
     pub let_go: Vec<Uid>,
     /// Whether the objects may use the account.
     pub right: bool,
+    /// With two operators: a person has acted while a call was under way that still is, or one that was begun since.
+    pub disturbed: bool,
     /// How much may yet happen.
     pub budget: Budget,
     /// What an operator did that it must never do.
@@ -157,6 +159,8 @@ pub enum Doing {
         since: Id,
         /// The number of the version that it makes, where it follows others.
         number: Option<u8>,
+        /// The finalizer was put on in the same pass, so that the object may go while the call is made.
+        just_held: bool,
     },
     /// It has the answer, and has not stored it yet.
     Answered {
@@ -168,6 +172,8 @@ pub enum Doing {
         new: Option<Status>,
         /// Whether what was made is to stay when the object goes.
         retain: bool,
+        /// As of the permit.
+        just_held: bool,
     },
 }
 
@@ -196,6 +202,7 @@ impl World {
             ended: vec![],
             let_go: vec![],
             right: true,
+            disturbed: false,
             budget: settings.budget,
             harm: None,
         }
@@ -236,8 +243,14 @@ impl World {
         }
     }
 
-    /// Forgets the versions that nobody can read any more.
+    /// Whether no operator is in the middle of anything.
+    pub fn at_rest(&self) -> bool {
+        self.operators.iter().all(|doing| *doing == Doing::Idle)
+    }
+
+    /// Forgets the versions that nobody can read any more, and that a person acted while a call was under way that is over.
     pub fn forget(&mut self, settings: &Settings) {
+        self.disturbed &= !self.at_rest();
         let readers = match settings.menu {
             Menu::Disaster => self.budget.faults + self.budget.people,
             _ => self.budget.faults,

@@ -324,12 +324,32 @@ impl Pass<'_> {
         let concluded = self.conclude(&from, to, detail, settled, request_id.as_deref()).await;
         match &concluded {
             Err(error) if error.is_gone() && self.just_held => self.outlived(client, &made),
+            Err(error) if error.is_gone() => self.tell_of_left(&made).await,
             Err(Error::Outdated) => self.tell_of_outdated(&made).await,
             _ => {}
         }
         concluded?;
         self.local.unwritten = None;
         Ok(next)
+    }
+
+    /// Somebody let the object go while its call was made: a person, or another operator, who may not have known of what it makes.
+    /// So that is told, and left where it is.
+    async fn tell_of_left(&self, made: &Progress) {
+        let what = match made.handle() {
+            Some(handle) => {
+                format!("{} was made by a call whose answer came when this object had gone", handle.id())
+            }
+            None if made.under_way() => {
+                "this object had gone when the answer to its creating call was lost, which may have made something".to_owned()
+            }
+            None => return,
+        };
+        let note = format!(
+            "{what}; who let the object go may not have known of it: look at the vendor, and delete it there, or take it over in an \
+             object of its own, with spec.import.id"
+        );
+        self.world.telemetry.released(&self.object, self.world.kind.traits().action, note).await;
     }
 
     /// Another operator has gone on with the object meanwhile. If that one does not know what the call made, a person must.
