@@ -68,6 +68,16 @@ pub enum Mutation {
     FormerRecordCounts,
     /// The status of another object counts as one's own.
     FormerStatusCounts,
+    /// What has the same metadata and phase as the newest version counts as that.
+    LooksTheSame,
+    /// What is made and whose task the vendor has forgotten counts as gone.
+    ForgottenIsMissing,
+    /// What nobody saw finished counts as something that was there.
+    UnseenWasThere,
+    /// An order that the vendor has lost is not given again.
+    LostOrdersStayLost,
+    /// Who gives an order again takes for his what came before that.
+    AskedAgainAsBefore,
     /// What does not show is missing, and made anew.
     HiddenIsMissing,
     /// The vendor's side is changed and deleted as an old cache shows that it is asked for.
@@ -100,6 +110,8 @@ pub enum Mutation {
     OutdatedIsUntold,
     /// What was made for an object that went in the same moment stays.
     OutlivedIsForgotten,
+    /// Nobody is told of what a call made whose object another operator has let go of.
+    LeftIsUntold,
     /// What was taken over is deleted with its object.
     ImportedIsDeleted,
     /// What a failed build left stays where something else is taken over.
@@ -197,6 +209,21 @@ impl Settings {
             }
             all.push(Self { restores: 1, ..Self::new(api, Menu::Disaster) });
         }
+        for api in [Api::Unique, Api::Twins] {
+            let tasks =
+                Self { spec: Spec { recreate: true, ..Spec::default() }, ..Self::new(api, Menu::Tasks) };
+            all.push(Self { budget: Budget { people: 2, faults: 2, second: 0 }, ..tasks.clone() });
+            all.push(Self { operators: 2, budget: Budget { people: 1, faults: 1, second: 2 }, ..tasks });
+        }
+        // An API server that lags behind may show anything that there ever was.
+        let lags =
+            |it: Self| Self { memory: usize::MAX, budget: Budget { people: 1, faults: 2, second: 0 }, ..it };
+        for api in [Api::Unique, Api::Marked] {
+            let remade = Spec { recreate: true, ..Spec::default() };
+            all.push(lags(Self { spec: remade, ..Self::new(api, Menu::Tools) }));
+            all.push(lags(Self::new(api, Menu::Users)));
+            all.push(lags(Self { restores: 1, ..Self::new(api, Menu::Disaster) }));
+        }
         // Versions are told apart by their numbers, within a name.
         let one = Spec { keep: Some(1), ..Spec::default() };
         let versions = Self { spec: one, ..Self::new(Api::Token, Menu::Versions) };
@@ -208,6 +235,16 @@ impl Settings {
         let two = Budget { people: 2, faults: 1, second: 2 };
         all.push(Self { operators: 2, ready: true, budget: two, ..versions });
         all
+    }
+
+    /// Whether the vendor forgets tasks that have ended. As `External::FORGETS`.
+    pub fn forgets(&self) -> bool {
+        self.menu == Menu::Tasks && self.api == Api::Twins
+    }
+
+    /// Whether the vendor loses orders that can be given again. As `External::REPEATABLE`.
+    pub fn repeatable(&self) -> bool {
+        self.menu == Menu::Tasks && self.api == Api::Unique
     }
 
     fn pass(&self, world: &World, event: Event) -> Option<(World, u8)> {
@@ -367,11 +404,12 @@ fn every_promise_holds_in_every_order_of_events() {
         let begun = Instant::now();
         let (count, broken) = checked(&settings);
         println!(
-            "{:?} {:?}, {} operators, {} objects: {count} worlds, {:.1} s",
+            "{:?} {:?}, {} operators, {} objects, memory {}: {count} worlds, {:.1} s",
             settings.api,
             settings.menu,
             settings.operators,
             settings.objects,
+            settings.memory,
             begun.elapsed().as_secs_f64()
         );
         for broken in &broken {
@@ -421,6 +459,12 @@ const MUTATIONS: &[(Mutation, Api, Menu)] = &[
     (Mutation::GoodNewsIsDropped, Api::Unique, Menu::Users),
     (Mutation::OutdatedIsUntold, Api::Token, Menu::Versions),
     (Mutation::OutlivedIsForgotten, Api::Marked, Menu::Tools),
+    (Mutation::LooksTheSame, Api::Unique, Menu::Users),
+    (Mutation::ForgottenIsMissing, Api::Twins, Menu::Tasks),
+    (Mutation::UnseenWasThere, Api::Twins, Menu::Tasks),
+    (Mutation::LostOrdersStayLost, Api::Unique, Menu::Tasks),
+    (Mutation::AskedAgainAsBefore, Api::Unique, Menu::Tasks),
+    (Mutation::LeftIsUntold, Api::Unique, Menu::Users),
     (Mutation::ImportedIsDeleted, Api::Marked, Menu::Owners),
     (Mutation::FailedIsForgottenForImports, Api::Marked, Menu::Owners),
     (Mutation::SuspendedIsApplied, Api::Marked, Menu::Users),

@@ -289,6 +289,11 @@ fn is_final(world: &World, uid: Uid, version: &Version) -> Result<(), String> {
     {
         return Err(format!("uid{uid} keeps too many versions: {version:?}, things {:?}", world.things));
     }
+    let seen = status.and_then(|status| world.things.get(id_of(status.image_id.as_ref()?)?));
+    let is_to_come = seen.is_some_and(|thing| !thing.lost && !thing.alive);
+    if reason == Some("Missing") && is_to_come && !version.deleting {
+        return Err(format!("uid{uid} waits for what nobody makes: {version:?}, things {:?}", world.things));
+    }
     if done && (is_current || version.deleting || version.spec.suspend || !world.right) {
         return Ok(());
     }

@@ -87,11 +87,13 @@ impl<'a> Pass<'a> {
     /// A guarded write.
     fn write(&mut self, new: Version) -> Result<(), Stop> {
         self.effect()?;
-        let fresh = self.world.now(self.uid) == Some(&self.object);
-        if !fresh && !self.is(Mutation::UnguardedWrites) {
+        if !self.is_newest() && !self.is(Mutation::UnguardedWrites) {
             return Err(Stop);
         }
-        self.world.store(self.uid, new.clone());
+        if let Some(now) = self.world.now(self.uid).cloned() {
+            let Version { finalizer, record, ref status, .. } = new;
+            self.world.store(self.uid, Version { finalizer, record, status: status.clone(), ..now });
+        }
         self.object = new;
         Ok(())
     }
@@ -468,7 +470,7 @@ impl<'a> Pass<'a> {
                 None => Recovered::Candidates(vec![]),
             },
             Api::Twins => {
-                let young = seen.filter(|(id, _)| *id >= since);
+                let young = seen.filter(|(_, thing)| thing.born >= since);
                 Recovered::Candidates(young.map(|(id, _)| Handle::image(id_text(id))).collect())
             }
             Api::Blind => Recovered::Undecidable(vec![]),
@@ -526,7 +528,37 @@ impl<'a> Pass<'a> {
 
     fn observe(&mut self, from: Progress, handle: &Handle, wish: &Wish) -> Result<(), Stop> {
         self.calls();
-        let mut to = from.observed(self.look(handle));
+        let seen = self.look(handle);
+        let is_missing = seen == Observation::Missing;
+        if self.settings.forgets()
+            && is_missing
+            && matches!(from, Progress::Ready { .. })
+            && !self.is(Mutation::ForgottenIsMissing)
+        {
+            return self.show(&from, None, true);
+        }
+        let before = from.intent().and_then(|intent| intent.since);
+        let mut to = from.observed(seen);
+        if let (Progress::Missing { was_ready, .. }, true) = (&mut to, self.is(Mutation::UnseenWasThere)) {
+            *was_ready = true;
+        }
+        let is_own = to.intent().is_some_and(|intent| intent.origin == Origin::Made);
+        if self.settings.repeatable()
+            && is_missing
+            && is_own
+            && !wish.import
+            && !self.is(Mutation::LostOrdersStayLost)
+        {
+            // It was looked twice, with longer in between than a permit lives.
+            self.permits_age();
+            let again =
+                if self.is(Mutation::AskedAgainAsBefore) { before } else { moment(self.world.things.len()) };
+            to = to.asked_again(again.unwrap_or_default());
+            if matches!(to, Progress::Submitting(_)) {
+                let detail = Detail::trouble("AnswerLost", "the vendor has lost the order");
+                return self.show(&to, Some(&detail), false);
+            }
+        }
         let differs =
             matches!(&to, Progress::Ready { product, .. } if is_outdated(&self.object.spec, product));
         if self.object.spec.keep.is_some() && differs {
@@ -590,7 +622,11 @@ impl<'a> Pass<'a> {
         let thing = id_of(handle.id()).and_then(|id| self.world.things.get(id));
         match thing {
             // What is not in the list for long enough is not there: by then it shows, if it is.
-            Some(thing) if thing.alive && (thing.shown || !self.is(Mutation::HiddenIsMissing)) => {
+            Some(thing)
+                if thing.alive
+                    && !thing.forgotten
+                    && (thing.shown || !self.is(Mutation::HiddenIsMissing)) =>
+            {
                 if thing.broken() {
                     let failure = progress::Failure {
                         reason: "BuildFailed".into(),
@@ -612,8 +648,21 @@ impl<'a> Pass<'a> {
 
     /// Before anything is changed or deleted at the vendor.
     fn confirm(&self) -> Result<(), Stop> {
-        let fresh = self.world.now(self.uid) == Some(&self.object);
-        if fresh || self.is(Mutation::ActsUponOldViews) { Ok(()) } else { Err(Stop) }
+        if self.is_newest() || self.is(Mutation::ActsUponOldViews) { Ok(()) } else { Err(Stop) }
+    }
+
+    /// Whether the API server has nothing newer than what was read.
+    fn is_newest(&self) -> bool {
+        let Some(now) = self.world.now(self.uid) else { return false };
+        if self.is(Mutation::LooksTheSame) {
+            let looks = |version: &Version| {
+                let phase =
+                    version.status.as_ref().and_then(|status| status.0.phase.map(|phase| phase as u8));
+                (version.generation, version.deleting, version.finalizer, version.record, phase)
+            };
+            return looks(now) == looks(&self.object);
+        }
+        *now == self.object
     }
 
     /// Nobody asks for it any more.
@@ -788,10 +837,17 @@ pub fn conclude(world: &mut World, settings: &Settings, operator: usize) {
     let Some(new) = new else { return };
     let Some(now) = world.now(uid).cloned() else {
         let made = new.0.image_id.as_deref().and_then(id_of);
-        if let (Some(id), true) =
-            (made, just_held && settings.mutation != Some(Mutation::OutlivedIsForgotten))
-        {
-            (world.things[id].alive, world.things[id].told) = (retain, retain);
+        match (made, settings.mutation) {
+            (_, Some(Mutation::OutlivedIsForgotten)) if just_held => {}
+            (Some(id), _) if just_held => {
+                (world.things[id].alive, world.things[id].told) = (retain, retain);
+            }
+            (_, Some(Mutation::LeftIsUntold)) => {}
+            _ => {
+                let attempt = new.0.operation.as_ref().map(|operation| operation.attempt);
+                let of_it = |thing: &&mut Thing| attempt.is_some_and(|it| thing.by == Some((uid, it)));
+                world.things.iter_mut().filter(of_it).for_each(|thing| thing.told = true);
+            }
         }
         return;
     };
@@ -834,7 +890,15 @@ fn made(
     if matches!(settings.api, Api::Token | Api::Unique) && world.things.iter().any(is_in_the_way) {
         return Err(refused(Class::Conflict));
     }
-    world.things.push(Thing { number, ..Thing::new((uid, attempt), spec.content) });
+    let made = Thing { number, ..Thing::new((uid, attempt), spec.content, world.things.len()) };
+    // The same order makes it under the same id.
+    if settings.repeatable()
+        && let Some(id) = world.things.iter().position(|thing| thing.by == by && thing.forgotten)
+    {
+        world.things[id] = made;
+        return Ok(id_text(id));
+    }
+    world.things.push(made);
     Ok(id_text(world.things.len() - 1))
 }
 
@@ -848,7 +912,7 @@ fn lookalikes(world: &World, settings: &Settings, spec: Spec, number: Option<u8>
         seen.filter(|(_, thing)| thing.alive && thing.shown && thing.number == number.unwrap_or_default());
     let lookalike = |(id, thing): (Id, &Thing)| Lookalike {
         id: id_text(id),
-        created: moment(id),
+        created: moment(thing.born),
         comparison: if thing.content == spec.content {
             Comparison::Same
         } else if spec.keep.is_some() {

@@ -64,6 +64,8 @@ pub enum Turn {
     Show(Id),
     /// It forgets the token that a thing was made with.
     ForgetToken(Id),
+    /// It forgets a task: one that has ended, or the order that it took, of which nothing comes then.
+    ForgetTask(Id),
 }
 
 /// Which acts there may be in a model.
@@ -79,6 +81,8 @@ pub enum Menu {
     Disaster,
     /// Versions that follow each other.
     Versions,
+    /// What becomes of tasks that the vendor forgets.
+    Tasks,
 }
 
 /// The acts that are possible now.
@@ -147,6 +151,12 @@ pub fn acts(world: &World, settings: &Settings) -> Vec<Act> {
                 }
                 acts.extend(answers(world, uid, version));
             }
+            Menu::Tasks => {
+                acts.push(Act::Ask(uid));
+                if !version.deleting {
+                    acts.push(Act::Delete(uid));
+                }
+            }
             // What two operators at once have to do with each other is about versions that follow or go.
             Menu::Versions if settings.operators > 1 => {
                 if !version.deleting {
@@ -177,11 +187,24 @@ pub fn acts(world: &World, settings: &Settings) -> Vec<Act> {
     if settings.menu == Menu::Versions && world.things.iter().all(|thing| thing.by.is_some()) {
         acts.push(Act::Squat);
     }
-    if matches!(settings.menu, Menu::Tools | Menu::Versions) {
+    // In the moment in which it is asked for again, nobody could tell.
+    if settings.repeatable() && world.things.iter().all(|thing| thing.by.is_some()) && !is_asked_for(world) {
+        acts.push(Act::Squat);
+    }
+    if matches!(settings.menu, Menu::Tools | Menu::Versions | Menu::Tasks) {
         let alive = (0..world.things.len()).filter(|id| world.things[*id].alive);
         acts.extend(alive.map(Act::Lose));
     }
     acts
+}
+
+/// Whether a creating call may be under way.
+fn is_asked_for(world: &World) -> bool {
+    let open = |version: &Version| {
+        let operation = version.status.as_ref().and_then(|status| status.0.operation.as_ref());
+        operation.map_or(version.record.is_some(), |it| it.state == OperationState::InFlight)
+    };
+    !world.at_rest() || world.there().any(|(_, version)| open(version))
 }
 
 /// As `image::OPEN` and the kind's own rule have it.
@@ -242,19 +265,33 @@ pub fn turns(world: &World, settings: &Settings) -> Vec<Turn> {
         if settings.api == Api::Token && thing.token_known && world.budget.faults > 0 && !is_asked(thing) {
             turns.push(Turn::ForgetToken(id));
         }
+        let has_ended = thing.done || thing.broken();
+        // What is forgotten before it was looked for, after a lost answer, is asked for again: docs/never-twice.md.
+        let is_known = || world.there().any(|(uid, version)| World::owned(version, uid).contains(&id));
+        let forgets = settings.forgets() && has_ended && is_known();
+        let loses = settings.repeatable() && !has_ended && thing.by.is_some();
+        if world.budget.faults > 0 && !thing.forgotten && (forgets || loses) {
+            turns.push(Turn::ForgetTask(id));
+        }
     }
     turns
 }
 
 /// The vendor's turn.
 pub fn turn(world: &mut World, turn: Turn) {
-    let (Turn::Finish(id) | Turn::Break(id) | Turn::Show(id) | Turn::ForgetToken(id)) = turn;
+    let (Turn::Finish(id) | Turn::Break(id) | Turn::Show(id) | Turn::ForgetToken(id) | Turn::ForgetTask(id)) =
+        turn;
     let thing = &mut world.things[id];
     match turn {
         Turn::Finish(_) => thing.done = true,
         Turn::Show(_) => thing.shown = true,
         Turn::Break(_) => {
             thing.content = BROKEN;
+            world.budget.faults -= 1;
+        }
+        Turn::ForgetTask(_) => {
+            thing.forgotten = true;
+            thing.alive &= thing.done || thing.broken();
             world.budget.faults -= 1;
         }
         Turn::ForgetToken(_) => {
@@ -280,8 +317,12 @@ pub fn act(world: &mut World, act: Act) {
             return;
         }
         Act::Squat => {
-            let number = world.things.iter().map(|thing| thing.number).max().unwrap_or_default() + 1;
-            let theirs = Thing { by: None, number, done: true, shown: true, ..Thing::new((0, 0), 0) };
+            // Where nothing follows anything, they are all of one name.
+            let follows = world.there().any(|(_, version)| version.spec.keep.is_some());
+            let last = world.things.iter().map(|thing| thing.number).max().unwrap_or_default();
+            let number = if follows { last + 1 } else { 0 };
+            let made = Thing::new((0, 0), 0, world.things.len());
+            let theirs = Thing { by: None, number, done: true, shown: true, ..made };
             world.things.push(theirs);
             return;
         }

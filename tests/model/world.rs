@@ -125,6 +125,8 @@ pub struct Thing {
     pub content: u8,
     /// Which version it is.
     pub number: u8,
+    /// How many things there were before it was made.
+    pub born: Id,
     /// It exists.
     pub alive: bool,
     /// Lists show it.
@@ -137,6 +139,8 @@ pub struct Thing {
     pub told: bool,
     /// Somebody else deleted it.
     pub lost: bool,
+    /// The vendor knows nothing of the task any more that made it; or that was to, and never will.
+    pub forgotten: bool,
 }
 
 /// What an operator is in the middle of, with one object.
@@ -189,7 +193,7 @@ impl World {
     pub fn new(settings: &Settings) -> Self {
         let mut things = vec![];
         if settings.imports {
-            things.push(Thing { by: None, done: true, shown: true, ..Thing::new((0, 0), 0) });
+            things.push(Thing { by: None, done: true, shown: true, ..Thing::new((0, 0), 0, 0) });
         }
         let born = Version { generation: 1, spec: settings.spec, ..Version::default() };
         let mut objects: Vec<_> =
@@ -278,17 +282,19 @@ impl World {
 
 impl Thing {
     /// One that was made a moment ago.
-    pub fn new(by: (Uid, u32), content: u8) -> Self {
+    pub fn new(by: (Uid, u32), content: u8, born: Id) -> Self {
         Self {
             by: Some(by),
             content,
             number: 0,
+            born,
             alive: true,
             shown: false,
             done: false,
             token_known: true,
             told: false,
             lost: false,
+            forgotten: false,
         }
     }
 }
