@@ -10,7 +10,7 @@ FAR = "cn-shanghai"
 def run(checks, admin, address):
     for kind in CLIENTS:
         with checks.section(f"the image factory by {kind.name}"):
-            for part in (pipelines, runs, cancelling, copies, sharing, community):
+            for part in (pipelines, runs, cancelling, copies, lacking, sharing, community):
                 admin.reset()
                 admin.settings(aliyunEcs={"executionSeconds": 100.0, "cancellingSeconds": 5.0, "copySeconds": 100.0})
                 with checks.section(part.__name__):
@@ -164,6 +164,34 @@ def copies(checks, admin, client):
     checks.equal("every copy once", len({row["ImageId"] for row in rows}), 5)
     delete()
     checks.equal("what was deleted is gone", _images(client, ImageId=made, **there), [])
+
+
+def lacking(checks, admin, client):
+    """What a copy needs in its region, and what a retry is told whose first call is still being processed."""
+    source = _made(checks, admin, client)
+    settings = lambda **some: admin.settings(aliyunEcs=some)
+    copy = lambda name, **more: client.call(
+        "CopyImage", ImageId=source, DestinationRegionId=FAR, DestinationImageName=name, **more
+    )["ImageId"]
+    settings(regionsWithoutKms=[FAR], snapshotQuota=1)
+    for expected, call in [
+        ("400 InvalidParameter.KmsNotEnabled", lambda: copy("far", Encrypted=True, KMSKeyId="key")),
+        ("200", lambda: copy("far")),
+        ("403 QuotaExceed.Snapshot", lambda: copy("far-1")),
+    ]:
+        if expected == "200":
+            checks.true("room for one", call().startswith("m-"), "")
+        else:
+            checks.refused(expected, expected, client.refusal, call)
+    settings(regionsWithoutKms=[], snapshotQuota=None, processingSeconds=30)
+    made = copy("far-1", Encrypted=True, ClientToken="t-1")
+    again = lambda: copy("far-1", Encrypted=True, ClientToken="t-1")
+    checks.refused("a retry too soon", "400 IdempotentProcessing", client.refusal, again)
+    admin.advance(101)
+    checks.equal("a retry", again(), made)
+    share = lambda: client.call("ModifyImageSharePermission", ImageId=made, AddAccount=["1001"], RegionId=FAR)
+    expected = "403 InvalidOperation.ServiceKeyEncryptedImageUnsupported"
+    checks.refused("encrypted with the key of the service", expected, client.refusal, share)
 
 
 def sharing(checks, admin, client):
