@@ -27,7 +27,15 @@ async fn parameters() {
     let object = copy("rules");
     let length: &[&str] = &["destinationImageName must be 2 to 128 characters long"];
     let scheme: &[&str] = &["destinationImageName must not begin with http:// or https://"];
-    let bad = [(json!("a"), length), (times("a", 129), length), (json!("http://a"), scheme)];
+    let reserved: &[&str] =
+        &["destinationImageName must not begin with aliyun or acs:, which are Alibaba Cloud's own"];
+    let bad = [
+        (json!("a"), length),
+        (times("a", 129), length),
+        (json!("http://a"), scheme),
+        (json!("acs:base"), reserved),
+        (json!("aliyun-base"), reserved),
+    ];
     let good = [json!("ab"), json!("镜像"), times("镜", 128), json!("a b")];
     try_values(&world, &object, "spec.forProvider.destinationImageName", good, bad).await;
 

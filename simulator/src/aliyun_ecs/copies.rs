@@ -226,7 +226,8 @@ fn move_up(state: &mut State, place: &Place, at_once: usize, now: Timestamp) {
 }
 
 fn check_name(name: &str) -> Result<(), Refusal> {
-    if (2..=128).contains(&name.chars().count()) && !has_web_scheme(name) {
+    let is_reserved = name.starts_with("acs:") || name.starts_with("aliyun");
+    if (2..=128).contains(&name.chars().count()) && !has_web_scheme(name) && !is_reserved {
         return Ok(());
     }
     Err(Refusal::new(400, "InvalidImageName.Malformed", "The specified Image name is wrongly formed."))

@@ -204,6 +204,7 @@ async fn what_the_pages_refuse_is_refused() {
         (&[("DestinationImageName", "taken")][..], "400 InvalidImageName.Duplicated"),
         (&[("DestinationImageName", "taken"), ("DestinationRegionId", "cn-beijing")], "200"),
         (&[("DestinationImageName", "x")], "400 InvalidImageName.Malformed"),
+        (&[("DestinationImageName", "aliyun-base")], "400 InvalidImageName.Malformed"),
         (&[("DestinationDescription", "x")], "400 InvalidDescription.Malformed"),
         (&[("DestinationRegionId", "mars-1")], "400 DestinationRegion.NotFound"),
         (&[("RegionId", "mars-1")], "400 SourceRegion.NotFound"),

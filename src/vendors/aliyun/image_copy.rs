@@ -120,13 +120,14 @@ pub struct CopyParameters {
     #[x_kube(validation = Rule::new(REGION).message("destinationRegionId must be a region's id of lower-case letters, digits and -, for example cn-shanghai"))]
     pub destination_region_id: Option<String>,
 
-    /// The copy's name, 2 to 128 characters, which no other image of the account in its region may have. Required. Can be
-    /// changed, not taken out again. Example: `base-1`.
+    /// The copy's name, 2 to 128 characters, not beginning with `aliyun` or `acs:`, which no other image of the account in its
+    /// region may have. Required. Can be changed, not taken out again. Example: `base-1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     #[x_kube(
         validation = Rule::new("self.size() >= 2 && self.size() <= 128").message("destinationImageName must be 2 to 128 characters long"),
         validation = Rule::new("!self.startsWith('http://') && !self.startsWith('https://')").message("destinationImageName must not begin with http:// or https://"),
+        validation = Rule::new("!self.startsWith('aliyun') && !self.startsWith('acs:')").message("destinationImageName must not begin with aliyun or acs:, which are Alibaba Cloud's own"),
     )]
     pub destination_image_name: Option<String>,
 
