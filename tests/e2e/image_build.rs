@@ -157,6 +157,23 @@ async fn a_refusal_that_is_the_echo_of_an_own_call_is_none() {
     assert_eq!(object["status"]["operation"]["attempt"], 1);
 }
 
+/// A list that shows a run without its tags does not tell whose it is, and a retry may come while the first call is still being
+/// processed: the same token yields the same run in the end.
+#[tokio::test]
+async fn a_run_that_is_listed_before_its_tags_is_begun_once() {
+    let world = World::new("build-tagless").await;
+    world.quicken();
+    world.vendor.configure(|settings| settings.aliyun_ecs.processing_seconds = 8);
+    world.vendor.set_faults(vec![
+        FaultRule::new(Fault::AnswerLost).action(CREATE).when(When::first(1)),
+        FaultRule::new(Fault::TagLag { seconds: 7200 }).action(LOOK),
+    ]);
+    world.create(build("tagless", json!({}))).await;
+    let object = world.until_ready(KIND, "tagless").await;
+    assert_eq!(object["status"]["operation"]["attempt"], 1, "{object:#}");
+    assert_eq!(world.effects(CREATE), 1, "{:#?}", world.call_log());
+}
+
 #[tokio::test]
 async fn a_deletion_cancels_a_run_or_waits_for_its_end() {
     let world = World::new("build-cancel").await;
