@@ -89,28 +89,6 @@ async fn what_a_copy_needs() {
             assert_refused(answer, key, &encrypted.to_string());
         }
     }
-    let shared: &[(&str, &str)] = &[(
-        "spec",
-        "forProvider.shareWith of an encrypted copy needs kmsKeyId: the vendor does not share what is encrypted with its own key of \
-         the service",
-    )];
-    for (encrypted, key, with_whom, fits) in [
-        (json!(true), Value::Null, json!(["7"]), false),
-        (json!(true), Value::Null, json!([]), true),
-        (json!(true), json!("key-1"), json!(["7"]), true),
-        (json!(false), Value::Null, json!(["7"]), true),
-        (Value::Null, Value::Null, json!(["7"]), true),
-    ] {
-        let what = format!("{encrypted} {key} {with_whom}");
-        let object = with(&object, "spec.forProvider.encrypted", encrypted);
-        let object = with(&object, "spec.forProvider.kmsKeyId", key);
-        let answer = create(&world, &with(&object, "spec.forProvider.shareWith", with_whom)).await;
-        if fits {
-            assert_accepted(answer, &what);
-        } else {
-            assert_refused(answer, shared, &what);
-        }
-    }
     let other = json!({ "name": "base" });
     let both = with(&object, "spec.forProvider.imageRef", other.clone());
     let one = ("spec", "forProvider must have only one of imageId and imageRef");
@@ -180,5 +158,34 @@ async fn what_is_asked_for_stays_but_for_its_name_description_and_tags() {
     ] {
         let answer = patch(&world, &object, &json!({ "spec": { "forProvider": change } })).await;
         assert_accepted(answer, &change.to_string());
+    }
+}
+
+/// The vendor shares nothing that is encrypted with its own key of the service.
+#[tokio::test]
+async fn an_encrypted_copy_is_shared_with_a_key_of_one_s_own_only() {
+    let world = World::empty("copy-keys").await;
+    let object = copy("keys");
+    let shared: &[(&str, &str)] = &[(
+        "spec",
+        "forProvider.shareWith of an encrypted copy needs kmsKeyId: the vendor does not share what is encrypted with its own key of \
+         the service",
+    )];
+    for (encrypted, key, with_whom, fits) in [
+        (json!(true), Value::Null, json!(["7"]), false),
+        (json!(true), Value::Null, json!([]), true),
+        (json!(true), json!("key-1"), json!(["7"]), true),
+        (json!(false), Value::Null, json!(["7"]), true),
+        (Value::Null, Value::Null, json!(["7"]), true),
+    ] {
+        let what = format!("{encrypted} {key} {with_whom}");
+        let object = with(&object, "spec.forProvider.encrypted", encrypted);
+        let object = with(&object, "spec.forProvider.kmsKeyId", key);
+        let answer = create(&world, &with(&object, "spec.forProvider.shareWith", with_whom)).await;
+        if fits {
+            assert_accepted(answer, &what);
+        } else {
+            assert_refused(answer, shared, &what);
+        }
     }
 }

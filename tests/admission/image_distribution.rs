@@ -76,30 +76,6 @@ async fn what_it_needs_and_what_it_has_by_default() {
         assert!(create(&world, &with(&object, "spec.maxParallel", json!(count))).await.is_err(), "{count}");
     }
 
-    let shared: &[(&str, &str)] = &[(
-        "spec",
-        "forProvider.shareWith needs a kmsKeyId for each region whose copy is encrypted: the vendor does not share what is encrypted \
-         with its own key of the service",
-    )];
-    for (of_region, of_all, key, fits) in [
-        (json!(true), Value::Null, Value::Null, false),
-        (Value::Null, json!(true), Value::Null, false),
-        (json!(false), Value::Null, Value::Null, true),
-        (json!(true), Value::Null, json!("key-1"), true),
-    ] {
-        let what = format!("{of_region} {of_all} {key}");
-        let object = with(&object, "spec.regions", json!([{ "regionId": "cn-beijing" }]));
-        let object = with(&object, "spec.regions.0.encrypted", of_region);
-        let object = with(&object, "spec.regions.0.kmsKeyId", key);
-        let object = with(&object, "spec.forProvider.encrypted", of_all);
-        let answer = create(&world, &with(&object, "spec.forProvider.shareWith", json!(["7"]))).await;
-        if fits {
-            assert_accepted(answer, &what);
-        } else {
-            assert_refused(answer, shared, &what);
-        }
-    }
-
     let key: &[(&str, &str)] =
         &[("spec", "a region's kmsKeyId needs encrypted: true, there or in forProvider")];
     for (of_region, of_all, fits) in [
@@ -199,5 +175,35 @@ async fn the_image_stays_and_the_list_does_not() {
         json!({ "forProvider": { "destinationImageName": "base-2", "destinationDescription": "another", "tag": [{ "key": "a" }] } }),
     ] {
         assert_accepted(patch(&world, &object, &json!({ "spec": change })).await, &change.to_string());
+    }
+}
+
+/// The vendor shares nothing that is encrypted with its own key of the service.
+#[tokio::test]
+async fn an_encrypted_copy_is_shared_with_a_key_of_one_s_own_only() {
+    let world = World::empty("distribution-keys").await;
+    let object = distribution("keys");
+    let shared: &[(&str, &str)] = &[(
+        "spec",
+        "forProvider.shareWith needs a kmsKeyId for each region whose copy is encrypted: the vendor does not share what is encrypted \
+         with its own key of the service",
+    )];
+    for (of_region, of_all, key, fits) in [
+        (json!(true), Value::Null, Value::Null, false),
+        (Value::Null, json!(true), Value::Null, false),
+        (json!(false), Value::Null, Value::Null, true),
+        (json!(true), Value::Null, json!("key-1"), true),
+    ] {
+        let what = format!("{of_region} {of_all} {key}");
+        let object = with(&object, "spec.regions", json!([{ "regionId": "cn-beijing" }]));
+        let object = with(&object, "spec.regions.0.encrypted", of_region);
+        let object = with(&object, "spec.regions.0.kmsKeyId", key);
+        let object = with(&object, "spec.forProvider.encrypted", of_all);
+        let answer = create(&world, &with(&object, "spec.forProvider.shareWith", json!(["7"]))).await;
+        if fits {
+            assert_accepted(answer, &what);
+        } else {
+            assert_refused(answer, shared, &what);
+        }
     }
 }
