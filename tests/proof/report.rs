@@ -175,7 +175,8 @@ nothing is left. The vendors are simulated ones that keep the real ones' rules, 
 call whose answer was lost counts as not made, is three seconds here, and nothing but the operator exports
 (`ecs.exportedBy: OperatorOnly`; otherwise a person tells whose a task is). `ImageExport` leaves the exported file, which is the user's. An `ImageDistribution`
 has a copy in each of two regions; its change takes one region out, puts another one in and sets a tag of the copy that stays, so
-that three copies are made in all, each region's once, and no `AliyunImageCopy` is left. A request may not be made each time, such as
+that three copies are made in all, each region's once, and no `AliyunImageCopy` is left. With a `ClusterCloudAccount`, only what
+is asked about that is in a table of its own: the rest is in the kind's. A request may not be made each time, such as
 the second look at a build (–).
 
 [How it never makes a thing twice](never-twice.md) says why this holds.

@@ -323,14 +323,17 @@ async fn play(seed: u64, all: bool) -> Vec<String> {
     let subjects = life::subjects();
     // With another seed, each has an account of the other kind.
     let accounts = ACCOUNTS.iter().cycle().skip(usize::from(seed.is_multiple_of(2)));
-    let plays = subjects.iter().zip(accounts).map(|(subject, account)| async move {
+    let kinds = env::var("STALE_KINDS").unwrap_or_default();
+    let wanted = |kind: &str| kinds.is_empty() || kinds.split(',').any(|wanted| wanted == kind);
+    let wanted = subjects.iter().zip(accounts).filter(|(subject, _)| wanted(&subject.kind));
+    let plays = wanted.map(|(subject, account)| async move {
         let namespace = format!("stale-{seed}-{}", subject.kind.to_lowercase());
         Stage::begin(subject, account, &namespace).await.play(seed, all).await
     });
     join_all(plays).await.concat()
 }
 
-/// `STALE_SEED`: which pasts are shown.
+/// `STALE_SEED`: which pasts are shown; `STALE_KINDS`: of which kinds, all if empty.
 fn seed() -> u64 {
     env::var("STALE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1)
 }
