@@ -463,12 +463,11 @@ impl External for AospImage {
         handle: &Handle,
         seen: &Observation,
     ) -> Result<Option<String>, CallError> {
-        let row = match seen.product() {
-            Some(product) => Row::read(&product.at_provider),
-            None => {
-                let only = json!({ "ImageIdList": [handle.id()] });
-                list(client, &self.region(client), only).await?.first().and_then(Row::read)
-            }
+        let row = if let Some(product) = seen.product() {
+            Row::read(&product.at_provider)
+        } else {
+            let only = json!({ "ImageIdList": [handle.id()] });
+            list(client, &self.region(client), only).await?.first().and_then(Row::read)
         };
         Ok(row.and_then(|row| owner(&split(&row.remark).0)))
     }
