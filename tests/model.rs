@@ -1,5 +1,5 @@
-//! The real pure engine, model-checked: one or two operators that may crash anywhere and read old caches, an API server that
-//! refuses guarded writes, vendors of every class, and people and tools that write whatever they like, whenever they like. Every
+//! The real pure engine, model-checked: one or two operators that may crash anywhere and read caches of any age, an API server that
+//! refuses guarded writes, vendors of every class that forget tokens and tasks, and people and tools that write whatever they like, whenever they like. Every
 //! order of events within the bounds is tried, also where versions follow each other. With any of the engine's cures taken out, some order breaks a promise.
 
 mod model {
@@ -182,7 +182,7 @@ impl Settings {
             menu,
             operators,
             objects,
-            memory: 1,
+            memory: usize::MAX,
             restores,
             imports,
             spec,
@@ -215,15 +215,6 @@ impl Settings {
             all.push(Self { budget: Budget { people: 2, faults: 2, second: 0 }, ..tasks.clone() });
             all.push(Self { operators: 2, budget: Budget { people: 1, faults: 1, second: 2 }, ..tasks });
         }
-        // An API server that lags behind may show anything that there ever was.
-        let lags =
-            |it: Self| Self { memory: usize::MAX, budget: Budget { people: 1, faults: 2, second: 0 }, ..it };
-        for api in [Api::Unique, Api::Marked] {
-            let remade = Spec { recreate: true, ..Spec::default() };
-            all.push(lags(Self { spec: remade, ..Self::new(api, Menu::Tools) }));
-            all.push(lags(Self::new(api, Menu::Users)));
-            all.push(lags(Self { restores: 1, ..Self::new(api, Menu::Disaster) }));
-        }
         // Versions are told apart by their numbers, within a name.
         let one = Spec { keep: Some(1), ..Spec::default() };
         let versions = Self { spec: one, ..Self::new(Api::Token, Menu::Versions) };
@@ -233,7 +224,8 @@ impl Settings {
         all.push(Self { spec: all_stay, restores: 1, budget: copied, ..versions.clone() });
         // How two make the first one is above.
         let two = Budget { people: 2, faults: 1, second: 2 };
-        all.push(Self { operators: 2, ready: true, budget: two, ..versions });
+        // What each of them reads is one version old at most: with more there are too many worlds.
+        all.push(Self { operators: 2, ready: true, memory: 1, budget: two, ..versions });
         all
     }
 
@@ -404,12 +396,11 @@ fn every_promise_holds_in_every_order_of_events() {
         let begun = Instant::now();
         let (count, broken) = checked(&settings);
         println!(
-            "{:?} {:?}, {} operators, {} objects, memory {}: {count} worlds, {:.1} s",
+            "{:?} {:?}, {} operators, {} objects: {count} worlds, {:.1} s",
             settings.api,
             settings.menu,
             settings.operators,
             settings.objects,
-            settings.memory,
             begun.elapsed().as_secs_f64()
         );
         for broken in &broken {
