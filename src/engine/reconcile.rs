@@ -525,13 +525,13 @@ impl Pass<'_> {
                 resolved = all.await.map_err(|error| sharing::unreadable(&error))?;
             }
             let (whys, why) = match resolved {
-                Ok(referent) => match reference.unreachable(&referent, own.as_deref()) {
-                    Some(why) => (&mut stalled, why),
-                    None => {
+                Ok(referent) => {
+                    let Some(why) = reference.unreachable(&referent, own.as_deref()) else {
                         referents.push(referent);
                         continue;
-                    }
-                },
+                    };
+                    (&mut stalled, why)
+                }
                 Err(Unresolved::NotReady(why)) => (&mut waiting, why),
                 Err(Unresolved::Missing(why)) if is_young => (&mut waiting, why),
                 Err(Unresolved::Missing(why) | Unresolved::Unfit(why)) => (&mut stalled, why),

@@ -92,9 +92,10 @@ impl Outlived {
                         let note = format!("{made} stays at the vendor: another object has taken it over");
                         return self.telemetry.released(&self.object, "Release", note).await;
                     }
-                    match with_seen(&self.object, &product) {
-                        Some(object) => self.object = object,
-                        None => tracing::warn!(id, "what is seen of what outlived its object cannot be kept"),
+                    if let Some(object) = with_seen(&self.object, &product) {
+                        self.object = object;
+                    } else {
+                        tracing::warn!(id, "what is seen of what outlived its object cannot be kept");
                     }
                     self.beat
                 }
