@@ -181,9 +181,15 @@ pub fn acts(world: &World, settings: &Settings) -> Vec<Act> {
             }
         }
     }
-    if settings.operators > 1 {
-        return acts;
+    if settings.operators == 1 {
+        acts.extend(others_acts(world, settings));
     }
+    acts
+}
+
+/// What somebody else may do at the vendor.
+fn others_acts(world: &World, settings: &Settings) -> Vec<Act> {
+    let mut acts = vec![];
     if settings.menu == Menu::Versions && world.things.iter().all(|thing| thing.by.is_some()) {
         acts.push(Act::Squat);
     }
