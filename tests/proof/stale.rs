@@ -168,7 +168,12 @@ impl Stage {
     ) {
         let versions = self.versions().await;
         let is_sharp = |seen: usize| seen > 0 && versions[seen - 1].object.as_ref().is_some_and(&sharp);
-        let mut chosen: Vec<_> = (0..versions.len()).filter(|seen| all || is_sharp(*seen)).collect();
+        // With its copies it has many, so that of those each seed shows a third.
+        let one_in = if self.subject.kind == DISTRIBUTION { 3 } else { 1 };
+        let offset = random.random_range(0..one_in);
+        let is_its_turn = |seen: usize| all && seen % one_in == offset;
+        let mut chosen: Vec<_> =
+            (0..versions.len()).filter(|seen| is_its_turn(*seen) || is_sharp(*seen)).collect();
         if !all {
             chosen = chosen.last().copied().into_iter().collect();
             chosen.push(random.random_range(0..versions.len()));
