@@ -510,7 +510,8 @@ impl Pass<'_> {
         let asking = (&*self.world.kind.name(), &*self.object.name_any());
         let namespace = self.object.namespace().unwrap_or_default();
         let is_young = !self.youth().is_zero();
-        let own = self.connection.as_ref().and_then(|connection| self.subject().place(connection.account()));
+        let own =
+            || self.connection.as_ref().and_then(|connection| self.subject().place(connection.account()));
         let (mut referents, mut waiting, mut stalled) = (vec![], vec![], vec![]);
         for reference in references {
             if reference.among(&referents).is_some() {
@@ -526,7 +527,7 @@ impl Pass<'_> {
             }
             let (whys, why) = match resolved {
                 Ok(referent) => {
-                    let Some(why) = reference.unreachable(&referent, own.as_deref()) else {
+                    let Some(why) = reference.unreachable(&referent, own().as_deref()) else {
                         referents.push(referent);
                         continue;
                     };

@@ -57,20 +57,23 @@ impl Pass<'_> {
         wish: &Wish,
     ) -> Result<Next, Error> {
         let origin = from.intent().map_or(Origin::Made, |intent| intent.origin);
+        let mut looked = None;
         // What was only observed until now is ours to change and delete from now on.
         if !wish.observe_only && (origin == Origin::Observed || !self.held()) {
             if let Err(detail) = self.claim(handle.id()).await {
                 return self.wait_for_owner(&from, detail).await;
             }
             if origin == Origin::Observed {
-                let next = match self.look(client, &handle).await {
-                    Err(error) => Some(self.trouble(&from, &error).await?),
-                    Ok(Observation::Missing) => None,
-                    Ok(seen) => self.made_for_other(client, &from, &handle, &seen).await?,
+                let seen = match self.look(client, &handle).await {
+                    Ok(seen) => seen,
+                    Err(error) => return self.trouble(&from, &error).await,
                 };
-                if let Some(next) = next {
+                if seen != Observation::Missing
+                    && let Some(next) = self.made_for_other(client, &from, &handle, &seen).await?
+                {
                     return Ok(next);
                 }
+                looked = Some(seen);
             }
             let (attempt, since) = from.intent().map_or((1, None), |intent| (intent.attempt, intent.since));
             self.object = self.world.journal.hold(&self.object, attempt, since).await?;
@@ -81,7 +84,11 @@ impl Pass<'_> {
             (false, origin) => origin,
         });
         let at_rest = matches!(from, Progress::Ready { .. }) && !wish.changed && !wish.asked;
-        match self.look(client, &handle).await {
+        let looked = match looked {
+            Some(seen) => Ok(seen),
+            None => self.look(client, &handle).await,
+        };
+        match looked {
             Ok(seen) => self.seen(client, from, base, seen, wish).await,
             // Others come first: that is no trouble of an object that nothing has happened to.
             Err(CallError::RateLimited { .. }) if at_rest => Ok(Next::In(self.to_beat())),
